@@ -1,0 +1,105 @@
+//! Delivery to the next hop: thin drivers, pooled connections.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::envelope::Envelope;
+use crate::reply::{EnhancedCode, Reply};
+use crate::route::Hop;
+use crate::spool::QueueId;
+use crate::timestamp::Timestamp;
+
+/// A destination: whatever shares a pool of connections, a back-off and a place in the round. For a domain found by
+/// SRV `IM b.example` or `PRES b.example`, for a configured route its name.
+pub type Destination = Arc<str>;
+
+/// A message, or what is left of it, for one destination.
+#[derive(Clone, Debug)]
+pub struct Job {
+    /// The message.
+    pub id: QueueId,
+    /// Its envelope.
+    pub envelope: Arc<Envelope>,
+    /// Indexes of the recipients of the envelope that go by this hop; at least one.
+    pub recipients: Vec<usize>,
+    /// Octets of the entity.
+    pub size: u64,
+    /// When it fails; attempts end before.
+    pub expires: Timestamp,
+    /// Jobs of equal lane (one sender, one recipient) go over one connection, in order.
+    pub lane: u64,
+}
+
+/// Whether a fault is the message's or the hop's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// The hop could not be reached, did not prove itself, or went away: other messages for it will fare the same.
+    Destination,
+    /// The recipient or the message.
+    Recipient,
+}
+
+/// What became of one recipient in one attempt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Accepted by a hop that shows DSN and has taken over the duty to report.
+    Delivered {
+        /// Its reply.
+        reply: Reply,
+    },
+    /// Accepted by a hop without DSN.
+    Relayed {
+        /// Its reply.
+        reply: Reply,
+    },
+    /// To be tried again.
+    Deferred {
+        /// Whose fault.
+        scope: Scope,
+        /// Its reply, where it gave one.
+        reply: Option<Reply>,
+        /// The status for a receipt.
+        status: EnhancedCode,
+        /// In words.
+        reason: String,
+        /// The body had gone and no reply came: the hop may have it (RFC 1047). The same target is tried first.
+        uncertain: bool,
+    },
+    /// Never to be tried again.
+    Failed {
+        /// Its reply, where it gave one.
+        reply: Option<Reply>,
+        /// The status for a receipt.
+        status: EnhancedCode,
+        /// In words.
+        reason: String,
+    },
+}
+
+/// What became of a job.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// The message.
+    pub id: QueueId,
+    /// The destination that it went to.
+    pub destination: Destination,
+    /// The server, as in Postfix's logs: `mx.b.example[192.0.2.1]:2779`, or `none`.
+    pub relay: String,
+    /// One for each recipient of the job.
+    pub outcomes: Vec<(usize, Outcome)>,
+    /// Time spent on connecting, zero on a connection that was there.
+    pub connecting: Duration,
+    /// Time from the first octet to the last reply.
+    pub transmitting: Duration,
+}
+
+/// Work for a destination.
+#[derive(Clone, Debug)]
+pub struct Work {
+    /// The destination.
+    pub destination: Destination,
+    /// How to get there; the newest hop given counts for connections made from then on.
+    pub hop: Hop,
+    /// The job.
+    pub job: Job,
+}

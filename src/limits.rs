@@ -1,0 +1,51 @@
+//! Every bound that a peer could otherwise exceed, in one place, with its source.
+//!
+//! These are the protocol's own; what an administrator may change is in the configuration, with these as defaults.
+
+use std::time::Duration;
+
+/// Octets of a local part (RFC 5321 §4.5.3.1.1).
+pub const LOCAL_PART_OCTETS: usize = 64;
+/// Octets of a domain: 255 in RFC 5321 §4.5.3.1.2, of which DNS leaves 253 without the dots at its ends (RFC 1035 §2.3.4).
+pub const DOMAIN_OCTETS: usize = 253;
+/// Octets of a command line with CRLF: 512 (RFC 5321 §4.5.3.1.4) and what the extensions offered add to MAIL and RCPT:
+/// DSN 615 (RFC 3461 §5.4), and the smaller ones; AUTH needs 12288 (RFC 4954 §4).
+pub const COMMAND_LINE_OCTETS: usize = 2048;
+/// Octets of a reply line with CRLF that we read: 512 in RFC 5321 §4.5.3.1.5; others write more.
+pub const REPLY_LINE_OCTETS: usize = 2048;
+/// Lines of a reply that we read.
+pub const REPLY_LINES: usize = 128;
+/// Octets of a line of text with CRLF, in an entity that is not BINARYMIME (RFC 5321 §4.5.3.1.6).
+pub const TEXT_LINE_OCTETS: usize = 1000;
+/// Recipients of one transaction (RFC 5321 §4.5.3.1.8 asks for at least 100).
+pub const RECIPIENTS: usize = 1000;
+/// Octets of an entity.
+pub const ENTITY_OCTETS: u64 = 10 * 1024 * 1024;
+/// Octets of the header section of an entity.
+pub const HEADER_OCTETS: usize = 128 * 1024;
+/// Fields of the header section of an entity.
+pub const HEADER_FIELDS: usize = 1000;
+/// Depth of multipart and message nesting.
+pub const MIME_DEPTH: usize = 32;
+/// Parts of an entity in all.
+pub const MIME_PARTS: usize = 1000;
+/// Octets of one BDAT chunk that we send, so that NOOP and small entities pass between.
+pub const CHUNK_OCTETS: usize = 64 * 1024;
+/// Received fields after which a message is in a loop (RFC 5321 §6.3).
+pub const HOPS: usize = 100;
+/// Commands of one connection that were refused for their syntax before it is closed.
+pub const BAD_COMMANDS: usize = 20;
+/// Transactions of one connection that may wait for the disk at once.
+pub const TRANSACTIONS_IN_FLIGHT: usize = 256;
+/// How long a server waits for the next command (RFC 5321 §4.5.3.2.7).
+pub const COMMAND_TIMEOUT: Duration = Duration::from_secs(300);
+/// How long the whole of one chunk or message may take from its first octet.
+pub const ENTITY_TIMEOUT: Duration = Duration::from_secs(600);
+/// Characters of an ENVID before it is encoded (RFC 3461 §4.4).
+pub const ENVID_CHARS: usize = 100;
+/// Octets of an original recipient (RFC 3461 §4.2).
+pub const ORCPT_OCTETS: usize = 500;
+/// How long a dedup key is kept; one day more than the longest stay in a spool.
+pub const DEDUP_RETENTION: Duration = Duration::from_secs(8 * 86_400);
+/// The longest stay of a message in a spool.
+pub const LONGEST_STAY: Duration = Duration::from_secs(7 * 86_400);

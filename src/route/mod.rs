@@ -1,0 +1,73 @@
+//! Where a domain's messages go: configuration first, then SRV (RFC 3861, RFC 2782).
+//!
+//! Pure: facts in, value out.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use crate::address::Domain;
+use crate::envelope::Class;
+
+/// One server of a hop.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Target {
+    /// Its host name, as SRV or the route names it.
+    pub host: Host,
+    /// Its port.
+    pub port: u16,
+    /// Whether the name was found by a DNSSEC-secure answer (or configured), so that it may stand in for the domain.
+    pub secure: bool,
+}
+
+/// A host by name, or by address where a route says so.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Host {
+    /// To be looked up.
+    Name(Domain),
+    /// An address literal of a configured route.
+    Address(std::net::IpAddr),
+}
+
+/// How a hop must prove who it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum TlsPolicy {
+    /// TLS at once; TLSA if there is one, else PKIX for the domain or (secure SRV) the target.
+    Required,
+    /// STARTTLS, then as `Required`, the reference name being the route's host.
+    StartTls,
+    /// Encrypted if the hop can, without proof.
+    Opportunistic,
+    /// In the clear: loopback and tests of old equipment.
+    None,
+}
+
+/// A hop that the administrator named.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Configured {
+    /// Its name in logs and in `impartctl queue`.
+    pub name: String,
+    /// Its servers, tried in order.
+    pub targets: Vec<Target>,
+    /// How it proves itself.
+    pub tls: TlsPolicy,
+    /// A SOCKS5 proxy to go through (RFC 1928).
+    pub socks5: Option<SocketAddr>,
+}
+
+/// Where a message goes next.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Hop {
+    /// A domain's own servers, found by SRV, in the order in which they are to be tried.
+    Peer {
+        /// The domain; SNI and certificate are about it.
+        domain: Domain,
+        /// The service.
+        class: Class,
+        /// At least one.
+        targets: Vec<Target>,
+        /// A SOCKS5 proxy for all that leaves this host.
+        socks5: Option<SocketAddr>,
+    },
+    /// A configured route.
+    Configured(Arc<Configured>),
+}

@@ -1,0 +1,4 @@
+//! The spool.
+
+pub mod record;
+pub use record::*;
