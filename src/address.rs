@@ -142,8 +142,7 @@ impl Mailbox {
         if text.is_empty() {
             return Err(AddressError::Empty);
         }
-        let (local, domain) =
-            if text.starts_with('"') { split_quoted(text)? } else { split_dot_string(text)? };
+        let (local, domain) = if text.starts_with('"') { split_quoted(text)? } else { split_dot_string(text)? };
         Mailbox::new(&local, Domain::parse(domain)?)
     }
 

@@ -101,7 +101,13 @@ impl Reply {
 
     /// The enhanced code, or the general one of the reply's class (RFC 3463 §3.1) where it has none.
     pub fn status(&self) -> EnhancedCode {
-        let class = if self.is_positive() { 2 } else if self.is_transient() { 4 } else { 5 };
+        let class = if self.is_positive() {
+            2
+        } else if self.is_transient() {
+            4
+        } else {
+            5
+        };
         self.enhanced.unwrap_or(EnhancedCode::new(class, 0, 0))
     }
 
