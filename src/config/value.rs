@@ -207,6 +207,9 @@ pub(super) const LOCAL_PARTS: Kind<Vec<Spanned<String>>> =
 
 fn parse_local_part(text: &str) -> Result<String, String> {
     let any = Domain::parse("invalid").map_err(|fault| fault.to_string())?;
+    if text.is_empty() {
+        return Err("\"\": an inbox without a name".to_owned());
+    }
     let mailbox = Mailbox::new(text, any).map_err(|fault| quoted(text, fault))?;
     Ok(mailbox.local().to_owned())
 }
