@@ -55,6 +55,8 @@ mod row;
 mod store;
 
 #[cfg(test)]
+mod model_tests;
+#[cfg(test)]
 mod tests;
 
 use std::path::{Path, PathBuf};

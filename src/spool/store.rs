@@ -305,6 +305,18 @@ impl Store {
         self.with(|tables| Ok(tables.db.persist(PersistMode::SyncData)?))
     }
 
+    /// Writes what is in memory into tables and compacts them, so that tests meet rows there.
+    #[cfg(test)]
+    pub fn flush(&self) -> Result<(), Fault> {
+        self.with(|tables| {
+            for keyspace in [&tables.messages, &tables.entities, &tables.dedup] {
+                keyspace.rotate_memtable_and_wait()?;
+                keyspace.major_compact()?;
+            }
+            Ok(())
+        })
+    }
+
     /// The row under a key.
     pub fn get(&self, table: Table, key: &[u8]) -> Result<Option<Slice>, Fault> {
         self.with(|tables| Ok(tables.of(table).get(key)?))

@@ -52,7 +52,7 @@ fn ids(spool: &Spool) -> Vec<u64> {
     spool.page(QueueId(0), 1000).unwrap().iter().map(|record| record.id.0).collect()
 }
 
-fn copy(from: &Path, to: &Path) {
+pub(crate) fn copy(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).unwrap();
     for entry in std::fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();
@@ -367,4 +367,76 @@ async fn a_store_that_does_not_open_is_moved_away_only_when_asked() {
     assert_eq!(opened.set_aside.len(), 1, "{:?}", opened.set_aside);
     assert!(Path::new(&opened.set_aside[0].0).join("store/version").exists());
     spool.accept(one("1@a.example")).await.unwrap();
+}
+
+/// Writes of this process fail from now on, or no longer: no file may grow or be written (`RLIMIT_FSIZE`).
+fn writes_fail(fail: bool) {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let maximum = getrlimit(Resource::Fsize).maximum;
+    setrlimit(Resource::Fsize, Rlimit { current: if fail { Some(0) } else { maximum }, maximum }).unwrap();
+}
+
+/// The limit holds for a whole process, and its signal has to be ignored: the test runs in a process of its own.
+fn in_own_process(name: &str, test: impl FnOnce()) {
+    if std::env::var_os("IMPART_TEST_ALONE").is_some() {
+        return test();
+    }
+    let script = "trap '' XFSZ; exec \"$0\" --exact \"$1\" --nocapture";
+    let program = std::env::current_exe().unwrap();
+    let mut command = std::process::Command::new("sh");
+    command.args(["-c", script]).arg(program).arg(name).env("IMPART_TEST_ALONE", "1");
+    let output = command.output().unwrap();
+    assert!(
+        output.status.success(),
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    assert!(String::from_utf8_lossy(&output.stdout).contains("1 passed"));
+}
+
+#[test]
+fn after_a_failed_write_it_is_read_only_until_the_disk_is_back() {
+    in_own_process("spool::tests::after_a_failed_write_it_is_read_only_until_the_disk_is_back", || {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap();
+        runtime.block_on(fail_and_recover());
+    });
+}
+
+async fn fail_and_recover() {
+    let dir = tempfile::tempdir().unwrap();
+    let (spool, mut opened) = open(dir.path());
+    let first = spool.accept(one("1@a.example")).await.unwrap().id;
+    let second = spool.accept(message("2@a.example", &["bob@b.example", "carol@b.example"])).await.unwrap().id;
+    let _ = (opened.arrivals.try_recv(), opened.arrivals.try_recv());
+
+    writes_fail(true);
+    // One group or two: in both the message is refused and the settlement kept.
+    let receipt = vec![message("r@b.example", &["alice@a.example"])];
+    let settling = tokio::spawn(spool.settle(closing(second, 0, receipt)));
+    let refused = spool.accept(one("3@a.example")).await.unwrap_err();
+    assert!(matches!(refused, SpoolError::ReadOnly(_)), "{refused}");
+    assert_eq!(refused.reply().to_string().split(' ').next(), Some("452"));
+    assert!(spool.status().read_only.is_some());
+    let refused = spool.accept(one("4@a.example")).await.unwrap_err();
+    assert!(matches!(refused, SpoolError::ReadOnly(_)), "{refused}");
+    let later = tokio::spawn(spool.settle(closing(first, 0, vec![])));
+    assert!(spool.entity(second).await.unwrap().is_some(), "delivery goes on");
+    assert_eq!(ids(&spool), [first.0, second.0]);
+
+    writes_fail(false);
+    assert_eq!(settling.await.unwrap(), Ok(Settled { applied: true }));
+    assert_eq!(later.await.unwrap(), Ok(Settled { applied: true }));
+    assert_eq!(spool.status().read_only, None);
+    let receipt = opened.arrivals.try_recv().unwrap();
+    assert!(opened.arrivals.try_recv().is_err(), "the receipt and nothing else");
+    assert_eq!(ids(&spool), [second.0, receipt.id.0]);
+    let third = spool.accept(one("3@a.example")).await.unwrap();
+    assert_eq!(third.duplicates, 0, "what was refused left nothing behind");
+    assert!(third.id > receipt.id);
+    assert!(spool.settle(closing(second, 1, vec![])).await.unwrap().applied);
+    drop(spool);
+    let (spool, _opened) = open(dir.path());
+    assert_eq!(ids(&spool), [receipt.id.0, third.id.0]);
+    assert_eq!(spool.status().messages, 2);
 }
