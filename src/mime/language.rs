@@ -1,7 +1,22 @@
 //! The language in which its author wants to be answered (RFC 3282).
 
+use super::header::{Fields, unfold};
+
 /// The characters of a language tag that is taken up (RFC 5646 §4.4.1).
 const LONGEST: usize = 35;
+
+/// The first choice of the entity's Accept-Language, else the first of its Content-Language: a language tag.
+pub fn language(entity: &[u8]) -> Option<String> {
+    let (mut accept, mut content) = (None, None);
+    for field in Fields::new(entity).flatten() {
+        if field.is("accept-language") {
+            accept = accepted(&unfold(field.value));
+        } else if field.is("content-language") {
+            content = written(&unfold(field.value));
+        }
+    }
+    accept.or(content)
+}
 
 /// The first choice of an Accept-Language field: the greatest `q`, the earliest of equals.
 pub(super) fn accepted(value: &str) -> Option<String> {

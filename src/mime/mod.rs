@@ -23,3 +23,4 @@ pub use defect::Defect;
 pub use digest::digest;
 pub use header::{Field, Fields, Malformed, unfold};
 pub use inspect::{Facts, Rules, inspect};
+pub use language::language;

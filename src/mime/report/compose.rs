@@ -212,13 +212,14 @@ impl Fields {
         const LINES: usize = 100;
         self.text.push_str(name);
         self.text.push(':');
+        let mut first = true;
         for line in value.split('\n').take(LINES) {
             let line: String = line.chars().map(|c| self.proper(c)).collect();
             let mut rest = line.trim();
             if rest.is_empty() {
                 continue;
             }
-            if !self.text.ends_with(':') || self.text.ends_with("\r\n") {
+            if !std::mem::take(&mut first) {
                 self.text.push_str("\r\n");
             }
             while rest.len() > LINE {
