@@ -22,7 +22,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use crate::address::{Domain, EhloName, Mailbox};
 use crate::limits;
 use crate::reply::{EnhancedCode, Reply};
-use crate::smtp::command::{self, CommandError, Context, Mail, Rcpt, States};
+use crate::smtp::command::{self, CommandError, Context, Mail, Rcpt, States, Verb};
 use crate::smtp::extension::{Offer, Services, Set};
 use crate::smtp::framing::{Body, Chunk, Dots, Line, Lines};
 use replies::Replies;
@@ -442,7 +442,7 @@ impl Session {
         let state = self.state.states();
         if entry.states.contain(state) {
             let hidden = entry.extension.is_some_and(|extension| !self.offered.contains(extension));
-            return hidden.then(|| match self.tls_active && entry.verb == command::Verb::StartTls {
+            return hidden.then(|| match self.tls_active && entry.verb == Verb::StartTls {
                 true => Reply::new(503, BAD_SEQUENCE, "TLS is active"),
                 false => Reply::new(502, BAD_SEQUENCE, format!("{} is not offered here", entry.name)),
             });
@@ -452,7 +452,7 @@ impl Session {
             States::READY => "say MAIL first",
             States::FAILED => "a chunk of this transaction was refused; say RSET first",
             States::REFUSED => "this connection was refused; say QUIT",
-            _ if entry.verb == command::Verb::Mail => "a transaction is open; say RSET first",
+            _ if matches!(entry.verb, Verb::Mail | Verb::StartTls) => "a transaction is open; say RSET first",
             States::SENDER => "there is no recipient; say RCPT first",
             States::CHUNKS => "the entity has begun; send BDAT LAST or RSET",
             _ => "say RSET first",
