@@ -1,8 +1,8 @@
 //! Validation in this process: every record is proven from a trust anchor down, with the servers as mere messengers.
 //!
-//! In: a question. Out: its [`Outcome`]; what is not proven to be right or to be unsigned is bogus. An absence counts as
-//! proven only with NSEC or NSEC3 that were proven themselves. Known limit: answers made from a wildcard in a zone with
-//! NSEC come out bogus, which delays mail but never misleads. RFC 4035 §5.
+//! In: a question. Out: its [`Outcome`]; what is not proven to be right or to be unsigned is bogus. An absence counts
+//! as proven only with NSEC or NSEC3 that were proven themselves. Known limit: answers made from a wildcard in a zone
+//! with NSEC come out bogus, which delays mail but never misleads. RFC 4035 §5.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -129,9 +129,9 @@ fn read_anchors(path: &Path) -> Result<TrustAnchors, SetupError> {
     text.parse().map_err(|error: ParseError| broken(error.to_string()))
 }
 
-/// Whether all that a message says about a question is proven, `Some(false)` if it is proven to be unsigned, `None` if it
-/// is bogus or its state could not be found out. Whatever else is in the message does not count: an unsigned record of
-/// somebody else's must not lower a signed answer to an unsigned one, nor its SOA stand for an absence.
+/// Whether all that a message says about a question is proven, `Some(false)` if it is proven to be unsigned, `None`
+/// if it is bogus or its state could not be found out. Whatever else is in the message does not count: an unsigned
+/// record of somebody else's must not lower a signed answer to an unsigned one, nor its SOA stand for an absence.
 fn proof(message: &Message, question: &Question) -> Option<bool> {
     let (used, end) = used(message, question);
     let mut secure = true;

@@ -15,8 +15,8 @@ pub const TARGETS: usize = 32;
 const DIRECTORY_FAILURE: EnhancedCode = EnhancedCode::new(4, 4, 3);
 /// RFC 3463 §3.5, X.4.4: no way could be found.
 pub(super) const UNABLE_TO_ROUTE: EnhancedCode = EnhancedCode::new(4, 4, 4);
-/// RFC 3463 §3.8, X.7.5: what is needed to validate is missing or invalid. There is no code for bogus DNSSEC; this is the
-/// one that Postfix gives when DANE fails.
+/// RFC 3463 §3.8, X.7.5: what is needed to validate is missing or invalid. There is no code for bogus DNSSEC; this is
+/// the one that Postfix gives when DANE fails.
 const CRYPTOGRAPHIC_FAILURE: EnhancedCode = EnhancedCode::new(4, 7, 5);
 
 /// What DNS says about a domain's service.

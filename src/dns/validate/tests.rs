@@ -1,5 +1,5 @@
-//! Against a signed zone of one name level, whose key is the trust anchor. A real name server with NSEC3, delegations and
-//! wildcards is among the tests with peers.
+//! Against a signed zone of one name level, whose key is the trust anchor. A real name server with NSEC3, delegations
+//! and wildcards is among the tests with peers.
 
 use super::*;
 use crate::dns::wire::Kind;
