@@ -50,7 +50,7 @@ pub fn service_name(class: Class, domain: &Domain) -> String {
 }
 
 /// Decides by the answer to [`service_name`]. `random(n)` gives a uniformly distributed number from 0 to `n` inclusive.
-/// A target is secure when the answer was, and then its name may stand for the domain in a certificate (RFC 7673 §3.1).
+/// A target is secure when the answer was, and then its name may stand for the domain in a certificate (RFC 7673 §4.1).
 pub fn decide(
     answer: Result<Answer<Srv>, Failure>,
     class: Class,
