@@ -23,6 +23,7 @@ pub mod net;
 pub mod tls;
 
 // 4: what owns data
+pub mod accounts;
 pub mod spool;
 
 // 5: decisions
