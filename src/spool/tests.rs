@@ -498,3 +498,57 @@ async fn a_flipped_bit_in_the_journal_costs_no_other_message() {
         assert!(ids(&spool).ends_with(&[4, 5, 6]));
     }
 }
+
+#[tokio::test]
+async fn dedup_keys_that_have_run_out_leave_the_disk() {
+    let dir = tempfile::tempdir().unwrap();
+    let (spool, _opened) = open(dir.path());
+    let old = one("1@a.example");
+    let key = dedup::keys(&old)[0];
+    spool.accept(old.clone()).await.unwrap();
+    let mut recent = one("2@a.example");
+    recent.arrived = old.arrived.after(Duration::from_secs(8 * 86_400 + 3600));
+    spool.accept(recent.clone()).await.unwrap();
+    spool.0.store.flush().unwrap();
+    assert!(spool.0.store.dedup(&key).unwrap().is_some(), "it has run out, but less than a day ago");
+    recent.message_id = Some("3@a.example".to_owned());
+    recent.arrived = old.arrived.after(Duration::from_secs(10 * 86_400));
+    spool.accept(recent.clone()).await.unwrap();
+    spool.0.store.flush().unwrap();
+    assert_eq!(spool.0.store.dedup(&key).unwrap(), None);
+    assert!(spool.0.store.dedup(&dedup::keys(&recent)[0]).unwrap().is_some());
+}
+
+#[tokio::test]
+async fn a_damaged_table_hides_no_more_than_a_block() {
+    let dir = tempfile::tempdir().unwrap();
+    let (spool, _opened) = open(dir.path());
+    let accepts: Vec<_> = (0..500).map(|number| tokio::spawn(spool.accept(one(&number.to_string())))).collect();
+    for accept in accepts {
+        accept.await.unwrap().unwrap();
+    }
+    spool.0.store.flush().unwrap();
+    drop(spool);
+    let mut tables = Vec::new();
+    find(&dir.path().join("store/keyspaces"), &mut tables);
+    let marker = b"alice\x09a.example";
+    let table = tables.iter().find(|path| {
+        let data = std::fs::read(path).unwrap();
+        path.parent().unwrap().ends_with("tables") && data.windows(marker.len()).any(|window| window == marker)
+    });
+    let table = table.expect("the table of records");
+    let mut data = std::fs::read(table).unwrap();
+    data[20_000] ^= 1;
+    std::fs::write(table, &data).unwrap();
+    let (spool, _opened) = open(dir.path());
+    let read = ids(&spool);
+    assert!((300..500).contains(&read.len()), "{} of 500", read.len());
+    assert!(read.contains(&1) && read.contains(&500), "before and behind the damage");
+}
+
+fn find(dir: &Path, files: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() { find(&path, files) } else { files.push(path) }
+    }
+}
