@@ -19,6 +19,8 @@ pub fn free_address() -> SocketAddr {
 pub struct Setup {
     /// Its directory: configuration, spool, log.
     pub directory: PathBuf,
+    /// Its name.
+    pub host: String,
     /// The mail listener.
     pub mail: SocketAddr,
     /// The relay listener, where there is a certificate.
@@ -37,6 +39,7 @@ impl Setup {
             [queue]\nretry = [\"100ms\", \"300ms\", \"1s\"]\n";
         Setup {
             directory: fs::canonicalize(directory).expect("the directory of the daemon"),
+            host: "mx.a.test".to_owned(),
             mail: free_address(),
             relay: None,
             sections: sections.to_owned(),
@@ -73,7 +76,7 @@ impl Setup {
     }
 
     fn text(&self) -> String {
-        let mut text = format!("host = \"mx.a.test\"\nspool = {:?}\n", self.spool());
+        let mut text = format!("host = {:?}\nspool = {:?}\n", self.host, self.spool());
         text.push_str(&format!("[[listen]]\nservice = \"mail\"\naddress = \"{}\"\nsenders = \"any\"\n", self.mail));
         if let Some(relay) = self.relay {
             text.push_str(&format!("[[listen]]\nservice = \"relay\"\naddress = \"{relay}\"\n"));
