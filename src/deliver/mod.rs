@@ -99,7 +99,7 @@ pub struct Work {
     /// The destination.
     pub destination: Destination,
     /// How to get there; the newest hop given counts for connections made from then on.
-    pub hop: Hop,
+    pub hop: Arc<Hop>,
     /// The job.
     pub job: Job,
 }
