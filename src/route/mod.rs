@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use crate::address::Domain;
 use crate::envelope::Class;
+pub use crate::net::Host;
 
 /// One server of a hop.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -17,15 +18,6 @@ pub struct Target {
     pub port: u16,
     /// Whether the name was found by a DNSSEC-secure answer (or configured), so that it may stand in for the domain.
     pub secure: bool,
-}
-
-/// A host by name, or by address where a route says so.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Host {
-    /// To be looked up.
-    Name(Domain),
-    /// An address literal of a configured route.
-    Address(std::net::IpAddr),
 }
 
 /// How a hop must prove who it is.
