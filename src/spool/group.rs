@@ -1,0 +1,436 @@
+//! One group: what many senders and deliverers want, as one batch.
+//!
+//! In: commands, in order, and the store as it was before. Out: a batch, the answers and the arrivals that follow when
+//! it is written. Invariant: each command sees what the ones before it did; one key is changed once. What comes from
+//! accepting and what comes from settling are kept apart, since after a failed write the one is undone (its sender was
+//! told so, and keeps the message) and the other done again (a delivery cannot be taken back).
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use fjall::Slice;
+use tokio::sync::oneshot;
+
+use super::dedup::{self, Key, Mark};
+use super::error::SpoolError;
+use super::record::{Disposition, NewMessage, Origin, Progress, QueueId, Record, Settlement, State};
+use super::row::{self, Head};
+use super::store::{self, Batch, Change, Fault, StateRow, Store, Table};
+use super::{Acceptance, Settled};
+use crate::envelope::Envelope;
+use crate::timestamp::Timestamp;
+
+/// Where an answer goes.
+pub(super) type Reply<T> = oneshot::Sender<Result<T, SpoolError>>;
+
+/// A message as its sender's task prepared it, so that the one committer has little to do.
+pub(super) struct Prepared {
+    envelope: Arc<Envelope>,
+    origin: Origin,
+    arrived: Timestamp,
+    expires: Timestamp,
+    size: u64,
+    row: Slice,
+    entity: Slice,
+    keys: Vec<Key>,
+}
+
+impl Prepared {
+    /// Encodes a message.
+    pub fn new(message: NewMessage) -> Prepared {
+        let row = row::record(&message, None).into();
+        let keys = dedup::keys(&message);
+        let NewMessage { envelope, entity, origin, arrived, expires, .. } = message;
+        let size = entity.len() as u64;
+        Prepared { envelope, origin, arrived, expires, size, row, entity: entity_row(entity), keys }
+    }
+}
+
+fn entity_row(entity: Bytes) -> Slice {
+    row::entity(&entity).into()
+}
+
+/// A settlement with its receipts prepared.
+pub(super) struct Outcome {
+    pub id: QueueId,
+    pub states: Vec<(usize, State)>,
+    pub receipts: Vec<Prepared>,
+    pub held: Option<bool>,
+    pub expires: Option<Timestamp>,
+}
+
+impl From<Settlement> for Outcome {
+    fn from(settlement: Settlement) -> Self {
+        let Settlement { id, states, receipts, held, expires } = settlement;
+        Outcome { id, states, receipts: receipts.into_iter().map(Prepared::new).collect(), held, expires }
+    }
+}
+
+/// What the committer is asked to do.
+pub(super) enum Command {
+    /// Take a message.
+    Accept(Box<Prepared>, Reply<Acceptance>),
+    /// Record what became of recipients.
+    Settle(Outcome, Reply<Settled>),
+    /// Put a record aside that cannot be read.
+    PutAside(QueueId, String, Option<Reply<bool>>),
+}
+
+/// An answer that waits for the batch.
+pub(super) enum Answer {
+    Accept(Reply<Acceptance>, Acceptance),
+    Settle(Reply<Settled>, Settled),
+    PutAside(Reply<bool>, bool),
+}
+
+impl Answer {
+    /// The batch is written. A sender that has gone away asks no more.
+    pub fn give(self) {
+        match self {
+            Answer::Accept(reply, acceptance) => drop(reply.send(Ok(acceptance))),
+            Answer::Settle(reply, settled) => drop(reply.send(Ok(settled))),
+            Answer::PutAside(reply, found) => drop(reply.send(Ok(found))),
+        }
+    }
+
+    /// It never will be.
+    pub fn refuse(self, error: SpoolError) {
+        match self {
+            Answer::Accept(reply, _) => drop(reply.send(Err(error))),
+            Answer::Settle(reply, _) => drop(reply.send(Err(error))),
+            Answer::PutAside(reply, _) => drop(reply.send(Err(error))),
+        }
+    }
+}
+
+/// A record that commands of this group change.
+struct Touched {
+    /// Whether the row in the store replaced another.
+    rewritten: bool,
+    /// The row as it will be; `None` when the record goes.
+    row: Option<Slice>,
+    /// Where a record that goes is put aside to.
+    aside: Option<Slice>,
+}
+
+/// Messages and octets that a group adds and takes away.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Tally {
+    pub messages: i64,
+    pub octets: i64,
+}
+
+impl Tally {
+    /// The state with this applied.
+    pub fn apply(self, state: &mut StateRow) {
+        state.messages = state.messages.saturating_add_signed(self.messages);
+        state.octets = state.octets.saturating_add_signed(self.octets);
+    }
+}
+
+/// A group that is being filled.
+pub(super) struct Group<'a> {
+    store: &'a Store,
+    next: u64,
+    seen: HashMap<Key, QueueId>,
+    touched: HashMap<QueueId, Touched>,
+    /// What accepting changes.
+    pub accepts: Batch,
+    /// What settling changes.
+    pub settles: Batch,
+    /// What accepting counts for.
+    pub accepted: Tally,
+    /// What settling counts for.
+    pub settled: Tally,
+    /// The answers, in order.
+    pub answers: Vec<Answer>,
+    /// New records that arrived by accepting.
+    pub arrivals: Vec<Arc<Record>>,
+    /// New records that arrived by settling.
+    pub receipts: Vec<Arc<Record>>,
+    /// Whether the batch has to be on stable storage before it is answered.
+    pub sync: bool,
+    /// When the newest message came.
+    pub now: Option<Timestamp>,
+    /// Recipients that were second copies.
+    pub duplicates: u64,
+    /// Records put aside.
+    pub aside: u64,
+}
+
+/// Which of the two batches.
+#[derive(Clone, Copy)]
+enum Cause {
+    Accepting,
+    Settling,
+}
+
+impl<'a> Group<'a> {
+    /// An empty group; the first message gets the identifier `next`.
+    pub fn new(store: &'a Store, next: u64) -> Self {
+        Group {
+            store,
+            next,
+            seen: HashMap::new(),
+            touched: HashMap::new(),
+            accepts: Batch::default(),
+            settles: Batch::default(),
+            accepted: Tally::default(),
+            settled: Tally::default(),
+            answers: Vec::new(),
+            arrivals: Vec::new(),
+            receipts: Vec::new(),
+            sync: false,
+            now: None,
+            duplicates: 0,
+            aside: 0,
+        }
+    }
+
+    /// Octets so far.
+    pub fn octets(&self) -> usize {
+        self.accepts.octets() + self.settles.octets()
+    }
+
+    /// The next identifier.
+    pub fn next(&self) -> u64 {
+        self.next
+    }
+
+    /// Adds a message.
+    pub fn accept(&mut self, message: Prepared, reply: Reply<Acceptance>) {
+        let firsts = match self.firsts(&message) {
+            Ok(firsts) => firsts,
+            Err(fault) => return drop(reply.send(Err(SpoolError::Io(fault.to_string())))),
+        };
+        // Also a second copy is answered after the first is durable, which may be in this very batch.
+        self.sync = true;
+        let acceptance = self.store_message(message, &firsts, Cause::Accepting);
+        self.answers.push(Answer::Accept(reply, acceptance));
+    }
+
+    /// For each recipient the first copy, where this is a second one.
+    fn firsts(&mut self, message: &Prepared) -> Result<Vec<Option<QueueId>>, Fault> {
+        let mut firsts = Vec::with_capacity(message.keys.len());
+        for (index, key) in message.keys.iter().enumerate() {
+            if let Some(first) = self.seen.get(key) {
+                firsts.push(Some(*first));
+            } else if message.keys[..index].contains(key) {
+                firsts.push(Some(QueueId(self.next)));
+            } else {
+                let mark = self.store.dedup(key)?.as_deref().and_then(Mark::read);
+                firsts.push(mark.filter(|mark| mark.counts(message.arrived)).map(|mark| mark.first));
+            }
+        }
+        Ok(firsts)
+    }
+
+    fn store_message(&mut self, message: Prepared, firsts: &[Option<QueueId>], cause: Cause) -> Acceptance {
+        self.now = Some(message.arrived);
+        let recipients = message.envelope.recipients.len();
+        let duplicates = firsts.iter().flatten().count();
+        self.duplicates += duplicates as u64;
+        if duplicates == recipients
+            && let Some(Some(first)) = firsts.first()
+        {
+            return Acceptance { id: *first, duplicates, all_duplicate: true };
+        }
+        let id = QueueId(self.next);
+        self.next += 1;
+        let mut states = vec![State::Open(Progress::default()); recipients];
+        for (state, first) in states.iter_mut().zip(firsts) {
+            if first.is_some() {
+                *state = State::Closed(Disposition::Duplicate);
+            }
+        }
+        let row = if duplicates == 0 { message.row } else { with_states(&message.row, &states) };
+        let batch = match cause {
+            Cause::Accepting => &mut self.accepts,
+            Cause::Settling => &mut self.settles,
+        };
+        batch.add(Table::Messages, store::record_key(id), Change::Put(row));
+        batch.add(Table::Entities, store::entity_key(id), Change::Put(message.entity));
+        let mark = Mark::new(message.arrived, id).write();
+        for (key, _) in message.keys.iter().zip(firsts).filter(|(_, first)| first.is_none()) {
+            batch.add(Table::Dedup, key.into(), Change::Put(mark.into()));
+            self.seen.insert(*key, id);
+        }
+        let Prepared { envelope, origin, arrived, expires, size, .. } = message;
+        let record = Arc::new(Record { id, envelope, states, origin, arrived, expires, size, held: false });
+        let (tally, arrivals) = match cause {
+            Cause::Accepting => (&mut self.accepted, &mut self.arrivals),
+            Cause::Settling => (&mut self.settled, &mut self.receipts),
+        };
+        tally.messages += 1;
+        tally.octets += size as i64;
+        arrivals.push(record);
+        Acceptance { id, duplicates, all_duplicate: false }
+    }
+
+    /// Adds a settlement.
+    pub fn settle(&mut self, outcome: Outcome, reply: Reply<Settled>) {
+        match self.apply(outcome) {
+            Ok(applied) => self.answers.push(Answer::Settle(reply, Settled { applied })),
+            Err(error) => drop(reply.send(Err(error))),
+        }
+    }
+
+    fn apply(&mut self, outcome: Outcome) -> Result<bool, SpoolError> {
+        let Outcome { id, states, receipts, held, expires } = outcome;
+        let Some((row, was_rewritten)) = self.row(id)? else { return Ok(false) };
+        let (mut head, rest) = match Head::read(&row) {
+            Ok(read) => read,
+            Err(error) => {
+                let reason = error.to_string();
+                self.set_aside(id, &row, was_rewritten, &reason);
+                return Err(SpoolError::Corrupt { id, reason });
+            }
+        };
+        let mut settles = false;
+        for (index, state) in states {
+            if let Some(open @ State::Open(_)) = head.states.get_mut(index) {
+                *open = state;
+                settles = true;
+            }
+        }
+        if !settles && held.is_none() && expires.is_none() {
+            return Ok(false);
+        }
+        head.held = held.unwrap_or(head.held);
+        head.expires = expires.unwrap_or(head.expires);
+        let rewritten = was_rewritten.unwrap_or(head.rewritten);
+        head.rewritten = true;
+        let open = head.states.iter().any(|state| matches!(state, State::Open(_)));
+        let row = open.then(|| Slice::from(head.write(rest)));
+        if row.is_none() {
+            self.settled.messages -= 1;
+            self.settled.octets -= head.size as i64;
+        }
+        self.touched.insert(id, Touched { rewritten, row, aside: None });
+        if settles {
+            self.add_receipts(receipts);
+        }
+        Ok(true)
+    }
+
+    fn add_receipts(&mut self, receipts: Vec<Prepared>) {
+        for receipt in receipts {
+            self.sync = true;
+            // A look-up that fails makes a receipt a first copy: better told twice than not at all.
+            let firsts = self.firsts(&receipt).unwrap_or_else(|_| vec![None; receipt.keys.len()]);
+            self.store_message(receipt, &firsts, Cause::Settling);
+        }
+    }
+
+    /// The row of a record as this group leaves it so far, and whether the one in the store replaced another, where
+    /// that is known here.
+    fn row(&self, id: QueueId) -> Result<Option<(Slice, Option<bool>)>, SpoolError> {
+        if let Some(touched) = self.touched.get(&id) {
+            return Ok(touched.row.clone().map(|row| (row, Some(touched.rewritten))));
+        }
+        let stored = self.store.get(Table::Messages, &store::record_key(id));
+        Ok(stored.map_err(|fault| SpoolError::Io(fault.to_string()))?.map(|row| (row, None)))
+    }
+
+    /// Puts a record aside; its entity stays where it is.
+    pub fn put_aside(&mut self, id: QueueId, reason: &str, reply: Option<Reply<bool>>) {
+        let answer = match self.row(id) {
+            Ok(Some((row, rewritten))) => {
+                self.set_aside(id, &row, rewritten, reason);
+                Ok(true)
+            }
+            Ok(None) => Ok(false),
+            Err(error) => Err(error),
+        };
+        match (reply, answer) {
+            (Some(reply), Ok(found)) => self.answers.push(Answer::PutAside(reply, found)),
+            (Some(reply), Err(error)) => drop(reply.send(Err(error))),
+            (None, _) => {}
+        }
+    }
+
+    fn set_aside(&mut self, id: QueueId, row: &Slice, rewritten: Option<bool>, reason: &str) {
+        tracing::error!(%id, reason, "a message cannot be read and is put aside; see `impartctl queue`");
+        self.sync = true;
+        self.aside += 1;
+        self.settled.messages -= 1;
+        self.settled.octets -= self.store.entity_octets(id).unwrap_or(0).saturating_sub(row::HEAD as u64) as i64;
+        let aside = Some(store::aside_row(reason, row).into());
+        // Of a row that cannot be read nobody knows whether it replaced another.
+        self.touched.insert(id, Touched { rewritten: rewritten.unwrap_or(true), row: None, aside });
+    }
+
+    /// Closes the group: what was touched becomes changes.
+    pub fn finish(&mut self) {
+        for (id, touched) in self.touched.drain() {
+            let key = store::record_key(id);
+            let gone = if touched.rewritten { Change::Remove } else { Change::Forget };
+            match (touched.row, touched.aside) {
+                (Some(row), _) => self.settles.add(Table::Messages, key, Change::Put(row)),
+                (None, Some(aside)) => {
+                    self.settles.add(Table::Messages, key, gone);
+                    self.settles.add(Table::Messages, store::aside_key(id), Change::Put(aside));
+                }
+                (None, None) => {
+                    self.settles.add(Table::Messages, key, gone.clone());
+                    self.settles.add(Table::Entities, store::entity_key(id), gone);
+                }
+            }
+        }
+    }
+
+    /// Whether there is nothing to write.
+    pub fn is_empty(&self) -> bool {
+        self.accepts.len() + self.settles.len() == 0
+    }
+}
+
+/// The row of a message that was made with all recipients open, with other states.
+fn with_states(row: &Slice, states: &[State]) -> Slice {
+    match Head::read(row) {
+        Ok((head, rest)) => Head { states: states.to_vec(), ..head }.write(rest).into(),
+        // It was made a moment ago by the same code.
+        Err(_) => row.clone(),
+    }
+}
+
+/// What a group that failed leaves to be done when the store is back: later changes of a key replace earlier ones.
+#[derive(Default)]
+pub(super) struct Redo {
+    changes: HashMap<(Table, Slice), Change>,
+}
+
+impl Redo {
+    /// Undo accepting: nothing of it must stay, whether it reached the disk or not.
+    pub fn undo(&mut self, accepts: Batch) {
+        for (table, key, _) in accepts.into_changes() {
+            self.changes.insert((table, key), Change::Remove);
+        }
+    }
+
+    /// Do settling again. It may have reached the disk the first time: then rows are replaced.
+    pub fn again(&mut self, settles: Batch) {
+        for (table, key, change) in settles.into_changes() {
+            let change = match change {
+                Change::Put(row) if table == Table::Messages && key.first() == Some(&b'r') => {
+                    Change::Put(row::rewritten(&row).map_or(row, Slice::from))
+                }
+                Change::Forget => Change::Remove,
+                other => other,
+            };
+            self.changes.insert((table, key), change);
+        }
+    }
+
+    /// As a batch; it can be made again.
+    pub fn batch(&self) -> Batch {
+        let mut batch = Batch::default();
+        for ((table, key), change) in &self.changes {
+            if key.as_ref() != b"s" {
+                batch.add(*table, key.clone(), change.clone());
+            }
+        }
+        batch
+    }
+}
