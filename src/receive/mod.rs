@@ -1,1 +1,3 @@
 //! receive
+
+pub mod identity;

@@ -124,12 +124,10 @@ pub enum Warning {
 /// What a look at the files has brought.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// A changed certificate is in use from now on.
+    /// A changed certificate is in use from now on; [`Certificates::warnings`] tells what is not well about it.
     Reloaded {
         /// The certificate's file.
         chain: PathBuf,
-        /// What is not well about it.
-        warnings: Vec<Warning>,
     },
     /// The changed files cannot be used; the old certificate stays.
     Kept {
@@ -218,7 +216,7 @@ impl Certificates {
                     // Read after the look: what was read is what counts as tried.
                     *tried = new.stamp;
                     *entry = new;
-                    changes.push(Change::Reloaded { chain, warnings: entry.warnings(Timestamp::MAX, false) });
+                    changes.push(Change::Reloaded { chain });
                 }
                 Err(error) => changes.push(Change::Kept { chain, error }),
             }
@@ -231,7 +229,7 @@ impl Certificates {
 
     /// What is not well about those in use.
     pub fn warnings(&self, now: Timestamp) -> Vec<Warning> {
-        self.entries().iter().flat_map(|entry| entry.warnings(now, true)).collect()
+        self.entries().iter().flat_map(|entry| entry.warnings(now)).collect()
     }
 
     /// Those in use, the default first.
@@ -294,10 +292,10 @@ impl Entry {
         [Class::Im, Class::Pres].iter().any(|class| self.names.names_service(*class, domain))
     }
 
-    fn warnings(&self, now: Timestamp, dated: bool) -> Vec<Warning> {
+    fn warnings(&self, now: Timestamp) -> Vec<Warning> {
         let path = || self.files.chain.clone();
         let mut found = Vec::new();
-        match self.pair.cert.first().and_then(chain::validity).filter(|_| dated) {
+        match self.pair.cert.first().and_then(chain::validity) {
             Some((_, at)) if at < now => found.push(Warning::Expired { chain: path(), at }),
             Some((from, _)) if from > now => found.push(Warning::NotYetValid { chain: path(), from }),
             Some((_, at)) if at < now.after(RENEWAL_DUE) => found.push(Warning::ExpiresSoon { chain: path(), at }),

@@ -78,6 +78,19 @@ impl Fault {
         }
     }
 
+    /// In a few words, for a reason within a sentence.
+    pub fn brief(&self) -> String {
+        match self {
+            Fault::Expired { at } => format!("expired on {}", at.rfc3339()),
+            Fault::NotYetValid { from } => format!("not valid before {}", from.rfc3339()),
+            Fault::Names { .. } => "for other names".to_owned(),
+            Fault::UnknownIssuer { issuer } => format!("issued by {issuer}, which is not trusted here"),
+            Fault::Purpose => "made for another purpose".to_owned(),
+            Fault::Tlsa { .. } => "matches no TLSA record".to_owned(),
+            Fault::Invalid(what) => format!("invalid: {what}"),
+        }
+    }
+
     /// What the alert to the peer is made of.
     pub(super) fn to_rustls(&self) -> rustls::Error {
         rustls::Error::InvalidCertificate(match self {

@@ -26,6 +26,8 @@ mod error;
 pub mod make;
 pub mod names;
 pub mod roots;
+#[cfg(test)]
+mod tests;
 mod verify;
 
 use std::sync::{Arc, LazyLock};
