@@ -1,12 +1,24 @@
 //! Where a domain's messages go: configuration first, then SRV (RFC 3861, RFC 2782).
 //!
-//! Pure: facts in, value out.
+//! Pure: facts in, value out. [`Table`] knows local domains and configured routes; for the rest somebody asks DNS for
+//! [`service_name`], [`decide`] turns what came into a [`Decision`], and [`Memory`] keeps a domain that is known to speak
+//! IMPP from being taken for one that does not. *Exception* to RFC 3861 §4: no implicit SRV from A or AAAA, since every
+//! host with a web site would be asked.
+
+mod decide;
+mod memory;
+mod table;
+
+pub use decide::{Decision, TARGETS, decide, service_name};
+pub use memory::Memory;
+pub use table::{Pattern, PatternError, Rule, Table, Way};
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::address::Domain;
 use crate::envelope::Class;
+pub use crate::net::Host;
 
 /// One server of a hop.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -17,15 +29,6 @@ pub struct Target {
     pub port: u16,
     /// Whether the name was found by a DNSSEC-secure answer (or configured), so that it may stand in for the domain.
     pub secure: bool,
-}
-
-/// A host by name, or by address where a route says so.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Host {
-    /// To be looked up.
-    Name(Domain),
-    /// An address literal of a configured route.
-    Address(std::net::IpAddr),
 }
 
 /// How a hop must prove who it is.
