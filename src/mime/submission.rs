@@ -14,7 +14,7 @@ use crate::timestamp::Timestamp;
 /// What the fields that are added say.
 #[derive(Clone, Copy, Debug)]
 pub struct Origin<'a> {
-    /// The envelope sender, to be the author of an entity that names none (RFC 6409 §8.1).
+    /// The envelope sender, to be the author of an entity that names none (RFC 6409 §8).
     pub sender: Option<&'a Mailbox>,
     /// The domain in whose name it is submitted; it answers for the uniqueness of a Message-ID.
     pub domain: &'a Domain,
