@@ -26,7 +26,7 @@ pub struct Origin<'a> {
 
 /// The entity with From, Date and Message-ID where it has none, and MIME-Version where it has a Content-Type without.
 /// Copies it only if something is missing. An entity that does not begin with a field is left for
-/// [`super::inspect`] to refuse.
+/// [`super::inspect()`] to refuse.
 pub fn complete(entity: Bytes, origin: &Origin<'_>) -> Bytes {
     let (mut from, mut date, mut message_id, mut mime, mut typed) = (false, false, false, false, false);
     for item in Fields::new(&entity) {

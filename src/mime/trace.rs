@@ -1,7 +1,7 @@
 //! Trace fields: what a relay adds to an entity, and what it takes out.
 //!
 //! In: where the entity came from. Out: a Received field; the entity with it. Invariant: no address of a client is in
-//! it, and [`super::digest`] of the entity stays the same. RFC 5321 §4.4, RFC 8601 §5.
+//! it, and [`super::digest()`] of the entity stays the same. RFC 5321 §4.4, RFC 8601 §5.
 
 use std::fmt::{Display, Write as _};
 

@@ -3,8 +3,8 @@
 //! In: a message, and what became of some of its recipients. Out: a new message with a delivery status notification, or
 //! none where none is due. Pure: time and random bits are passed in. Invariant: a receipt has a null sender and
 //! NOTIFY=NEVER, so none is ever answered with another; it names no recipient of whom its sender did not ask to hear,
-//! and nothing of this host but its name. RFC 3461 §5.2 and §6, RFC 3464, RFC 6533, RFC 2852 §4.1, RFC 8689 §5, RFC
-//! 3834 §4.
+//! and nothing of this host but its name.
+//! RFC 3461 §5.2 and §6, RFC 3464, RFC 6533, RFC 2852 §4.1, RFC 8689 §5, RFC 3834 §4.
 
 mod catalogue;
 mod original;
