@@ -59,7 +59,8 @@ pub fn attempt(record: &Record, report: &Report, lane: u64) -> Conclusion {
                     status: *status,
                     remote: reply.is_some().then(|| host_of(&report.relay)).flatten(),
                     diagnostic: reply.clone(),
-                    reason: reason.clone(),
+                    // The reply says it.
+                    reason: if reply.is_some() { String::new() } else { reason.clone() },
                     retry_until: None,
                     uncertain: false,
                 });
