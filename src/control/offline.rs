@@ -267,7 +267,7 @@ mod tests {
                 expires: now,
             })
         };
-        (memory.clone(), Offline::new(memory, Box::new(compose), Box::new(crate::clock::System)))
+        (memory.clone(), Offline::new(memory, Box::new(compose), Box::new(crate::clock::System::default())))
     }
 
     async fn ask(offline: &Offline<Memory>, call: Call) -> Result<Vec<Row>, Fault> {
