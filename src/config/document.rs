@@ -11,8 +11,8 @@ const MANUAL_WIDTH: usize = 78;
 /// The text of `conf/impart.toml`: every key, its meaning, and its default or an example.
 pub fn sample() -> String {
     let mut out = String::from(
-        "# Configuration of impartd. Every key is here; those that are commented out show their default or an example.\n\
-         # impart.toml(5) says the same at more length; `impartctl check` examines this file and the world around it.\n",
+        "# Configuration of impartd. Every key is here; those that are commented out show their default, or an\n\
+         # example. impart.toml(5) says the same; `impartctl check` examines this file and the world around it.\n",
     );
     for section in SECTIONS {
         out.push('\n');

@@ -80,7 +80,8 @@ pub(super) static HOST: Key<Domain> = key(
     value::DOMAIN,
     Default::Required,
     "\"mx.a.example\"",
-    "The name of this server: in its greeting, in EHLO, in trace fields, and the authserv-id of Authentication-Results. \
+    "The name of this server: in its greeting, in EHLO, in trace fields, and the authserv-id of \
+     Authentication-Results. \
      SRV records should point at it, and the certificate should name it.",
 );
 pub(super) static SPOOL: Key<PathBuf> = standard(
@@ -128,8 +129,8 @@ pub(super) static LISTEN_SERVICE: Key<Service> = key(
     Default::Required,
     "\"mail\"",
     "relay is for the servers of other domains: TLS at once, and the peer must prove its domain. \
-     mail is for the mail system and the programs of this host, in the clear, therefore on a loopback address or a Unix \
-     socket only.",
+     mail is for the mail system and the programs of this host, in the clear, therefore on a loopback address or a \
+     Unix socket only.",
 );
 pub(super) static LISTEN_ADDRESS: Key<Address> = key(
     "address",
@@ -236,8 +237,8 @@ pub(super) static ROUTE_UPSTREAM: Key<Upstream> = standard(
     "upstream",
     value::UPSTREAM,
     "false",
-    "Relays whose Authentication-Results are believed when they hand messages in: true for the servers in via, or their \
-     addresses, networks and certificate names.",
+    "Relays whose Authentication-Results are believed when they hand messages in: true for the servers in via, or \
+     their addresses, networks and certificate names.",
 );
 
 pub(super) static LIMIT_MESSAGE_SIZE: Key<u64> =

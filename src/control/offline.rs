@@ -258,7 +258,6 @@ mod tests {
         });
         let compose = |record: &Record, _: &[u8], _: &[usize], _: &str, now| {
             Some(NewMessage {
-                id: None,
                 envelope: Arc::clone(&record.envelope),
                 entity: Bytes::new(),
                 digest: [0; 32],
@@ -268,7 +267,7 @@ mod tests {
                 expires: now,
             })
         };
-        (memory.clone(), Offline::new(memory, Box::new(compose), Box::new(crate::clock::System::new())))
+        (memory.clone(), Offline::new(memory, Box::new(compose), Box::new(crate::clock::System::default())))
     }
 
     async fn ask(offline: &Offline<Memory>, call: Call) -> Result<Vec<Row>, Fault> {
