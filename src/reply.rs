@@ -7,6 +7,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use bytes::BufMut;
 use serde::{Deserialize, Serialize};
 
 /// An enhanced status code `class.subject.detail` (RFC 3463 §2).
@@ -112,26 +113,37 @@ impl Reply {
     }
 
     /// Appends the octets of the reply.
-    pub fn write(&self, out: &mut Vec<u8>) {
+    pub fn write(&self, out: &mut impl BufMut) {
         let mut lines = self.text.split('\n').peekable();
         while let Some(line) = lines.next() {
             let last = lines.peek().is_none();
-            let mut digits = [b'0'; 3];
-            let mut code = self.code;
-            for digit in digits.iter_mut().rev() {
-                *digit = b'0' + (code % 10) as u8;
-                code /= 10;
-            }
-            out.extend_from_slice(&digits);
-            out.push(if last { b' ' } else { b'-' });
+            put_decimal(out, self.code, 3);
+            out.put_u8(if last { b' ' } else { b'-' });
             if let Some(enhanced) = self.enhanced {
-                out.extend_from_slice(enhanced.to_string().as_bytes());
-                out.push(b' ');
+                out.put_u8(b'0' + enhanced.class % 10);
+                out.put_u8(b'.');
+                put_decimal(out, enhanced.subject, 1);
+                out.put_u8(b'.');
+                put_decimal(out, enhanced.detail, 1);
+                out.put_u8(b' ');
             }
-            out.extend_from_slice(line.as_bytes());
-            out.extend_from_slice(b"\r\n");
+            out.put_slice(line.as_bytes());
+            out.put_slice(b"\r\n");
         }
     }
+}
+
+/// Appends `number` with at least `least` digits.
+fn put_decimal(out: &mut impl BufMut, number: u16, least: usize) {
+    let mut digits = [b'0'; 5];
+    let mut rest = number;
+    let mut first = digits.len();
+    while rest > 0 || digits.len() - first < least {
+        first -= 1;
+        digits[first] = b'0' + (rest % 10) as u8;
+        rest /= 10;
+    }
+    out.put_slice(&digits[first..]);
 }
 
 /// No text can add a line or a control character to the reply.

@@ -29,8 +29,8 @@ pub fn sample() -> String {
 }
 
 /// A relay needs a certificate; both are switched on together.
-const RELAY: &str = "\n# The socket for the servers of other domains; it needs a certificate, below.\n\
-                     # [[listen]]\n# service = \"relay\"\n# address = \"[::]:2779\"\n";
+const RELAY: &str = "\n# The sockets for the servers of other domains; they need a certificate, below.\n\
+                     # [[listen]]\n# service = \"relay\"\n# address = \"[::]:2779\"\n\n# [[listen]]\n# service = \"relay\"\n# address = \"0.0.0.0:2779\"\n";
 
 fn sample_key(section: &Section, info: &Info, out: &mut String) {
     comment(info.text, out);

@@ -138,7 +138,7 @@ pub(super) static LISTEN_ADDRESS: Key<Address> = key(
     "\"127.0.0.1:2525\"",
     "Where to listen. \
      The port of a relay is 2779. \
-     [::] takes IPv4 as well.",
+     [::] is IPv6 only; IPv4 wants a section of its own with 0.0.0.0.",
 );
 pub(super) static LISTEN_MODE: Key<u32> = standard("mode", value::MODE, "\"0660\"", "Permissions of a Unix socket.");
 pub(super) static LISTEN_SENDERS: Key<Senders> = standard(

@@ -65,7 +65,7 @@ fn every_example_and_default_of_the_sample_is_valid() {
     // What only means something elsewhere.
     text.retain(|line| !line.starts_with("mode =") && !line.starts_with("trust_anchor ="));
     let config = good(&text.join("\n"));
-    assert_eq!((config.routes.len(), config.certificates.len(), config.listeners.len()), (1, 1, 2));
+    assert_eq!((config.routes.len(), config.certificates.len(), config.listeners.len()), (1, 1, 3));
 }
 
 fn is_assignment(line: &str) -> bool {

@@ -240,6 +240,7 @@ pub struct Session {
     reader: Reader,
     progress: Instant,
     events: VecDeque<Event>,
+    fault: Option<Fault>,
 }
 
 impl Session {
@@ -263,6 +264,7 @@ impl Session {
             reader: Reader::default(),
             progress: now,
             events: VecDeque::new(),
+            fault: None,
         }
     }
 
@@ -287,15 +289,32 @@ impl Session {
 
     /// Whether another transaction is wanted: submit it, and ask again.
     pub fn wants(&self) -> bool {
-        let depth = match self.mode {
+        self.room() > 0
+    }
+
+    /// Transactions that may be in flight at a time.
+    pub fn depth(&self) -> usize {
+        match self.mode {
             Mode::Lockstep => 1,
             Mode::Pipelined => 2,
             Mode::Impp => self.options.window.max(1),
-        };
-        self.state == State::Ready
-            && !self.is_exhausted()
-            && self.flights.len() < depth
-            && self.output.len() < OUTPUT_OCTETS
+        }
+    }
+
+    /// How many more transactions are wanted; fewer once the output has grown.
+    pub fn room(&self) -> usize {
+        let open = self.state == State::Ready && !self.is_exhausted() && self.output.len() < OUTPUT_OCTETS;
+        if open { self.depth().saturating_sub(self.flights.len()) } else { 0 }
+    }
+
+    /// Whether QUIT has been said and its answer is awaited.
+    pub fn is_quitting(&self) -> bool {
+        self.state == State::Quitting
+    }
+
+    /// Why the session ended, if it has failed.
+    pub fn fault(&self) -> Option<&Fault> {
+        self.fault.as_ref()
     }
 
     /// Whether the hop takes no more transactions in this session (RFC 9422 §4.1, §4.3).
@@ -549,6 +568,7 @@ impl Session {
         }
         self.output.clear();
         self.state = State::Over;
+        self.fault.clone_from(&fault);
         self.events.push_back(Event::Over(fault));
     }
 

@@ -211,7 +211,7 @@ impl Work {
         let mut batch = std::mem::take(&mut group.accepts);
         let accepts = batch.len();
         batch.append(std::mem::take(&mut group.settles));
-        batch.seal(&state);
+        batch.seal(&state, self.store.secret());
         let sync = group.sync || self.unsynced.changes + batch.len() > UNSYNCED_CHANGES;
         let started = Instant::now();
         match self.store.commit(&batch, sync) {
@@ -320,7 +320,7 @@ impl Work {
         let mut state = self.state;
         down.tally.apply(&mut state);
         let mut batch = down.redo.batch();
-        batch.seal(&state);
+        batch.seal(&state, self.store.secret());
         self.store.commit(&batch, true).map_err(|fault| fault.to_string())?;
         self.state = state;
         Ok(())

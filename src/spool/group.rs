@@ -8,7 +8,6 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use fjall::Slice;
 use tokio::sync::oneshot;
 
@@ -31,24 +30,20 @@ pub(super) struct Prepared {
     arrived: Timestamp,
     expires: Timestamp,
     size: u64,
-    row: Slice,
-    entity: Slice,
+    row: Vec<u8>,
+    entity: Vec<u8>,
     keys: Vec<Key>,
 }
 
 impl Prepared {
     /// Encodes a message.
     pub fn new(message: NewMessage) -> Prepared {
-        let row = row::record(&message, None).into();
+        let row = row::record(&message, None);
         let keys = dedup::keys(&message);
         let NewMessage { envelope, entity, origin, arrived, expires, .. } = message;
         let size = entity.len() as u64;
-        Prepared { envelope, origin, arrived, expires, size, row, entity: entity_row(entity), keys }
+        Prepared { envelope, origin, arrived, expires, size, row, entity: row::entity(&entity), keys }
     }
-}
-
-fn entity_row(entity: Bytes) -> Slice {
-    row::entity(&entity).into()
 }
 
 /// A settlement with its receipts prepared.
@@ -226,7 +221,7 @@ impl<'a> Group<'a> {
         Ok(firsts)
     }
 
-    fn store_message(&mut self, message: Prepared, firsts: &[Option<QueueId>], cause: Cause) -> Acceptance {
+    fn store_message(&mut self, mut message: Prepared, firsts: &[Option<QueueId>], cause: Cause) -> Acceptance {
         self.now = Some(message.arrived);
         let recipients = message.envelope.recipients.len();
         let duplicates = firsts.iter().flatten().count();
@@ -244,13 +239,17 @@ impl<'a> Group<'a> {
                 *state = State::Closed(Disposition::Duplicate);
             }
         }
-        let row = if duplicates == 0 { message.row } else { with_states(&message.row, &states) };
+        if duplicates > 0 {
+            message.row = with_states(message.row, &states);
+        }
+        row::bind(&mut message.row, id.0);
+        row::bind(&mut message.entity, id.0);
         let batch = match cause {
             Cause::Accepting => &mut self.accepts,
             Cause::Settling => &mut self.settles,
         };
-        batch.add(Table::Messages, store::record_key(id), Change::Put(row));
-        batch.add(Table::Entities, store::entity_key(id), Change::Put(message.entity));
+        batch.add(Table::Messages, store::record_key(id), Change::Put(message.row.into()));
+        batch.add(Table::Entities, store::entity_key(id), Change::Put(message.entity.into()));
         let mark = Mark::new(message.arrived, id).write();
         for (key, _) in message.keys.iter().zip(firsts).filter(|(_, first)| first.is_none()) {
             batch.add(Table::Dedup, key.into(), Change::Put(mark.into()));
@@ -279,7 +278,7 @@ impl<'a> Group<'a> {
     fn apply(&mut self, outcome: Outcome) -> Result<bool, SpoolError> {
         let Outcome { id, states, receipts, held, expires } = outcome;
         let Some((row, was_rewritten)) = self.row(id)? else { return Ok(false) };
-        let (mut head, rest) = match Head::read(&row) {
+        let (mut head, rest) = match Head::read(id, &row) {
             Ok(read) => read,
             Err(error) => {
                 let reason = error.to_string();
@@ -302,7 +301,7 @@ impl<'a> Group<'a> {
         let rewritten = was_rewritten.unwrap_or(head.rewritten);
         head.rewritten = true;
         let open = head.states.iter().any(|state| matches!(state, State::Open(_)));
-        let row = open.then(|| Slice::from(head.write(rest)));
+        let row = open.then(|| Slice::from(head.write(id, rest)));
         if row.is_none() {
             self.settled.messages -= 1;
             self.settled.octets -= head.size as i64;
@@ -356,7 +355,7 @@ impl<'a> Group<'a> {
         self.aside += 1;
         self.settled.messages -= 1;
         self.settled.octets -= self.store.entity_octets(id).unwrap_or(0).saturating_sub(row::HEAD as u64) as i64;
-        let aside = Some(store::aside_row(reason, row).into());
+        let aside = Some(store::aside_row(id, reason, row).into());
         // Of a row that cannot be read nobody knows whether it replaced another.
         self.touched.insert(id, Touched { rewritten: rewritten.unwrap_or(true), row: None, aside });
     }
@@ -386,12 +385,13 @@ impl<'a> Group<'a> {
     }
 }
 
-/// The row of a message that was made with all recipients open, with other states.
-fn with_states(row: &Slice, states: &[State]) -> Slice {
-    match Head::read(row) {
-        Ok((head, rest)) => Head { states: states.to_vec(), ..head }.write(rest).into(),
+/// The row of a message that was made with all recipients open, and is not bound yet, with other states.
+fn with_states(row: Vec<u8>, states: &[State]) -> Vec<u8> {
+    let unbound = QueueId(0);
+    match Head::read(unbound, &row) {
+        Ok((head, rest)) => Head { states: states.to_vec(), ..head }.write(unbound, rest),
         // It was made a moment ago by the same code.
-        Err(_) => row.clone(),
+        Err(_) => row,
     }
 }
 
@@ -414,7 +414,8 @@ impl Redo {
         for (table, key, change) in settles.into_changes() {
             let change = match change {
                 Change::Put(row) if table == Table::Messages && key.first() == Some(&b'r') => {
-                    Change::Put(row::rewritten(&row).map_or(row, Slice::from))
+                    let id = store::id_of(&key).unwrap_or(QueueId(0));
+                    Change::Put(row::rewritten(id, &row).map_or(row, Slice::from))
                 }
                 Change::Forget => Change::Remove,
                 other => other,

@@ -1,7 +1,7 @@
 //! Our certificates: read from PEM files, picked by name, reloaded when the files change.
 //!
-//! In: pairs of files, in order; the first pair is the default. Out: a certificate with its key for a name, warnings, and
-//! [`Change`]s. Invariant: every certificate that is handed out matches its key; a pair that cannot be read after a
+//! In: pairs of files, in order; the first pair is the default. Out: a certificate with its key for a name, warnings,
+//! and [`Change`]s. Invariant: every certificate that is handed out matches its key; a pair that cannot be read after a
 //! change is reported once and the old one stays in use. Reading happens where [`Certificates::load`] or
 //! [`Certificates::reload_changed`] is called, never during a handshake.
 
@@ -66,7 +66,10 @@ pub enum CertificateError {
     #[error("the private key in {} is encrypted; decrypt it with: openssl pkey -in FILE -out NEWFILE", .0.display())]
     EncryptedKey(PathBuf),
     /// A certificate or key that is not understood.
-    #[error("{} cannot be used: {reason}; use an ECDSA (P-256, P-384), Ed25519 or RSA key and an X.509 v3 certificate", path.display())]
+    #[error(
+        "{} cannot be used: {reason}; use an ECDSA (P-256, P-384), Ed25519 or RSA key and an X.509 v3 certificate",
+        path.display()
+    )]
     Unusable {
         /// The file.
         path: PathBuf,
@@ -90,7 +93,11 @@ pub enum CertificateError {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Warning {
     /// Its time is over.
-    #[error("the certificate in {} expired on {}; renew it: other servers refuse it unless TLSA records name it", chain.display(), at.rfc3339())]
+    #[error(
+        "the certificate in {} expired on {}; renew it: other servers refuse it unless TLSA records name it",
+        chain.display(),
+        at.rfc3339()
+    )]
     Expired {
         /// The file.
         chain: PathBuf,
@@ -114,22 +121,23 @@ pub enum Warning {
         from: Timestamp,
     },
     /// Every user of this host can read the key.
-    #[error("every user of this host can read the private key {}; take the permission away with: chmod o-rwx FILE", .0.display())]
+    #[error("every user of this host can read the private key {}; take that away with: chmod o-rwx FILE", .0.display())]
     KeyReadableByAll(PathBuf),
     /// It names nobody.
-    #[error("the certificate in {} has no DNS name in subjectAltName; other servers refuse it unless TLSA records name it", .0.display())]
+    #[error(
+        "the certificate in {} has no DNS name in subjectAltName; other servers refuse it unless TLSA records name it",
+        .0.display()
+    )]
     NoNames(PathBuf),
 }
 
 /// What a look at the files has brought.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// A changed certificate is in use from now on.
+    /// A changed certificate is in use from now on; [`Certificates::warnings`] tells what is not well about it.
     Reloaded {
         /// The certificate's file.
         chain: PathBuf,
-        /// What is not well about it.
-        warnings: Vec<Warning>,
     },
     /// The changed files cannot be used; the old certificate stays.
     Kept {
@@ -218,7 +226,7 @@ impl Certificates {
                     // Read after the look: what was read is what counts as tried.
                     *tried = new.stamp;
                     *entry = new;
-                    changes.push(Change::Reloaded { chain, warnings: entry.warnings(Timestamp::MAX, false) });
+                    changes.push(Change::Reloaded { chain });
                 }
                 Err(error) => changes.push(Change::Kept { chain, error }),
             }
@@ -231,7 +239,7 @@ impl Certificates {
 
     /// What is not well about those in use.
     pub fn warnings(&self, now: Timestamp) -> Vec<Warning> {
-        self.entries().iter().flat_map(|entry| entry.warnings(now, true)).collect()
+        self.entries().iter().flat_map(|entry| entry.warnings(now)).collect()
     }
 
     /// Those in use, the default first.
@@ -255,8 +263,8 @@ impl Certificates {
         self.entries().is_empty()
     }
 
-    /// The first for `name` whose key makes a signature that the client can verify, else the first for it, else the same
-    /// among all.
+    /// The first for `name` whose key makes a signature that the client can verify, else the first for it, else the
+    /// same among all.
     pub(super) fn for_server(&self, name: Option<&Domain>, schemes: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
         let entries = self.entries();
         let named: Vec<&Entry> = match name {
@@ -294,10 +302,10 @@ impl Entry {
         [Class::Im, Class::Pres].iter().any(|class| self.names.names_service(*class, domain))
     }
 
-    fn warnings(&self, now: Timestamp, dated: bool) -> Vec<Warning> {
+    fn warnings(&self, now: Timestamp) -> Vec<Warning> {
         let path = || self.files.chain.clone();
         let mut found = Vec::new();
-        match self.pair.cert.first().and_then(chain::validity).filter(|_| dated) {
+        match self.pair.cert.first().and_then(chain::validity) {
             Some((_, at)) if at < now => found.push(Warning::Expired { chain: path(), at }),
             Some((from, _)) if from > now => found.push(Warning::NotYetValid { chain: path(), from }),
             Some((_, at)) if at < now.after(RENEWAL_DUE) => found.push(Warning::ExpiresSoon { chain: path(), at }),

@@ -1,0 +1,488 @@
+//! The session of an ESMTP server, without I/O.
+//!
+//! In: octets ([`Session::input`]), answers to MAIL and RCPT ([`Session::answer`]), the outcome of transactions
+//! ([`Session::complete`], later and in any order). Out: events ([`Session::poll`]) and octets ([`Session::output`]).
+//! The driver's loop is: input; poll and answer until there is no event; write the output; again. After the output was
+//! written, and after a transaction was completed, poll again: the session may have stopped for either.
+//!
+//! Invariants: replies come in the order of the commands; the octets that BDAT announces are always taken, also after a
+//! refusal; what is in an entity is never taken for a command; memory is bounded by [`Options`], [`OUTPUT_OCTETS`] and what
+//! the driver reads at once. How the octets are cut into reads changes nothing.
+//! Faults of the peer are replies; too many of them end the session (`421`).
+//! RFC 5321 §4, RFC 2920 §3.2, RFC 3030 §2, RFC 3207 §4.2.
+
+mod obey;
+mod replies;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Buf, Bytes, BytesMut};
+
+use crate::address::{Domain, EhloName, Mailbox};
+use crate::limits;
+use crate::reply::{EnhancedCode, Reply};
+use crate::smtp::command::{self, CommandError, Context, Mail, Rcpt, States, Verb};
+use crate::smtp::extension::{Offer, Services, Set};
+use crate::smtp::framing::{Body, Chunk, Dots, Line, Lines};
+use replies::Replies;
+pub use replies::Ticket;
+
+/// Octets of output above which no further command is read until the driver has written.
+pub const OUTPUT_OCTETS: usize = 64 * 1024;
+
+/// What the listener is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Service {
+    /// Servers of other domains.
+    Relay,
+    /// The mail system of this host.
+    Mail,
+}
+
+/// What a session offers, and its bounds.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Our name in the greeting and in the reply to EHLO.
+    pub greeting_name: Domain,
+    /// What the listener is for; the greeting of a relay says IMPP.
+    pub service: Service,
+    /// Whether STARTTLS is offered while TLS is not active.
+    pub starttls: bool,
+    /// The services that IMPP offers; none: IMPP is not offered.
+    pub impp: Services,
+    /// Whether REQUIRETLS is offered while TLS is active.
+    pub require_tls: bool,
+    /// Octets of the largest entity.
+    pub size: u64,
+    /// Recipients of a transaction.
+    pub recipients: usize,
+    /// Transactions that may wait for their reply; at least one may.
+    pub in_flight: usize,
+    /// The least by-time with mode R; whole seconds, rounded up.
+    pub deliver_by_min: Duration,
+    /// Who `<Postmaster>` without a domain is; the driver is asked about the path itself where there is nobody.
+    pub postmaster: Option<Mailbox>,
+}
+
+/// What happened.
+#[derive(Debug)]
+pub enum Event {
+    /// EHLO or HELO; the session has replied.
+    Hello {
+        /// The name that the client claims.
+        name: EhloName,
+        /// EHLO.
+        esmtp: bool,
+    },
+    /// The client begins TLS: write the output, drop every octet read before, do the handshake, then call
+    /// [`Session::tls_started`].
+    StartTls,
+    /// To be answered.
+    Mail(Mail),
+    /// To be answered.
+    Rcpt(Rcpt),
+    /// A whole transaction, to be completed.
+    Entity(Transaction),
+    /// Write the output and close the connection. Comes once, when no transaction is in flight.
+    Close,
+}
+
+/// A transaction.
+#[derive(Debug)]
+pub struct Transaction {
+    /// Names it to [`Session::complete`].
+    pub ticket: Ticket,
+    /// MAIL as it was accepted.
+    pub mail: Mail,
+    /// The recipients that were accepted; at least one.
+    pub rcpts: Vec<Rcpt>,
+    /// The entity. Lines end with CRLF, with no bare CR or LF, unless it is BINARYMIME.
+    pub entity: Bytes,
+    /// It came by DATA.
+    pub by_data: bool,
+}
+
+/// Where the session is in the order of commands (RFC 5321 §4.1.4).
+#[derive(Debug)]
+enum State {
+    Start,
+    Ready,
+    Open(Open),
+    Failed,
+    Refused,
+}
+
+/// A transaction under way.
+#[derive(Debug)]
+struct Open {
+    mail: Mail,
+    rcpts: Vec<Rcpt>,
+    body: Body,
+    chunked: bool,
+}
+
+impl State {
+    fn states(&self) -> States {
+        match self {
+            State::Start => States::START,
+            State::Ready => States::READY,
+            State::Open(open) if open.chunked => States::CHUNKS,
+            State::Open(open) if open.rcpts.is_empty() => States::SENDER,
+            State::Open(_) => States::RECIPIENTS,
+            State::Failed => States::FAILED,
+            State::Refused => States::REFUSED,
+        }
+    }
+}
+
+/// What the next octets are.
+#[derive(Debug)]
+enum Reading {
+    Commands,
+    Data(Dots),
+    /// A chunk, and the reply with which it is refused.
+    Chunk(Chunk, Option<Reply>),
+}
+
+/// Which answer is outstanding.
+#[derive(Debug)]
+enum Awaiting {
+    Nothing,
+    Mail(Mail),
+    Rcpt(Rcpt),
+}
+
+/// Whether the octets that come are still ours to read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Course {
+    Open,
+    /// STARTTLS was accepted; the event comes when the replies are out.
+    StartingTls,
+    Handshake,
+    /// The event comes when the replies are out.
+    Closing,
+    Closed,
+}
+
+/// A session.
+#[derive(Debug)]
+pub struct Session {
+    options: Arc<Options>,
+    tls_active: bool,
+    offered: Set,
+    state: State,
+    reading: Reading,
+    awaiting: Awaiting,
+    course: Course,
+    inbox: BytesMut,
+    lines: Lines,
+    replies: Replies,
+    bad_commands: usize,
+}
+
+impl Session {
+    /// A session whose greeting is the first output.
+    pub fn new(options: Arc<Options>, tls_active: bool) -> Session {
+        let service = match options.service {
+            Service::Relay => "ESMTP IMPP",
+            Service::Mail => "ESMTP",
+        };
+        let greeting = Reply::bare(220, format!("{} {service}", options.greeting_name));
+        Session::with_greeting(options, tls_active, State::Start, &greeting)
+    }
+
+    /// A session that says why it is none (RFC 5321 §3.1) and takes nothing but QUIT; after `421` not even that.
+    pub fn refused(options: Arc<Options>, reply: &Reply) -> Session {
+        let mut session = Session::with_greeting(options, false, State::Refused, reply);
+        session.close_after(reply.code());
+        session
+    }
+
+    fn with_greeting(options: Arc<Options>, tls_active: bool, state: State, greeting: &Reply) -> Session {
+        let mut replies = Replies::default();
+        replies.say(greeting);
+        Session {
+            options,
+            tls_active,
+            offered: Set::EMPTY,
+            state,
+            reading: Reading::Commands,
+            awaiting: Awaiting::Nothing,
+            course: Course::Open,
+            inbox: BytesMut::new(),
+            lines: Lines::default(),
+            replies,
+            bad_commands: 0,
+        }
+    }
+
+    /// Takes what was read; `octets` is empty afterwards and keeps its spare capacity. Octets that follow STARTTLS in the
+    /// clear (RFC 3207 §4.2: an injection), or QUIT, are dropped.
+    pub fn input(&mut self, octets: &mut BytesMut) {
+        let octets = octets.split();
+        if self.course == Course::Open {
+            // No copy when they lie behind what is there.
+            self.inbox.unsplit(octets);
+        }
+    }
+
+    /// The next event. `None`: an answer is outstanding, or more input, a completion or the writing of the output is needed.
+    pub fn poll(&mut self) -> Option<Event> {
+        loop {
+            match self.course {
+                Course::Open if self.is_blocked() => return None,
+                Course::Open => {}
+                Course::StartingTls if self.replies.waiting() == 0 => {
+                    self.course = Course::Handshake;
+                    return Some(Event::StartTls);
+                }
+                Course::Closing if self.replies.waiting() == 0 => {
+                    self.course = Course::Closed;
+                    return Some(Event::Close);
+                }
+                _ => return None,
+            }
+            let progress = match &self.reading {
+                Reading::Commands => self.read_command(),
+                Reading::Data(_) => self.read_data(),
+                Reading::Chunk(..) => self.read_chunk(),
+            };
+            match progress {
+                Progress::Event(event) => return Some(event),
+                Progress::Again => {}
+                Progress::NeedsInput => {
+                    if self.inbox.is_empty() {
+                        // Lets go of the block that the driver read.
+                        self.inbox = BytesMut::new();
+                    }
+                    return None;
+                }
+            }
+        }
+    }
+
+    fn is_blocked(&self) -> bool {
+        !matches!(self.awaiting, Awaiting::Nothing)
+            || self.replies.waiting() >= self.options.in_flight.max(1)
+            || self.replies.octets() >= OUTPUT_OCTETS
+    }
+
+    /// Answers the last [`Event::Mail`] or [`Event::Rcpt`]; a positive reply accepts it. `421` ends the session. Without an
+    /// outstanding event it does nothing.
+    pub fn answer(&mut self, reply: Reply) {
+        match std::mem::replace(&mut self.awaiting, Awaiting::Nothing) {
+            Awaiting::Nothing => return,
+            Awaiting::Mail(mail) if reply.is_positive() => {
+                let body = Body::new(self.options.size);
+                self.state = State::Open(Open { mail, rcpts: Vec::new(), body, chunked: false });
+            }
+            Awaiting::Rcpt(rcpt) if reply.is_positive() => {
+                if let State::Open(open) = &mut self.state {
+                    open.rcpts.push(rcpt);
+                }
+            }
+            Awaiting::Mail(_) | Awaiting::Rcpt(_) => {}
+        }
+        self.replies.say(&reply);
+        self.close_after(reply.code());
+    }
+
+    /// The final reply of a transaction. `421` ends the session.
+    pub fn complete(&mut self, ticket: Ticket, reply: Reply) {
+        let code = reply.code();
+        self.replies.complete(ticket, reply);
+        self.close_after(code);
+    }
+
+    /// Ends the session from our side with `reply`, a `421` (RFC 5321 §3.8): it takes its place after the replies that are
+    /// due, a transaction under way is dropped, and [`Event::Close`] follows when none is in flight.
+    pub fn close(&mut self, reply: &Reply) {
+        if matches!(self.course, Course::Open | Course::StartingTls) {
+            self.replies.say(reply);
+            self.leave(Course::Closing);
+        }
+    }
+
+    fn close_after(&mut self, code: u16) {
+        if code == 421 && self.course == Course::Open {
+            self.leave(Course::Closing);
+        }
+    }
+
+    /// Stops reading.
+    fn leave(&mut self, course: Course) {
+        self.course = course;
+        self.inbox = BytesMut::new();
+        self.reading = Reading::Commands;
+        self.awaiting = Awaiting::Nothing;
+        if !matches!(self.state, State::Start | State::Refused) {
+            self.state = State::Ready;
+        }
+    }
+
+    /// TLS is active: the session begins anew, and knows nothing of what the client said before (RFC 3207 §4.2).
+    pub fn tls_started(&mut self) {
+        if self.course == Course::Handshake {
+            self.course = Course::Open;
+            self.tls_active = true;
+            self.offered = Set::EMPTY;
+            self.state = State::Start;
+            self.lines = Lines::default();
+        }
+    }
+
+    /// What is to be written; the driver empties it.
+    pub fn output(&mut self) -> &mut BytesMut {
+        &mut self.replies.output
+    }
+
+    /// Whether nothing is under way: no transaction, no reply to be written, no octet of a command.
+    pub fn is_idle(&self) -> bool {
+        matches!(self.state, State::Start | State::Ready | State::Refused)
+            && matches!(self.reading, Reading::Commands)
+            && matches!(self.awaiting, Awaiting::Nothing)
+            && self.inbox.is_empty()
+            && self.lines.is_clear()
+            && self.replies.waiting() == 0
+            && self.replies.octets() == 0
+    }
+
+    /// Whether octets of an entity are expected, for which the client has longer than for a command.
+    pub fn is_receiving(&self) -> bool {
+        !matches!(self.reading, Reading::Commands)
+    }
+
+    /// Transactions that have not been completed.
+    pub fn in_flight(&self) -> usize {
+        self.replies.open()
+    }
+
+    /// Whether to read more from the client: not while an answer is outstanding, too many transactions are in flight, too
+    /// much output is unwritten, or the session ends.
+    pub fn wants_input(&self) -> bool {
+        self.course == Course::Open && !self.is_blocked()
+    }
+
+    /// Whether the session ends: [`Event::Close`] has come or will come without further input.
+    pub fn is_closing(&self) -> bool {
+        matches!(self.course, Course::Closing | Course::Closed)
+    }
+
+    /// Gives back the memory of buffers that are empty, and of the block in which an unfinished command lies; for a
+    /// connection on which nothing has come for a while.
+    pub fn release_buffers(&mut self) {
+        self.replies.release();
+        // The copy lets go of the block that the driver read.
+        self.inbox = if self.inbox.is_empty() { BytesMut::new() } else { BytesMut::from(&self.inbox[..]) };
+    }
+
+    fn offer(&self) -> Offer {
+        Offer {
+            starttls: self.options.starttls && !self.tls_active,
+            require_tls: self.options.require_tls && self.tls_active,
+            impp: self.options.impp,
+            size: self.options.size,
+            recipients: self.options.recipients,
+            deliver_by_min: self.options.deliver_by_min,
+        }
+    }
+}
+
+/// What a step came to.
+enum Progress {
+    Event(Event),
+    Again,
+    NeedsInput,
+}
+
+impl Session {
+    fn read_command(&mut self) -> Progress {
+        match self.lines.next(&mut self.inbox) {
+            Line::Whole(length) => {
+                let line = self.inbox.get(..length).unwrap_or_default();
+                let command = self.understand(line);
+                self.inbox.advance(length + 2);
+                match command {
+                    Ok(command) => return self.obey(command),
+                    Err(refusal) => self.refuse(refusal),
+                }
+            }
+            Line::BareLf => self.refuse_line(CommandError::Control),
+            Line::TooLong => self.refuse_line(CommandError::Length),
+            Line::Partial => return Progress::NeedsInput,
+        }
+        Progress::Again
+    }
+
+    fn refuse_line(&mut self, error: CommandError) {
+        let error = if command::announces_chunk(&self.inbox) { CommandError::ChunkSize } else { error };
+        self.refuse(Refusal::Syntax(error));
+    }
+
+    /// The command of a line, if it may stand here. BDAT always may: its chunk must be taken.
+    fn understand(&self, line: &[u8]) -> Result<command::Command, Refusal> {
+        let unreadable = |error| match command::announces_chunk(line) {
+            true => Refusal::Syntax(CommandError::ChunkSize),
+            false => Refusal::Syntax(error),
+        };
+        let (entry, argument) = command::find(line).map_err(unreadable)?;
+        if entry.argument != command::Argument::Chunk
+            && let Some(reply) = self.out_of_order(entry)
+        {
+            return Err(Refusal::Order(reply));
+        }
+        let utf8 = matches!(&self.state, State::Open(open) if open.mail.utf8);
+        entry.parse(argument, Context { offered: self.offered, utf8 }).map_err(Refusal::Syntax)
+    }
+
+    /// Why a command may not stand here.
+    fn out_of_order(&self, entry: &command::Entry) -> Option<Reply> {
+        const BAD_SEQUENCE: EnhancedCode = EnhancedCode::new(5, 5, 1);
+        let state = self.state.states();
+        if entry.states.contain(state) {
+            let hidden = entry.extension.is_some_and(|extension| !self.offered.contains(extension));
+            return hidden.then(|| match self.tls_active && entry.verb == Verb::StartTls {
+                true => Reply::new(503, BAD_SEQUENCE, "TLS is active"),
+                false => Reply::new(502, BAD_SEQUENCE, format!("{} is not offered here", entry.name)),
+            });
+        }
+        let text = match state {
+            States::START => "say EHLO first",
+            States::READY => "say MAIL first",
+            States::FAILED => "a chunk of this transaction was refused; say RSET first",
+            States::REFUSED => "this connection was refused; say QUIT",
+            _ if matches!(entry.verb, Verb::Mail | Verb::StartTls) => "a transaction is open; say RSET first",
+            States::SENDER => "there is no recipient; say RCPT first",
+            States::CHUNKS => "the entity has begun; send BDAT LAST or RSET",
+            _ => "say RSET first",
+        };
+        Some(Reply::new(503, BAD_SEQUENCE, text))
+    }
+
+    fn refuse(&mut self, refusal: Refusal) {
+        let error = match refusal {
+            Refusal::Order(reply) => return self.replies.say(&reply),
+            Refusal::Syntax(error) => error,
+        };
+        let counts = !matches!(error, CommandError::SenderNeedsUtf8 | CommandError::RecipientNeedsUtf8);
+        self.bad_commands += usize::from(counts);
+        if self.bad_commands >= limits::BAD_COMMANDS {
+            self.close(&Reply::new(421, EnhancedCode::new(4, 7, 0), "too many malformed commands; closing"));
+        } else {
+            self.replies.say(&error.reply());
+            if error == CommandError::ChunkSize {
+                self.leave(Course::Closing);
+            }
+        }
+    }
+}
+
+/// Why a command is not obeyed.
+enum Refusal {
+    Syntax(CommandError),
+    Order(Reply),
+}
+
+#[cfg(test)]
+mod tests;

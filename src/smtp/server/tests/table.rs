@@ -1,0 +1,94 @@
+//! Every state × every command: the replies, the events and the state after, compared with `tests/golden/smtp/states.txt`.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use super::*;
+
+const COMMANDS: [&str; 21] = [
+    "EHLO mx.a.example\r\n",
+    "HELO mx.a.example\r\n",
+    "MAIL FROM:<a@a.example>\r\n",
+    "MAIL FROM:<a@a.example> BODY=BINARYMIME\r\n",
+    "MAIL FROM:<refused@a.example>\r\n",
+    "RCPT TO:<b@b.example>\r\n",
+    "RCPT TO:<refused@b.example>\r\n",
+    "DATA\r\n",
+    "DATA\r\nx\r\n.\r\n",
+    "BDAT 3\r\nx\r\n",
+    "BDAT 3 LAST\r\nx\r\n",
+    "BDAT 3 LATE\r\nx\r\n",
+    "BDAT x\r\n",
+    "RSET\r\n",
+    "NOOP\r\n",
+    "QUIT\r\n",
+    "STARTTLS\r\n",
+    "VRFY b\r\n",
+    "EXPN b\r\n",
+    "HELP\r\n",
+    "TURN\r\n",
+];
+
+/// A session in each state.
+fn in_state(name: &str) -> Session {
+    match name {
+        "start" => session(options()),
+        "refused" => Session::refused(Arc::new(options()), &reply("554 5.7.1 no")),
+        "ready" => greeted(options()),
+        _ => {
+            let mut session = greeted(options());
+            let script = match name {
+                "sender" => "MAIL FROM:<a@a.example>\r\n",
+                "recipients" => "MAIL FROM:<a@a.example>\r\nRCPT TO:<b@b.example>\r\n",
+                "chunks" => "MAIL FROM:<a@a.example>\r\nRCPT TO:<b@b.example>\r\nBDAT 1\r\nx",
+                "failed" => "MAIL FROM:<a@a.example>\r\nBDAT 1\r\nx",
+                _ => panic!("{name}"),
+            };
+            properties::run(&mut session, script.as_bytes());
+            session
+        }
+    }
+}
+
+fn state_of(session: &Session) -> &'static str {
+    let state = session.state.states();
+    States::EACH.iter().find(|(each, _)| *each == state).map_or("?", |(_, name)| name)
+}
+
+#[test]
+fn every_command_in_every_state() {
+    let mut table = String::new();
+    for (state, name) in States::EACH {
+        writeln!(table, "== {name}").unwrap();
+        for command in COMMANDS {
+            let mut session = in_state(name);
+            assert_eq!(session.state.states(), state);
+            session.output().clear();
+            let said = properties::run(&mut session, command.as_bytes());
+            let course = if session.course == Course::Open { String::new() } else { format!(", {:?}", session.course) };
+            writeln!(table, "{}", command.escape_default()).unwrap();
+            said.lines().for_each(|line| writeln!(table, "    {}", line.trim_end()).unwrap());
+            writeln!(
+                table,
+                "    -> {}{}{course}",
+                state_of(&session),
+                if session.is_receiving() { ", receiving" } else { "" }
+            )
+            .unwrap();
+        }
+    }
+    compare("states.txt", &table);
+}
+
+fn compare(file: &str, table: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/smtp").join(file);
+    if std::env::var_os("UPDATE").is_some() {
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, table).unwrap();
+    }
+    let golden = std::fs::read_to_string(&path).unwrap_or_default();
+    for (index, (got, expected)) in table.lines().zip(golden.lines()).enumerate() {
+        assert_eq!(got, expected, "line {} of {}; UPDATE=1 rewrites it", index + 1, path.display());
+    }
+    assert!(table == golden, "{} differs in length; UPDATE=1 rewrites it", path.display());
+}

@@ -1,0 +1,178 @@
+//! The spool against a model: any sequence of messages, settlements, restarts, crashes and compactions.
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::spool::tests::{copy, message, open};
+
+/// One step.
+#[derive(Clone, Debug)]
+enum Step {
+    /// The message of this number comes, for so many recipients.
+    Accept(u8, usize),
+    /// A recipient of the n-th message in the queue is closed, with or without a receipt.
+    Close(usize, usize, bool),
+    /// A recipient of the n-th message in the queue is deferred.
+    Defer(usize, usize),
+    /// The daemon ends and starts.
+    Restart,
+    /// The machine stops: what is on the disk now is what the next start finds.
+    Crash,
+    /// What is in memory is written into tables.
+    Flush,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        8 => (any::<u8>(), 1_usize..4).prop_map(|(number, recipients)| Step::Accept(number, recipients)),
+        8 => (0_usize..8, 0_usize..4, any::<bool>()).prop_map(|(n, at, receipt)| Step::Close(n, at, receipt)),
+        3 => (0_usize..8, 0_usize..4).prop_map(|(n, at)| Step::Defer(n, at)),
+        1 => Just(Step::Restart),
+        1 => Just(Step::Crash),
+        2 => Just(Step::Flush),
+    ]
+}
+
+/// What the spool should hold.
+#[derive(Default)]
+struct Model {
+    messages: BTreeMap<u64, (String, Vec<State>)>,
+    seen: BTreeMap<(String, usize), u64>,
+    receipts: usize,
+    arrivals: Vec<u64>,
+}
+
+impl Model {
+    fn accept(&mut self, id: u64, name: &str, recipients: usize) {
+        let mut states = vec![State::Open(Progress::default()); recipients];
+        for (index, state) in states.iter_mut().enumerate() {
+            if self.seen.contains_key(&(name.to_owned(), index)) {
+                *state = State::Closed(Disposition::Duplicate);
+            } else {
+                self.seen.insert((name.to_owned(), index), id);
+            }
+        }
+        if states.iter().any(|state| matches!(state, State::Open(_))) {
+            self.messages.insert(id, (name.to_owned(), states));
+            self.arrivals.push(id);
+        }
+    }
+
+    /// Whether the recipient was open.
+    fn set(&mut self, id: u64, at: usize, new: State) -> bool {
+        let Some((_, states)) = self.messages.get_mut(&id) else { return false };
+        let Some(state @ State::Open(_)) = states.get_mut(at) else { return false };
+        *state = new;
+        if !states.iter().any(|state| matches!(state, State::Open(_))) {
+            self.messages.remove(&id);
+        }
+        true
+    }
+}
+
+fn recipients(count: usize) -> Vec<String> {
+    (0..count).map(|n| format!("user{n}@b.example")).collect()
+}
+
+struct Run {
+    dir: tempfile::TempDir,
+    spool: Option<(Spool, Opened)>,
+    model: Model,
+}
+
+impl Run {
+    fn spool(&self) -> &Spool {
+        &self.spool.as_ref().unwrap().0
+    }
+
+    async fn step(&mut self, step: Step) {
+        match step {
+            Step::Accept(number, count) => {
+                let name = format!("{}@a.example", number % 24);
+                let to = recipients(count);
+                let to: Vec<&str> = to.iter().map(String::as_str).collect();
+                let accepted = self.spool().accept(message(&name, &to)).await.unwrap();
+                self.model.accept(accepted.id.0, &name, count);
+            }
+            Step::Close(n, at, receipt) => {
+                let receipt = receipt.then(|| {
+                    self.model.receipts += 1;
+                    format!("receipt{}@b.example", self.model.receipts)
+                });
+                self.settle(n, at, State::Closed(Disposition::Delivered), receipt).await;
+            }
+            Step::Defer(n, at) => {
+                let last = Some("421 4.4.2 gone".to_owned());
+                self.settle(n, at, State::Open(Progress { attempts: 1, last, ..Progress::default() }), None).await;
+            }
+            Step::Restart => {
+                self.check_arrivals();
+                self.spool = None;
+                self.spool = Some(open(self.dir.path()));
+            }
+            Step::Crash => {
+                self.check_arrivals();
+                let next = tempfile::tempdir().unwrap();
+                copy(self.dir.path(), next.path());
+                self.spool = Some(open(next.path()));
+                self.dir = next;
+            }
+            Step::Flush => self.spool().0.store.flush().unwrap(),
+        }
+        self.check().await;
+    }
+
+    async fn settle(&mut self, n: usize, at: usize, state: State, receipt: Option<String>) {
+        let id = self.model.messages.keys().nth(n).copied().unwrap_or(1);
+        let receipts = receipt.iter().map(|name| message(name, &["alice@a.example"])).collect();
+        let states = vec![(at, state.clone())];
+        let settlement = Settlement { id: QueueId(id), states, receipts, held: None, expires: None };
+        let next = self.model.arrivals.iter().chain(self.model.seen.values()).max().copied().unwrap_or(0);
+        let settled = self.spool().settle(settlement).await.unwrap();
+        assert_eq!(settled.applied, self.model.set(id, at, state));
+        if let (true, Some(name)) = (settled.applied, receipt) {
+            let page = self.spool().page(QueueId(next + 1), 10).unwrap();
+            self.model.accept(page.last().expect("the receipt").id.0, &name, 1);
+        }
+    }
+
+    fn check_arrivals(&mut self) {
+        let arrivals = &mut self.spool.as_mut().unwrap().1.arrivals;
+        let arrived: Vec<u64> = std::iter::from_fn(|| arrivals.try_recv().ok()).map(|record| record.id.0).collect();
+        assert_eq!(arrived, std::mem::take(&mut self.model.arrivals));
+    }
+
+    async fn check(&self) {
+        let spool = self.spool();
+        let page = spool.page(QueueId(0), 1000).unwrap();
+        let held: Vec<_> = page.iter().map(|record| (record.id.0, record.states.clone())).collect();
+        let expected: Vec<_> = self.model.messages.iter().map(|(id, (_, states))| (*id, states.clone())).collect();
+        assert_eq!(held, expected);
+        assert_eq!(spool.status().messages, expected.len() as u64);
+        assert_eq!(spool.status().octets, page.iter().map(|record| record.size).sum::<u64>());
+        for (id, (name, _)) in &self.model.messages {
+            let entity = spool.entity(QueueId(*id)).await.unwrap();
+            assert_eq!(entity, Some(message(name, &[]).entity));
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 8, ..ProptestConfig::default() })]
+
+    #[test]
+    fn it_holds_what_the_model_holds(steps in proptest::collection::vec(step(), 1..60)) {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let spool = Some(open(dir.path()));
+        let mut run = Run { dir, spool, model: Model::default() };
+        runtime.block_on(async {
+            for step in steps {
+                run.step(step).await;
+            }
+            run.check_arrivals();
+        });
+    }
+}
