@@ -4,7 +4,7 @@
 //! daemon started; a difference from the system's clock is believed, and logged, only after it has stood for
 //! [`DOUBT`]: a clock that is wrong for a moment neither expires a queue nor postpones its retries for years.
 
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::timestamp::Timestamp;
@@ -18,6 +18,12 @@ pub const TOLERANCE: Duration = Duration::from_secs(2);
 pub trait Clock: Send + Sync {
     /// Now.
     fn now(&self) -> Timestamp;
+}
+
+impl<C: Clock + ?Sized> Clock for Arc<C> {
+    fn now(&self) -> Timestamp {
+        (**self).now()
+    }
 }
 
 /// What is believed of two clocks, of which one only runs and the other can be set.

@@ -8,10 +8,12 @@ use crate::accounts::{Accounts, LocalDomain};
 use crate::address::Domain;
 use crate::config::{self, Config};
 use crate::policy::Service;
-use crate::route::{Configured, Rule, Table};
+use crate::policy::identity::Policy;
+use crate::receive::Upstream;
+use crate::route::{Configured, Pattern, Rule, Table};
 use crate::smtp::extension::Services;
 use crate::smtp::server;
-use crate::{deliver, dns, net, queue, receive, tls};
+use crate::{deliver, dns, limits, net, queue, receive, tls};
 
 /// The least time that a sender may give for delivery (RFC 2852 §2).
 const DELIVER_BY_MIN: Duration = Duration::from_secs(1);
@@ -36,10 +38,18 @@ pub fn table(config: &Config) -> Table {
             socks5: route.socks5,
         });
         for pattern in &route.domains {
-            rules.push(Rule { pattern: pattern.clone(), class: route.class, hop: hop.clone() });
+            rules.push(Rule { pattern: pattern_of(pattern), class: route.class, hop: hop.clone() });
         }
     }
     Table::new(config.domains.iter().map(|domain| domain.name.clone()), rules)
+}
+
+fn pattern_of(pattern: &config::Pattern) -> Pattern {
+    match pattern {
+        config::Pattern::Exactly(domain) => Pattern::Exact(domain.clone()),
+        config::Pattern::Below(domain) => Pattern::Below(domain.clone()),
+        config::Pattern::Any => Pattern::Any,
+    }
 }
 
 /// The sessions of one listener.
@@ -67,7 +77,38 @@ pub fn receive(config: &Config) -> receive::Options {
         retention: config.queue.retention,
         connections: config.limits.connections,
         connections_per_address: config.limits.connections_per_address,
+        identity: receive::identity::Options {
+            policy: match config.policy.peer_identity {
+                config::PeerIdentity::Address => Policy::Address,
+                config::PeerIdentity::Certificate => Policy::Certificate,
+            },
+            ..receive::identity::Options::default()
+        },
+        upstreams: config.routes.iter().flat_map(|route| &route.upstream).map(upstream).collect(),
     }
+}
+
+fn upstream(source: &config::Source) -> Upstream {
+    match source {
+        config::Source::Network(network) => Upstream::Network(network.address, network.bits),
+        config::Source::Name(name) => Upstream::Name(name.clone()),
+    }
+}
+
+/// TLS of the connections that come in.
+pub fn accept(config: &Config) -> tls::accept::Options {
+    let domains = config.domains.iter().map(|domain| domain.name.clone());
+    tls::accept::Options {
+        min_version: min_version(config),
+        names: std::iter::once(config.host.clone()).chain(domains).collect(),
+        timeout: limits::HANDSHAKE_TIMEOUT,
+        ..tls::accept::Options::default()
+    }
+}
+
+/// TLS of the connections that go out.
+pub fn connect(config: &Config) -> tls::connect::Options {
+    tls::connect::Options { min_version: min_version(config), ..tls::connect::Options::default() }
 }
 
 /// The queue.
@@ -115,7 +156,7 @@ pub fn certificates(config: &Config) -> Vec<tls::CertificateFiles> {
 }
 
 /// Whom to believe.
-pub fn roots(config: &Config) -> Result<tls::Roots, tls::RootsError> {
+pub fn roots(config: &Config) -> Result<tls::Roots, tls::roots::RootsError> {
     match &config.tls.roots {
         config::Roots::System => tls::Roots::system(),
         config::Roots::Files(files) if files.is_empty() => Ok(tls::Roots::none()),
@@ -124,17 +165,11 @@ pub fn roots(config: &Config) -> Result<tls::Roots, tls::RootsError> {
 }
 
 /// The oldest version of TLS.
-pub fn min_version(config: &Config) -> tls::MinVersion {
+fn min_version(config: &Config) -> tls::MinVersion {
     match config.tls.min_version {
         config::MinVersion::Tls12 => tls::MinVersion::Tls12,
         config::MinVersion::Tls13 => tls::MinVersion::Tls13,
     }
-}
-
-/// The domains in whose name TLS is answered: those that live here, and the host.
-pub fn names(config: &Config) -> Vec<Domain> {
-    let domains = config.domains.iter().map(|domain| domain.name.clone());
-    std::iter::once(config.host.clone()).chain(domains).collect()
 }
 
 /// Where a listener listens.

@@ -8,13 +8,15 @@ mod build;
 mod handler;
 pub mod journal;
 
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::mpsc::{UnboundedSender, channel, unbounded_channel};
+use tokio::sync::mpsc::{channel, unbounded_channel};
 use tokio::sync::watch;
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 
 use crate::accounts::Accounts;
 use crate::address::Domain;
@@ -30,8 +32,9 @@ use crate::queue::{self, Parts};
 use crate::receive::{self, Connections, Context, Listener};
 use crate::route::Table;
 use crate::spool::{self, Spool};
-use crate::tls::{self, Acceptor, Certificates, Connector, Roots};
-use crate::{control, receive::identity::Gatherer};
+use crate::tls::{self, Acceptor, Certificates, Connector};
+use crate::control;
+use crate::control::offline::{Compose, Offline};
 
 /// How often certificate files are looked at.
 const CERTIFICATES_EVERY: Duration = Duration::from_secs(30);
@@ -52,19 +55,24 @@ pub enum DaemonError {
     Listen(#[from] net::ListenError),
     /// A certificate.
     #[error(transparent)]
-    Certificate(#[from] tls::CertificateError),
+    Certificate(#[from] tls::certificates::CertificateError),
     /// TLS cannot be set up.
     #[error(transparent)]
     Tls(#[from] tls::TlsError),
     /// The trust anchors.
     #[error(transparent)]
-    Roots(#[from] tls::RootsError),
+    Roots(#[from] tls::roots::RootsError),
     /// DNS cannot be set up.
     #[error(transparent)]
-    Dns(#[from] dns::SetUpError),
+    Dns(#[from] dns::SetupError),
     /// The administration socket.
-    #[error("the administration socket: {0}")]
-    Control(String),
+    #[error("the administration socket {} cannot be made: {fault}; make its directory writable, or set `control`", path.display())]
+    Control {
+        /// Where.
+        path: PathBuf,
+        /// What the system says.
+        fault: std::io::Error,
+    },
 }
 
 /// Runs until it is told to stop.
@@ -86,7 +94,7 @@ struct Reloadable {
 
 impl Reloadable {
     /// Takes a new configuration over, all of what can be or nothing.
-    fn take(&self, config: &Config) -> Result<(), tls::CertificateError> {
+    fn take(&self, config: &Config) -> Result<(), tls::certificates::CertificateError> {
         self.certificates.replace(build::certificates(config))?;
         self.accounts.send_replace(Arc::new(build::accounts(config)));
         self.table.send_replace(Arc::new(build::table(config)));
@@ -104,7 +112,8 @@ struct Daemon {
     /// True: the queue finishes.
     finishing: watch::Sender<bool>,
     tasks: JoinSet<()>,
-    queue: tokio::task::JoinHandle<()>,
+    queue: JoinHandle<()>,
+    administration: JoinHandle<()>,
     requests: tokio::sync::mpsc::Receiver<handler::Request>,
 }
 
@@ -127,15 +136,11 @@ impl Daemon {
         let (closing, closed) = watch::channel(false);
         let (finishing, finished) = watch::channel(false);
         let (reports, reported) = unbounded_channel();
-        let connector = Connector::new(
-            roots.clone(),
-            certificates.clone(),
-            tls::ConnectOptions { min_version: build::min_version(&config), ..tls::ConnectOptions::default() },
-        );
-        let connector = Arc::new(connector);
+        let connector = Arc::new(Connector::new(roots.clone(), certificates.clone(), build::connect(&config)));
         let peers = Peers::new(build::deliver(&config), resolver.clone(), connector, spool.clone(), reports);
         let peers = Arc::new(peers);
         let (commands, commanded) = channel(COMMANDS);
+        let counters = Arc::new(queue::Counters::default());
         let parts = Parts {
             spool: spool.clone(),
             arrivals: opened.arrivals,
@@ -148,18 +153,41 @@ impl Daemon {
             clock: clock.clone(),
             life: lives,
             commands: commanded,
+            counters: counters.clone(),
         };
         let queue = tokio::spawn(queue::run(parts, build::queue(&config), finished, limits::DRAIN_TIMEOUT));
         let mut tasks = JoinSet::new();
-        let gatherer = build::gatherer(&config, resolver, roots);
-        let shared = Shared { spool: spool.clone(), local, routes, gatherer, clock, life, closed: closed.clone() };
-        listen(&config, shared, &certificates, &mut tasks)?;
+        let context = Arc::new(Context {
+            options: build::receive(&config),
+            spool: spool.clone(),
+            accounts: local,
+            table: routes,
+            resolver,
+            roots,
+            clock: clock.clone(),
+            life,
+            connections: Connections::new(config.limits.connections, config.limits.connections_per_address),
+            accepted: AtomicU64::new(0),
+        });
+        listen(&config, &context, &certificates, &closed, &mut tasks)?;
         let (asked, requests) = channel(1);
-        let handler = handler::Running::new(&config, spool.clone(), commands, asked);
-        control::server::listen(&config.control, Arc::new(handler), closed, &mut tasks)
-            .map_err(|fault| DaemonError::Control(fault.to_string()))?;
+        let compose = compose(config.host.clone());
+        let handler = handler::Running {
+            host: config.host.to_string(),
+            started: clock.now(),
+            spool: spool.clone(),
+            messages: Offline::new(spool.clone(), compose, Box::new(clock.clone())),
+            commands,
+            requests: asked,
+            counters,
+            receive: context,
+            clock,
+        };
+        let socket = control::server::bind(&config.control).await;
+        let socket = socket.map_err(|fault| DaemonError::Control { path: config.control.clone(), fault })?;
+        let administration = tokio::spawn(control::server::serve(socket, Arc::new(handler)));
         let reloadable = Arc::new(Reloadable { accounts, table, certificates });
-        Ok(Daemon { config, spool, peers, reloadable, closing, finishing, tasks, queue, requests })
+        Ok(Daemon { config, spool, peers, reloadable, closing, finishing, tasks, queue, administration, requests })
     }
 
     async fn run(mut self) -> Result<(), DaemonError> {
@@ -236,38 +264,28 @@ impl Daemon {
         let connections = async { while self.tasks.join_next().await.is_some() {} };
         let _ = tokio::time::timeout(Duration::from_secs(2), connections).await;
         self.tasks.abort_all();
+        self.administration.abort();
+        // A name without a daemon behind it would only puzzle.
+        let _ = std::fs::remove_file(&self.config.control);
         self.spool.close().await;
         tracing::info!("stopped");
     }
 }
 
-/// What all listeners share.
-struct Shared {
-    spool: Spool,
-    local: watch::Receiver<Arc<Accounts>>,
-    routes: watch::Receiver<Arc<Table>>,
-    gatherer: Gatherer,
-    clock: Arc<dyn Clock>,
-    life: UnboundedSender<Domain>,
-    closed: watch::Receiver<bool>,
+/// The receipt for recipients that an administrator fails.
+fn compose(host: Domain) -> Box<Compose> {
+    Box::new(move |record, entity, indexes, reason, now| {
+        queue::complete::failure_receipt(&host, record, entity, indexes, reason, now)
+    })
 }
 
 fn listen(
     config: &Config,
-    shared: Shared,
+    context: &Arc<Context>,
     certificates: &Arc<Certificates>,
+    closed: &watch::Receiver<bool>,
     tasks: &mut JoinSet<()>,
 ) -> Result<(), DaemonError> {
-    let context = Arc::new(Context {
-        options: build::receive(config),
-        spool: shared.spool,
-        accounts: shared.local,
-        table: shared.routes,
-        identity: shared.gatherer,
-        clock: shared.clock,
-        life: shared.life,
-        connections: Connections::new(config.limits.connections, config.limits.connections_per_address),
-    });
     for listener in &config.listeners {
         let service = match listener.service {
             config::Service::Relay => Service::Relay,
@@ -282,7 +300,7 @@ fn listen(
         let session = Arc::new(build::session(config, service));
         let any_sender = listener.senders == config::Senders::Any;
         let listener = Arc::new(Listener { service, any_sender, session, tls });
-        tasks.spawn(receive::listen(socket, listener, context.clone(), shared.closed.clone()));
+        tasks.spawn(receive::listen(socket, listener, context.clone(), closed.clone()));
     }
     Ok(())
 }

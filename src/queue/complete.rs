@@ -13,7 +13,9 @@ use crate::address::Domain;
 use crate::clock::Clock;
 use crate::envelope::Class;
 use crate::limits;
+use crate::queue::conclude;
 use crate::receipt::{self, About, Action};
+use crate::reply::EnhancedCode;
 use crate::spool::{NewMessage, Record, Settlement, Spool, SpoolError, State};
 use crate::timestamp::Timestamp;
 
@@ -86,27 +88,44 @@ impl Completer {
             if recipients.is_empty() {
                 continue;
             }
-            let mut message_id_entropy = [0; 16];
-            if rand::fill(&mut message_id_entropy).is_err() {
-                tracing::error!("{}: no random numbers for a receipt", record.id);
-            }
-            let now = self.clock.now();
-            let facts = receipt::Facts {
-                reporting: &self.host,
-                from_domain: &self.host,
-                envelope: &record.envelope,
-                arrived: record.arrived,
-                now,
-                expires: now.after(limits::LONGEST_STAY),
-                entity: &entity,
-                id: record.id,
-                message_id_entropy,
-                recipients: &recipients,
-            };
-            receipts.extend(receipt::receipt(&facts));
+            receipts.extend(compose(&self.host, record, &entity, &recipients, self.clock.now()));
         }
         receipts
     }
+}
+
+fn compose(host: &Domain, record: &Record, entity: &[u8], recipients: &[About], now: Timestamp) -> Option<NewMessage> {
+    let mut message_id_entropy = [0; 16];
+    if rand::fill(&mut message_id_entropy).is_err() {
+        tracing::error!("{}: no random numbers for a receipt", record.id);
+    }
+    receipt::receipt(&receipt::Facts {
+        reporting: host,
+        // The name in our EHLO: a null sender is held to it.
+        from_domain: host,
+        envelope: &record.envelope,
+        arrived: record.arrived,
+        now,
+        expires: now.after(limits::LONGEST_STAY),
+        entity,
+        id: record.id,
+        message_id_entropy,
+        recipients,
+    })
+}
+
+/// The receipt for recipients that an administrator fails; `None` where the sender wants none.
+pub fn failure_receipt(
+    host: &Domain,
+    record: &Record,
+    entity: &[u8],
+    indexes: &[usize],
+    reason: &str,
+    now: Timestamp,
+) -> Option<NewMessage> {
+    // X.7.0: it is the site's decision, and says no more (RFC 3463 §3.8).
+    let conclusion = conclude::failure(record, indexes, EnhancedCode::new(5, 7, 0), reason);
+    compose(host, record, entity, &conclusion.about, now)
 }
 
 /// Whether the sender asked for it (RFC 3461 §4.1): decided again, to the letter, where the receipt is made; here to spare

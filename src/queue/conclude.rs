@@ -61,6 +61,7 @@ pub fn attempt(record: &Record, report: &Report, lane: u64) -> Conclusion {
                     diagnostic: reply.clone(),
                     reason: reason.clone(),
                     retry_until: None,
+                    uncertain: false,
                 });
             }
             Outcome::Deferred { scope: Scope::Destination, reason, .. } => {
@@ -88,6 +89,7 @@ fn handed_on(index: usize, report: &Report, reply: &Reply) -> About {
         diagnostic: Some(reply.clone()),
         reason: String::new(),
         retry_until: None,
+        uncertain: false,
     }
 }
 
@@ -123,6 +125,7 @@ pub fn failure(record: &Record, indexes: &[usize], status: EnhancedCode, reason:
                 diagnostic: None,
                 reason: reason.to_owned(),
                 retry_until: None,
+                uncertain: false,
             });
         }
     }
@@ -164,6 +167,7 @@ pub fn delay(record: &Record, reason: Option<&str>) -> Conclusion {
             diagnostic: None,
             reason: reason.to_owned(),
             retry_until: Some(record.expires),
+            uncertain: false,
         });
     }
     conclusion
@@ -188,6 +192,7 @@ pub fn inbox(record: &Record, indexes: &[usize]) -> Conclusion {
             diagnostic: None,
             reason: String::new(),
             retry_until: None,
+            uncertain: false,
         });
     }
     conclusion

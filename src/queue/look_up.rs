@@ -20,6 +20,8 @@ use crate::route::{self, Decision, Hop, Memory, Table, Way};
 const CONFIGURED: Duration = Duration::from_secs(60);
 /// The least time for which an answer is used, so that a time to live of zero does not ask for each message.
 const LEAST: Duration = Duration::from_secs(1);
+/// How long an absence is used; the resolver's cache knows for how long it holds.
+const ABSENCE: Duration = Duration::from_secs(5);
 /// Marks the destinations that are configured routes.
 const ROUTE: &str = "route ";
 
@@ -71,15 +73,16 @@ impl LookUp {
         let now = clock.now();
         let decision = {
             let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
-            memory.decide(answer, class, &domain, now, random)
+            let decision = route::decide(answer, class, &domain, random);
+            memory.weigh(decision, class, &domain, now)
         };
         match decision {
             Decision::Targets(targets, ttl) => {
                 let hop = Hop::Peer { domain, class, targets, socks5: self.socks5 };
                 Resolved::Onward(Onward::Hop(Arc::new(hop)), now.after(ttl.max(LEAST)))
             }
-            Decision::Refused(ttl) => nowhere(now.after(ttl.max(LEAST)), refused(class, &domain)),
-            Decision::NoService(ttl) => nowhere(now.after(ttl.max(LEAST)), no_service(class, &domain, &name)),
+            Decision::Refused => nowhere(now.after(ABSENCE), refused(class, &domain)),
+            Decision::NoService { .. } => nowhere(now.after(ABSENCE), no_service(class, &domain, &name)),
             Decision::Unknown { reason, .. } => Resolved::Later(reason),
         }
     }
@@ -105,10 +108,10 @@ fn no_service(class: Class, domain: &Domain, name: &str) -> String {
     format!("{domain} does not take {}: there is no SRV record at {name}; send a mail instead", service(class))
 }
 
-/// A number below `bound`, for the weights of RFC 2782.
-fn random(bound: u32) -> u32 {
+/// A number from 0 to `most`, for the weights of RFC 2782.
+fn random(most: u32) -> u32 {
     let mut bytes = [0; 4];
     // Without random numbers the first of equals is taken, which is an order like another.
     let _ = aws_lc_rs::rand::fill(&mut bytes);
-    if bound == 0 { 0 } else { u32::from_le_bytes(bytes) % bound }
+    u32::try_from(u64::from(u32::from_le_bytes(bytes)) % (u64::from(most) + 1)).unwrap_or(0)
 }

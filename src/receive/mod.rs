@@ -23,13 +23,14 @@ use crate::accounts::Accounts;
 use crate::address::Domain;
 use crate::clock::Clock;
 use crate::limits;
+use crate::dns::Resolve;
 use crate::net::{self, Stream};
 use crate::policy::Service;
 use crate::reply::{EnhancedCode, Reply};
 use crate::route::Table;
 use crate::smtp::server;
 use crate::spool::Spool;
-use crate::tls::Acceptor;
+use crate::tls::{Acceptor, Roots};
 
 use connection::Origin;
 
@@ -44,6 +45,19 @@ pub struct Options {
     pub connections: usize,
     /// Connections from one IPv4 address or one /64 of IPv6; loopback is exempt.
     pub connections_per_address: usize,
+    /// What proves a peer.
+    pub identity: identity::Options,
+    /// Relays whose Authentication-Results are believed.
+    pub upstreams: Vec<Upstream>,
+}
+
+/// A relay whose Authentication-Results are believed, as it shows itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Upstream {
+    /// By its address: the network's address and the bits that count.
+    Network(IpAddr, u8),
+    /// By a name in its client certificate, for which our trust anchors vouch.
+    Name(Domain),
 }
 
 /// One listener's part.
@@ -68,8 +82,10 @@ pub struct Context {
     pub accounts: watch::Receiver<Arc<Accounts>>,
     /// For whom we relay.
     pub table: watch::Receiver<Arc<Table>>,
-    /// How peers' identities are found.
-    pub identity: identity::Gatherer,
+    /// Who answers what peers claim to be.
+    pub resolver: Arc<dyn Resolve>,
+    /// Whom their certificates are held against.
+    pub roots: Arc<Roots>,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Domains that have shown life go here.

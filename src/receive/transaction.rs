@@ -1,30 +1,31 @@
 //! What a session asks about a transaction, answered: facts are gathered here, decided in [`crate::policy`].
 //!
 //! In: MAIL, RCPT, an entity. Out: the reply, or a message on its way into the spool. Invariant: an entity enters the spool
-//! with our trace fields, in an envelope that policy accepted; the identity of a peer is asked for once for each domain it
-//! speaks for, and for no more than [`DOMAINS`] of them.
+//! with our trace fields, in an envelope that policy accepted, and what was found about its sender is the same that let MAIL
+//! pass.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use aws_lc_rs::rand;
 use bytes::Bytes;
+use rustls::pki_types::UnixTime;
 
 use crate::address::{Domain, EhloName, ReversePath};
 use crate::envelope::Class;
 use crate::mime::{self, submission, trace};
-use crate::policy::identity::{self, Finding};
+use crate::policy::identity::{self, Finding, Role};
 use crate::policy::{self, Service};
 use crate::receive::connection::{Origin, claimed};
-use crate::receive::{Context, Listener, identity as gathering};
+use crate::receive::identity::{Identity, REMEMBERED};
+use crate::receive::{Context, Listener, Upstream};
 use crate::reply::{EnhancedCode, Reply};
 use crate::smtp::command::{Mail, Rcpt};
 use crate::smtp::server::Transaction;
-use crate::spool::{Acceptance, NewMessage, SpoolError};
-
-/// Domains that one connection may speak for.
-const DOMAINS: usize = 64;
+use crate::spool::{Acceptance, NewMessage, QueueId, SpoolError};
+use crate::tls::chain::{self, Purpose};
 
 /// Answers for one connection.
 pub struct Judge {
@@ -33,13 +34,20 @@ pub struct Judge {
     origin: Origin,
     ehlo: Option<EhloName>,
     mail: Option<Mail>,
-    findings: HashMap<Domain, Finding>,
+    identity: Identity,
+    /// What was found of the sender of the transaction that is open or waits for its entity, by domain.
+    findings: HashMap<(Domain, Role), Finding>,
+    upstream: bool,
 }
 
 impl Judge {
     /// For a connection from `origin`.
     pub fn new(context: Arc<Context>, listener: Arc<Listener>, origin: Origin) -> Self {
-        Judge { context, listener, origin, ehlo: None, mail: None, findings: HashMap::new() }
+        let chain = origin.tls.as_ref().map(|peer| peer.chain.clone()).unwrap_or_default();
+        let (resolver, roots) = (context.resolver.clone(), context.roots.clone());
+        let identity = Identity::new(resolver, roots, chain, origin.address, context.options.identity.clone());
+        let upstream = is_upstream(&context, &origin);
+        Judge { context, listener, origin, ehlo: None, mail: None, identity, findings: HashMap::new(), upstream }
     }
 
     /// EHLO or HELO.
@@ -53,7 +61,7 @@ impl Judge {
         if let Err(refusal) = policy::mail(self.listener.service, &mail, self.listener.any_sender, &accounts) {
             return refusal;
         }
-        if self.listener.service == Service::Relay && !self.is_upstream() {
+        if self.listener.service == Service::Relay && !self.upstream {
             let finding = self.finding(&mail).await;
             if let Err(refusal) = policy::sender(&finding, mail.class.unwrap_or(Class::Im)) {
                 return refusal;
@@ -87,15 +95,15 @@ impl Judge {
         let now = self.context.clock.now();
         let entity = self.completed(&mail, entity)?;
         let facts = mime::inspect(&entity, policy::rules(&mail, by_data)).map_err(|defect| defect.reply())?;
-        let findings = self.trace_finding(&mail, &entity)?;
-        let proven = match &findings {
-            Some((domain, Finding::Proven { .. })) => Some(domain),
+        let finding = self.finding_of(&mail, &entity)?;
+        let proven = match &finding {
+            Some((domain, _, Finding::Proven { .. })) => Some(domain),
             _ => None,
         };
         policy::entity(&mail, &facts, proven)?;
         let digest = mime::digest(&entity);
         let id = self.context.spool.reserve();
-        let entity = self.stamped(entity, &mail, findings.as_ref(), id);
+        let entity = self.stamped(entity, &mail, finding.as_ref(), id);
         let origin = match self.listener.service {
             Service::Relay => crate::spool::Origin::Peer { proven: proven.cloned() },
             Service::Mail => crate::spool::Origin::Mail,
@@ -144,28 +152,40 @@ impl Judge {
 
     /// The domain that the transaction is sent for and what was found about it; `None` for submissions. What an upstream
     /// relay found is in the entity.
-    fn trace_finding(&self, mail: &Mail, entity: &[u8]) -> Result<Option<(Domain, Finding)>, Reply> {
+    fn finding_of(&self, mail: &Mail, entity: &[u8]) -> Result<Option<(Domain, Role, Finding)>, Reply> {
         if self.listener.service == Service::Mail {
             return Ok(None);
         }
-        let Some(domain) = self.domain_of(mail) else { return Ok(None) };
-        let finding = match self.upstream() {
-            Some(names) => {
-                let finding = identity::upstream(&names, &domain, entity);
-                policy::sender(&finding, mail.class.unwrap_or(Class::Im))?;
-                Some(finding)
-            }
-            None => self.findings.get(&domain).cloned(),
-        };
-        Ok(finding.map(|finding| (domain, finding)))
+        let Some((domain, role)) = self.claim(mail) else { return Ok(None) };
+        if !self.upstream {
+            let finding = self.findings.get(&(domain.clone(), role)).cloned();
+            return Ok(finding.map(|finding| (domain, role, finding)));
+        }
+        let finding = self.found_upstream(&domain, role, entity);
+        policy::sender(&finding, mail.class.unwrap_or(Class::Im))?;
+        Ok(Some((domain, role, finding)))
+    }
+
+    /// What an upstream relay wrote about the domain: under its own name, or the one in its EHLO.
+    fn found_upstream(&self, domain: &Domain, role: Role, entity: &[u8]) -> Finding {
+        let all = mime::Fields::new(entity).flatten().filter(|field| field.is("Authentication-Results"));
+        let fields: Vec<_> = all.map(|field| mime::unfold(field.value)).collect();
+        let fields: Vec<&str> = fields.iter().map(AsRef::as_ref).collect();
+        let names = self.context.options.upstreams.iter().filter_map(|upstream| match upstream {
+            Upstream::Name(name) => Some(name.as_str()),
+            Upstream::Network(..) => None,
+        });
+        let ehlo = self.ehlo.as_ref().and_then(claimed).map(Domain::as_str);
+        let trusted: Vec<&str> = names.chain(ehlo).collect();
+        identity::upstream(&fields, &trusted, role, domain)
     }
 
     fn stamped(
         &self,
         entity: Bytes,
         mail: &Mail,
-        finding: Option<&(Domain, Finding)>,
-        id: crate::spool::QueueId,
+        finding: Option<&(Domain, Role, Finding)>,
+        id: QueueId,
     ) -> Bytes {
         let host = &self.context.options.host;
         let from = match (&self.ehlo, self.listener.service) {
@@ -175,40 +195,61 @@ impl Judge {
         let with = trace::Protocol { utf8: mail.utf8, tls: self.origin.tls.is_some(), ..trace::Protocol::default() };
         let hop = trace::Hop { from, by: host, with };
         let mut prepend = trace::received(&hop, self.context.clock.now(), id);
-        if let Some((domain, finding)) = finding {
-            prepend.push_str(&identity::authentication_results(host, finding, domain));
+        if let Some((domain, role, finding)) = finding {
+            prepend.push_str(&identity::authentication_results(host.as_str(), finding, *role, domain));
         }
         trace::stamp(entity, &prepend, host.as_str())
     }
 
-    /// The domain that a transaction is sent for: the sender's, or by RFC 7208 §2.4's example the EHLO name's where the
-    /// sender is null.
-    fn domain_of(&self, mail: &Mail) -> Option<Domain> {
+    /// The domain that a transaction is sent for: the sender's, or the one that EHLO claims where the sender is null.
+    fn claim(&self, mail: &Mail) -> Option<(Domain, Role)> {
         match &mail.sender {
-            ReversePath::Mailbox(sender) => Some(sender.domain().clone()),
-            ReversePath::Null => self.ehlo.as_ref().and_then(claimed).cloned(),
+            ReversePath::Mailbox(sender) => Some((sender.domain().clone(), Role::Sender)),
+            ReversePath::Null => Some((self.ehlo.as_ref().and_then(claimed)?.clone(), Role::Ehlo)),
         }
     }
 
     async fn finding(&mut self, mail: &Mail) -> Finding {
-        let Some(domain) = self.domain_of(mail) else {
+        let Some(claim) = self.claim(mail) else {
             return Finding::Unproven { reason: "EHLO gave no domain name".to_owned() };
         };
-        if let Some(finding) = self.findings.get(&domain) {
-            return finding.clone();
-        }
-        let finding = gathering::find(&self.context.identity, &self.origin, &domain, mail.sender == ReversePath::Null).await;
-        if matches!(finding, Finding::Proven { .. }) {
-            let _ = self.context.life.send(domain.clone());
-        }
-        if self.findings.len() >= DOMAINS {
+        let finding = self.identity.finding(&claim.0, claim.1).await;
+        if self.findings.len() >= REMEMBERED {
             self.findings.clear();
         }
-        // A fault of DNS may be over at the next attempt.
-        if !matches!(finding, Finding::Unknown { .. }) {
-            self.findings.insert(domain, finding.clone());
+        let news = self.findings.insert(claim.clone(), finding.clone()) != Some(finding.clone());
+        if news && finding.is_proven() {
+            // The queue may have gone when the daemon stops.
+            let _ = self.context.life.send(claim.0);
         }
         finding
+    }
+}
+
+/// Whether the peer is a relay whose word is taken for where messages come from.
+fn is_upstream(context: &Context, origin: &Origin) -> bool {
+    if context.options.upstreams.is_empty() {
+        return false;
+    }
+    let shown = origin.tls.as_ref().filter(|peer| !peer.chain.is_empty());
+    let names = shown.and_then(|peer| {
+        chain::prove_by_roots(&peer.chain, &context.roots, Purpose::Relay, UnixTime::now()).ok()
+    });
+    context.options.upstreams.iter().any(|upstream| match upstream {
+        Upstream::Network(network, bits) => origin.address.is_some_and(|address| within(address, *network, *bits)),
+        Upstream::Name(name) => names.as_ref().is_some_and(|names| names.names_host(name)),
+    })
+}
+
+/// Whether an address is in a network.
+fn within(address: IpAddr, network: IpAddr, bits: u8) -> bool {
+    let shifted = |value: u128, width: u8| value.checked_shr(u32::from(width.saturating_sub(bits))).unwrap_or(0);
+    match (address.to_canonical(), network.to_canonical()) {
+        (IpAddr::V4(one), IpAddr::V4(other)) => {
+            shifted(u128::from(one.to_bits()), 32) == shifted(u128::from(other.to_bits()), 32)
+        }
+        (IpAddr::V6(one), IpAddr::V6(other)) => shifted(one.to_bits(), 128) == shifted(other.to_bits(), 128),
+        _ => false,
     }
 }
 

@@ -15,8 +15,8 @@ pub const TARGETS: usize = 32;
 const DIRECTORY_FAILURE: EnhancedCode = EnhancedCode::new(4, 4, 3);
 /// RFC 3463 §3.5, X.4.4: no way could be found.
 pub(super) const UNABLE_TO_ROUTE: EnhancedCode = EnhancedCode::new(4, 4, 4);
-/// RFC 3463 §3.8, X.7.5: what is needed to validate is missing or invalid. There is no code for bogus DNSSEC; this is the
-/// one that Postfix gives when DANE fails.
+/// RFC 3463 §3.8, X.7.5: what is needed to validate is missing or invalid. There is no code for bogus DNSSEC; this is
+/// the one that Postfix gives when DANE fails.
 const CRYPTOGRAPHIC_FAILURE: EnhancedCode = EnhancedCode::new(4, 7, 5);
 
 /// What DNS says about a domain's service.
@@ -50,7 +50,7 @@ pub fn service_name(class: Class, domain: &Domain) -> String {
 }
 
 /// Decides by the answer to [`service_name`]. `random(n)` gives a uniformly distributed number from 0 to `n` inclusive.
-/// A target is secure when the answer was, and then its name may stand for the domain in a certificate (RFC 7673 §3.1).
+/// A target is secure when the answer was, and then its name may stand for the domain in a certificate (RFC 7673 §4.1).
 pub fn decide(
     answer: Result<Answer<Srv>, Failure>,
     class: Class,

@@ -1,5 +1,5 @@
-//! Which domains have spoken IMPP: for those, that their SRV records are gone must be seen twice, an hour apart, so that a
-//! slip in a zone does not turn messages into mail.
+//! Which domains have spoken IMPP: for those, that their SRV records are gone must be seen twice, an hour apart, so
+//! that a slip in a zone does not turn messages into mail.
 //!
 //! Pure: the time is passed in. Bounded; what was longest unused is forgotten.
 
@@ -50,7 +50,7 @@ impl Memory {
     }
 
     /// The domain's SRV records were found, or it was met speaking IMPP.
-    pub fn seen(&mut self, domain: &Domain, class: Class, _now: Timestamp) {
+    pub fn seen(&mut self, domain: &Domain, class: Class) {
         self.touch((domain.clone(), class), None);
         while self.known.len() > self.capacity {
             let Some((_, oldest)) = self.used.pop_first() else { break };
@@ -82,7 +82,7 @@ impl Memory {
     /// [`Decision::Unknown`].
     pub fn weigh(&mut self, decision: Decision, class: Class, domain: &Domain, now: Timestamp) -> Decision {
         match decision {
-            Decision::Targets(..) => self.seen(domain, class, now),
+            Decision::Targets(..) => self.seen(domain, class),
             Decision::NoService { .. } if !self.vanished(domain, class, now) => {
                 let reason = format!(
                     "{domain} had {class} servers; that it has none any more must be seen twice, an hour apart"
@@ -121,7 +121,7 @@ mod tests {
     fn twice_an_hour_apart() {
         let (mut memory, b) = (Memory::default(), domain("b.example"));
         assert!(memory.vanished(&b, Class::Im, at(0)));
-        memory.seen(&b, Class::Im, at(0));
+        memory.seen(&b, Class::Im);
         assert!(memory.vanished(&b, Class::Pres, at(1)));
         assert!(!memory.vanished(&b, Class::Im, at(10)));
         assert!(!memory.vanished(&b, Class::Im, at(10 + 3599)));
@@ -132,9 +132,9 @@ mod tests {
     #[test]
     fn being_seen_again_begins_anew() {
         let (mut memory, b) = (Memory::default(), domain("b.example"));
-        memory.seen(&b, Class::Im, at(0));
+        memory.seen(&b, Class::Im);
         assert!(!memory.vanished(&b, Class::Im, at(10)));
-        memory.seen(&b, Class::Im, at(20));
+        memory.seen(&b, Class::Im);
         assert!(!memory.vanished(&b, Class::Im, at(4000)));
         assert!(memory.vanished(&b, Class::Im, at(7600)));
     }
@@ -142,7 +142,7 @@ mod tests {
     #[test]
     fn a_clock_that_was_set_back() {
         let (mut memory, b) = (Memory::default(), domain("b.example"));
-        memory.seen(&b, Class::Im, at(0));
+        memory.seen(&b, Class::Im);
         assert!(!memory.vanished(&b, Class::Im, at(1_000_000)));
         assert!(!memory.vanished(&b, Class::Im, at(100)));
         assert!(memory.vanished(&b, Class::Im, at(3700)));
@@ -152,10 +152,10 @@ mod tests {
     fn bounded() {
         let mut memory = Memory::new(2);
         let names = [domain("a"), domain("b"), domain("c")];
-        memory.seen(&names[0], Class::Im, at(0));
-        memory.seen(&names[1], Class::Im, at(0));
-        memory.seen(&names[0], Class::Im, at(1));
-        memory.seen(&names[2], Class::Im, at(2));
+        memory.seen(&names[0], Class::Im);
+        memory.seen(&names[1], Class::Im);
+        memory.seen(&names[0], Class::Im);
+        memory.seen(&names[2], Class::Im);
         assert_eq!(names.each_ref().map(|name| memory.vanished(name, Class::Im, at(3))), [false, true, false]);
         assert_eq!((memory.known.len(), memory.used.len()), (2, 2));
     }

@@ -1,5 +1,5 @@
-//! Against a signed zone of one name level, whose key is the trust anchor. A real name server with NSEC3, delegations and
-//! wildcards is among the tests with peers.
+//! Against a signed zone of one name level, whose key is the trust anchor. A real name server with NSEC3, delegations
+//! and wildcards is among the tests with peers.
 
 use super::*;
 use crate::dns::wire::Kind;
@@ -154,8 +154,53 @@ async fn a_dead_server() {
     let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let server = socket.local_addr().unwrap();
     drop(socket);
-    let source = Validating::new(&[server], None, LONG).unwrap();
+    let source = Validating::new(&[server], None, Duration::from_millis(100)).unwrap();
     let outcome = source.ask(Question::new("mx.test", Kind::A).unwrap()).await;
     let failure = outcome.result.unwrap_err();
     assert!(!failure.is_absence() && !matches!(failure, Failure::Bogus(_)), "{failure:?}");
+}
+
+/// A message about `mx.test A` from records with their proofs.
+fn message(answers: &[(&str, RData, Proof)], authorities: &[(&str, RData, Proof)]) -> Message {
+    let record = |(owner, data, proof): &(&str, RData, Proof)| {
+        let mut record = Record::from_rdata(name(owner), 60, data.clone());
+        record.proof = *proof;
+        record
+    };
+    let mut message = Message::response(1, hickory_proto::op::OpCode::Query);
+    message.answers = answers.iter().map(record).collect();
+    message.authorities = authorities.iter().map(record).collect();
+    message
+}
+
+#[test]
+fn what_does_not_belong_to_the_answer_does_not_count() {
+    use Proof::{Bogus, Indeterminate, Insecure, Secure};
+    let question = Question::new("mx.test", Kind::A).unwrap();
+    let check = |message: &Message, expected| assert_eq!(proof(message, &question), expected, "{message}");
+    let a = || RData::A(A([192, 0, 2, 1].into()));
+    let cname = |target: &str| RData::CNAME(hickory_proto::rr::rdata::CNAME(name(target)));
+    let soa = || RData::SOA(SOA::new(name("ns.test"), name("x.test"), 1, 1, 1, 1, 60));
+    let nsec = || RData::DNSSEC(DNSSECRData::NSEC(NSEC::new(name("test"), [RecordType::A])));
+    check(&message(&[("mx.test", a(), Secure)], &[]), Some(true));
+    check(&message(&[("mx.test", a(), Insecure)], &[]), Some(false));
+    check(&message(&[("mx.test", a(), Bogus)], &[]), None);
+    check(&message(&[("mx.test", a(), Indeterminate)], &[]), None);
+    check(&message(&[("mx.test", a(), Secure), ("evil", a(), Insecure)], &[]), Some(true));
+    check(&message(&[("mx.test", a(), Secure), ("evil", a(), Bogus)], &[]), Some(true));
+    let chain = |first, second| message(&[("y.test", a(), second), ("mx.test", cname("y.test"), first)], &[]);
+    check(&chain(Secure, Secure), Some(true));
+    check(&chain(Insecure, Secure), Some(false));
+    check(&chain(Secure, Bogus), None);
+    check(&message(&[("mx.test", cname("mx.test"), Secure)], &[]), Some(true));
+    // Absences.
+    check(&message(&[], &[("test", soa(), Secure), ("mx.test", nsec(), Secure)]), Some(true));
+    check(&message(&[], &[("test", soa(), Insecure)]), Some(false));
+    check(&message(&[], &[("evil", soa(), Insecure)]), None);
+    check(&message(&[], &[("test", soa(), Bogus)]), None);
+    check(&message(&[], &[]), Some(false));
+    let mut dangling = message(&[("mx.test", cname("y.test"), Secure)], &[("evil", soa(), Insecure)]);
+    check(&dangling, Some(true));
+    dangling.metadata.response_code = ResponseCode::NXDomain;
+    check(&dangling, None);
 }

@@ -200,7 +200,8 @@ impl Fields {
         self.date("Will-Retry-Until", recipient.retry_until);
     }
 
-    /// An address with its type. One of UTF-8 where UTF-8 cannot stand is written in ASCII (RFC 6533 §3, utf-8-addr-xtext).
+    /// An address with its type. One of UTF-8 where UTF-8 cannot stand is written in ASCII (RFC 6533 §3,
+    /// utf-8-addr-xtext).
     fn address(&mut self, name: &str, address: &OriginalRecipient) {
         let text = &address.address;
         let utf8 = !text.is_ascii() || address.kind.eq_ignore_ascii_case("utf-8");
