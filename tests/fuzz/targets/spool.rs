@@ -74,8 +74,8 @@ fn make() -> tempfile::TempDir {
                 digest: [number as u8; 32],
                 message_id: Some(format!("<{number}@a.test>")),
                 origin: Origin::Mail,
-                arrived: Timestamp::from_seconds(1_800_000_000),
-                expires: Timestamp::from_seconds(1_800_086_400),
+                arrived: Timestamp::from_secs(1_800_000_000),
+                expires: Timestamp::from_secs(1_800_086_400),
             };
             spool.accept(message).await.expect("accepted");
         }
