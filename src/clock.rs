@@ -103,7 +103,9 @@ impl Clock for System {
                 now.rfc3339(),
                 DOUBT.as_secs() / 60
             ),
-            Look::Believed => tracing::warn!("the system's clock stayed at its new time {}; it is followed now", shown.rfc3339()),
+            Look::Believed => {
+                tracing::warn!("the system's clock stayed at its new time {}; it is followed now", shown.rfc3339())
+            }
         }
         now
     }

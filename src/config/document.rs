@@ -5,6 +5,9 @@ use super::keys::{Default, Info, SECTIONS, Section};
 /// Columns of a comment in the sample.
 const WIDTH: usize = 100;
 
+/// Columns of the source of the manual.
+const MANUAL_WIDTH: usize = 78;
+
 /// The text of `conf/impart.toml`: every key, its meaning, and its default or an example.
 pub fn sample() -> String {
     let mut out = String::from(
@@ -30,7 +33,8 @@ pub fn sample() -> String {
 
 /// A relay needs a certificate; both are switched on together.
 const RELAY: &str = "\n# The sockets for the servers of other domains; they need a certificate, below.\n\
-                     # [[listen]]\n# service = \"relay\"\n# address = \"[::]:2779\"\n\n# [[listen]]\n# service = \"relay\"\n# address = \"0.0.0.0:2779\"\n";
+                     # [[listen]]\n# service = \"relay\"\n# address = \"[::]:2779\"\n\n\
+                     # [[listen]]\n# service = \"relay\"\n# address = \"0.0.0.0:2779\"\n";
 
 fn sample_key(section: &Section, info: &Info, out: &mut String) {
     comment(info.text, out);
@@ -69,13 +73,14 @@ fn comment(text: &str, out: &mut String) {
 pub fn manual() -> String {
     let mut out = String::new();
     for section in SECTIONS {
-        let heading =
-            if section.name.is_empty() { "Keys before the first section".to_owned() } else { section.heading() };
-        out.push_str(&format!(".Ss {heading}\n"));
-        sentences(section.text, &mut out);
-        if section.repeated {
-            out.push_str("This section may stand any number of times.\n");
+        match (section.name, section.repeated) {
+            ("", _) => out.push_str(".Ss Before the first section\n"),
+            (name, true) => {
+                out.push_str(&format!(".Ss Section {name}\nWritten {}, any number of times.\n", section.heading()));
+            }
+            (name, false) => out.push_str(&format!(".Ss Section {name}\nWritten {}.\n", section.heading())),
         }
+        sentences(section.text, &mut out);
         out.push_str(".Bl -tag -width Ds\n");
         for info in section.keys {
             out.push_str(&format!(".It Ic {}\n", info.name));
@@ -92,20 +97,24 @@ pub fn manual() -> String {
     out
 }
 
-/// A sentence a line, as mdoc wants it; no line that could be taken for a request.
+/// Each sentence begins a line, as mdoc wants it; no line could be taken for a request.
 fn sentences(text: &str, out: &mut String) {
-    let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    let mut rest = text.as_str();
-    while let Some(end) = rest.find(". ") {
-        out.push_str(&line(&rest[..=end]));
-        rest = &rest[end + 2..];
+    let mut line = String::new();
+    for word in text.split_whitespace().map(escape) {
+        if line.len() + 1 + word.len() > MANUAL_WIDTH || line.ends_with(". ") {
+            end_line(&mut line, out);
+        }
+        line.push_str(if line.is_empty() && word.starts_with(['.', '\'']) { "\\&" } else { "" });
+        line.push_str(&word);
+        line.push(' ');
     }
-    out.push_str(&line(rest));
+    end_line(&mut line, out);
 }
 
-fn line(text: &str) -> String {
-    let guard = if text.starts_with(['.', '\'']) { "\\&" } else { "" };
-    format!("{guard}{}\n", escape(text))
+fn end_line(line: &mut String, out: &mut String) {
+    out.push_str(line.trim_end());
+    out.push('\n');
+    line.clear();
 }
 
 fn escape(text: &str) -> String {

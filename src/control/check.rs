@@ -206,9 +206,19 @@ fn free(address: SocketAddr) -> Finding {
 
 /// What others find in DNS.
 pub async fn dns(options: &Options, resolver: &dyn Resolve) -> Vec<Finding> {
-    let ports: Vec<u16> = options.relays.iter().map(SocketAddr::port).filter(|port| *port != 0).collect();
+    let mut ports: Vec<u16> = options.relays.iter().map(SocketAddr::port).filter(|port| *port != 0).collect();
+    ports.sort_unstable();
+    ports.dedup();
     let mut found = Vec::new();
+    if options.relays.is_empty() && !options.domains.is_empty() {
+        let text = "no relay listener: the servers of other domains cannot reach this one";
+        let remedy = "add a section [[listen]] with service = \"relay\", and a certificate";
+        found.push(Finding::warning("listen", text, remedy));
+    }
     for (domain, im, presence) in &options.domains {
+        if options.relays.is_empty() {
+            break;
+        }
         for (service, offered) in [("_im", *im), ("_pres", *presence)] {
             let name = format!("{service}._impp.{domain}");
             let answer = resolver.srv(&name).await;

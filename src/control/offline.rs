@@ -11,14 +11,14 @@ use super::protocol::{Call, Changed, Entity, Fault, FaultCode, Message, Row};
 use super::select::{Matcher, Selector};
 use super::server::{Answer, Handler, Rows};
 use crate::clock::Clock;
-use crate::spool::{Disposition, NewMessage, QueueId, Record, Settlement, State};
+use crate::spool::{Disposition, NewMessage, QueueId, Record, Settlement, Spool, State};
 use crate::timestamp::Timestamp;
 
 /// Records that are in memory at one time.
 const PAGE: usize = 256;
 
-/// A future of the store's.
-pub type Stored<'a> = Pin<Box<dyn Future<Output = Result<(), String>> + Send + 'a>>;
+/// A future of the store's; what failed, in words.
+pub type Stored<'a, T> = Pin<Box<dyn Future<Output = Result<T, String>> + Send + 'a>>;
 
 /// What is needed of a spool.
 pub trait Store: Send + Sync + 'static {
@@ -27,9 +27,24 @@ pub trait Store: Send + Sync + 'static {
     /// One record.
     fn record(&self, id: QueueId) -> Result<Option<Record>, String>;
     /// Its entity.
-    fn entity(&self, id: QueueId) -> Result<Option<Bytes>, String>;
+    fn entity(&self, id: QueueId) -> Stored<'_, Option<Bytes>>;
     /// A change, in one commit.
-    fn settle(&self, settlement: Settlement) -> Stored<'_>;
+    fn settle(&self, settlement: Settlement) -> Stored<'_, ()>;
+}
+
+impl Store for Spool {
+    fn page(&self, from: QueueId, limit: usize) -> Result<Vec<Record>, String> {
+        Spool::page(self, from, limit).map_err(|error| error.to_string())
+    }
+    fn record(&self, id: QueueId) -> Result<Option<Record>, String> {
+        Spool::record(self, id).map_err(|error| error.to_string())
+    }
+    fn entity(&self, id: QueueId) -> Stored<'_, Option<Bytes>> {
+        Box::pin(async move { Spool::entity(self, id).await.map_err(|error| error.to_string()) })
+    }
+    fn settle(&self, settlement: Settlement) -> Stored<'_, ()> {
+        Box::pin(async move { Spool::settle(self, settlement).await.map(drop).map_err(|error| error.to_string()) })
+    }
 }
 
 /// Makes the receipt for recipients that an administrator fails: record, entity, their indexes, the reason, now.
@@ -55,7 +70,10 @@ impl<S: Store> Offline<S> {
         while let Some(page) = walk.next(&self.store)? {
             for record in &page {
                 let Some(meant) = matcher.recipients(record) else { continue };
-                let Some((settlement, changed)) = self.settlement(call, record, &meant, now)? else { continue };
+                let Some((mut settlement, changed)) = Self::settlement(call, record, &meant) else { continue };
+                if let Call::Bounce { reason, .. } = call {
+                    settlement.receipts = self.receipt(record, &meant, reason.as_deref(), now).await?;
+                }
                 self.store.settle(settlement).await.map_err(spool)?;
                 // A client that has gone does not stop a change that has begun.
                 let _ = rows.send(Row::Changed(changed)).await;
@@ -64,13 +82,7 @@ impl<S: Store> Offline<S> {
         Ok(())
     }
 
-    fn settlement(
-        &self,
-        call: &Call,
-        record: &Record,
-        meant: &[usize],
-        now: Timestamp,
-    ) -> Result<Option<(Settlement, Changed)>, Fault> {
+    fn settlement(call: &Call, record: &Record, meant: &[usize]) -> Option<(Settlement, Changed)> {
         let mut settlement =
             Settlement { id: record.id, states: Vec::new(), receipts: Vec::new(), held: None, expires: None };
         let addresses = || meant.iter().map(|index| record.envelope.recipients[*index].address.to_string()).collect();
@@ -92,24 +104,23 @@ impl<S: Store> Offline<S> {
                 settlement.states = close(Disposition::Removed);
                 ("removed", addresses())
             }
-            Call::Bounce { reason, .. } => {
+            Call::Bounce { .. } => {
                 settlement.states = close(Disposition::Failed);
-                settlement.receipts = self.receipt(record, meant, reason.as_deref(), now)?;
                 ("bounced", addresses())
             }
-            _ => return Ok(None),
+            _ => return None,
         };
-        Ok(Some((settlement, Changed { id: record.id.to_string(), what: what.to_owned(), recipients })))
+        Some((settlement, Changed { id: record.id.to_string(), what: what.to_owned(), recipients }))
     }
 
-    fn receipt(
+    async fn receipt(
         &self,
         record: &Record,
         meant: &[usize],
         reason: Option<&str>,
         now: Timestamp,
     ) -> Result<Vec<NewMessage>, Fault> {
-        let entity = self.store.entity(record.id).map_err(spool)?.unwrap_or_default();
+        let entity = self.store.entity(record.id).await.map_err(spool)?.unwrap_or_default();
         let reason = reason.unwrap_or("the administrator of the server ended its delivery");
         Ok((self.compose)(record, &entity, meant, reason, now).into_iter().collect())
     }
@@ -197,7 +208,7 @@ pub async fn show(store: &impl Store, id: QueueId, body: bool, rows: &Rows) -> R
     let Some(record) = store.record(id).map_err(spool)? else {
         return Err(Fault::new(FaultCode::NotFound, format!("there is no message {id} in the queue")));
     };
-    let entity = store.entity(id).map_err(spool)?;
+    let entity = store.entity(id).await.map_err(spool)?;
     // A client that has gone wants nothing more.
     if rows.send(Row::Message(Message::of(&record))).await.is_ok()
         && let Some(entity) = entity
@@ -226,10 +237,10 @@ mod tests {
         fn record(&self, id: QueueId) -> Result<Option<Record>, String> {
             Ok(self.0.lock().unwrap().get(&id).cloned())
         }
-        fn entity(&self, _: QueueId) -> Result<Option<Bytes>, String> {
-            Ok(Some(Bytes::from_static(b"Subject: x\r\n\r\nbody\r\n")))
+        fn entity(&self, _: QueueId) -> Stored<'_, Option<Bytes>> {
+            Box::pin(async { Ok(Some(Bytes::from_static(b"Subject: x\r\n\r\nbody\r\n"))) })
         }
-        fn settle(&self, settlement: Settlement) -> Stored<'_> {
+        fn settle(&self, settlement: Settlement) -> Stored<'_, ()> {
             let mut records = self.0.lock().unwrap();
             *self.1.lock().unwrap() += settlement.receipts.len();
             if let Some(record) = records.get_mut(&settlement.id) {

@@ -26,7 +26,11 @@ pub fn zone(facts: &Facts) -> String {
         out.push_str(&format!("; {domain}: where its services are\n"));
         for (service, offered) in [("_im", im), ("_pres", presence)] {
             let owner = format!("{service}._impp.{domain}.");
-            if !offered || facts.ports.is_empty() {
+            if *offered && facts.ports.is_empty() {
+                out.push_str(&format!("; no SRV record at {owner}: the configuration has no relay listener\n"));
+                continue;
+            }
+            if !offered {
                 // A target of "." says that the service is decidedly not offered (RFC 2782).
                 out.push_str(&record(&owner, "SRV", "0 0 0 ."));
                 continue;
@@ -83,6 +87,8 @@ mod tests {
             ]
         );
         facts.ports.clear();
-        assert!(zone(&facts).contains("_im._impp.a.example.                     3600 IN SRV  0 0 0 ."));
+        let text = zone(&facts);
+        assert!(text.contains("; no SRV record at _im._impp.a.example.: the configuration has no relay listener\n"));
+        assert!(text.contains("_pres._impp.a.example.                   3600 IN SRV  0 0 0 .\n"), "{text}");
     }
 }

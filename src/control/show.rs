@@ -131,11 +131,11 @@ fn finding(row: &Finding) -> String {
     let mut out = String::new();
     for (index, line) in row.text.lines().enumerate() {
         let (level, subject) = if index == 0 { (level, row.subject.as_str()) } else { ("", "") };
-        out.push_str(format!("{level:<8} {:<24} {}", plain(subject), plain(line)).trim_end());
+        out.push_str(format!("{level:<8} {:<32} {}", plain(subject), plain(line)).trim_end());
         out.push('\n');
     }
     for line in row.remedy.iter().flat_map(|remedy| remedy.lines()) {
-        out.push_str(&format!("{:<8} {:<24} -> {}\n", "", "", plain(line)));
+        out.push_str(&format!("{:<8} {:<32} -> {}\n", "", "", plain(line)));
     }
     out
 }
@@ -174,8 +174,8 @@ mod tests {
     #[test]
     fn findings() {
         let found = Finding::error("dns a.example", "no record\nreally", "publish it");
-        let indent = " ".repeat(34);
-        let expected = format!("error    {:<25}no record\n{indent}really\n{indent}-> publish it\n", "dns a.example");
+        let indent = " ".repeat(42);
+        let expected = format!("error    {:<33}no record\n{indent}really\n{indent}-> publish it\n", "dns a.example");
         assert_eq!(row(&Row::Finding(found)), expected);
     }
 

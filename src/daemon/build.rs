@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::accounts::{Accounts, LocalDomain};
-use crate::address::Domain;
 use crate::config::{self, Config};
 use crate::policy::Service;
 use crate::policy::identity::Policy;

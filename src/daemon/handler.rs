@@ -8,10 +8,10 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use tokio::sync::{mpsc, oneshot};
 
-use crate::clock::Clock;
 use crate::control::offline::Offline;
 use crate::control::protocol::{self, Call, Fault, FaultCode, Finding, Row};
 use crate::control::server::{Answer, Handler, Rows};
+use crate::deliver::Peers;
 use crate::queue::schedule::Standing;
 use crate::queue::{Command, Counters};
 use crate::receive::Context;
@@ -42,14 +42,14 @@ pub struct Running {
     pub messages: Offline<Spool>,
     /// To the queue.
     pub commands: mpsc::Sender<Command>,
+    /// Who delivers.
+    pub peers: Arc<Peers>,
     /// To the daemon.
     pub requests: mpsc::Sender<Request>,
     /// What the queue counts.
     pub counters: Arc<Counters>,
     /// Receiving.
     pub receive: Arc<Context>,
-    /// The time.
-    pub clock: Arc<dyn Clock>,
 }
 
 impl Handler for Running {
@@ -112,6 +112,7 @@ impl Running {
             octets: spool.octets,
             in_delivery: standings.iter().map(|standing| standing.in_flight as u64).sum(),
             connections_in: self.receive.connections.count() as u64,
+            connections_out: self.peers.status().connections as u64,
             accepted: self.receive.accepted.load(Relaxed),
             duplicates: spool.duplicates,
             delivered: self.counters.delivered.load(Relaxed),

@@ -22,6 +22,8 @@ use crate::accounts::Accounts;
 use crate::address::Domain;
 use crate::clock::{self, Clock};
 use crate::config::{self, Config};
+use crate::control;
+use crate::control::offline::{Compose, Offline};
 use crate::deliver::Peers;
 use crate::dns::{self, Resolve};
 use crate::limits;
@@ -33,8 +35,6 @@ use crate::receive::{self, Connections, Context, Listener};
 use crate::route::Table;
 use crate::spool::{self, Spool};
 use crate::tls::{self, Acceptor, Certificates, Connector};
-use crate::control;
-use crate::control::offline::{Compose, Offline};
 
 /// How often certificate files are looked at.
 const CERTIFICATES_EVERY: Duration = Duration::from_secs(30);
@@ -137,7 +137,8 @@ impl Daemon {
         let (finishing, finished) = watch::channel(false);
         let (reports, reported) = unbounded_channel();
         let connector = Arc::new(Connector::new(roots.clone(), certificates.clone(), build::connect(&config)));
-        let peers = Peers::new(build::deliver(&config), resolver.clone(), connector, spool.clone(), reports);
+        let peers =
+            Peers::new(build::deliver(&config), resolver.clone(), connector, spool.clone(), clock.clone(), reports);
         let peers = Arc::new(peers);
         let (commands, commanded) = channel(COMMANDS);
         let counters = Arc::new(queue::Counters::default());
@@ -178,10 +179,10 @@ impl Daemon {
             spool: spool.clone(),
             messages: Offline::new(spool.clone(), compose, Box::new(clock.clone())),
             commands,
+            peers: peers.clone(),
             requests: asked,
             counters,
             receive: context,
-            clock,
         };
         let socket = control::server::bind(&config.control).await;
         let socket = socket.map_err(|fault| DaemonError::Control { path: config.control.clone(), fault })?;
@@ -237,7 +238,12 @@ impl Daemon {
                     format!("the configuration was read again; a restart is needed for: {}", restart.join(", "))
                 };
                 tracing::info!("{said}");
-                self.config = Config { domains: new.domains, routes: new.routes, certificates: new.certificates, ..self.config.clone() };
+                self.config = Config {
+                    domains: new.domains,
+                    routes: new.routes,
+                    certificates: new.certificates,
+                    ..self.config.clone()
+                };
                 Ok(said)
             }
             Err(fault) => {
@@ -254,8 +260,8 @@ impl Daemon {
         self.closing.send_replace(true);
         self.finishing.send_replace(true);
         let finish = async {
-            let _ = (&mut self.queue).await;
-            self.peers.close(limits::DRAIN_TIMEOUT).await;
+            // The queue ends when what it gave out has been reported, which closing the connections brings about.
+            let _ = tokio::join!(&mut self.queue, self.peers.close(limits::DRAIN_TIMEOUT));
         };
         tokio::select! {
             () = finish => {}

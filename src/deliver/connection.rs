@@ -16,7 +16,6 @@ use super::peers::Context;
 use super::pool::{BATCH, Finished, Item, Order, Start};
 use super::wire::Wire;
 use super::{Job, Outcome, Report, Scope};
-use crate::clock::{Clock, System};
 use crate::reply::{EnhancedCode, Reply};
 use crate::smtp::client::{Event, Fate, Fault, Transaction};
 use crate::spool::SpoolError;
@@ -138,9 +137,8 @@ impl Connection {
     fn turn(&mut self) -> (Order, bool) {
         let (room, idle) = (self.room(), self.is_idle());
         let me = (&self.start.destination, self.start.id);
-        let order = self
-            .context
-            .with(|pools, starts| pools.turn(me, &mut self.finished, room, idle, &mut self.taken, starts));
+        let order =
+            self.context.with(|pools, starts| pools.turn(me, &mut self.finished, room, idle, &mut self.taken, starts));
         let full = self.taken.len() >= BATCH;
         let now = Instant::now();
         while let Some(Item { mut job, bulk }) = self.taken.pop_front() {
@@ -167,7 +165,7 @@ impl Connection {
         while self.wire.session.wants() {
             let Some(Pending { token, recipients }) = self.pending.pop_front() else { return };
             let Some(flying) = &self.flying[token] else { continue };
-            let wall = System.now();
+            let wall = self.context.clock.now();
             if flying.job.expires <= wall {
                 self.settle(token, recipients, expired());
                 continue;
@@ -297,14 +295,17 @@ impl Connection {
                 self.put_back(token, recipients);
             } else {
                 self.doubtful.insert(flying.job.lane);
-                self.settle(token, recipients, outcome::of(Fate::Lost { uncertain: false }, &self.relay, fault.as_ref()));
+                self.settle(
+                    token,
+                    recipients,
+                    outcome::of(Fate::Lost { uncertain: false }, &self.relay, fault.as_ref()),
+                );
             }
         }
         let (start, back) = (&self.start, std::mem::take(&mut self.back));
         let doubtful = |lane: u64| !self.progressed || self.doubtful.contains(&lane);
         let finished = &mut self.finished;
-        let lost =
-            self.context.with(|pools, _| pools.leave(&start.destination, start.id, finished, back, doubtful));
+        let lost = self.context.with(|pools, _| pools.leave(&start.destination, start.id, finished, back, doubtful));
         let outcome = outcome::of(Fate::Lost { uncertain: false }, &self.relay, fault.as_ref());
         for item in lost {
             self.context.report_unsent(&start.destination, item.job, &self.relay, &outcome);

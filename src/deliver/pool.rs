@@ -56,7 +56,7 @@ pub(super) struct Finished {
 pub(super) struct Start {
     pub destination: Destination,
     pub id: Id,
-    pub hop: Hop,
+    pub hop: Arc<Hop>,
     /// To be tried first: it may have a message that it has not answered (RFC 1047).
     pub first: Option<Target>,
     /// Rung when there are jobs or orders.
@@ -115,7 +115,7 @@ struct Lane {
 
 #[derive(Debug)]
 struct Pool {
-    hop: Hop,
+    hop: Arc<Hop>,
     chat: VecDeque<Item>,
     bulk: VecDeque<Item>,
     lanes: HashMap<u64, Lane>,
@@ -129,7 +129,7 @@ struct Pool {
 }
 
 impl Pool {
-    fn new(hop: Hop) -> Self {
+    fn new(hop: Arc<Hop>) -> Self {
         Pool {
             hop,
             chat: VecDeque::new(),
@@ -397,7 +397,8 @@ impl Pools {
         let mut taken = 0;
         while taken < room.min(BATCH) {
             // What is bound to a connection that retires is still its own.
-            let next = if retire { pool.member(id).and_then(|member| member.private.pop_front()) } else { pool.take(id) };
+            let next =
+                if retire { pool.member(id).and_then(|member| member.private.pop_front()) } else { pool.take(id) };
             let Some(item) = next else { break };
             out.push_back(item);
             taken += 1;

@@ -123,7 +123,8 @@ fn introduce(world: &World) {
 async fn one_message(world: &World) -> Result<(), DemoError> {
     say("1. alice@a.test writes to bob@b.test and asks for a receipt.");
     let start = Instant::now();
-    let token = submit::send(world.a.mail, &Letter::new("alice@a.test", "bob@b.test", "Hello Bob").with_receipt()).await?;
+    let token =
+        submit::send(world.a.mail, &Letter::new("alice@a.test", "bob@b.test", "Hello Bob").with_receipt()).await?;
     say(&format!("   accepted by a.test, on stable storage, after {}", millis(start.elapsed())));
     let id = arrival(&world.b, "bob@b.test", &token).await?;
     say(&format!("   in bob's inbox at b.test after {}, as {id}", millis(start.elapsed())));
@@ -172,7 +173,11 @@ async fn burst(world: &World) -> Result<(), DemoError> {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     let (all, rate) = (start.elapsed(), |time: Duration| BURST as f64 / time.as_secs_f64());
-    say(&format!("   all accepted after {} ({:.0} a second, each on stable storage)", millis(accepted), rate(accepted)));
+    say(&format!(
+        "   all accepted after {} ({:.0} a second, each on stable storage)",
+        millis(accepted),
+        rate(accepted)
+    ));
     say(&format!("   all in bob's inbox, on b.test's disk, after {} ({:.0} a second)", millis(all), rate(all)));
     say("");
     Ok(())

@@ -15,8 +15,8 @@ use crate::address::Domain;
 use crate::control::client::Client;
 use crate::dns::Srv;
 use crate::dns::authority::{Authority, Data, Zone};
-use crate::tls::make;
 use crate::timestamp::Timestamp;
+use crate::tls::make;
 
 /// How long a daemon may take to start or to stop.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -66,9 +66,8 @@ impl World {
     /// Makes it; no daemon runs yet.
     pub async fn make(directory: Option<PathBuf>) -> Result<World, DemoError> {
         let temporary = directory.is_none();
-        let directory = directory.unwrap_or_else(|| {
-            std::env::temp_dir().join(format!("impart-demo-{}", std::process::id()))
-        });
+        let directory =
+            directory.unwrap_or_else(|| std::env::temp_dir().join(format!("impart-demo-{}", std::process::id())));
         std::fs::create_dir_all(&directory).map_err(system(directory.display().to_string()))?;
         let directory = directory.canonicalize().map_err(system(directory.display().to_string()))?;
         let ports = free_ports(4)?;

@@ -86,9 +86,7 @@ pub fn recipient(
     match accounts.find(mailbox, class) {
         Found::Inbox => Ok(()),
         Found::NoInbox => Err(refuse(550, (5, 1, 1), "there is no such inbox here")),
-        Found::NotOffered => {
-            Err(refuse(550, (5, 3, 3), format!("{} does not offer this service", mailbox.domain())))
-        }
+        Found::NotOffered => Err(refuse(550, (5, 3, 3), format!("{} does not offer this service", mailbox.domain()))),
         Found::Foreign if service == Service::Mail || relayed(mailbox.domain()) => Ok(()),
         Found::Foreign => Err(refuse(550, (5, 7, 1), format!("we do not relay for {}", mailbox.domain()))),
     }
@@ -140,7 +138,8 @@ pub fn envelope(mail: Mail, rcpts: Vec<Rcpt>, terms: Terms) -> (Envelope, Timest
         let mut notify = rcpt.notify;
         if submitted {
             // Nobody misses a failure who did not ask to.
-            notify = notify.map(|notify| if notify == Notify::NEVER { notify } else { Notify { failure: true, ..notify } });
+            notify =
+                notify.map(|notify| if notify == Notify::NEVER { notify } else { Notify { failure: true, ..notify } });
         }
         Some(Recipient { address, notify, original: rcpt.original })
     };

@@ -14,11 +14,8 @@ fn accounts() -> Accounts {
 }
 
 fn from(sender: &str) -> Mail {
-    let sender = if sender.is_empty() {
-        ReversePath::Null
-    } else {
-        ReversePath::Mailbox(Mailbox::parse(sender).unwrap())
-    };
+    let sender =
+        if sender.is_empty() { ReversePath::Null } else { ReversePath::Mailbox(Mailbox::parse(sender).unwrap()) };
     Mail::from(sender)
 }
 
@@ -107,11 +104,7 @@ fn entities_against_their_envelopes() {
 }
 
 fn terms(envid: Option<&str>) -> Terms {
-    Terms {
-        now: Timestamp::from_secs(1000),
-        retention: Duration::from_secs(86_400),
-        envid: envid.map(str::to_owned),
-    }
+    Terms { now: Timestamp::from_secs(1000), retention: Duration::from_secs(86_400), envid: envid.map(str::to_owned) }
 }
 
 #[test]

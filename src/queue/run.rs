@@ -17,7 +17,6 @@ use crate::accounts::{Accounts, Found};
 use crate::address::Domain;
 use crate::clock::Clock;
 use crate::deliver::{Deliver, Destination, Job, Outcome, Report, Work};
-use crate::dns::Resolve;
 use crate::envelope::{ByMode, Class};
 use crate::queue::complete::{Completer, Completion};
 use crate::queue::conclude::{self, Conclusion};
@@ -141,7 +140,9 @@ struct Run {
 /// Runs the queue until `stop` is true and what was under way has been reported, or the grace is over.
 pub async fn run(parts: Parts, options: Options, mut stop: watch::Receiver<bool>, grace: Duration) {
     let (events, mut happened) = unbounded_channel();
-    let Parts { spool, mut arrivals, first_new, deliver, mut reports, look_up, accounts, table, clock, counters, .. } = parts;
+    let Parts {
+        spool, mut arrivals, first_new, deliver, mut reports, look_up, accounts, table, clock, counters, ..
+    } = parts;
     let (mut life, mut commands) = (parts.life, parts.commands);
     tokio::spawn(restore(spool.clone(), first_new, events.clone()));
     let seed = u64::try_from(clock.now().millis()).unwrap_or(1);
@@ -180,7 +181,7 @@ pub async fn run(parts: Parts, options: Options, mut stop: watch::Receiver<bool>
             Some(domain) = life.recv() => run.shows_life(&domain),
             Some(command) = commands.recv() => run.command(command),
             () = tokio::time::sleep(wake) => if deadline.is_some_and(|at| at <= tokio::time::Instant::now()) { return },
-            _ = stop.wait_for(|stop| *stop), if deadline.is_none() => {
+            () = async { let _ = stop.wait_for(|stop| *stop).await; }, if deadline.is_none() => {
                 deadline = Some(tokio::time::Instant::now() + grace);
             }
         }

@@ -308,7 +308,10 @@ impl Schedule {
 
     /// The destinations that are left alone for their failures.
     pub fn waiting_destinations(&self) -> impl Iterator<Item = &Destination> {
-        self.lines.iter().filter(|(_, line)| matches!(line.phase, Phase::Waiting(_))).map(|(destination, _)| destination)
+        self.lines
+            .iter()
+            .filter(|(_, line)| matches!(line.phase, Phase::Waiting(_)))
+            .map(|(destination, _)| destination)
     }
 
     /// How every destination stands.

@@ -193,6 +193,7 @@ fn message(facts: &Facts<'_>, sender: &Mailbox, entity: bytes::Bytes, message_id
         recipients: vec![recipient],
     };
     NewMessage {
+        id: None,
         envelope: Arc::new(envelope),
         digest: mime::digest(&entity),
         entity,

@@ -95,7 +95,7 @@ pub async fn serve(
             () = tokio::time::sleep_until(last_progress + patience), if commits.is_empty() => {
                 session.close(&Reply::new(421, EnhancedCode::new(4, 4, 2), "no command came in time, closing"));
             }
-            _ = stop.wait_for(|stop| *stop), if !session.is_closing() && session.is_idle() && commits.is_empty() => {
+            () = stopped(&mut stop), if !session.is_closing() && session.is_idle() && commits.is_empty() => {
                 session.close(&Reply::new(421, EnhancedCode::new(4, 3, 2), "the service is going down, try again later"));
             }
         }
@@ -180,6 +180,11 @@ async fn begin(
     })
     .await;
     commit
+}
+
+/// Resolves when it is told to stop, or when nobody is left to tell.
+pub(super) async fn stopped(stop: &mut watch::Receiver<bool>) {
+    let _ = stop.wait_for(|stop| *stop).await;
 }
 
 /// The domain that an EHLO name claims.

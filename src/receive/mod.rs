@@ -22,8 +22,8 @@ use tokio::time::timeout;
 use crate::accounts::Accounts;
 use crate::address::Domain;
 use crate::clock::Clock;
-use crate::limits;
 use crate::dns::Resolve;
+use crate::limits;
 use crate::net::{self, Stream};
 use crate::policy::Service;
 use crate::reply::{EnhancedCode, Reply};
@@ -174,7 +174,7 @@ pub async fn listen(
     loop {
         let accepted = tokio::select! {
             accepted = socket.accept() => accepted,
-            _ = stop.wait_for(|stop| *stop) => return,
+            () = connection::stopped(&mut stop) => return,
         };
         let (stream, source) = match accepted {
             Ok(accepted) => accepted,

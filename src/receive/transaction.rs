@@ -180,13 +180,7 @@ impl Judge {
         identity::upstream(&fields, &trusted, role, domain)
     }
 
-    fn stamped(
-        &self,
-        entity: Bytes,
-        mail: &Mail,
-        finding: Option<&(Domain, Role, Finding)>,
-        id: QueueId,
-    ) -> Bytes {
+    fn stamped(&self, entity: Bytes, mail: &Mail, finding: Option<&(Domain, Role, Finding)>, id: QueueId) -> Bytes {
         let host = &self.context.options.host;
         let from = match (&self.ehlo, self.listener.service) {
             (Some(name), Service::Relay) => trace::Source::Relay(name),
@@ -232,9 +226,8 @@ fn is_upstream(context: &Context, origin: &Origin) -> bool {
         return false;
     }
     let shown = origin.tls.as_ref().filter(|peer| !peer.chain.is_empty());
-    let names = shown.and_then(|peer| {
-        chain::prove_by_roots(&peer.chain, &context.roots, Purpose::Relay, UnixTime::now()).ok()
-    });
+    let names =
+        shown.and_then(|peer| chain::prove_by_roots(&peer.chain, &context.roots, Purpose::Relay, UnixTime::now()).ok());
     context.options.upstreams.iter().any(|upstream| match upstream {
         Upstream::Network(network, bits) => origin.address.is_some_and(|address| within(address, *network, *bits)),
         Upstream::Name(name) => names.as_ref().is_some_and(|names| names.names_host(name)),

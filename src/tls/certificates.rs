@@ -148,6 +148,21 @@ pub enum Change {
     },
 }
 
+impl std::fmt::Display for Change {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Change::Reloaded { chain } => write!(f, "the certificate in {} has changed and is in use", chain.display()),
+            Change::Kept { chain, error } => {
+                write!(
+                    f,
+                    "the certificate in {} has changed and cannot be used; the old one stays: {error}",
+                    chain.display()
+                )
+            }
+        }
+    }
+}
+
 /// Facts about a certificate in use, for `impartctl check` and `impartctl dns`.
 #[derive(Clone, Debug)]
 pub struct Described {

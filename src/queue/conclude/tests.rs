@@ -79,7 +79,8 @@ fn each_recipient_gets_its_own_end() {
 
 #[test]
 fn a_fault_of_the_destination_leaves_the_message_as_it_is() {
-    let conclusion = attempt(&record(2), &report(vec![(0, deferred(Scope::Destination)), (1, deferred(Scope::Destination))]), 0);
+    let conclusion =
+        attempt(&record(2), &report(vec![(0, deferred(Scope::Destination)), (1, deferred(Scope::Destination))]), 0);
     assert!(conclusion.states.is_empty() && conclusion.about.is_empty());
     assert_eq!(conclusion.ended, Ended::Destination("why".into()));
 }

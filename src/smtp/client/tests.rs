@@ -336,7 +336,9 @@ fn broken_replies() {
     check(&[], "S: 250 b.example\nS: 421 idle", &["over: it said: 421 idle"]);
     check(
         &[message(1, &["bob"], "one\r\n")],
-        &format!("{PIPELINED}C: MAIL FROM:<x@a.example>\nC: RCPT TO:<bob@b.example>\nC: DATA\nS: 250 ok\nS: 250 ok\nS: 250 ok"),
+        &format!(
+            "{PIPELINED}C: MAIL FROM:<x@a.example>\nC: RCPT TO:<bob@b.example>\nC: DATA\nS: 250 ok\nS: 250 ok\nS: 250 ok"
+        ),
         &["1.0 lost", "over: it broke the protocol: DATA was answered by a code of completion"],
     );
 }
