@@ -14,8 +14,6 @@ use source::{Source, sources};
 const FILE_LINES: usize = 600;
 /// Lines of a function, from its signature to its closing brace.
 const FUNCTION_LINES: usize = 70;
-/// Columns of a line.
-const COLUMNS: usize = 120;
 
 /// Imports inside one layer: (module, what it imports, why).
 const SAME_LAYER: &[(&str, &str, &str)] = &[
@@ -142,26 +140,11 @@ fn nothing_is_left_behind() {
 
 #[test]
 fn every_file_says_what_it_is() {
-    let headless = |source: &Source| !source.text.starts_with("//! ") && !source.path.ends_with("/tests.rs");
+    // Tests beside a module are described by what they test.
+    let beside = |path: &str| path.starts_with("src/") && (path.ends_with("tests.rs") || path.contains("/tests/"));
+    let headless = |source: &Source| !source.text.starts_with("//! ") && !beside(&source.path);
     let files = ["src", "tests", "benches"].into_iter().flat_map(sources);
     report(&files.filter(headless).map(|source| format!("{}: no `//!` header", source.path)).collect::<Vec<_>>());
-}
-
-#[test]
-fn lines_fit() {
-    let mut faults = Vec::new();
-    for source in ["src", "tests", "benches"].into_iter().flat_map(sources) {
-        for (at, line) in source.text.lines().enumerate() {
-            let columns = line.chars().count();
-            if columns > COLUMNS && !line.contains("://") {
-                faults.push(format!("{}:{}: {columns} columns, at most {COLUMNS}", source.path, at + 1));
-            }
-            if line.ends_with(' ') {
-                faults.push(format!("{}:{}: blank at the end of the line", source.path, at + 1));
-            }
-        }
-    }
-    report(&faults);
 }
 
 /// Adds a fault for each exception that nothing used.
