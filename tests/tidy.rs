@@ -20,6 +20,8 @@ const SAME_LAYER: &[(&str, &str, &str)] = &[
     ("address", "limits", "a bound is a word, and the address is what it bounds"),
     ("envelope", "address", "an envelope is made of addresses"),
     ("envelope", "timestamp", "an envelope's deliver-by is a time"),
+    ("dns", "net", "a fault of a socket is told in the same words everywhere"),
+    ("tls", "dns", "DANE compares certificates with TLSA records, which are values of dns"),
 ];
 
 /// Files longer than [`FILE_LINES`]: (path, why).
@@ -106,11 +108,14 @@ fn nothing_panics_by_unwrap_or_expect_outside_tests() {
     let mut used = BTreeSet::new();
     for source in sources("src") {
         for (number, code) in source.lines_outside_tests() {
-            let calls = [".unwrap()", ".expect(", ".unwrap_err()", ".expect_err("];
-            if !calls.iter().any(|call| code.contains(call)) {
+            // Parsers have an `expect` of their own; the one that panics takes a text.
+            let text = source.text.lines().nth(number - 1).unwrap_or_default();
+            let calls = [".unwrap()", ".unwrap_err()"].iter().any(|call| code.contains(call));
+            let told =
+                [".expect(\"", ".expect(&", ".expect_err(\"", ".expect_err(&"].iter().any(|call| text.contains(call));
+            if !(calls || told && code.contains(".expect")) {
                 continue;
             }
-            let text = source.text.lines().nth(number - 1).unwrap_or_default();
             match PANICS.iter().position(|(path, part, _)| *path == source.path && text.contains(part)) {
                 Some(at) => _ = used.insert(at),
                 None => faults.push(format!("{}:{number}: {}", source.path, text.trim())),
