@@ -104,7 +104,7 @@ impl Source {
     /// The code with every item under `#[cfg(test)]` blanked; a file of tests is blank altogether.
     fn without_tests(&self) -> String {
         let blank = |code: &str| code.chars().map(|c| if c == '\n' { '\n' } else { ' ' }).collect::<String>();
-        if self.path.ends_with("/tests.rs") || self.path.contains("/tests/") {
+        if self.path.ends_with("tests.rs") || self.path.contains("/tests/") {
             return blank(&self.code);
         }
         let mut code = self.code.clone();
