@@ -219,7 +219,8 @@ impl Spool {
             let (reply, answer) = oneshot::channel();
             let sent = inner.inbox.send(Command::Accept(message, reply)).await;
             sent.map_err(|_| SpoolError::Closed)?;
-            answer.await.unwrap_or(Err(SpoolError::Closed))
+            let answer = answer.await.unwrap_or(Err(SpoolError::Closed));
+            answer.map(|(acceptance, _)| acceptance)
         }
     }
 
