@@ -212,7 +212,7 @@ async fn offline(config: &Config, call: Call, printer: &mut Printer) -> Result<(
     let (spool, opened) =
         Spool::open(path, spool::Options::default()).map_err(|error| Failure::new(exit::IO, error))?;
     drop(opened);
-    let offline = Offline::new(spool.clone(), compose(config), Box::new(System::default()));
+    let offline = Offline::new(spool.clone(), compose(config), Box::new(System::new()));
     let (rows, mut receiver) = Rows::channel(256);
     let print = async {
         while let Some(row) = receiver.recv().await {
@@ -272,7 +272,7 @@ async fn examine(config: &Config, printer: &mut Printer) -> Result<(), Failure> 
         }
     };
     let options = check_options(config, client.is_some());
-    let now = System::default().now();
+    let now = System::new().now();
     let mut found = check::local(&options, now);
     found.extend(check::ports(&options).await);
     found.iter().for_each(|finding| printer.row(&Row::Finding(finding.clone())));

@@ -1,4 +1,20 @@
 //! Delivery to the next hop: thin drivers, pooled connections.
+//!
+//! In: [`Work`], a job and the hop that it goes by. Out: one [`Report`] for each job, on a channel, with one [`Outcome`]
+//! for each recipient. [`pool`] decides which connection takes which job, [`connect`] finds a server and has it prove
+//! itself, [`connection`] drives one session, [`outcome`] puts into words what it said.
+//!
+//! Invariants: connections are bounded for each destination and in all; a job that waits holds no entity; jobs of one lane
+//! go in order. A hop that fails gives [`Outcome::Deferred`], never a loss. RFC 5321 §4.5.4, RFC 1047.
+
+mod connect;
+mod connection;
+mod outcome;
+mod peers;
+mod pool;
+#[cfg(test)]
+mod tests;
+mod wire;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,6 +24,8 @@ use crate::reply::{EnhancedCode, Reply};
 use crate::route::Hop;
 use crate::spool::QueueId;
 use crate::timestamp::Timestamp;
+
+pub use peers::{Options, Peers, Status};
 
 /// A destination: whatever shares a pool of connections, a back-off and a place in the round. For a domain found by
 /// SRV `IM b.example` or `PRES b.example`, for a configured route its name.
@@ -93,13 +111,25 @@ pub struct Report {
     pub transmitting: Duration,
 }
 
+/// Whoever delivers. A job that is handed over gives exactly one [`Report`], with an outcome for each of its recipients.
+pub trait Deliver: Send + Sync {
+    /// Takes work; never waits. Whoever gives it bounds how much is under way.
+    fn send(&self, work: Work);
+}
+
+impl Deliver for Peers {
+    fn send(&self, work: Work) {
+        Peers::send(self, work);
+    }
+}
+
 /// Work for a destination.
 #[derive(Clone, Debug)]
 pub struct Work {
     /// The destination.
     pub destination: Destination,
     /// How to get there; the newest hop given counts for connections made from then on.
-    pub hop: Hop,
+    pub hop: Arc<Hop>,
     /// The job.
     pub job: Job,
 }

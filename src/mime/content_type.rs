@@ -75,7 +75,8 @@ fn boundary(value: &[u8], at: usize) -> Result<Cow<'_, [u8]>, Defect> {
     }
     match found {
         Some(text) if text.len() > BOUNDARY => Err(Defect::LongBoundary),
-        Some(text) if !text.trim_ascii_end().is_empty() => Ok(text),
+        Some(Cow::Borrowed(text)) if !text.trim_ascii_end().is_empty() => Ok(Cow::Borrowed(text.trim_ascii_end())),
+        Some(Cow::Owned(text)) if !text.trim_ascii_end().is_empty() => Ok(Cow::Owned(text.trim_ascii_end().to_vec())),
         _ => Err(Defect::NoBoundary),
     }
 }

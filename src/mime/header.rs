@@ -1,8 +1,8 @@
 //! The header section as fields, without copies.
 //!
 //! In: the octets of an entity, or of a body part. Out: its fields in order, each with its place. Invariant: the ranges
-//! of fields and malformed lines follow each other without a gap and end where the header section ends. A line ends with
-//! CRLF and with nothing else. Fails: a line that is not a field is an item of its own, for the caller to judge.
+//! of fields and malformed lines follow each other without a gap and end where the header section ends. A line ends
+//! with CRLF and with nothing else. Fails: a line that is not a field is an item of its own, for the caller to judge.
 //! RFC 5322 §2.2.
 
 use std::borrow::Cow;

@@ -102,8 +102,8 @@ struct Seen<'a> {
     accept_language: Option<&'a [u8]>,
     content_language: Option<&'a [u8]>,
     auto_submitted: Option<&'a [u8]>,
-    presence: bool,
-    transfer_encoding: bool,
+    presence: Option<&'a [u8]>,
+    transfer_encoding: Option<&'a [u8]>,
     hops: usize,
 }
 
@@ -115,20 +115,14 @@ impl<'a> Seen<'a> {
             4 if is("from") => once(&mut self.from, value, Defect::SeveralFrom)?,
             4 if is("date") => once(&mut self.date, value, Defect::Repeated("Date"))?,
             8 if is("received") => self.hops += 1,
-            8 if is("presence") => {
-                if std::mem::replace(&mut self.presence, true) {
-                    return Err(Defect::Repeated("Presence"));
-                }
-            }
+            8 if is("presence") => once(&mut self.presence, value, Defect::Repeated("Presence"))?,
             10 if is("message-id") => once(&mut self.message_id, value, Defect::Repeated("Message-ID"))?,
             12 if is("content-type") => once(&mut self.content_type, value, Defect::Repeated("Content-Type"))?,
             14 if is("auto-submitted") => self.auto_submitted = Some(value),
             15 if is("accept-language") => self.accept_language = Some(value),
             16 if is("content-language") => self.content_language = Some(value),
             25 if is("content-transfer-encoding") => {
-                if std::mem::replace(&mut self.transfer_encoding, true) {
-                    return Err(Defect::Repeated("Content-Transfer-Encoding"));
-                }
+                once(&mut self.transfer_encoding, value, Defect::Repeated("Content-Transfer-Encoding"))?;
             }
             _ => {}
         }
@@ -159,7 +153,7 @@ impl<'a> Seen<'a> {
             message_id,
             date: self.date.and_then(date),
             hops: self.hops,
-            presence: self.presence,
+            presence: self.presence.is_some(),
             eight_bit_body,
             utf8_header,
             language,

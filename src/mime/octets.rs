@@ -1,7 +1,7 @@
 //! What octets a text consists of, eight at a time.
 //!
-//! In: the header section, or the body. Out: whether any octet has its eighth bit set. Fails: NUL, a CR or LF that is not
-//! part of a CRLF, a line of more than 998 octets. RFC 5321 §2.3.8 and §4.5.3.1.6, RFC 2045 §2.7 and §2.8.
+//! In: the header section, or the body. Out: whether any octet has its eighth bit set. Fails: NUL, a CR or LF that is
+//! not part of a CRLF, a line of more than 998 octets. RFC 5321 §2.3.8 and §4.5.3.1.6, RFC 2045 §2.7 and §2.8.
 
 use super::Defect;
 use crate::limits;
@@ -107,9 +107,13 @@ mod tests {
         check(format!("a\r\n{}\r\nb", "x".repeat(999)).as_bytes(), Err(Defect::LongLine));
     }
 
+    fn octet() -> impl Strategy<Value = u8> {
+        prop_oneof![Just(b'\r'), Just(b'\n'), 12u8..16, any::<u8>()]
+    }
+
     proptest! {
         #[test]
-        fn words_see_what_octets_see(text in proptest::collection::vec(prop_oneof![Just(b'\r'), Just(b'\n'), 12u8..16, any::<u8>()], 0..40)) {
+        fn words_see_what_octets_see(text in proptest::collection::vec(octet(), 0..40)) {
             prop_assert_eq!(lines(&text), plainly(&text));
         }
         #[test]

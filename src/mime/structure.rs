@@ -2,8 +2,8 @@
 //!
 //! In: an entity and what its Content-Type says. Out: how many parts there are. Invariant: a delimiter stands at the
 //! beginning of a line and alone on it; each line is looked at once, whatever the boundaries. Fails: too deep, too many
-//! parts, a part's header too large; and in what is not a message within the message, which its author cannot answer for,
-//! a multipart whose parts readers would see differently. RFC 2046 §5.1.1.
+//! parts, a part's header too large; and in what is not a message within the message, which its author cannot answer
+//! for, a multipart whose parts readers would see differently. RFC 2046 §5.1.1.
 
 use std::borrow::Cow;
 
@@ -15,6 +15,7 @@ use crate::limits;
 /// A multipart that is open.
 struct Open<'a> {
     boundary: Cow<'a, [u8]>,
+    key: u64,
     digest: bool,
     depth: usize,
     quoted: bool,
@@ -56,7 +57,8 @@ impl<'a> Walk<'a> {
         }
         match found {
             Content::Multipart { boundary, digest } => {
-                self.open.push(Open { boundary, digest, depth: self.depth, quoted: self.quoted });
+                let key = key(&boundary);
+                self.open.push(Open { boundary, key, digest, depth: self.depth, quoted: self.quoted });
                 Ok(at)
             }
             _ => {
@@ -129,14 +131,23 @@ impl<'a> Walk<'a> {
     /// The multipart whose delimiter this line is, innermost first, and whether it closes it.
     fn delimiter(&self, line: &[u8]) -> Option<(usize, bool)> {
         let rest = line.strip_prefix(b"--")?.trim_ascii_end();
+        let closed = rest.strip_suffix(b"--");
+        let (plain, closing) = (key(rest), closed.map(key));
         self.open.iter().enumerate().rev().find_map(|(index, open)| {
-            match rest.strip_prefix(open.boundary.trim_ascii_end())? {
-                b"" => Some((index, false)),
-                b"--" => Some((index, true)),
-                _ => None,
+            if open.key == plain && *open.boundary == *rest {
+                return Some((index, false));
             }
+            (Some(open.key) == closing && Some(&*open.boundary) == closed).then_some((index, true))
         })
     }
+}
+
+/// Length and first octets of a boundary: unequal keys spare a comparison, for each line with each open multipart.
+fn key(boundary: &[u8]) -> u64 {
+    let mut octets = [0; 8];
+    let length = boundary.len().min(8);
+    octets[..length].copy_from_slice(&boundary[..length]);
+    u64::from_le_bytes(octets) ^ (boundary.len() as u64).rotate_right(8)
 }
 
 /// The parts of one multipart body, each with its header; at most `most`. The last need not be closed.

@@ -14,7 +14,7 @@ use crate::timestamp::Timestamp;
 /// What the fields that are added say.
 #[derive(Clone, Copy, Debug)]
 pub struct Origin<'a> {
-    /// The envelope sender, to be the author of an entity that names none (RFC 6409 §8.1).
+    /// The envelope sender, to be the author of an entity that names none (RFC 6409 §8).
     pub sender: Option<&'a Mailbox>,
     /// The domain in whose name it is submitted; it answers for the uniqueness of a Message-ID.
     pub domain: &'a Domain,
@@ -26,7 +26,7 @@ pub struct Origin<'a> {
 
 /// The entity with From, Date and Message-ID where it has none, and MIME-Version where it has a Content-Type without.
 /// Copies it only if something is missing. An entity that does not begin with a field is left for
-/// [`super::inspect`] to refuse.
+/// [`super::inspect()`] to refuse.
 pub fn complete(entity: Bytes, origin: &Origin<'_>) -> Bytes {
     let (mut from, mut date, mut message_id, mut mime, mut typed) = (false, false, false, false, false);
     for item in Fields::new(&entity) {

@@ -1,7 +1,7 @@
 //! Trace fields: what a relay adds to an entity, and what it takes out.
 //!
-//! In: where the entity came from. Out: a Received field; the entity with it. Invariant: no address of a client is in it,
-//! and [`super::digest`] of the entity stays the same. RFC 5321 §4.4, RFC 8601 §5.
+//! In: where the entity came from. Out: a Received field; the entity with it. Invariant: no address of a client is in
+//! it, and [`super::digest()`] of the entity stays the same. RFC 5321 §4.4, RFC 8601 §5.
 
 use std::fmt::{Display, Write as _};
 
@@ -152,7 +152,8 @@ mod tests {
         let (by, name) = (domain("mx.b.example"), EhloName::parse("MX.a.example").unwrap());
         let with = Protocol { tls: true, ..Protocol::default() };
         let hop = Hop { from: Source::Relay(&name), by: &by, with };
-        let expected = "Received: from mx.a.example\r\n\tby mx.b.example with ESMTPS id 0000000001;\r\n\tWed, 18 Nov 2026 11:06:40 +0000\r\n";
+        let expected = "Received: from mx.a.example\r\n\tby mx.b.example with ESMTPS id 0000000001;\r\n\t\
+            Wed, 18 Nov 2026 11:06:40 +0000\r\n";
         assert_eq!(received(&hop, NOW, "0000000001"), expected);
         let hop = Hop { from: Source::Submission, by: &by, with: Protocol { lmtp: true, ..Protocol::default() } };
         assert!(received(&hop, NOW, 1).starts_with("Received: from localhost\r\n\tby mx.b.example with LMTP id 1;"));
@@ -179,7 +180,8 @@ mod tests {
         check("From: a@b\r\n\r\nReturn-Path: x\r\n", "X: 1\r\nFrom: a@b\r\n\r\nReturn-Path: x\r\n");
         check("Return-Path: <a@b>\r\nFrom: a@b\r\n\r\n", "X: 1\r\nFrom: a@b\r\n\r\n");
         check(
-            "Authentication-Results: MX.b.example.; impp=pass\r\nFrom: a@b\r\nauthentication-results: (c) \"mx.b\\.example\"\r\n (c) 1;\r\n\tx=y\r\n",
+            "Authentication-Results: MX.b.example.; impp=pass\r\nFrom: a@b\r\n\
+             authentication-results: (c) \"mx.b\\.example\"\r\n (c) 1;\r\n\tx=y\r\n",
             "X: 1\r\nFrom: a@b\r\n",
         );
         let other = "Authentication-Results: mx.c.example; x=y\r\nAuthentication-Results: amx.b.example\r\n\r\n";
@@ -207,12 +209,15 @@ mod tests {
     proptest! {
         #[test]
         fn stamping_keeps_the_digest(
-            fields in proptest::collection::vec("(Return-Path|Authentication-Results|From|Received): ?[ -~]{0,12}(\r\n [ -~]{0,9})?\r\n", 0..6),
+            fields in proptest::collection::vec(
+                "(Return-Path|Authentication-Results|From|Received): ?[ -~]{0,12}(\r\n [ -~]{0,9})?\r\n", 0..6,
+            ),
             body in "(\r\n[ -~\r\n]{0,40})?",
         ) {
             let entity = fields.concat() + &body;
             let before = digest(entity.as_bytes());
-            let stamped = stamp(Bytes::from(entity), "Received: from x\r\n\tby y\r\nAuthentication-Results: mx.b.example; x\r\n", "mx.b.example");
+            let added = "Received: from x\r\n\tby y\r\nAuthentication-Results: mx.b.example; x\r\n";
+            let stamped = stamp(Bytes::from(entity), added, "mx.b.example");
             prop_assert_eq!(digest(&stamped), before);
         }
 

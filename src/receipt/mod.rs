@@ -2,8 +2,8 @@
 //!
 //! In: a message, and what became of some of its recipients. Out: a new message with a delivery status notification, or
 //! none where none is due. Pure: time and random bits are passed in. Invariant: a receipt has a null sender and
-//! NOTIFY=NEVER, so none is ever answered with another; it names no recipient of whom its sender did not ask to hear, and
-//! nothing of this host but its name.
+//! NOTIFY=NEVER, so none is ever answered with another; it names no recipient of whom its sender did not ask to hear,
+//! and nothing of this host but its name.
 //! RFC 3461 §5.2 and §6, RFC 3464, RFC 6533, RFC 2852 §4.1, RFC 8689 §5, RFC 3834 §4.
 
 mod catalogue;
@@ -73,7 +73,8 @@ pub struct About {
     pub uncertain: bool,
 }
 
-/// The receipt, or `None` where none is due: to a null sender, for presence, or where no recipient's NOTIFY asks for it.
+/// The receipt, or `None` where none is due: to a null sender, for presence, or where no recipient's NOTIFY asks for
+/// it.
 pub fn receipt(facts: &Facts<'_>) -> Option<NewMessage> {
     let ReversePath::Mailbox(sender) = &facts.envelope.sender else { return None };
     if facts.envelope.class == Class::Pres {
@@ -192,6 +193,7 @@ fn message(facts: &Facts<'_>, sender: &Mailbox, entity: bytes::Bytes, message_id
         recipients: vec![recipient],
     };
     NewMessage {
+        id: None,
         envelope: Arc::new(envelope),
         digest: mime::digest(&entity),
         entity,

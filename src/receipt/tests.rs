@@ -6,8 +6,9 @@ use super::*;
 use crate::envelope::DeliverBy;
 use crate::mime::report::parse;
 
-const ENTITY: &[u8] = b"Received: from localhost\r\n\tby mx.a.example with ESMTPS id 1;\r\n\tWed, 18 Nov 2026 11:06:40 +0000\r\n\
-From: Alice <alice@a.example>\r\nTo: bob@b.example\r\nMessage-ID: <0123@a.example>\r\nDate: Wed, 18 Nov 2026 11:06:39 +0000\r\n\r\nHello Bob\r\n";
+const ENTITY: &[u8] = b"Received: from localhost\r\n\tby mx.a.example with ESMTPS id 1;\r\n\t\
+    Wed, 18 Nov 2026 11:06:40 +0000\r\nFrom: Alice <alice@a.example>\r\nTo: bob@b.example\r\n\
+    Message-ID: <0123@a.example>\r\nDate: Wed, 18 Nov 2026 11:06:39 +0000\r\n\r\nHello Bob\r\n";
 
 fn recipient(address: &str) -> Recipient {
     Recipient { address: address.parse().unwrap(), notify: None, original: None }
@@ -62,8 +63,8 @@ fn of(envelope: &Envelope, entity: &[u8], recipients: &[About]) -> Option<NewMes
     })
 }
 
-/// Compares with `tests/golden/receipt/NAME.eml`, or writes it if UPDATE is set; and the receipt is well-formed and says
-/// what it was told.
+/// Compares with `tests/golden/receipt/NAME.eml`, or writes it if UPDATE is set; and the receipt is well-formed and
+/// says what it was told.
 fn golden(name: &str, envelope: &Envelope, entity: &[u8], recipients: &[About]) {
     let made = of(envelope, entity, recipients).expect("a receipt is due");
     let rules = Rules { body: made.envelope.body, utf8: made.envelope.utf8 };
@@ -144,7 +145,8 @@ fn utf8() {
         recipients: vec![recipient("боб@b.example")],
         ..envelope()
     };
-    let entity = "From: Алиса <алиса@пример.example>\r\nSubject: Привет\r\nAccept-Language: ru\r\nMessage-ID: <1@x.example>\r\n\r\nПривет, Боб\r\n";
+    let entity = "From: Алиса <алиса@пример.example>\r\nSubject: Привет\r\nAccept-Language: ru\r\n\
+        Message-ID: <1@x.example>\r\n\r\nПривет, Боб\r\n";
     let reply = Reply::new(550, EnhancedCode::new(5, 1, 1), "нет такого ящика");
     let told = About { diagnostic: Some(reply), remote: Some("mx.b.example".into()), ..about(Action::Failed) };
     golden("utf8", &envelope, entity.as_bytes(), &[told]);
@@ -277,15 +279,19 @@ fn nothing_is_injected() {
     assert_eq!((report.recipients[0].action, &report.recipients[0].remote), (Action::Failed, &None));
     let text = String::from_utf8_lossy(&made.entity).into_owned();
     assert!(!text.contains("In-Reply-To") && !text.contains("\r\nBcc") && !text.contains("\r\nX: y"));
-    assert_eq!(
-        text.matches("--report-").count(),
-        4 + 2 * text.matches(" --report-").count() - text.matches(" --report-").count()
-    );
+    assert_eq!(text.lines().filter(|line| line.starts_with("--report-")).count(), 4);
 }
 
 proptest! {
     #[test]
-    fn any_text_makes_a_proper_receipt(reason in ".{0,80}", reply in "(?s).{0,200}", kind in "[a-z-]{1,9}", original in "(?s).{1,60}", language in "[a-z]{2}", utf8: bool) {
+    fn any_text_makes_a_proper_receipt(
+        reason in ".{0,80}",
+        reply in "(?s).{0,200}",
+        kind in "[a-z-]{1,9}",
+        original in "(?s).{1,60}",
+        language in "[a-z]{2}",
+        utf8: bool,
+    ) {
         let mut envelope = Envelope { utf8, ..asked() };
         envelope.recipients[0].original = Some(OriginalRecipient { kind, address: original });
         let entity = [format!("Accept-Language: {language}\r\n").as_bytes(), ENTITY].concat();

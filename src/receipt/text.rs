@@ -11,6 +11,8 @@ use crate::timestamp::Timestamp;
 
 /// Characters of a reason or of a line that another server said.
 const LINE: usize = 500;
+/// Characters of a line.
+const COLUMNS: usize = 72;
 /// Lines of a reply.
 const LINES: usize = 20;
 
@@ -42,8 +44,32 @@ pub(super) fn body(texts: &Texts, facts: &Facts<'_>, due: &[(&Recipient, &About)
     }
     let footer = texts.footer.replace("{host}", facts.reporting.as_str()).replace("{id}", &facts.id.to_string());
     paragraph(&mut out, &footer);
-    out.truncate(out.trim_end().len());
-    out.push('\n');
+    wrapped(out.trim_end())
+}
+
+/// With lines of at most [`COLUMNS`] characters where words allow it, the continued ones indented as the first: so text
+/// in ASCII needs no encoding.
+fn wrapped(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() + 16);
+    for line in text.split('\n') {
+        let words = line.trim_start_matches(' ');
+        let indent = &line[..line.len() - words.len()];
+        let mut column = 0;
+        for word in words.split(' ') {
+            let width = word.chars().count();
+            if column == 0 || column + 1 + width > COLUMNS {
+                out.push_str(if column == 0 { "" } else { "\n" });
+                out.push_str(indent);
+                column = indent.len();
+            } else {
+                out.push(' ');
+                column += 1;
+            }
+            out.push_str(word);
+            column += width;
+        }
+        out.push('\n');
+    }
     out
 }
 
@@ -72,7 +98,8 @@ fn one(out: &mut String, texts: &Texts, recipient: &Recipient, about: &About) {
             }
         }
         let reason = reason(&about.reason);
-        if !reason.is_empty() {
+        let said = about.diagnostic.as_ref().is_some_and(|reply| reply.to_string().contains(about.reason.trim()));
+        if !reason.is_empty() && !said {
             let _ = writeln!(out, "        {} {reason}", texts.details);
         }
     }
@@ -127,7 +154,7 @@ pub(super) fn transcript(reply: &Reply) -> String {
 /// A reason of ours on one line, without paths of this host.
 pub(super) fn reason(text: &str) -> String {
     let text = clean(text, LINE);
-    let words: Vec<&str> = text.split(' ').map(|word| if is_path(word) { "[…]" } else { word }).collect();
+    let words: Vec<&str> = text.split(' ').map(|word| if is_path(word) { "[...]" } else { word }).collect();
     words.join(" ")
 }
 
@@ -145,7 +172,7 @@ fn clean(text: &str, most: usize) -> String {
     };
     let mut clean: String = text.trim().chars().take(most).map(|c| if odd(c) { ' ' } else { c }).collect();
     if text.trim().chars().nth(most).is_some() {
-        clean.push('…');
+        clean.push_str("...");
     }
     clean
 }
@@ -173,13 +200,25 @@ mod tests {
     }
 
     #[test]
+    fn wrapping() {
+        let check = |text: &str, expected: &str| assert_eq!(wrapped(text), expected);
+        check("a b\n\n    c  d", "a b\n\n    c  d\n");
+        check(
+            &format!("  {}", ["abcdefghi"; 8].join(" ")),
+            &format!("  {}\n  abcdefghi\n", ["abcdefghi"; 7].join(" ")),
+        );
+        check(&"x".repeat(100), &format!("{}\n", "x".repeat(100)));
+        check("", "\n");
+    }
+
+    #[test]
     fn reasons() {
         assert_eq!(
             reason("cannot open /var/spool/impart: \"/etc/x\" (and/or a/b)"),
-            "cannot open […] […] (and/or a/b)"
+            "cannot open [...] [...] (and/or a/b)"
         );
         assert_eq!(reason(" a\r\nb\x1b\u{202e}c "), "a  b  c");
-        assert_eq!(reason(&"x".repeat(600)).chars().count(), 501);
+        assert_eq!(reason(&"x".repeat(600)).len(), 503);
         assert_eq!(time(Timestamp::from_millis(1_795_000_000_123)), "2026-11-18T11:06:40Z");
     }
 }

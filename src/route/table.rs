@@ -126,6 +126,19 @@ impl Table {
         table
     }
 
+    /// The route of this name.
+    pub fn named(&self, name: &str) -> Option<Arc<Configured>> {
+        let hops = self.exact.values().chain(self.below.values()).chain(std::iter::once(&self.any));
+        let mut all = hops.flat_map(|hops| [&hops.im, &hops.pres, &hops.both]).flatten();
+        all.find(|hop| hop.name == name).cloned()
+    }
+
+    /// Whether a route names the domain, itself or by a suffix, so that we relay for it on behalf of others. `*` names
+    /// none: that would be an open relay.
+    pub fn relays_for(&self, domain: &Domain, class: Class) -> bool {
+        !self.is_local(domain) && self.specific(domain, class).is_some()
+    }
+
     /// Whether the domain is ours.
     pub fn is_local(&self, domain: &Domain) -> bool {
         self.local.contains(domain)
@@ -143,6 +156,10 @@ impl Table {
     }
 
     fn configured(&self, domain: &Domain, class: Class) -> Option<&Arc<Configured>> {
+        self.specific(domain, class).or_else(|| self.any.get(class))
+    }
+
+    fn specific(&self, domain: &Domain, class: Class) -> Option<&Arc<Configured>> {
         if let Some(hop) = self.exact.get(domain).and_then(|hops| hops.get(class)) {
             return Some(hop);
         }
@@ -155,7 +172,7 @@ impl Table {
                 rest = parent;
             }
         }
-        self.any.get(class)
+        None
     }
 }
 

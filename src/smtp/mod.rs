@@ -4,6 +4,7 @@
 //! chunks in what was read; [`server`] is the session that accepts. Nothing here reads a clock or a socket.
 //! RFC 5321, RFC 2920, RFC 3030, RFC 3207, RFC 3461 and the other extensions that [`extension::Extension`] lists.
 
+pub mod client;
 pub mod command;
 pub mod extension;
 pub mod framing;

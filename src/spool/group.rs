@@ -7,8 +7,8 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use bytes::Bytes;
 use fjall::Slice;
 use tokio::sync::oneshot;
 
@@ -26,29 +26,26 @@ pub(super) type Reply<T> = oneshot::Sender<Result<T, SpoolError>>;
 
 /// A message as its sender's task prepared it, so that the one committer has little to do.
 pub(super) struct Prepared {
+    id: Option<QueueId>,
     envelope: Arc<Envelope>,
     origin: Origin,
     arrived: Timestamp,
     expires: Timestamp,
     size: u64,
-    row: Slice,
-    entity: Slice,
+    row: Vec<u8>,
+    entity: Vec<u8>,
     keys: Vec<Key>,
 }
 
 impl Prepared {
     /// Encodes a message.
     pub fn new(message: NewMessage) -> Prepared {
-        let row = row::record(&message, None).into();
+        let row = row::record(&message, None);
         let keys = dedup::keys(&message);
-        let NewMessage { envelope, entity, origin, arrived, expires, .. } = message;
+        let NewMessage { id, envelope, entity, origin, arrived, expires, .. } = message;
         let size = entity.len() as u64;
-        Prepared { envelope, origin, arrived, expires, size, row, entity: entity_row(entity), keys }
+        Prepared { id, envelope, origin, arrived, expires, size, row, entity: row::entity(&entity), keys }
     }
-}
-
-fn entity_row(entity: Bytes) -> Slice {
-    row::entity(&entity).into()
 }
 
 /// A settlement with its receipts prepared.
@@ -132,7 +129,7 @@ impl Tally {
 /// A group that is being filled.
 pub(super) struct Group<'a> {
     store: &'a Store,
-    next: u64,
+    next: &'a AtomicU64,
     seen: HashMap<Key, QueueId>,
     touched: HashMap<QueueId, Touched>,
     /// What accepting changes.
@@ -167,8 +164,8 @@ enum Cause {
 }
 
 impl<'a> Group<'a> {
-    /// An empty group; the first message gets the identifier `next`.
-    pub fn new(store: &'a Store, next: u64) -> Self {
+    /// An empty group; messages without a reserved identifier take theirs from `next`.
+    pub fn new(store: &'a Store, next: &'a AtomicU64) -> Self {
         Group {
             store,
             next,
@@ -195,12 +192,18 @@ impl<'a> Group<'a> {
 
     /// The next identifier.
     pub fn next(&self) -> u64 {
-        self.next
+        self.next.load(Relaxed)
+    }
+
+    /// The identifier of a message that is about to be stored.
+    fn id_of(&self, message: &mut Prepared) -> QueueId {
+        *message.id.get_or_insert_with(|| QueueId(self.next.fetch_add(1, Relaxed)))
     }
 
     /// Adds a message.
-    pub fn accept(&mut self, message: Prepared, reply: Reply<Acceptance>) {
-        let firsts = match self.firsts(&message) {
+    pub fn accept(&mut self, mut message: Prepared, reply: Reply<Acceptance>) {
+        let id = self.id_of(&mut message);
+        let firsts = match self.firsts(&message, id) {
             Ok(firsts) => firsts,
             Err(fault) => return drop(reply.send(Err(SpoolError::Io(fault.to_string())))),
         };
@@ -211,13 +214,13 @@ impl<'a> Group<'a> {
     }
 
     /// For each recipient the first copy, where this is a second one.
-    fn firsts(&mut self, message: &Prepared) -> Result<Vec<Option<QueueId>>, Fault> {
+    fn firsts(&mut self, message: &Prepared, id: QueueId) -> Result<Vec<Option<QueueId>>, Fault> {
         let mut firsts = Vec::with_capacity(message.keys.len());
         for (index, key) in message.keys.iter().enumerate() {
             if let Some(first) = self.seen.get(key) {
                 firsts.push(Some(*first));
             } else if message.keys[..index].contains(key) {
-                firsts.push(Some(QueueId(self.next)));
+                firsts.push(Some(id));
             } else {
                 let mark = self.store.dedup(key)?.as_deref().and_then(Mark::read);
                 firsts.push(mark.filter(|mark| mark.counts(message.arrived)).map(|mark| mark.first));
@@ -226,7 +229,7 @@ impl<'a> Group<'a> {
         Ok(firsts)
     }
 
-    fn store_message(&mut self, message: Prepared, firsts: &[Option<QueueId>], cause: Cause) -> Acceptance {
+    fn store_message(&mut self, mut message: Prepared, firsts: &[Option<QueueId>], cause: Cause) -> Acceptance {
         self.now = Some(message.arrived);
         let recipients = message.envelope.recipients.len();
         let duplicates = firsts.iter().flatten().count();
@@ -236,21 +239,24 @@ impl<'a> Group<'a> {
         {
             return Acceptance { id: *first, duplicates, all_duplicate: true };
         }
-        let id = QueueId(self.next);
-        self.next += 1;
+        let id = self.id_of(&mut message);
         let mut states = vec![State::Open(Progress::default()); recipients];
         for (state, first) in states.iter_mut().zip(firsts) {
             if first.is_some() {
                 *state = State::Closed(Disposition::Duplicate);
             }
         }
-        let row = if duplicates == 0 { message.row } else { with_states(&message.row, &states) };
+        if duplicates > 0 {
+            message.row = with_states(message.row, &states);
+        }
+        row::bind(&mut message.row, id.0);
+        row::bind(&mut message.entity, id.0);
         let batch = match cause {
             Cause::Accepting => &mut self.accepts,
             Cause::Settling => &mut self.settles,
         };
-        batch.add(Table::Messages, store::record_key(id), Change::Put(row));
-        batch.add(Table::Entities, store::entity_key(id), Change::Put(message.entity));
+        batch.add(Table::Messages, store::record_key(id), Change::Put(message.row.into()));
+        batch.add(Table::Entities, store::entity_key(id), Change::Put(message.entity.into()));
         let mark = Mark::new(message.arrived, id).write();
         for (key, _) in message.keys.iter().zip(firsts).filter(|(_, first)| first.is_none()) {
             batch.add(Table::Dedup, key.into(), Change::Put(mark.into()));
@@ -279,7 +285,7 @@ impl<'a> Group<'a> {
     fn apply(&mut self, outcome: Outcome) -> Result<bool, SpoolError> {
         let Outcome { id, states, receipts, held, expires } = outcome;
         let Some((row, was_rewritten)) = self.row(id)? else { return Ok(false) };
-        let (mut head, rest) = match Head::read(&row) {
+        let (mut head, rest) = match Head::read(id, &row) {
             Ok(read) => read,
             Err(error) => {
                 let reason = error.to_string();
@@ -302,7 +308,7 @@ impl<'a> Group<'a> {
         let rewritten = was_rewritten.unwrap_or(head.rewritten);
         head.rewritten = true;
         let open = head.states.iter().any(|state| matches!(state, State::Open(_)));
-        let row = open.then(|| Slice::from(head.write(rest)));
+        let row = open.then(|| Slice::from(head.write(id, rest)));
         if row.is_none() {
             self.settled.messages -= 1;
             self.settled.octets -= head.size as i64;
@@ -315,10 +321,11 @@ impl<'a> Group<'a> {
     }
 
     fn add_receipts(&mut self, receipts: Vec<Prepared>) {
-        for receipt in receipts {
+        for mut receipt in receipts {
+            let id = self.id_of(&mut receipt);
             self.sync = true;
             // A look-up that fails makes a receipt a first copy: better told twice than not at all.
-            let firsts = self.firsts(&receipt).unwrap_or_else(|_| vec![None; receipt.keys.len()]);
+            let firsts = self.firsts(&receipt, id).unwrap_or_else(|_| vec![None; receipt.keys.len()]);
             self.store_message(receipt, &firsts, Cause::Settling);
         }
     }
@@ -356,7 +363,7 @@ impl<'a> Group<'a> {
         self.aside += 1;
         self.settled.messages -= 1;
         self.settled.octets -= self.store.entity_octets(id).unwrap_or(0).saturating_sub(row::HEAD as u64) as i64;
-        let aside = Some(store::aside_row(reason, row).into());
+        let aside = Some(store::aside_row(id, reason, row).into());
         // Of a row that cannot be read nobody knows whether it replaced another.
         self.touched.insert(id, Touched { rewritten: rewritten.unwrap_or(true), row: None, aside });
     }
@@ -386,12 +393,13 @@ impl<'a> Group<'a> {
     }
 }
 
-/// The row of a message that was made with all recipients open, with other states.
-fn with_states(row: &Slice, states: &[State]) -> Slice {
-    match Head::read(row) {
-        Ok((head, rest)) => Head { states: states.to_vec(), ..head }.write(rest).into(),
+/// The row of a message that was made with all recipients open, and is not bound yet, with other states.
+fn with_states(row: Vec<u8>, states: &[State]) -> Vec<u8> {
+    let unbound = QueueId(0);
+    match Head::read(unbound, &row) {
+        Ok((head, rest)) => Head { states: states.to_vec(), ..head }.write(unbound, rest),
         // It was made a moment ago by the same code.
-        Err(_) => row.clone(),
+        Err(_) => row,
     }
 }
 
@@ -414,7 +422,8 @@ impl Redo {
         for (table, key, change) in settles.into_changes() {
             let change = match change {
                 Change::Put(row) if table == Table::Messages && key.first() == Some(&b'r') => {
-                    Change::Put(row::rewritten(&row).map_or(row, Slice::from))
+                    let id = store::id_of(&key).unwrap_or(QueueId(0));
+                    Change::Put(row::rewritten(id, &row).map_or(row, Slice::from))
                 }
                 Change::Forget => Change::Remove,
                 other => other,

@@ -5,7 +5,7 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{ErrorKind, Read, Seek, Write};
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use super::error::OpenError;
@@ -16,11 +16,15 @@ const LOCK: &str = "lock";
 const FORMAT: &str = "format";
 /// What it says.
 const FORMAT_TEXT: &str = "impart spool 1\n";
+/// The name of the file with the secret.
+const SECRET: &str = "secret";
 
 /// A locked directory.
 #[derive(Debug)]
 pub(super) struct Lock {
     _file: File,
+    /// A number that nobody outside knows; see [`super::journal`].
+    pub secret: u64,
 }
 
 impl Lock {
@@ -52,7 +56,8 @@ impl Lock {
             .and_then(|()| file.write_all(text.as_bytes()))
             .map_err(|error| fault(dir, &path, error))?;
         check_format(dir)?;
-        Ok(Lock { _file: file })
+        let secret = secret(&dir.join(SECRET)).map_err(|error| fault(dir, &dir.join(SECRET), error))?;
+        Ok(Lock { _file: file, secret })
     }
 }
 
@@ -89,6 +94,29 @@ fn check_format(dir: &Path) -> Result<(), OpenError> {
         }
         Err(error) => Err(fault(dir, &path, error)),
     }
+}
+
+/// Reads the secret, and makes one where there is none or none that can be read; the store then counts anew.
+fn secret(path: &Path) -> std::io::Result<u64> {
+    let text = match fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::InvalidData) => String::new(),
+        Err(error) => return Err(error),
+    };
+    if let Ok(secret) = u64::from_str_radix(text.trim(), 16) {
+        return Ok(secret);
+    }
+    let mut octets = [0; 8];
+    aws_lc_rs::rand::fill(&mut octets).map_err(|_| std::io::Error::other("no random numbers"))?;
+    // Odd, so that it is not zero, which binds nothing.
+    let secret = u64::from_le_bytes(octets) | 1;
+    let new = path.with_extension("new");
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
+    file.write_all(format!("{secret:016x}\n").as_bytes())?;
+    file.sync_all()?;
+    fs::rename(&new, path)?;
+    sync_dir(path.parent().unwrap_or(Path::new(".")))?;
+    Ok(secret)
 }
 
 fn fault(dir: &Path, path: &Path, error: std::io::Error) -> OpenError {

@@ -39,7 +39,7 @@
 //!
 //! # Layout of the directory
 //!
-//! `lock` names the process that has it; `format` says `impart spool 1`; `store/` is the database; `damaged-TIME/` is
+//! `lock` names the process that has it; `format` says `impart spool 1`; `secret` is for [`journal`]; `store/` is the database; `damaged-TIME/` is
 //! what was set aside at a start. All of it belongs together: copy the whole directory, of a stopped daemon.
 
 mod commit;
@@ -60,6 +60,7 @@ mod model_tests;
 mod tests;
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -160,6 +161,7 @@ struct Inner {
     inbox: Arc<Inbox<Command>>,
     store: Arc<Store>,
     meters: Arc<Meters>,
+    next: Arc<AtomicU64>,
     done: Mutex<Option<oneshot::Receiver<()>>>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
@@ -178,15 +180,16 @@ impl Spool {
     pub fn open(dir: &Path, options: Options) -> Result<(Spool, Opened), OpenError> {
         let lock = Lock::take(dir)?;
         let expiry = Arc::new(Expiry::default());
-        let (store, mut set_aside) = open_store(dir, &options, &expiry)?;
+        let (store, mut set_aside) = open_store(dir, &options, &expiry, lock.secret)?;
         let unreadable = |fault| damaged(dir, fault);
-        let state = store.state().map_err(unreadable)?;
+        let state = store.state(!set_aside.is_empty()).map_err(unreadable)?;
         set_aside.extend(store.aside().map_err(unreadable)?.into_iter().map(|(id, reason)| (id.to_string(), reason)));
         let (arrivals, opened) = mpsc::unbounded_channel();
         let (done, finished) = oneshot::channel();
         let (store, meters) = (Arc::new(store), Arc::new(Meters::default()));
         let inbox = Arc::new(Inbox::new(options.waiting));
         meters.holds(&state, set_aside.len() as u64);
+        let next = Arc::new(AtomicU64::new(state.next));
         let disk = Disk::new(dir.to_owned(), options.reserve);
         let committer = Committer {
             inbox: inbox.clone(),
@@ -196,6 +199,7 @@ impl Spool {
             expiry,
             disk,
             state,
+            next: next.clone(),
             lock,
             done,
         };
@@ -204,8 +208,14 @@ impl Spool {
             .spawn(move || committer.run())
             .map_err(|error| OpenError::Io { path: dir.to_owned(), error })?;
         let (done, thread) = (Mutex::new(Some(finished)), Mutex::new(Some(thread)));
-        let spool = Spool(Arc::new(Inner { inbox, store, meters, done, thread }));
+        let spool = Spool(Arc::new(Inner { inbox, store, meters, next, done, thread }));
         Ok((spool, Opened { arrivals: opened, first_new: QueueId(state.next), set_aside }))
+    }
+
+    /// An identifier for a message that is about to be accepted, so that its trace field can name it. One that is not used
+    /// is lost, which harms nobody.
+    pub fn reserve(&self) -> QueueId {
+        QueueId(self.0.next.fetch_add(1, Relaxed))
     }
 
     /// Takes a message. Resolves when it, its dedup keys included, is on stable storage, or when it was refused.
@@ -287,7 +297,7 @@ impl Spool {
         let corrupt = |reason: String| SpoolError::Corrupt { id, reason };
         match self.0.store.get(Table::Entities, &store::entity_key(id)) {
             Ok(None) => Ok(None),
-            Ok(Some(row)) => row::entity_of(row).map(Some).map_err(|error| corrupt(error.to_string())),
+            Ok(Some(row)) => row::entity_of(id, row).map(Some).map_err(|error| corrupt(error.to_string())),
             Err(Fault::Store(fjall::Error::Storage(error))) if !matches!(error, fjall::LsmError::Io(_)) => {
                 Err(corrupt(format!("{error:?}")))
             }
@@ -323,10 +333,10 @@ impl std::fmt::Debug for Spool {
     }
 }
 
-/// Reads a record row, as [`Spool::page`] does: for tools that look into a store, and for tests that throw anything
-/// at it.
-pub fn read_row(id: QueueId, row: &[u8]) -> Result<Record, RowError> {
-    row::Reader::default().record(id, row)
+/// Reads the content of a record row, which is what follows its version and checksum: for tests that throw anything at
+/// it.
+pub fn read_record(id: QueueId, content: &[u8]) -> Result<Record, RowError> {
+    row::Reader::default().content(id, content)
 }
 
 fn unavailable(fault: Fault) -> SpoolError {
@@ -339,13 +349,17 @@ fn unavailable(fault: Fault) -> SpoolError {
 type SetAside = Vec<(String, String)>;
 
 /// Opens the store, mends its journals, and moves it away when that does not help and is allowed.
-fn open_store(dir: &Path, options: &Options, expiry: &Arc<Expiry>) -> Result<(Store, SetAside), OpenError> {
+fn open_store(
+    dir: &Path,
+    options: &Options,
+    expiry: &Arc<Expiry>,
+    secret: u64,
+) -> Result<(Store, SetAside), OpenError> {
     let path = dir.join("store");
     let mut set_aside = SetAside::new();
-    let mended =
-        journal::mend(&path, &damaged_dir(dir)).map_err(|error| OpenError::Io { path: path.clone(), error })?;
-    set_aside.extend(mended);
-    let fault = match Store::open(&path, options.cache, expiry.clone()) {
+    let mended = journal::mend(&path, &damaged_dir(dir), secret);
+    set_aside.extend(mended.map_err(|error| OpenError::Io { path: path.clone(), error })?);
+    let fault = match Store::open(&path, options.cache, expiry.clone(), secret) {
         Ok(store) => return Ok((store, set_aside)),
         Err(fault) => fault,
     };
@@ -361,7 +375,7 @@ fn open_store(dir: &Path, options: &Options, expiry: &Arc<Expiry>) -> Result<(St
     moved.map_err(|error| OpenError::Io { path: target.clone(), error })?;
     tracing::error!(to = %target.display(), reason, "the store of the spool is damaged; it was moved, an empty one is used");
     set_aside.push((target.display().to_string(), reason.clone()));
-    let store = Store::open(&path, options.cache, expiry.clone()).map_err(|fault| damaged(dir, fault))?;
+    let store = Store::open(&path, options.cache, expiry.clone(), secret).map_err(|fault| damaged(dir, fault))?;
     Ok((store, set_aside))
 }
 

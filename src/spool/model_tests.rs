@@ -160,7 +160,7 @@ impl Run {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 12, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 8, ..ProptestConfig::default() })]
 
     #[test]
     fn it_holds_what_the_model_holds(steps in proptest::collection::vec(step(), 1..60)) {

@@ -16,7 +16,8 @@
 //! | envelope | … | |
 //!
 //! What changes in a message's life stands before what does not, so that a settlement rewrites a row without reading
-//! the envelope. An entity row is version, checksum, entity. The identifier is the key and not repeated in the row.
+//! the envelope. An entity row is version, checksum, entity. The identifier is the key and not repeated in the row, but
+//! the checksum is bound to it: a row that turns up under another key is not taken for that message.
 //! `tests/golden/spool` holds rows of every shape: a change of the format that is not meant fails there.
 
 use std::sync::Arc;
@@ -64,21 +65,36 @@ fn head(capacity: usize) -> Vec<u8> {
     row
 }
 
-/// Puts the checksum into its place.
+/// Puts the checksum into its place. The row is not bound to a key yet.
 fn seal(mut row: Vec<u8>) -> Vec<u8> {
     let checksum = xxh3_64(&row[HEAD..]);
     row[1..HEAD].copy_from_slice(&checksum.to_le_bytes());
     row
 }
 
-/// The content of a row whose version and checksum are right.
-pub(super) fn open(row: &[u8]) -> Result<&[u8], RowError> {
+/// Binds a row that is not bound to a key, or to a secret: under another one its checksum is wrong. That is done last,
+/// by the committer, who alone knows the key; so it is cheap.
+pub(super) fn bind(row: &mut [u8], to: u64) {
+    if let Some((_, rest)) = row.split_first_mut()
+        && let Some((checksum, _)) = rest.split_first_chunk_mut::<8>()
+    {
+        *checksum = (u64::from_le_bytes(*checksum) ^ spread(to)).to_le_bytes();
+    }
+}
+
+/// Zero for zero, which is not bound; else each bit of the number in many places.
+fn spread(number: u64) -> u64 {
+    number.wrapping_mul(0x9e37_79b9_7f4a_7c15)
+}
+
+/// The content of a row whose version and checksum are right, and which is bound to this key.
+pub(super) fn open(row: &[u8], bound: u64) -> Result<&[u8], RowError> {
     let version = *row.first().ok_or(RowError::Short)?;
     if version != VERSION {
         return Err(RowError::Version(version));
     }
     let (head, content) = row.split_at_checked(HEAD).ok_or(RowError::Short)?;
-    if head[1..] != xxh3_64(content).to_le_bytes() {
+    if head[1..] != (xxh3_64(content) ^ spread(bound)).to_le_bytes() {
         return Err(RowError::Checksum);
     }
     Ok(content)
@@ -97,8 +113,8 @@ pub(super) fn entity(entity: &[u8]) -> Vec<u8> {
 }
 
 /// The entity of a row, sharing its memory.
-pub(super) fn entity_of<T: AsRef<[u8]> + Send + 'static>(row: T) -> Result<Bytes, RowError> {
-    open(row.as_ref())?;
+pub(super) fn entity_of<T: AsRef<[u8]> + Send + 'static>(id: QueueId, row: T) -> Result<Bytes, RowError> {
+    open(row.as_ref(), id.0)?;
     Ok(Bytes::from_owner(row).slice(HEAD..))
 }
 
@@ -141,14 +157,14 @@ pub(super) struct Head {
 
 impl Head {
     /// Reads it, and gives the rest of the row as it is.
-    pub fn read(row: &[u8]) -> Result<(Head, &[u8]), RowError> {
-        let mut input = Input(open(row)?);
+    pub fn read(id: QueueId, row: &[u8]) -> Result<(Head, &[u8]), RowError> {
+        let mut input = Input(open(row, id.0)?);
         let head = input.head()?;
         Ok((head, input.0))
     }
 
     /// The row with this head and that rest.
-    pub fn write(&self, rest: &[u8]) -> Vec<u8> {
+    pub fn write(&self, id: QueueId, rest: &[u8]) -> Vec<u8> {
         let mut row = head(32 + 8 * self.states.len() + rest.len());
         row.push(if self.held { HELD } else { 0 } | if self.rewritten { REWRITTEN } else { 0 });
         row.extend_from_slice(&self.expires.millis().to_le_bytes());
@@ -156,15 +172,17 @@ impl Head {
         row.extend_from_slice(&self.size.to_le_bytes());
         put_states(&mut row, &self.states);
         row.extend_from_slice(rest);
-        seal(row)
+        let mut row = seal(row);
+        bind(&mut row, id.0);
+        row
     }
 }
 
 /// The same row, marked as one that replaces another.
-pub(super) fn rewritten(row: &[u8]) -> Result<Vec<u8>, RowError> {
-    let (mut head, rest) = Head::read(row)?;
+pub(super) fn rewritten(id: QueueId, row: &[u8]) -> Result<Vec<u8>, RowError> {
+    let (mut head, rest) = Head::read(id, row)?;
     head.rewritten = true;
-    Ok(head.write(rest))
+    Ok(head.write(id, rest))
 }
 
 /// Reads record rows; keeps the domains that it saw last, since most messages of a scan name the same few.
@@ -180,7 +198,12 @@ const DOMAINS: usize = 8;
 impl Reader {
     /// The record of a row.
     pub fn record(&mut self, id: QueueId, row: &[u8]) -> Result<Record, RowError> {
-        let mut input = Input(open(row)?);
+        self.content(id, open(row, id.0)?)
+    }
+
+    /// The record of a row's content.
+    pub fn content(&mut self, id: QueueId, content: &[u8]) -> Result<Record, RowError> {
+        let mut input = Input(content);
         let head = input.head()?;
         let origin = self.origin(&mut input)?;
         let envelope = self.envelope(&mut input)?;

@@ -109,11 +109,11 @@ impl Batch {
     /// Adds the rows that stand for the batch itself. A row and its removal may vanish before they reach a table; the
     /// journal is only given up when the tables hold something as new as its last batch, so each batch that forgets
     /// entities writes one row there that stays.
-    pub fn seal(&mut self, state: &StateRow) {
+    pub fn seal(&mut self, state: &StateRow, secret: u64) {
         if self.forgets_entities {
             self.add(Table::Entities, Slice::from("m"), Change::Put(Slice::from("")));
         }
-        self.add(Table::Messages, Slice::from("s"), Change::Put(state.write().into()));
+        self.add(Table::Messages, Slice::from("s"), Change::Put(state.write(secret).into()));
     }
 }
 
@@ -129,12 +129,14 @@ pub(super) struct StateRow {
 }
 
 impl StateRow {
-    fn write(&self) -> Vec<u8> {
-        row::plain([self.next, self.messages, self.octets].map(u64::to_le_bytes).as_flattened())
+    fn write(&self, secret: u64) -> Vec<u8> {
+        let mut row = row::plain([self.next, self.messages, self.octets].map(u64::to_le_bytes).as_flattened());
+        row::bind(&mut row, secret);
+        row
     }
 
-    fn read(row: &[u8]) -> Option<StateRow> {
-        let (numbers, rest) = row::open(row).ok()?.as_chunks::<8>();
+    fn read(row: &[u8], secret: u64) -> Option<StateRow> {
+        let (numbers, rest) = row::open(row, secret).ok()?.as_chunks::<8>();
         match (numbers, rest) {
             ([next, messages, octets], []) => Some(StateRow {
                 next: u64::from_le_bytes(*next),
@@ -144,6 +146,11 @@ impl StateRow {
             _ => None,
         }
     }
+}
+
+/// Whether it is a state row of the spool with this secret.
+pub(super) fn is_state_row(key: &[u8], row: &[u8], secret: u64) -> bool {
+    key == b"s" && StateRow::read(row, secret).is_some()
 }
 
 /// The key of a record.
@@ -167,7 +174,8 @@ fn marked(mark: u8, id: QueueId) -> Slice {
     key.into()
 }
 
-fn id_of(key: &[u8]) -> Option<QueueId> {
+/// The identifier in the key of a record.
+pub(super) fn id_of(key: &[u8]) -> Option<QueueId> {
     key.get(1..)?.try_into().ok().map(|octets| QueueId(u64::from_be_bytes(octets)))
 }
 
@@ -215,6 +223,7 @@ pub(super) struct Store {
     path: PathBuf,
     cache: u64,
     expiry: Arc<Expiry>,
+    secret: u64,
     tables: RwLock<Option<Tables>>,
 }
 
@@ -257,8 +266,8 @@ pub(super) enum Scanned {
 
 impl Store {
     /// Opens the tables in a directory, and makes them where there are none.
-    pub fn open(path: &Path, cache: u64, expiry: Arc<Expiry>) -> Result<Store, Fault> {
-        let store = Store { path: path.to_owned(), cache, expiry, tables: RwLock::new(None) };
+    pub fn open(path: &Path, cache: u64, expiry: Arc<Expiry>, secret: u64) -> Result<Store, Fault> {
+        let store = Store { path: path.to_owned(), cache, expiry, secret, tables: RwLock::new(None) };
         store.reopen()?;
         Ok(store)
     }
@@ -281,6 +290,11 @@ impl Store {
     fn with<T>(&self, act: impl FnOnce(&Tables) -> Result<T, Fault>) -> Result<T, Fault> {
         let tables = self.tables.read().unwrap_or_else(PoisonError::into_inner);
         act(tables.as_ref().ok_or(Fault::Away)?)
+    }
+
+    /// What state rows are bound to.
+    pub fn secret(&self) -> u64 {
+        self.secret
     }
 
     /// Writes a batch; with `sync` it is on stable storage when this returns, else with the operating system.
@@ -332,18 +346,24 @@ impl Store {
         self.with(|tables| Ok(tables.entities.size_of(entity_key(id))?.unwrap_or(0).into()))
     }
 
-    /// What the store remembers of itself, counted anew where that is lost.
-    pub fn state(&self) -> Result<StateRow, Fault> {
-        let known = self.get(Table::Messages, b"s")?.as_deref().and_then(StateRow::read);
-        if let Some(state) = known {
+    /// What the store remembers of itself.
+    pub fn known_state(&self) -> Result<Option<StateRow>, Fault> {
+        let row = self.get(Table::Messages, b"s")?;
+        Ok(row.and_then(|row| StateRow::read(&row, self.secret)))
+    }
+
+    /// What the store holds, counted anew where it does not remember that, or not rightly.
+    pub fn state(&self, count: bool) -> Result<StateRow, Fault> {
+        let known = self.known_state()?;
+        if let Some(state) = known.filter(|_| !count) {
             return Ok(state);
         }
-        let mut state = StateRow { next: 1, ..StateRow::default() };
+        let mut state = StateRow { next: known.map_or(1, |state| state.next), messages: 0, octets: 0 };
         self.scan(QueueId(0), |step| {
             if let Scanned::Row(id, row) = step {
                 state.messages += 1;
-                state.octets += row::Head::read(&row).map_or(0, |(head, _)| head.size);
-                state.next = id.0 + 1;
+                state.octets += row::Head::read(id, &row).map_or(0, |(head, _)| head.size);
+                state.next = state.next.max(id.0 + 1);
             }
             true
         })?;
@@ -358,8 +378,9 @@ impl Store {
             let mut found = Vec::new();
             for entry in tables.messages.prefix("x") {
                 let (key, value) = entry.into_inner()?;
-                let reason = aside_reason(&value).unwrap_or("its reason is damaged too");
-                found.extend(id_of(&key).map(|id| (id, reason.to_owned())));
+                let Some(id) = id_of(&key) else { continue };
+                let reason = aside_reason(id, &value).unwrap_or("its reason is damaged too");
+                found.push((id, reason.to_owned()));
             }
             Ok(found)
         })
@@ -424,14 +445,16 @@ impl Tables {
 }
 
 /// The row of something set aside.
-pub(super) fn aside_row(reason: &str, raw: &[u8]) -> Vec<u8> {
+pub(super) fn aside_row(id: QueueId, reason: &str, raw: &[u8]) -> Vec<u8> {
     let mut content = (reason.len() as u32).to_le_bytes().to_vec();
     content.extend_from_slice(reason.as_bytes());
     content.extend_from_slice(raw);
-    row::plain(&content)
+    let mut row = row::plain(&content);
+    row::bind(&mut row, id.0);
+    row
 }
 
-fn aside_reason(row: &[u8]) -> Option<&str> {
-    let (length, rest) = row::open(row).ok()?.split_first_chunk::<4>()?;
+fn aside_reason(id: QueueId, row: &[u8]) -> Option<&str> {
+    let (length, rest) = row::open(row, id.0).ok()?.split_first_chunk::<4>()?;
     std::str::from_utf8(rest.get(..u32::from_le_bytes(*length) as usize)?).ok()
 }

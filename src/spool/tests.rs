@@ -24,6 +24,7 @@ pub(crate) fn message(message_id: &str, recipients: &[&str]) -> NewMessage {
     let mut digest = [0; 32];
     digest[..message_id.len().min(32)].copy_from_slice(&message_id.as_bytes()[..message_id.len().min(32)]);
     NewMessage {
+        id: None,
         envelope: Arc::new(envelope),
         entity: Bytes::from(format!("Message-ID: <{message_id}>\r\n\r\nhello\r\n")),
         digest,
@@ -284,7 +285,7 @@ async fn no_message_is_taken_when_the_reserve_is_gone() {
 
 /// Writes rows into the store of a closed spool.
 fn plant(dir: &Path, rows: &[(Table, fjall::Slice, Option<Vec<u8>>)]) {
-    let store = Store::open(&dir.join("store"), 1 << 20, Arc::default()).unwrap();
+    let store = Store::open(&dir.join("store"), 1 << 20, Arc::default(), 1).unwrap();
     let mut batch = store::Batch::default();
     for (table, key, value) in rows {
         let change = value.clone().map_or(store::Change::Remove, |value| store::Change::Put(value.into()));
@@ -439,4 +440,116 @@ async fn fail_and_recover() {
     let (spool, _opened) = open(dir.path());
     assert_eq!(ids(&spool), [receipt.id.0, third.id.0]);
     assert_eq!(spool.status().messages, 2);
+}
+
+#[tokio::test]
+async fn a_changed_record_does_not_come_back_from_an_older_table() {
+    let dir = tempfile::tempdir().unwrap();
+    let (spool, _opened) = open(dir.path());
+    let id = spool.accept(one("1@a.example")).await.unwrap().id;
+    spool.0.store.flush().unwrap();
+    let states = vec![(0, State::Open(Progress { attempts: 1, ..Progress::default() }))];
+    spool.settle(Settlement { id, states, receipts: vec![], held: None, expires: None }).await.unwrap();
+    spool.settle(closing(id, 0, vec![])).await.unwrap();
+    for number in 10..20 {
+        let other = spool.accept(one(&number.to_string())).await.unwrap().id;
+        spool.settle(closing(other, 0, vec![])).await.unwrap();
+    }
+    spool.0.store.flush().unwrap();
+    assert_eq!(ids(&spool), [] as [u64; 0]);
+    drop(spool);
+    let (spool, _opened) = open(dir.path());
+    assert_eq!(ids(&spool), [] as [u64; 0]);
+}
+
+#[tokio::test]
+async fn a_flipped_bit_in_the_journal_costs_no_other_message() {
+    let dir = tempfile::tempdir().unwrap();
+    let (spool, _opened) = open(dir.path());
+    for number in 1..=5 {
+        spool.accept(one(&format!("message-{number}"))).await.unwrap();
+    }
+    spool.settle(closing(QueueId(1), 0, vec![])).await.unwrap();
+    drop(spool);
+    let journal = dir.path().join("store/0.jnl");
+    let whole = std::fs::read(&journal).unwrap();
+    let third = whole.windows(9).position(|window| window == b"message-3").unwrap();
+    let frame = whole[..third].windows(4).rposition(|window| window == b"FJL\x03").unwrap() + 5;
+    for (octet, name) in [(third, "in a value"), (frame, "in the frame")] {
+        let mut damaged = whole.clone();
+        damaged[octet] ^= 4;
+        std::fs::write(&journal, &damaged).unwrap();
+        let copied = tempfile::tempdir().unwrap();
+        copy(dir.path(), copied.path());
+        let (spool, opened) = open(copied.path());
+        let mut held = Vec::new();
+        for id in ids(&spool) {
+            if spool.entity(QueueId(id)).await.is_ok() {
+                held.push(id);
+            }
+        }
+        assert_eq!(held, [2, 4, 5], "{name}");
+        assert_eq!(opened.set_aside.len(), 1, "{name}: {:?}", opened.set_aside);
+        assert_eq!(opened.first_new, QueueId(6), "{name}");
+        assert_eq!(spool.status().messages, ids(&spool).len() as u64, "{name}");
+        assert_eq!(spool.accept(one("message-6")).await.unwrap().id, QueueId(6));
+        drop(spool);
+        let (spool, opened) = open(copied.path());
+        assert_eq!(opened.set_aside, [], "{name}: mended once");
+        assert!(ids(&spool).ends_with(&[4, 5, 6]));
+    }
+}
+
+#[tokio::test]
+async fn dedup_keys_that_have_run_out_leave_the_disk() {
+    let dir = tempfile::tempdir().unwrap();
+    let (spool, _opened) = open(dir.path());
+    let old = one("1@a.example");
+    let key = dedup::keys(&old)[0];
+    spool.accept(old.clone()).await.unwrap();
+    let mut recent = one("2@a.example");
+    recent.arrived = old.arrived.after(Duration::from_secs(8 * 86_400 + 3600));
+    spool.accept(recent.clone()).await.unwrap();
+    spool.0.store.flush().unwrap();
+    assert!(spool.0.store.dedup(&key).unwrap().is_some(), "it has run out, but less than a day ago");
+    recent.message_id = Some("3@a.example".to_owned());
+    recent.arrived = old.arrived.after(Duration::from_secs(10 * 86_400));
+    spool.accept(recent.clone()).await.unwrap();
+    spool.0.store.flush().unwrap();
+    assert_eq!(spool.0.store.dedup(&key).unwrap(), None);
+    assert!(spool.0.store.dedup(&dedup::keys(&recent)[0]).unwrap().is_some());
+}
+
+#[tokio::test]
+async fn a_damaged_table_hides_no_more_than_a_block() {
+    let dir = tempfile::tempdir().unwrap();
+    let (spool, _opened) = open(dir.path());
+    let accepts: Vec<_> = (0..500).map(|number| tokio::spawn(spool.accept(one(&number.to_string())))).collect();
+    for accept in accepts {
+        accept.await.unwrap().unwrap();
+    }
+    spool.0.store.flush().unwrap();
+    drop(spool);
+    let mut tables = Vec::new();
+    find(&dir.path().join("store/keyspaces"), &mut tables);
+    let marker = b"alice\x09a.example";
+    let table = tables.iter().find(|path| {
+        let data = std::fs::read(path).unwrap();
+        path.parent().unwrap().ends_with("tables") && data.windows(marker.len()).any(|window| window == marker)
+    });
+    let table = table.expect("the table of records");
+    let mut data = std::fs::read(table).unwrap();
+    data[20_000] ^= 1;
+    std::fs::write(table, &data).unwrap();
+    let (spool, _opened) = open(dir.path());
+    let read = ids(&spool);
+    assert!((300..500).contains(&read.len()), "{} of 500", read.len());
+    assert!(read.contains(&1) && read.contains(&500), "before and behind the damage");
+}
+
+fn find(dir: &Path, files: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() { find(&path, files) } else { files.push(path) }
+    }
 }

@@ -58,11 +58,12 @@ pub fn compose(frame: &Frame<'_>, report: &Report, returned: Returned<'_>) -> By
     let boundary = frame.boundary;
     let kind = content_type(&format!("multipart/report; report-type=delivery-status; boundary={boundary}"));
     let status_kind = if status.is_ascii() { "message/delivery-status" } else { "message/global-delivery-status" };
-    let eight_bit = !status.is_ascii() || !octets(returned).is_ascii();
+    let text = text_body(&report.text, frame.utf8);
+    let eight_bit = [status.as_bytes(), octets(returned), text.as_ref()].iter().any(|part| !part.is_ascii());
     let mut parts = MultiPart::builder()
         .header(kind)
         .header(transfer_encoding(!eight_bit))
-        .singlepart(plain.body(report.text.clone()))
+        .singlepart(plain.body(text))
         .singlepart(as_it_is(status_kind, status.as_bytes()));
     let header_is_ascii = header(returned).is_ascii();
     match returned {
@@ -79,6 +80,15 @@ pub fn compose(frame: &Frame<'_>, report: &Report, returned: Returned<'_>) -> By
     let mut entity = headers(frame).to_string().into_bytes();
     entity.extend_from_slice(&parts.formatted());
     Bytes::from(entity)
+}
+
+/// Encoded unless it is ASCII, or the recipient takes UTF-8 and no line is too long for it.
+fn text_body(text: &str, utf8: bool) -> Body {
+    if utf8 && !text.is_ascii() && text.split('\n').all(|line| line.len() <= limits::TEXT_LINE_OCTETS - 2) {
+        let octets = text.replace('\n', "\r\n").into_bytes();
+        return Body::dangerous_pre_encoded(octets, ContentTransferEncoding::EightBit);
+    }
+    Body::new(text.to_owned())
 }
 
 fn octets(returned: Returned<'_>) -> &[u8] {
@@ -190,7 +200,8 @@ impl Fields {
         self.date("Will-Retry-Until", recipient.retry_until);
     }
 
-    /// An address with its type. One of UTF-8 where UTF-8 cannot stand is written in ASCII (RFC 6533 §3, utf-8-addr-xtext).
+    /// An address with its type. One of UTF-8 where UTF-8 cannot stand is written in ASCII (RFC 6533 §3,
+    /// utf-8-addr-xtext).
     fn address(&mut self, name: &str, address: &OriginalRecipient) {
         let text = &address.address;
         let utf8 = !text.is_ascii() || address.kind.eq_ignore_ascii_case("utf-8");

@@ -1,7 +1,7 @@
 //! Delivery status notifications as values: `multipart/report` with `message/delivery-status`.
 //!
-//! In: a [`Report`] and what stands around it; out: an entity ([`compose`]). And back ([`parse`]). Invariant: no value
-//! adds a field or a line to what is composed; what is parsed is bounded in number and length.
+//! In: a [`Report`] and what stands around it; out: an entity ([`compose()`]). And back ([`parse()`]). Invariant: no
+//! value adds a field or a line to what is composed; what is parsed is bounded in number and length.
 //! RFC 6522, RFC 3464, RFC 6533; fields of SMTP's own: RFC 3461 §6.3, RFC 2852 §5.
 
 mod compose;

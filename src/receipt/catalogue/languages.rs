@@ -100,30 +100,30 @@ pub(super) static FRENCH: Texts = Texts {
     tag: "fr",
     failed: Words {
         subject: "Message non remis",
-        before: "Votre message du {time} n’a pas été remis à :",
+        before: "Votre message du {time} n’a pas été remis à\u{a0}:",
         after: "Il n’y aura pas d’autre tentative.",
     },
     delayed: Words {
         subject: "Message retardé",
-        before: "Votre message du {time} n’a pas encore été remis à :",
-        after: "Les tentatives continuent ; il est inutile de l’envoyer une seconde fois.",
+        before: "Votre message du {time} n’a pas encore été remis à\u{a0}:",
+        after: "Les tentatives continuent\u{a0}; il est inutile de l’envoyer une seconde fois.",
     },
     delivered: Words {
         subject: "Message remis",
-        before: "Votre message du {time} a été remis à :",
+        before: "Votre message du {time} a été remis à\u{a0}:",
         after: "Cela ne signifie pas qu’il a été lu.",
     },
     relayed: Words {
         subject: "Message transmis",
-        before: "Votre message du {time} a été transmis à un serveur qui ne signale pas ce qu’il en advient, pour :",
+        before: "Votre message du {time} a été transmis à un serveur qui ne signale pas ce qu’il en advient, pour\u{a0}:",
         after: "On ne sait donc pas s’il arrivera.",
     },
     expanded: Words {
         subject: "Message transmis à plusieurs destinataires",
-        before: "Votre message du {time} a été transmis à plusieurs destinataires par :",
+        before: "Votre message du {time} a été transmis à plusieurs destinataires par\u{a0}:",
         after: "S’il ne peut être remis à l’un d’eux, vous pourriez en être informé.",
     },
-    until: "Les tentatives continuent jusqu’au {time} ; il est inutile de l’envoyer une seconde fois.",
+    until: "Les tentatives continuent jusqu’au {time}\u{a0}; il est inutile de l’envoyer une seconde fois.",
     causes: [
         "Cette adresse n’existe pas à cet endroit.",
         "Le domaine du destinataire n’offre pas ce service.",
@@ -135,10 +135,10 @@ pub(super) static FRENCH: Texts = Texts {
         "Le message a été refusé.",
         "Un message de cette forme ne peut y être accepté.",
     ],
-    uncertain: "La connexion a été rompue après l’envoi du message ; il est peut-être arrivé malgré tout.",
-    answered: "Le serveur {host} a répondu :",
-    details: "Détails :",
-    footer: "Cet avis a été rédigé par le serveur {host} ; sa référence est {id}.",
+    uncertain: "La connexion a été rompue après l’envoi du message\u{a0}; il est peut-être arrivé malgré tout.",
+    answered: "Le serveur {host} a répondu\u{a0}:",
+    details: "Détails\u{a0}:",
+    footer: "Cet avis a été rédigé par le serveur {host}\u{a0}; sa référence est {id}.",
 };
 
 pub(super) static SPANISH: Texts = Texts {

@@ -1,0 +1,320 @@
+//! Connecting to a hop: its targets in their order, until one has greeted us, proven itself and answered EHLO.
+//!
+//! In: a hop. Out: a session that takes transactions, or what each target did. Invariant: nothing is sent to a server that
+//! has not met what the hop expects of it. RFC 2782, RFC 3861, RFC 7672 §2.2, RFC 7673 §3, RFC 3207.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::outcome;
+use super::peers::Context;
+use super::pool::Start;
+use super::wire::Wire;
+use crate::address::Domain;
+use crate::dns::{Security, Tlsa};
+use crate::envelope::Class;
+use crate::net::{self, Stream};
+use crate::reply::EnhancedCode;
+use crate::route::{Hop, Host, Target, TlsPolicy};
+use crate::smtp::client::{self, Event, Protection, Session, StartTls};
+use crate::tls::{self, Expect, Proof};
+
+/// A connection over which transactions can go.
+#[derive(Debug)]
+pub(super) struct Connected {
+    pub wire: Wire,
+    pub target: Target,
+    /// As in Postfix's logs.
+    pub relay: String,
+    pub took: Duration,
+}
+
+/// What was wrong with a target, or with each of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Unreachable {
+    pub status: EnhancedCode,
+    pub reason: String,
+}
+
+impl Unreachable {
+    fn new(status: (u8, u16, u16), reason: String) -> Self {
+        Unreachable { status: EnhancedCode::new(status.0, status.1, status.2), reason }
+    }
+}
+
+/// What a hop asks of its servers.
+struct Terms<'a> {
+    tls: TlsPolicy,
+    socks5: Option<SocketAddr>,
+    /// The domain and service that were looked up; none for a configured route.
+    peer: Option<(&'a Domain, Class)>,
+}
+
+impl<'a> Terms<'a> {
+    fn of(hop: &'a Hop) -> (Self, &'a [Target]) {
+        match hop {
+            Hop::Peer { domain, class, targets, socks5 } => {
+                (Terms { tls: TlsPolicy::Required, socks5: *socks5, peer: Some((domain, *class)) }, targets)
+            }
+            Hop::Configured(route) => (Terms { tls: route.tls, socks5: route.socks5, peer: None }, &route.targets),
+        }
+    }
+
+    fn must_prove(&self) -> bool {
+        matches!(self.tls, TlsPolicy::Required | TlsPolicy::StartTls)
+    }
+}
+
+/// Connects to the first target that works. The status of a failure is that of the first target.
+pub(super) async fn connect(context: &Context, start: &Start) -> Result<Connected, Unreachable> {
+    let began = Instant::now();
+    let (terms, targets) = Terms::of(&start.hop);
+    let same = |target: &&Target| {
+        start.first.as_ref().is_some_and(|first| first.host == target.host && first.port == target.port)
+    };
+    let first = targets.iter().find(same);
+    let others = targets.iter().filter(|target| !same(target));
+    let mut faults: Vec<Unreachable> = Vec::new();
+    for target in first.into_iter().chain(others) {
+        match attempt(context, &terms, target).await {
+            Ok((wire, relay)) => {
+                tracing::debug!(destination = %start.destination, %relay, "connected");
+                return Ok(Connected { wire, target: target.clone(), relay, took: began.elapsed() });
+            }
+            Err(fault) => {
+                let reason = format!("{}:{}: {}", target.host, target.port, fault.reason);
+                tracing::debug!(destination = %start.destination, reason, "not connected");
+                faults.push(Unreachable { reason, ..fault });
+            }
+        }
+    }
+    let reason = faults.iter().map(|fault| fault.reason.as_str()).collect::<Vec<_>>().join("; ");
+    match faults.into_iter().next() {
+        Some(first) => Err(Unreachable { reason, ..first }),
+        None => Err(Unreachable::new((4, 4, 4), "the route has no server".to_owned())),
+    }
+}
+
+async fn attempt(context: &Context, terms: &Terms<'_>, target: &Target) -> Result<(Wire, String), Unreachable> {
+    let (addresses, tlsa) = look_up(context, terms, target).await?;
+    let expect = expect(terms, target, tlsa)?;
+    let starttls = match terms.tls {
+        TlsPolicy::StartTls => StartTls::Must,
+        TlsPolicy::Opportunistic => StartTls::IfOffered,
+        TlsPolicy::Required | TlsPolicy::None => StartTls::Never,
+    };
+    let server = Server { context, terms, target, addresses: &addresses, expect };
+    match server.open(starttls).await {
+        // Encryption that does not work is no reason to wait where none would have done (RFC 7435 §4).
+        Err(Setback::Tls(_)) if terms.tls == TlsPolicy::Opportunistic => server.open(StartTls::Never).await,
+        other => other,
+    }
+    .map_err(|setback| match setback {
+        Setback::Tls(fault) | Setback::Other(fault) => fault,
+    })
+}
+
+/// Addresses of the target and the TLSA records that decide about it. TLSA is asked for only where the address is secure:
+/// elsewhere there is none that counts, and some servers fail on the question (RFC 7672 §2.2.2).
+async fn look_up(
+    context: &Context,
+    terms: &Terms<'_>,
+    target: &Target,
+) -> Result<(Vec<SocketAddr>, Vec<Tlsa>), Unreachable> {
+    let name = match &target.host {
+        Host::Address(address) => return Ok((vec![SocketAddr::new(*address, target.port)], Vec::new())),
+        Host::Name(name) => name,
+    };
+    let dns_fault = |failure: &dyn std::fmt::Display| Unreachable::new((4, 4, 3), failure.to_string());
+    let mut addresses = Vec::new();
+    if terms.socks5.is_none() {
+        let answer = context.resolver.addresses(name).await.map_err(|failure| dns_fault(&failure))?;
+        addresses.extend(answer.records.iter().map(|address: &IpAddr| SocketAddr::new(*address, target.port)));
+        if answer.security != Security::Secure {
+            return Ok((addresses, Vec::new()));
+        }
+    } else if terms.peer.is_none() {
+        return Ok((addresses, Vec::new()));
+    }
+    if !terms.must_prove() || !target.secure {
+        return Ok((addresses, Vec::new()));
+    }
+    match context.resolver.tlsa(name, target.port).await {
+        Ok(answer) if answer.security == Security::Secure => Ok((addresses, answer.records)),
+        Ok(_) => Ok((addresses, Vec::new())),
+        Err(failure) if failure.is_absence() => Ok((addresses, Vec::new())),
+        Err(failure) => Err(dns_fault(&format_args!("TLSA: {failure}"))),
+    }
+}
+
+/// What the server must prove: with usable TLSA only that, else a certificate for the domain, or for the target where its
+/// name is as good (RFC 7673 §4).
+fn expect(terms: &Terms<'_>, target: &Target, tlsa: Vec<Tlsa>) -> Result<Expect, Unreachable> {
+    if !terms.must_prove() {
+        return Ok(Expect::Unproven);
+    }
+    let host = match &target.host {
+        Host::Name(name) => Some(name.clone()),
+        Host::Address(_) => None,
+    };
+    let domain = terms.peer.map(|(domain, _)| domain.clone());
+    let mut names: Vec<Domain> = domain.iter().cloned().collect();
+    if target.secure || domain.is_none() {
+        names.extend(host.filter(|host| Some(host) != domain.as_ref()));
+    }
+    if names.is_empty() {
+        let reason = "an address cannot prove itself by a certificate; give the route a host name, or tls = \"none\"";
+        return Err(Unreachable::new((4, 7, 5), reason.to_owned()));
+    }
+    if !tls::dane::usable(&tlsa).is_empty() {
+        return Ok(Expect::Tlsa { records: tlsa, names });
+    }
+    let srv = terms.peer.map(|(domain, class)| (class, domain.clone()));
+    Ok(Expect::Pkix { names, srv })
+}
+
+enum Setback {
+    Tls(Unreachable),
+    Other(Unreachable),
+}
+
+/// One server about to be asked.
+struct Server<'a> {
+    context: &'a Context,
+    terms: &'a Terms<'a>,
+    target: &'a Target,
+    addresses: &'a [SocketAddr],
+    expect: Expect,
+}
+
+impl Server<'_> {
+    async fn open(&self, starttls: StartTls) -> Result<(Wire, String), Setback> {
+        let dialled = match self.terms.socks5 {
+            Some(proxy) => net::socks5(proxy, &self.target.host, self.target.port, self.context.options.connect).await,
+            None => {
+                let options = net::Options { timeout: self.context.options.connect, ..net::Options::default() };
+                net::dial(self.addresses, options).await
+            }
+        };
+        let tcp = dialled.map_err(|error| Setback::Other(Unreachable::new((4, 4, 1), error.to_string())))?;
+        let relay = self.relay(tcp.peer_addr().ok());
+        let (stream, protection) = if self.terms.tls == TlsPolicy::Required {
+            self.encrypt(tcp).await.map_err(Setback::Tls)?
+        } else {
+            (Stream::from(tcp), Protection::Clear)
+        };
+        let options = Arc::new(client::Options {
+            helo: self.context.options.helo.clone(),
+            starttls,
+            helo_fallback: self.terms.peer.is_none(),
+            window: self.context.options.window,
+            timeouts: self.context.options.timeouts,
+        });
+        let wire = Wire::new(stream, Session::new(options, protection, Instant::now().into_std()));
+        Ok((self.greet(wire).await?, relay))
+    }
+
+    /// Up to the answer to EHLO, through STARTTLS where that is asked for.
+    async fn greet(&self, mut wire: Wire) -> Result<Wire, Setback> {
+        loop {
+            match wire.event().await {
+                Event::Ready => return Ok(wire),
+                Event::StartTls => {
+                    let Wire { stream, session, .. } = wire;
+                    let mut session = session;
+                    let Stream::Tcp(tcp) = stream else {
+                        let reason = "STARTTLS on a connection that is encrypted already".to_owned();
+                        return Err(Setback::Other(Unreachable::new((4, 7, 5), reason)));
+                    };
+                    let (stream, protection) = self.encrypt(tcp).await.map_err(Setback::Tls)?;
+                    session.tls_started(protection, Instant::now().into_std());
+                    wire = Wire::new(stream, session);
+                }
+                Event::Over(fault) => {
+                    let reason = fault.as_ref().map(ToString::to_string).unwrap_or_default();
+                    return Err(Setback::Other(Unreachable { status: outcome::status(fault.as_ref()), reason }));
+                }
+                Event::Done { .. } => {}
+            }
+        }
+    }
+
+    async fn encrypt(&self, tcp: tokio::net::TcpStream) -> Result<(Stream, Protection), Unreachable> {
+        let own = Some(&self.context.options.helo);
+        let host = match &self.target.host {
+            Host::Name(name) => Some(name),
+            Host::Address(_) => None,
+        };
+        let sni = self.terms.peer.map(|(domain, _)| domain).or(host);
+        let connecting = if self.terms.tls == TlsPolicy::Required {
+            self.context.connector.connect(tcp, sni, self.expect.clone(), own).await
+        } else {
+            self.context.plain_connector.connect(tcp, sni, self.expect.clone(), own).await
+        };
+        let (stream, proof) = connecting.map_err(|error| {
+            let status = EnhancedCode { class: 4, ..error.status() };
+            Unreachable { status, reason: error.to_string() }
+        })?;
+        let protection = if proof == Proof::None { Protection::Encrypted } else { Protection::Proven };
+        Ok((Stream::from(stream), protection))
+    }
+
+    /// `mx.b.example[192.0.2.1]:2779`; through a proxy the address is not known.
+    fn relay(&self, peer: Option<SocketAddr>) -> String {
+        match (self.terms.socks5, peer) {
+            (None, Some(peer)) => {
+                format!("{}[{}]:{}", self.target.host, peer.ip().to_canonical(), self.target.port)
+            }
+            (Some(proxy), _) => format!("{}[socks5 {proxy}]:{}", self.target.host, self.target.port),
+            (None, None) => format!("{}[unknown]:{}", self.target.host, self.target.port),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn domain(name: &str) -> Domain {
+        Domain::parse(name).unwrap()
+    }
+
+    fn record(usage: u8) -> Tlsa {
+        Tlsa { usage, selector: 1, matching: 1, data: vec![0; 32] }
+    }
+
+    fn check(tls: TlsPolicy, peer: bool, host: Host, secure: bool, tlsa: Vec<Tlsa>, expected: Result<Expect, &str>) {
+        let b = domain("b.example");
+        let terms = Terms { tls, socks5: None, peer: peer.then_some((&b, Class::Im)) };
+        let got = expect(&terms, &Target { host, port: 2779, secure }, tlsa);
+        match expected {
+            Ok(expected) => assert_eq!(got, Ok(expected)),
+            Err(words) => assert!(got.unwrap_err().reason.contains(words)),
+        }
+    }
+
+    #[test]
+    fn what_a_server_must_prove() {
+        let (b, mx) = (domain("b.example"), domain("mx.b.example"));
+        let host = || Host::Name(mx.clone());
+        let srv = Some((Class::Im, b.clone()));
+        let required = TlsPolicy::Required;
+        let of = |names: &[&Domain]| names.iter().map(|name| (*name).clone()).collect::<Vec<_>>();
+        let pkix = |names: &[&Domain], srv| Ok(Expect::Pkix { names: of(names), srv });
+        check(required, true, host(), false, vec![], pkix(&[&b], srv.clone()));
+        check(required, true, host(), true, vec![], pkix(&[&b, &mx], srv.clone()));
+        check(required, true, host(), true, vec![record(0)], pkix(&[&b, &mx], srv.clone()));
+        let tlsa = Expect::Tlsa { records: vec![record(3)], names: of(&[&b, &mx]) };
+        check(required, true, host(), true, vec![record(3)], Ok(tlsa));
+        check(required, false, host(), true, vec![], pkix(&[&mx], None));
+        check(TlsPolicy::StartTls, false, host(), true, vec![], pkix(&[&mx], None));
+        check(TlsPolicy::Opportunistic, false, host(), true, vec![record(3)], Ok(Expect::Unproven));
+        check(TlsPolicy::None, false, host(), true, vec![], Ok(Expect::Unproven));
+        let address = Host::Address("192.0.2.1".parse().unwrap());
+        check(required, false, address.clone(), true, vec![], Err("give the route a host name"));
+        check(required, true, address, true, vec![], pkix(&[&b], srv));
+    }
+}

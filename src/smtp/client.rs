@@ -1,0 +1,613 @@
+//! The client's side of an SMTP session, without I/O.
+//!
+//! In: the hop's octets, transactions, the time. Out: octets for the hop, and an [`Event`] for whatever the driver has to
+//! know. A session starts with the hop's greeting; once [`Event::Ready`] has come it takes transactions
+//! ([`Session::submit`]) while [`Session::wants`] says so, and gives back one [`Fate`] for each recipient of each.
+//!
+//! Where the hop shows IMPP, CHUNKING and PIPELINING, each transaction is one group of commands and many are in flight
+//! (the exception of our protocol to RFC 3030 §2 and RFC 2920 §3.1). Elsewhere the order is that of RFC 2920 §3.1 and
+//! RFC 3030 §2: the next transaction's commands go out with the end of the entity before it.
+//!
+//! Invariant: replies are matched with commands in order; what is unanswered when the session ends is told apart by
+//! whether its entity had left completely (RFC 1047). Fails ([`Fault`]) when the hop refuses the session, breaks the
+//! protocol, or does not answer in time (RFC 5321 §4.5.3.2); time is a value, the driver watches [`Session::deadline`].
+
+mod fitness;
+mod flight;
+mod reply;
+#[cfg(test)]
+mod tests;
+mod wire;
+
+use std::collections::VecDeque;
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::{Buf, Bytes, BytesMut};
+
+use crate::address::Domain;
+use crate::envelope::Envelope;
+use crate::reply::{EnhancedCode, Reply};
+use crate::smtp::extension::{Extension, Extensions};
+use crate::timestamp::Timestamp;
+
+use fitness::Hop;
+use flight::{Carrier, Flight, Step};
+use reply::{Raw, Reader};
+
+/// Recipients of one transaction where the hop does not show LIMITS (RFC 5321 §4.5.3.1.8).
+const RECIPIENTS_WITHOUT_LIMITS: usize = 100;
+/// Octets of output beyond which nothing is added to it.
+const OUTPUT_OCTETS: usize = 128 * 1024;
+
+/// What a session is to do.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Our name in EHLO.
+    pub helo: Domain,
+    /// Whether STARTTLS is asked for.
+    pub starttls: StartTls,
+    /// Whether a hop that refuses EHLO is asked by HELO (RFC 5321 §3.2).
+    pub helo_fallback: bool,
+    /// Transactions unanswered at a time, where many may be in flight; at least one.
+    pub window: usize,
+    /// How long the hop may take.
+    pub timeouts: Timeouts,
+}
+
+/// When STARTTLS is asked for (RFC 3207).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StartTls {
+    /// Never: TLS is there already, or is not wanted.
+    Never,
+    /// Where the hop offers it.
+    IfOffered,
+    /// Always; without it the session fails.
+    Must,
+}
+
+/// How long the hop may take; the defaults are those of RFC 5321 §4.5.3.2.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    /// To greet.
+    pub greeting: Duration,
+    /// To answer EHLO, HELO, STARTTLS, RSET, MAIL and RCPT.
+    pub command: Duration,
+    /// To answer DATA.
+    pub data: Duration,
+    /// To take more of what is written.
+    pub block: Duration,
+    /// To answer a chunk or the end of the text.
+    pub end: Duration,
+    /// To answer QUIT.
+    pub quit: Duration,
+    /// For one transaction in all, however slowly it goes on.
+    pub transaction: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Timeouts {
+            greeting: Duration::from_secs(300),
+            command: Duration::from_secs(300),
+            data: Duration::from_secs(120),
+            block: Duration::from_secs(180),
+            end: Duration::from_secs(600),
+            quit: Duration::from_secs(5),
+            transaction: Duration::from_secs(3600),
+        }
+    }
+}
+
+/// What is known of the connection under the session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protection {
+    /// In the clear.
+    Clear,
+    /// Encrypted; who the hop is has not been proven.
+    Encrypted,
+    /// Encrypted, and the hop has proven itself.
+    Proven,
+}
+
+/// One message for recipients behind this hop.
+#[derive(Clone, Debug)]
+pub struct Transaction {
+    /// The driver's name for it.
+    pub token: u64,
+    /// Its envelope.
+    pub envelope: Arc<Envelope>,
+    /// Indexes of the recipients of the envelope; at least one, ascending.
+    pub recipients: Vec<usize>,
+    /// The entity.
+    pub entity: Bytes,
+}
+
+/// What became of a recipient.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// Accepted.
+    Accepted {
+        /// The reply to the entity.
+        reply: Reply,
+        /// Whether the hop has taken over the duty to report (RFC 3461 §5.2.1, RFC 2852 §4.1.4).
+        reports: bool,
+    },
+    /// Refused, for now (4yz) or for good (5yz).
+    Refused {
+        /// The reply to MAIL, RCPT, DATA or the entity, whichever refused first.
+        reply: Reply,
+    },
+    /// Never offered: the hop lacks what the message needs.
+    Unfit {
+        /// The status for a receipt.
+        status: EnhancedCode,
+        /// In words.
+        reason: String,
+    },
+    /// The session ended before the reply.
+    Lost {
+        /// The whole entity had left: the hop may have it (RFC 1047).
+        uncertain: bool,
+    },
+}
+
+/// Why a session ended.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Fault {
+    /// The greeting or the reply to EHLO was a refusal, or 421 came (RFC 5321 §3.8).
+    #[error("it said: {0}")]
+    Refused(Reply),
+    /// What came is not the protocol.
+    #[error("it broke the protocol: {0}")]
+    Protocol(&'static str),
+    /// STARTTLS is required, and not offered or refused.
+    #[error("it does not offer STARTTLS, which the route requires")]
+    NoStartTls,
+    /// No answer in time.
+    #[error("timed out while {0}")]
+    TimedOut(&'static str),
+    /// The connection is gone.
+    #[error("the connection was lost: {0}")]
+    Disconnected(String),
+}
+
+/// What the driver has to know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// The hop awaits the TLS handshake: do it, then call [`Session::tls_started`].
+    StartTls,
+    /// Transactions may be submitted.
+    Ready,
+    /// What became of recipients of one transaction. A transaction of more recipients than the hop takes at once gives
+    /// several of these.
+    Done {
+        /// The driver's name for the transaction.
+        token: u64,
+        /// Its recipients' indexes and fates.
+        fates: Vec<(usize, Fate)>,
+    },
+    /// The session is over; what was in flight has been told before. `None` after a QUIT that was answered.
+    Over(Option<Fault>),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Greeting,
+    Ehlo,
+    Helo,
+    StartTls,
+    Upgrading,
+    Ready,
+    Quitting,
+    Over,
+}
+
+/// The order of commands that the hop allows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mode {
+    /// One command at a time.
+    Lockstep,
+    /// RFC 2920.
+    Pipelined,
+    /// Many transactions in flight.
+    Impp,
+}
+
+/// A session.
+#[derive(Debug)]
+pub struct Session {
+    options: Arc<Options>,
+    state: State,
+    protection: Protection,
+    offer: Extensions,
+    most_transactions: usize,
+    /// The domains of this session's recipients, where the hop limits them.
+    domains: Vec<Domain>,
+    /// No further domain is allowed, and one was needed.
+    full: bool,
+    mode: Mode,
+    flights: VecDeque<Flight>,
+    /// The flight whose steps are being written; those before it are written completely.
+    cursor: usize,
+    /// Whether the last flight that was taken off the front left the hop without a transaction.
+    clean: bool,
+    opened: usize,
+    output: BytesMut,
+    /// Octets that have left the output.
+    written: u64,
+    reader: Reader,
+    progress: Instant,
+    events: VecDeque<Event>,
+    fault: Option<Fault>,
+}
+
+impl Session {
+    /// A session on a new connection; nothing is written before the hop's greeting.
+    pub fn new(options: Arc<Options>, protection: Protection, now: Instant) -> Self {
+        Session {
+            options,
+            state: State::Greeting,
+            protection,
+            offer: Extensions::default(),
+            most_transactions: usize::MAX,
+            domains: Vec::new(),
+            full: false,
+            mode: Mode::Lockstep,
+            flights: VecDeque::new(),
+            cursor: 0,
+            clean: true,
+            opened: 0,
+            output: BytesMut::new(),
+            written: 0,
+            reader: Reader::default(),
+            progress: now,
+            events: VecDeque::new(),
+            fault: None,
+        }
+    }
+
+    /// What the hop shows; nothing before EHLO is answered.
+    pub fn offer(&self) -> &Extensions {
+        &self.offer
+    }
+
+    /// The next event.
+    pub fn poll(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    /// The handshake that [`Event::StartTls`] asked for is done; the session begins anew with EHLO (RFC 3207 §4.2).
+    pub fn tls_started(&mut self, protection: Protection, now: Instant) {
+        if self.state == State::Upgrading {
+            self.protection = protection;
+            self.progress = now;
+            self.hello("EHLO", State::Ehlo);
+        }
+    }
+
+    /// Whether another transaction is wanted: submit it, and ask again.
+    pub fn wants(&self) -> bool {
+        self.room() > 0
+    }
+
+    /// Transactions that may be in flight at a time.
+    pub fn depth(&self) -> usize {
+        match self.mode {
+            Mode::Lockstep => 1,
+            Mode::Pipelined => 2,
+            Mode::Impp => self.options.window.max(1),
+        }
+    }
+
+    /// How many more transactions are wanted; fewer once the output has grown.
+    pub fn room(&self) -> usize {
+        let open = self.state == State::Ready && !self.is_exhausted() && self.output.len() < OUTPUT_OCTETS;
+        if open { self.depth().saturating_sub(self.flights.len()) } else { 0 }
+    }
+
+    /// Whether QUIT has been said and its answer is awaited.
+    pub fn is_quitting(&self) -> bool {
+        self.state == State::Quitting
+    }
+
+    /// Why the session ended, if it has failed.
+    pub fn fault(&self) -> Option<&Fault> {
+        self.fault.as_ref()
+    }
+
+    /// Whether the hop takes no more transactions in this session (RFC 9422 §4.1, §4.3).
+    pub fn is_exhausted(&self) -> bool {
+        let unopened = self.flights.iter().rev().take_while(|flight| !flight.has_begun()).count();
+        self.full || self.opened + unopened >= self.most_transactions
+    }
+
+    /// Whether nothing is in flight and nothing is to be written.
+    pub fn is_idle(&self) -> bool {
+        self.flights.is_empty() && self.output.is_empty() && self.state == State::Ready
+    }
+
+    /// Takes a transaction. `wall` is the time of day, for what is left of DELIVERBY. What this hop cannot carry comes
+    /// back at once as [`Fate::Unfit`].
+    pub fn submit(&mut self, mut message: Transaction, wall: Timestamp, now: Instant) {
+        let by = message.envelope.deliver_by.map(|by| (by.at.millis().saturating_sub(wall.millis())).div_euclid(1000));
+        self.limit_domains(&mut message);
+        if message.recipients.is_empty() {
+            return;
+        }
+        let hop = Hop { extensions: &self.offer, protection: self.protection };
+        let parameters = match hop.fit(&message, by) {
+            Ok(parameters) => parameters,
+            Err(unfit) => {
+                let fate = Fate::Unfit { status: unfit.status, reason: unfit.reason };
+                let fates = message.recipients.into_iter().map(|index| (index, fate.clone())).collect();
+                self.events.push_back(Event::Done { token: message.token, fates });
+                return;
+            }
+        };
+        let carrier = if self.offer.has(Extension::Chunking) { Carrier::Bdat } else { Carrier::Data };
+        if self.output.is_empty() && self.flights.is_empty() {
+            self.progress = now;
+        }
+        let most = self.offer.limits.rcpt_max.map_or(RECIPIENTS_WITHOUT_LIMITS, |most| most as usize);
+        while message.recipients.len() > most {
+            let rest = message.recipients.split_off(most);
+            let part = Transaction { recipients: std::mem::replace(&mut message.recipients, rest), ..message.clone() };
+            self.flights.push_back(Flight::new(part, parameters, carrier));
+        }
+        self.flights.push_back(Flight::new(message, parameters, carrier));
+        self.pump(now);
+    }
+
+    /// Takes out the recipients whose domains would be more than this session may have (RFC 9422 §4.3).
+    fn limit_domains(&mut self, message: &mut Transaction) {
+        let Some(most) = self.offer.limits.rcpt_domain_max else { return };
+        let mut over = Vec::new();
+        message.recipients.retain(|index| {
+            let domain = message.envelope.recipients[*index].address.domain();
+            if self.domains.contains(domain) {
+                return true;
+            }
+            if self.domains.len() >= most as usize {
+                over.push((*index, Fate::Lost { uncertain: false }));
+                return false;
+            }
+            self.domains.push(domain.clone());
+            true
+        });
+        if !over.is_empty() {
+            self.full = true;
+            self.events.push_back(Event::Done { token: message.token, fates: over });
+        }
+    }
+
+    /// What is to be written now.
+    pub fn output(&mut self, now: Instant) -> &[u8] {
+        self.pump(now);
+        &self.output
+    }
+
+    /// So many octets of the output have been written.
+    pub fn wrote(&mut self, octets: usize, now: Instant) {
+        self.output.advance(octets);
+        self.written += octets as u64;
+        if octets > 0 {
+            self.progress = now;
+        }
+    }
+
+    /// Ends the session by QUIT; only when it is idle.
+    pub fn quit(&mut self, now: Instant) {
+        if self.is_idle() {
+            self.progress = now;
+            self.output.extend_from_slice(b"QUIT\r\n");
+            self.state = State::Quitting;
+        }
+    }
+
+    /// The connection is gone, or the driver gives it up: everything in flight is told, then [`Event::Over`].
+    pub fn lost(&mut self, fault: Fault) {
+        if self.state != State::Over {
+            self.end(Some(fault));
+        }
+    }
+
+    /// By when something has to happen; `None` while nothing is awaited.
+    pub fn deadline(&self) -> Option<Instant> {
+        let timeouts = &self.options.timeouts;
+        let patience = match self.state {
+            State::Greeting => timeouts.greeting,
+            State::Ehlo | State::Helo | State::StartTls => timeouts.command,
+            State::Quitting => timeouts.quit,
+            State::Upgrading | State::Over => return None,
+            State::Ready => match self.flights.front().and_then(Flight::awaited) {
+                Some(Step::Rset | Step::Mail | Step::Rcpt(_)) => timeouts.command,
+                Some(Step::Data) => timeouts.data,
+                Some(Step::Chunk | Step::End) => timeouts.end,
+                None if !self.output.is_empty() => timeouts.block,
+                None => return None,
+            },
+        };
+        let whole = self.flights.front().and_then(|flight| flight.started).map(|at| at + timeouts.transaction);
+        let step = self.progress + patience;
+        Some(whole.map_or(step, |whole| step.min(whole)))
+    }
+
+    /// The deadline has passed: as [`Session::lost`], naming what was awaited.
+    pub fn timed_out(&mut self) {
+        self.lost(Fault::TimedOut(self.awaiting()));
+    }
+
+    fn awaiting(&self) -> &'static str {
+        match self.state {
+            State::Greeting => "waiting for its greeting",
+            State::Ehlo | State::Helo => "waiting for its answer to EHLO",
+            State::StartTls | State::Upgrading => "starting TLS",
+            State::Quitting | State::Over => "waiting for its answer to QUIT",
+            State::Ready => match self.flights.front().and_then(Flight::awaited) {
+                Some(Step::Rset) => "waiting for its answer to RSET",
+                Some(Step::Mail) => "waiting for its answer to MAIL FROM",
+                Some(Step::Rcpt(_)) => "waiting for its answer to RCPT TO",
+                Some(Step::Data) => "waiting for its answer to DATA",
+                Some(Step::Chunk | Step::End) => "waiting for its answer to the message",
+                None => "sending the message",
+            },
+        }
+    }
+
+    /// Takes what has come from the hop; what is not a complete reply stays.
+    pub fn input(&mut self, input: &mut BytesMut, now: Instant) {
+        while self.state != State::Over && !input.is_empty() {
+            let (code, end) = match self.reader.next(input) {
+                Ok(Some(found)) => found,
+                Ok(None) => return,
+                Err(reason) => return self.end(Some(Fault::Protocol(reason))),
+            };
+            self.progress = now;
+            if let Err(fault) = self.reply(Raw::new(code, &input[..end])) {
+                return self.end(Some(fault));
+            }
+            input.advance(end);
+            if self.state == State::Upgrading && !input.is_empty() {
+                // Octets after the reply would be taken for octets under TLS (RFC 3207 §6).
+                return self.end(Some(Fault::Protocol("text in the clear after the answer to STARTTLS")));
+            }
+        }
+    }
+
+    fn reply(&mut self, raw: Raw<'_>) -> Result<(), Fault> {
+        let positive = raw.code / 100 == 2;
+        match self.state {
+            State::Quitting => {
+                self.end(None);
+                return Ok(());
+            }
+            _ if raw.code == 421 => return Err(Fault::Refused(raw.to_reply())),
+            State::Greeting if positive => self.hello("EHLO", State::Ehlo),
+            State::Ehlo if positive => self.take_offer(raw),
+            State::Ehlo if raw.code >= 500 && self.options.helo_fallback => self.hello("HELO", State::Helo),
+            State::Helo if positive => self.ready(),
+            State::Greeting | State::Ehlo | State::Helo => return Err(Fault::Refused(raw.to_reply())),
+            State::StartTls if positive => {
+                self.state = State::Upgrading;
+                self.events.push_back(Event::StartTls);
+            }
+            State::StartTls if self.options.starttls == StartTls::Must => return Err(Fault::NoStartTls),
+            State::StartTls => self.ready(),
+            State::Ready => return self.transaction_reply(raw),
+            State::Upgrading | State::Over => return Err(Fault::Protocol("a reply to no command")),
+        }
+        Ok(())
+    }
+
+    fn hello(&mut self, verb: &str, state: State) {
+        // Writing into a growing buffer does not fail.
+        let _ = write!(self.output, "{verb} {}\r\n", self.options.helo);
+        self.state = state;
+    }
+
+    fn take_offer(&mut self, raw: Raw<'_>) {
+        self.offer = Extensions::parse(&raw.to_reply());
+        self.most_transactions = self.offer.limits.mail_max.map_or(usize::MAX, |most| most as usize);
+        let wanted = self.options.starttls != StartTls::Never && self.protection == Protection::Clear;
+        if wanted && self.offer.has(Extension::StartTls) {
+            self.output.extend_from_slice(b"STARTTLS\r\n");
+            self.state = State::StartTls;
+        } else if wanted && self.options.starttls == StartTls::Must {
+            self.end(Some(Fault::NoStartTls));
+        } else {
+            self.ready();
+        }
+    }
+
+    fn ready(&mut self) {
+        let pipelining = self.offer.has(Extension::Pipelining);
+        let impp = self.offer.has(Extension::Impp) && self.offer.has(Extension::Chunking);
+        self.mode = match (impp, pipelining) {
+            (true, true) => Mode::Impp,
+            (false, true) => Mode::Pipelined,
+            (_, false) => Mode::Lockstep,
+        };
+        self.state = State::Ready;
+        self.events.push_back(Event::Ready);
+    }
+
+    fn transaction_reply(&mut self, raw: Raw<'_>) -> Result<(), Fault> {
+        let Some(front) = self.flights.front_mut() else { return Err(Fault::Protocol("a reply to no command")) };
+        front.reply(raw)?;
+        if front.is_over() {
+            self.finish_front();
+            // Where the front was the last that MAILMAX allows, what was split off from it has nowhere to go.
+            if self.cursor == 0 && self.at_last_transaction() {
+                while !self.flights.is_empty() {
+                    self.finish_front();
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn at_last_transaction(&self) -> bool {
+        self.opened >= self.most_transactions && self.flights.front().is_some_and(|flight| !flight.has_begun())
+    }
+
+    fn finish_front(&mut self) {
+        let Some(flight) = self.flights.pop_front() else { return };
+        self.cursor = self.cursor.saturating_sub(1);
+        if flight.has_begun() {
+            self.clean = flight.leaves_clean();
+        }
+        let (token, fates) = flight.conclude(self.written);
+        self.events.push_back(Event::Done { token, fates });
+    }
+
+    fn end(&mut self, fault: Option<Fault>) {
+        while !self.flights.is_empty() {
+            self.finish_front();
+        }
+        self.output.clear();
+        self.state = State::Over;
+        self.fault.clone_from(&fault);
+        self.events.push_back(Event::Over(fault));
+    }
+
+    /// Writes what may be written now.
+    fn pump(&mut self, now: Instant) {
+        while self.state == State::Ready && self.output.len() < OUTPUT_OCTETS {
+            let before_clean = match self.cursor.checked_sub(1) {
+                Some(before) => self.flights[before].leaves_clean(),
+                None => self.clean,
+            };
+            let exhausted = self.opened >= self.most_transactions;
+            let Some(flight) = self.flights.get_mut(self.cursor) else { return };
+            if !flight.has_begun() {
+                if exhausted {
+                    return;
+                }
+                flight.open(self.mode == Mode::Impp || !before_clean, now);
+            }
+            let Some(step) = flight.next_step() else {
+                self.cursor += 1;
+                continue;
+            };
+            if !may_write(self.mode, flight, step, self.cursor == 0) {
+                return;
+            }
+            if !flight.has_begun() {
+                self.opened += 1;
+            }
+            flight.write(&mut self.output, self.written);
+        }
+    }
+}
+
+/// Whether the mode allows the step now. All flights before this one have been written completely.
+fn may_write(mode: Mode, flight: &Flight, step: Step, is_front: bool) -> bool {
+    match (mode, step) {
+        (Mode::Impp, _) => true,
+        (Mode::Lockstep, step) => is_front && flight.is_answered() && (step != Step::End || flight.may_send_entity()),
+        (Mode::Pipelined, Step::Chunk | Step::End) => flight.may_send_entity(),
+        (Mode::Pipelined, _) => true,
+    }
+}
