@@ -268,7 +268,7 @@ mod tests {
                 expires: now,
             })
         };
-        (memory.clone(), Offline::new(memory, Box::new(compose), Box::new(crate::clock::System::default())))
+        (memory.clone(), Offline::new(memory, Box::new(compose), Box::new(crate::clock::System::new())))
     }
 
     async fn ask(offline: &Offline<Memory>, call: Call) -> Result<Vec<Row>, Fault> {

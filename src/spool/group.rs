@@ -247,7 +247,7 @@ impl<'a> Group<'a> {
         {
             return Acceptance { id: *first, duplicates, all_duplicate: true };
         }
-        let id = self.id_of(&mut message);
+        let id = self.id_of(message);
         let mut states = vec![State::Open(Progress::default()); recipients];
         for (state, first) in states.iter_mut().zip(firsts) {
             if first.is_some() {
