@@ -110,9 +110,10 @@ impl Connection {
                 // The pool hears of it at once, and may have more.
                 continue;
             }
-            let over = order == Order::Retire
-                || self.wire.session.is_exhausted()
-                || idle_since.elapsed() >= self.context.options.idle;
+            let over = order == Order::Retire || idle_since.elapsed() >= self.context.options.idle;
+            if self.is_idle() && self.wire.session.is_exhausted() {
+                break;
+            }
             if self.is_idle() && over {
                 if self.part() {
                     break;
@@ -138,9 +139,8 @@ impl Connection {
     fn turn(&mut self) -> (Order, bool) {
         let (room, idle) = (self.room(), self.is_idle());
         let me = (&self.start.destination, self.start.id);
-        let order = self
-            .context
-            .with(|pools, starts| pools.turn(me, &mut self.finished, room, idle, &mut self.taken, starts));
+        let order =
+            self.context.with(|pools, starts| pools.turn(me, &mut self.finished, room, idle, &mut self.taken, starts));
         let full = self.taken.len() >= BATCH;
         let now = Instant::now();
         while let Some(Item { mut job, bulk }) = self.taken.pop_front() {
@@ -297,14 +297,17 @@ impl Connection {
                 self.put_back(token, recipients);
             } else {
                 self.doubtful.insert(flying.job.lane);
-                self.settle(token, recipients, outcome::of(Fate::Lost { uncertain: false }, &self.relay, fault.as_ref()));
+                self.settle(
+                    token,
+                    recipients,
+                    outcome::of(Fate::Lost { uncertain: false }, &self.relay, fault.as_ref()),
+                );
             }
         }
         let (start, back) = (&self.start, std::mem::take(&mut self.back));
         let doubtful = |lane: u64| !self.progressed || self.doubtful.contains(&lane);
         let finished = &mut self.finished;
-        let lost =
-            self.context.with(|pools, _| pools.leave(&start.destination, start.id, finished, back, doubtful));
+        let lost = self.context.with(|pools, _| pools.leave(&start.destination, start.id, finished, back, doubtful));
         let outcome = outcome::of(Fate::Lost { uncertain: false }, &self.relay, fault.as_ref());
         for item in lost {
             self.context.report_unsent(&start.destination, item.job, &self.relay, &outcome);

@@ -234,8 +234,7 @@ impl Peers {
         self.0.with(|pools, _| pools.end(Order::Abort));
         self.all_closed(Instant::now() + ABORT).await;
         let Unreachable { status, reason } = shutting_down();
-        let outcome =
-            Outcome::Deferred { scope: Scope::Recipient, reply: None, status, reason, uncertain: false };
+        let outcome = Outcome::Deferred { scope: Scope::Recipient, reply: None, status, reason, uncertain: false };
         for (destination, item) in self.0.with(|pools, _| pools.drain()) {
             self.0.report_unsent(&destination, item.job, "none", &outcome);
         }

@@ -397,7 +397,8 @@ impl Pools {
         let mut taken = 0;
         while taken < room.min(BATCH) {
             // What is bound to a connection that retires is still its own.
-            let next = if retire { pool.member(id).and_then(|member| member.private.pop_front()) } else { pool.take(id) };
+            let next =
+                if retire { pool.member(id).and_then(|member| member.private.pop_front()) } else { pool.take(id) };
             let Some(item) = next else { break };
             out.push_back(item);
             taken += 1;

@@ -276,9 +276,10 @@ enum Act {
 }
 
 fn acts() -> impl Strategy<Value = Vec<Act>> {
-    let add = (0..3u8, 0..4u64, any::<bool>()).prop_map(|(destination, lane, large)| Act::Add { destination, lane, large });
-    let turn = (0..8usize, 0..4usize, 0..4usize)
-        .prop_map(|(connection, room, finish)| Act::Turn { connection, room, finish });
+    let add =
+        (0..3u8, 0..4u64, any::<bool>()).prop_map(|(destination, lane, large)| Act::Add { destination, lane, large });
+    let turn =
+        (0..8usize, 0..4usize, 0..4usize).prop_map(|(connection, room, finish)| Act::Turn { connection, room, finish });
     let part = (0..8usize).prop_map(|connection| Act::Part { connection });
     let die = (0..8usize).prop_map(|connection| Act::Die { connection });
     prop::collection::vec(prop_oneof![6 => add, 10 => turn, 2 => part, 1 => die], 1..200)

@@ -483,7 +483,13 @@ impl Session {
                 self.end(None);
                 return Ok(());
             }
-            _ if raw.code == 421 => return Err(Fault::Refused(raw.to_reply())),
+            _ if raw.code == 421 => {
+                // It answers the command at hand: that message at least was not taken.
+                if let Some(front) = self.flights.front_mut().filter(|front| !front.is_answered()) {
+                    front.was_not_taken();
+                }
+                return Err(Fault::Refused(raw.to_reply()));
+            }
             State::Greeting if positive => self.hello("EHLO", State::Ehlo),
             State::Ehlo if positive => self.take_offer(raw),
             State::Ehlo if raw.code >= 500 && self.options.helo_fallback => self.hello("HELO", State::Helo),

@@ -59,7 +59,12 @@ impl Hop<'_> {
         }
         if envelope.require_tls {
             if !self.has(Extension::RequireTls) || self.protection != Protection::Proven {
-                return unfit(5, 7, 30, "REQUIRETLS was asked for, and the hop does not offer it or did not prove itself");
+                return unfit(
+                    5,
+                    7,
+                    30,
+                    "REQUIRETLS was asked for, and the hop does not offer it or did not prove itself",
+                );
             }
             parameters.require_tls = true;
         }
@@ -88,7 +93,9 @@ impl Hop<'_> {
             Body::EightBitMime if self.has(Extension::EightBitMime) => parameters.body = Some("8BITMIME"),
             Body::EightBitMime if message.entity.is_ascii() || (envelope.utf8 && self.has(Extension::SmtpUtf8)) => {}
             Body::EightBitMime => return unfit(5, 6, 3, "the hop does not offer 8BITMIME, and the message needs it"),
-            Body::BinaryMime if self.has(Extension::BinaryMime) && self.has(Extension::Chunking) => parameters.body = Some("BINARYMIME"),
+            Body::BinaryMime if self.has(Extension::BinaryMime) && self.has(Extension::Chunking) => {
+                parameters.body = Some("BINARYMIME")
+            }
             Body::BinaryMime => return unfit(5, 6, 3, "the hop does not offer BINARYMIME, and the message needs it"),
         }
         if envelope.utf8 {

@@ -270,7 +270,12 @@ fn many_in_flight() {
     check(
         &[message(1, &["bob"], "one\r\n")],
         &format!("{IMPP}{}{replies}S: 421 4.3.2 down", group("one")),
-        &["1.0 uncertain", "over: it said: 421 4.3.2 down"],
+        &["1.0 lost", "over: it said: 421 4.3.2 down"],
+    );
+    check(
+        &[message(1, &["bob"], "one\r\n"), message(2, &["bob"], "two\r\n")],
+        &format!("{IMPP}{}{}{replies}S: 421 4.3.2 down", group("one"), group("two")),
+        &["1.0 lost", "2.0 uncertain", "over: it said: 421 4.3.2 down"],
     );
 }
 
@@ -336,7 +341,9 @@ fn broken_replies() {
     check(&[], "S: 250 b.example\nS: 421 idle", &["over: it said: 421 idle"]);
     check(
         &[message(1, &["bob"], "one\r\n")],
-        &format!("{PIPELINED}C: MAIL FROM:<x@a.example>\nC: RCPT TO:<bob@b.example>\nC: DATA\nS: 250 ok\nS: 250 ok\nS: 250 ok"),
+        &format!(
+            "{PIPELINED}C: MAIL FROM:<x@a.example>\nC: RCPT TO:<bob@b.example>\nC: DATA\nS: 250 ok\nS: 250 ok\nS: 250 ok"
+        ),
         &["1.0 lost", "over: it broke the protocol: DATA was answered by a code of completion"],
     );
 }
