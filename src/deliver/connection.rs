@@ -19,8 +19,10 @@ use super::{Job, Outcome, Report, Scope};
 use crate::clock::{Clock, System};
 use crate::reply::{EnhancedCode, Reply};
 use crate::smtp::client::{Event, Fate, Fault, Transaction};
-use crate::spool::SpoolError;
 use crate::timestamp::Timestamp;
+
+/// How long a connection takes new jobs: a changed record, certificate or route counts in the end for busy hops too.
+const LIFETIME: Duration = Duration::from_secs(300);
 
 /// A job under way.
 #[derive(Debug)]
@@ -60,6 +62,7 @@ pub(super) struct Connection {
     /// Whether the hop has answered a transaction on this connection.
     progressed: bool,
     over: Option<Option<Fault>>,
+    born: Instant,
 }
 
 impl Connection {
@@ -80,6 +83,7 @@ impl Connection {
             doubtful: HashSet::new(),
             progressed: false,
             over: None,
+            born: Instant::now(),
         }
     }
 
@@ -111,7 +115,7 @@ impl Connection {
                 continue;
             }
             let over = order == Order::Retire || idle_since.elapsed() >= self.context.options.idle;
-            if self.is_idle() && self.wire.session.is_exhausted() {
+            if self.is_idle() && self.is_spent() {
                 break;
             }
             if self.is_idle() && over {
@@ -132,7 +136,12 @@ impl Connection {
     }
 
     fn room(&self) -> usize {
-        self.wire.session.room().saturating_sub(self.pending.len())
+        if self.is_spent() { 0 } else { self.wire.session.room().saturating_sub(self.pending.len()) }
+    }
+
+    /// Whether it takes no more jobs, by the hop's limits or by its age.
+    fn is_spent(&self) -> bool {
+        self.wire.session.is_exhausted() || self.born.elapsed() >= LIFETIME
     }
 
     /// Says what is finished, and takes what there is room for; true when there may be more.
@@ -175,10 +184,6 @@ impl Connection {
             match self.context.spool.entity(flying.job.id).await {
                 Ok(Some(entity)) => self.offer(token, recipients, entity, wall),
                 Ok(None) => self.settle(token, recipients, not_there("it is no longer in the spool")),
-                Err(error @ SpoolError::Corrupt { .. }) => {
-                    let reason = error.to_string();
-                    self.settle(token, recipients, not_there(&reason));
-                }
                 Err(error) => self.settle(token, recipients, not_there(&error.to_string())),
             }
         }

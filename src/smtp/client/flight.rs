@@ -259,7 +259,7 @@ impl Flight {
         Ok(())
     }
 
-    /// The hop has said that it did not take the entity, if with a code that ends the session.
+    /// The hop has said that it did not take the entity, by a code that ends the session.
     pub fn was_not_taken(&mut self) {
         self.body_end = None;
     }
