@@ -1,4 +1,39 @@
-//! Impart: instant messaging and presence for mail installations.
+//! Impart: instant messaging and presence for mail installations, by store and forward in the style of SMTP and MIME.
+//!
+//! # The path of one message
+//!
+//! ```text
+//!  peer domain ─┐                                                          ┌─> peer domain (SRV, TLS, DANE)
+//!  mail system ─┴─> receive ─> policy ─> spool ═════> queue ─> route ─> deliver ┴─> configured route
+//!                   smtp,mime   pure    one commit,     pure    pure,         │
+//!                                       then 250      schedule  DNS first  outcome
+//!                                          ^               receipt (pure) <───┘
+//!                                          └──────────────────────┘
+//! ```
+//!
+//! 1. [`receive`] takes a connection; [`smtp::server`] turns its octets into commands and entities.
+//! 2. [`policy`] says who may send what to whom; [`mime`] says what an entity is; [`policy::identity`] who the peer is.
+//! 3. [`spool`] writes the entity, its envelope and its dedup keys in one commit; then the peer has its `250`.
+//! 4. [`queue`] hears of it and decides when to try: [`queue::schedule`].
+//! 5. [`route`] decides where to, from configuration and [`dns`].
+//! 6. [`deliver`] speaks [`smtp::client`] over [`net`] and [`tls`] with the next hop, and reports an outcome.
+//! 7. [`queue`] writes the outcome down with the [`receipt`] that it causes, in one commit: back to 3.
+//!
+//! A stage returns a value and never calls the next. `receive` and `deliver` do not know each other; the queue is the only
+//! place that sees both ends.
+//!
+//! # Layers
+//!
+//! A module imports only from layers below its own; `tests/tidy.rs` checks it. Layers 0 to 2 and 5 do no I/O and ask no clock.
+//!
+//! # What always holds
+//!
+//! - `250` comes after stable storage. After a crash at any point nothing acknowledged is lost, no recipient that was
+//!   completed is sent again, no receipt is missing or doubled; what was in flight may be offered again, and the next
+//!   server's dedup drops it.
+//! - A signed entity is never changed: trace fields are put before it, nothing else is touched.
+//! - Everything a peer can make grow has a bound: [`limits`].
+//! - No address of a client leaves the host; no body, password or key is logged.
 
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
@@ -23,6 +58,7 @@ pub mod net;
 pub mod tls;
 
 // 4: what owns data
+pub mod accounts;
 pub mod spool;
 
 // 5: decisions

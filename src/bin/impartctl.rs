@@ -1,1 +1,362 @@
-fn main() {}
+//! `impartctl`: asks the daemon, or the spool of one that does not run, and prints the answer.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use impart::clock::{Clock, System};
+use impart::config::{self, Address, Config, Service};
+use impart::control::cli::{Arguments, Command, Queue};
+use impart::control::client::{Client, ClientError};
+use impart::control::offline::{Compose, Offline};
+use impart::control::server::{Handler, Rows};
+use impart::control::{Call, Fault, FaultCode, Finding, Level, Row, certificate, check, publish, show};
+use impart::dns;
+use impart::receipt;
+use impart::reply::EnhancedCode;
+use impart::spool::{self, Record, Spool};
+use impart::timestamp::Timestamp;
+
+/// Codes of sysexits.h.
+mod exit {
+    pub const USAGE: u8 = 64;
+    pub const DATA: u8 = 65;
+    pub const UNAVAILABLE: u8 = 69;
+    pub const SOFTWARE: u8 = 70;
+    pub const IO: u8 = 74;
+    pub const PERMISSION: u8 = 77;
+    pub const CONFIG: u8 = 78;
+}
+
+/// What is said and with which code it ends.
+struct Failure {
+    code: u8,
+    text: String,
+}
+
+impl Failure {
+    fn new(code: u8, text: impl ToString) -> Failure {
+        Failure { code, text: text.to_string() }
+    }
+}
+
+impl From<Fault> for Failure {
+    fn from(fault: Fault) -> Failure {
+        let code = match fault.code {
+            FaultCode::Selection => exit::USAGE,
+            FaultCode::NotFound => exit::DATA,
+            FaultCode::Spool => exit::IO,
+            FaultCode::Config => exit::CONFIG,
+            FaultCode::Request | FaultCode::Version | FaultCode::Failed => exit::SOFTWARE,
+        };
+        Failure::new(code, fault)
+    }
+}
+
+impl From<ClientError> for Failure {
+    fn from(error: ClientError) -> Failure {
+        let code = match error {
+            ClientError::Fault(fault) => return fault.into(),
+            ClientError::NotRunning(_) => exit::UNAVAILABLE,
+            ClientError::Forbidden(_) => exit::PERMISSION,
+            ClientError::Broken(_) => exit::IO,
+            ClientError::Strange(_) => exit::SOFTWARE,
+        };
+        Failure::new(code, error)
+    }
+}
+
+fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // Help and version come this way too; a closed pipe is no reason to say more.
+            let _ = error.print();
+            return if error.use_stderr() { ExitCode::from(exit::USAGE) } else { ExitCode::SUCCESS };
+        }
+    };
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(Failure::new(exit::SOFTWARE, error)),
+    };
+    match runtime.block_on(run(&arguments)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => fail(failure),
+    }
+}
+
+fn fail(failure: Failure) -> ExitCode {
+    if !failure.text.is_empty() {
+        eprintln!("impartctl: {}", failure.text);
+    }
+    ExitCode::from(failure.code)
+}
+
+async fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let config = config::load(&arguments.config).map_err(|errors| Failure::new(exit::CONFIG, errors))?;
+    let mut printer = Printer { json: arguments.json, ..Printer::default() };
+    match &arguments.command {
+        Command::Check => examine(&config, &mut printer).await,
+        Command::Dns => {
+            printer.text(&publish::zone(&publish_facts(&config)));
+            Ok(())
+        }
+        Command::Status => ask(&config, Call::Status, &mut printer).await,
+        Command::Reload => ask(&config, Call::Reload, &mut printer).await,
+        Command::Drain => ask(&config, Call::Drain, &mut printer).await,
+        Command::Queue(queue) => {
+            let call = call(queue)?;
+            printer.heading = matches!(call, Call::List { .. });
+            printer.detailed = matches!(call, Call::Show { .. });
+            match Client::connect(&config.control).await {
+                Ok(mut client) => client.call(call, |row| printer.row(&row)).await.map(drop)?,
+                Err(ClientError::NotRunning(_)) => offline(&config, call, &mut printer).await?,
+                Err(error) => return Err(error.into()),
+            }
+            printer.total();
+            Ok(())
+        }
+    }
+}
+
+async fn ask(config: &Config, call: Call, printer: &mut Printer) -> Result<(), Failure> {
+    let mut client = Client::connect(&config.control).await?;
+    client.call(call, |row| printer.row(&row)).await?;
+    Ok(())
+}
+
+fn call(queue: &Queue) -> Result<Call, Failure> {
+    let age = |text: &str| config::parse_duration(text).map(|age| age.as_secs());
+    let select = |which: &impart::control::cli::Which| {
+        which.selector(age).map_err(|fault| Failure::new(exit::USAGE, format!("--older-than {fault}")))
+    };
+    Ok(match queue {
+        Queue::List { which, limit } => Call::List { select: select(which)?, limit: *limit },
+        Queue::Show { message, body } => Call::Show { message: *message, body: *body },
+        Queue::Hold(which) => Call::Hold { select: select(which)? },
+        Queue::Release(which) => Call::Release { select: select(which)? },
+        Queue::Retry(which) => Call::Retry { select: select(which)? },
+        Queue::Bounce { which, because } => Call::Bounce { select: select(which)?, reason: because.clone() },
+        Queue::Remove(which) => Call::Remove { select: select(which)? },
+    })
+}
+
+/// Prints rows as text or as JSON. A reader that has gone ends the program quietly.
+#[derive(Default)]
+struct Printer {
+    json: bool,
+    heading: bool,
+    detailed: bool,
+    messages: u64,
+    octets: u64,
+    worst: Option<Level>,
+}
+
+impl Printer {
+    fn text(&self, text: &str) {
+        use std::io::Write as _;
+        if std::io::stdout().write_all(text.as_bytes()).is_err() {
+            std::process::exit(0);
+        }
+    }
+
+    fn row(&mut self, row: &Row) {
+        match row {
+            Row::Message(message) => {
+                self.messages += 1;
+                self.octets += message.size;
+            }
+            Row::Finding(finding) => self.worst = self.worst.max(Some(finding.level)),
+            _ => {}
+        }
+        if self.json {
+            return self.text(&format!("{}\n", serde_json::to_string(row).unwrap_or_default()));
+        }
+        if self.heading && self.messages == 1 {
+            self.text(&format!("{}\n", show::QUEUE_HEADING));
+        }
+        match row {
+            Row::Message(message) if self.detailed => self.text(&show::detail(message)),
+            other => self.text(&show::row(other)),
+        }
+    }
+
+    fn total(&self) {
+        if self.heading && !self.json {
+            let text = match self.messages {
+                0 => "No messages.".to_owned(),
+                count => format!("{count} messages, {}", show::size(self.octets)),
+            };
+            self.text(&format!("{text}\n"));
+        }
+    }
+}
+
+/// The queue on the disk, while no daemon has it.
+async fn offline(config: &Config, call: Call, printer: &mut Printer) -> Result<(), Failure> {
+    let path = &config.spool;
+    if call.changes().is_some_and(impart::control::Selector::is_empty) {
+        return Err(Failure::new(exit::USAGE, "nothing is selected; name messages, or say --all"));
+    }
+    let data =
+        std::fs::metadata(path).map_err(|error| Failure::new(exit::IO, format!("{}: {error}", path.display())))?;
+    let owner = std::os::unix::fs::MetadataExt::uid(&data);
+    if rustix::process::geteuid().as_raw() != owner {
+        let text = format!(
+            "impartd is not running, and {} belongs to user {owner}: run impartctl as that user, \
+             so that the files stay the daemon's (setpriv --reuid {owner} --clear-groups impartctl ...)",
+            path.display()
+        );
+        return Err(Failure::new(exit::PERMISSION, text));
+    }
+    eprintln!("impartctl: impartd is not running; this is the queue on the disk, {}", path.display());
+    let (spool, opened) =
+        Spool::open(path, spool::Options::default()).map_err(|error| Failure::new(exit::IO, error))?;
+    drop(opened);
+    let offline = Offline::new(spool.clone(), compose(config), Box::new(System::default()));
+    let (rows, mut receiver) = Rows::channel(256);
+    let print = async {
+        while let Some(row) = receiver.recv().await {
+            printer.row(&row);
+        }
+    };
+    let (outcome, ()) = tokio::join!(offline.call(call, rows), print);
+    spool.close().await;
+    Ok(outcome?)
+}
+
+/// The receipt for what an administrator fails.
+fn compose(config: &Config) -> Box<Compose> {
+    let (host, domains) = (config.host.clone(), config.domains.clone());
+    let retention = config.queue.retention;
+    Box::new(move |record: &Record, entity: &[u8], meant: &[usize], reason: &str, now: Timestamp| {
+        let mut entropy = [0; 16];
+        aws_lc_rs::rand::fill(&mut entropy).ok()?;
+        let about = |index: &usize| receipt::About {
+            index: *index,
+            action: receipt::Action::Failed,
+            status: EnhancedCode::new(5, 7, 0),
+            remote: None,
+            diagnostic: None,
+            reason: reason.to_owned(),
+            retry_until: None,
+            uncertain: false,
+        };
+        let recipients: Vec<_> = meant.iter().map(about).collect();
+        let sender = record.envelope.sender.mailbox().map(|mailbox| mailbox.domain().clone());
+        let receivers = meant.iter().map(|index| record.envelope.recipients[*index].address.domain().clone());
+        let local = receivers.chain(sender).find(|name| domains.iter().any(|domain| domain.name == *name));
+        receipt::receipt(&receipt::Facts {
+            reporting: &host,
+            from_domain: local.as_ref().unwrap_or(&host),
+            envelope: &record.envelope,
+            arrived: record.arrived,
+            now,
+            expires: now.after(retention),
+            entity,
+            id: record.id,
+            message_id_entropy: entropy,
+            recipients: &recipients,
+        })
+    })
+}
+
+/// Configuration, files, ports, DNS, and what the daemon knows.
+async fn examine(config: &Config, printer: &mut Printer) -> Result<(), Failure> {
+    printer.row(&Row::Finding(Finding::ok("configuration", config.file.display().to_string())));
+    let mut client = match Client::connect(&config.control).await {
+        Ok(client) => Some(client),
+        Err(ClientError::NotRunning(_)) => None,
+        Err(error) => {
+            printer.row(&Row::Finding(Finding::warning("daemon", error.to_string(), "run impartctl as root")));
+            None
+        }
+    };
+    let options = check_options(config, client.is_some());
+    let now = System::default().now();
+    let mut found = check::local(&options, now);
+    found.extend(check::ports(&options).await);
+    found.iter().for_each(|finding| printer.row(&Row::Finding(finding.clone())));
+    match dns::from_options(dns_options(config)) {
+        Ok(resolver) => {
+            let found = check::dns(&options, &*resolver).await;
+            found.into_iter().for_each(|finding| printer.row(&Row::Finding(finding)));
+        }
+        Err(error) => {
+            let remedy = "examine the section dns of the configuration";
+            printer.row(&Row::Finding(Finding::error("dns", error.to_string(), remedy)));
+        }
+    }
+    match &mut client {
+        Some(client) => client.call(Call::Check, |row| printer.row(&row)).await.map(drop)?,
+        None => {
+            let remedy = "systemctl start impartd";
+            printer.row(&Row::Finding(Finding::warning("daemon", "impartd is not running", remedy)));
+        }
+    }
+    match printer.worst {
+        Some(Level::Error) => Err(Failure { code: exit::UNAVAILABLE, text: String::new() }),
+        _ => Ok(()),
+    }
+}
+
+fn dns_options(config: &Config) -> dns::Options {
+    dns::Options {
+        servers: config.dns.servers.clone(),
+        trusted: Vec::new(),
+        validation: match config.dns.validation {
+            config::Validation::Trusted => dns::Validation::Trusted,
+            config::Validation::InProcess => dns::Validation::InProcess,
+            config::Validation::Off => dns::Validation::Off,
+        },
+        trust_anchor: config.dns.trust_anchor.clone(),
+        timeout: config.dns.timeout,
+        cache_entries: 1000,
+    }
+}
+
+/// Addresses of the listeners for `service`.
+fn addresses(config: &Config, service: Service) -> Vec<std::net::SocketAddr> {
+    let listeners = config.listeners.iter().filter(|listener| listener.service == service);
+    let tcp = |address: &Address| match address {
+        Address::Tcp(address) => Some(*address),
+        Address::Unix(_) => None,
+    };
+    listeners.filter_map(|listener| tcp(&listener.address)).collect()
+}
+
+fn domains(config: &Config) -> Vec<(impart::address::Domain, bool, bool)> {
+    config.domains.iter().map(|domain| (domain.name.clone(), domain.im, domain.presence)).collect()
+}
+
+fn check_options(config: &Config, running: bool) -> check::Options {
+    check::Options {
+        file: config.file.clone(),
+        host: config.host.clone(),
+        domains: domains(config),
+        relays: addresses(config, Service::Relay),
+        others: addresses(config, Service::Mail),
+        certificates: config.certificates.iter().map(|pair| (pair.chain.clone(), pair.key.clone())).collect(),
+        spool: config.spool.clone(),
+        running,
+    }
+}
+
+/// Certificates that cannot be read are told of, and left out.
+fn publish_facts(config: &Config) -> publish::Facts {
+    let mut ports: Vec<u16> = addresses(config, Service::Relay).iter().map(|address| address.port()).collect();
+    ports.sort_unstable();
+    ports.dedup();
+    let digest = |pair: &config::Certificate| match certificate::read(&pair.chain) {
+        Ok(facts) => Some(facts.key_digest_hex()),
+        Err(fault) => {
+            eprintln!("impartctl: {fault}; its TLSA record is left out");
+            None
+        }
+    };
+    publish::Facts {
+        host: config.host.clone(),
+        ports,
+        domains: domains(config),
+        key_digests: config.certificates.iter().filter_map(digest).collect(),
+    }
+}

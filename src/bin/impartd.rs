@@ -1,1 +1,48 @@
-fn main() {}
+//! `impartd`: the daemon's command line.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use impart::config::arguments::{Arguments, Command};
+
+/// The configuration is wrong (`EX_CONFIG` of sysexits.h).
+const CONFIG: u8 = 78;
+/// It could not run (`EX_UNAVAILABLE`).
+const UNAVAILABLE: u8 = 69;
+/// The command line is wrong (`EX_USAGE`).
+const USAGE: u8 = 64;
+
+fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // Help and version come this way too; a closed pipe is no reason to say more.
+            let _ = error.print();
+            return if error.use_stderr() { ExitCode::from(USAGE) } else { ExitCode::SUCCESS };
+        }
+    };
+    if let Some(Command::Demo(options)) = arguments.command {
+        return outcome(impart::demo::run(options));
+    }
+    match impart::config::load(&arguments.config) {
+        Ok(config) if arguments.check => {
+            println!("{}: no mistakes", config.file.display());
+            ExitCode::SUCCESS
+        }
+        Ok(config) => outcome(impart::daemon::run(config)),
+        Err(errors) => {
+            eprintln!("impartd: {errors}");
+            ExitCode::from(CONFIG)
+        }
+    }
+}
+
+fn outcome<E: std::fmt::Display>(result: Result<(), E>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("impartd: {error}");
+            ExitCode::from(UNAVAILABLE)
+        }
+    }
+}

@@ -1,1 +1,408 @@
-//! config
+//! The configuration: one TOML file in, plain data of valid values out.
+//!
+//! Each key is defined once, in [`keys`]; the sample, the manual and the errors come from there. All mistakes are
+//! reported at once, each with line, column, what was expected and the nearest name. No other module reads this data
+//! as a whole: the daemon hands each module its own `Options`.
+
+pub mod arguments;
+mod build;
+pub mod document;
+pub mod keys;
+mod problem;
+mod read;
+#[cfg(test)]
+mod tests;
+mod value;
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::address::{Domain, Mailbox};
+use crate::envelope::Class;
+use crate::route::{Target, TlsPolicy};
+
+pub use problem::{ConfigErrors, Mistake};
+pub use value::parse_duration;
+
+/// Octets of a configuration file that are read.
+const FILE_OCTETS: u64 = 4 * 1024 * 1024;
+
+/// Where the daemon and `impartctl` look without `--config`.
+pub const DEFAULT_FILE: &str = "/etc/impart/impart.toml";
+
+/// The configuration.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// The file that it was read from; read again on reload.
+    pub file: PathBuf,
+    /// The name of this server: greeting, EHLO, trace fields, authserv-id.
+    pub host: Domain,
+    /// The directory of the spool.
+    pub spool: PathBuf,
+    /// The administration socket.
+    pub control: PathBuf,
+    /// The domains served here; no two with one name.
+    pub domains: Vec<LocalDomain>,
+    /// At least one; a relay only if there is a certificate, mail only on loopback or a Unix socket.
+    pub listeners: Vec<Listener>,
+    /// Certificate files.
+    pub certificates: Vec<Certificate>,
+    /// TLS.
+    pub tls: Tls,
+    /// DNS.
+    pub dns: Dns,
+    /// Configured routes; no pattern twice for one class, none for a domain served here.
+    pub routes: Vec<Route>,
+    /// What others may use up.
+    pub limits: Limits,
+    /// How messages leave.
+    pub queue: Queue,
+    /// What is demanded of others.
+    pub policy: Policy,
+    /// Logging.
+    pub log: Log,
+}
+
+/// A domain served here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LocalDomain {
+    /// Its name.
+    pub name: Domain,
+    /// Whether it has instant inboxes; at least one of the two services is offered.
+    pub im: bool,
+    /// Whether it takes the class PRES.
+    pub presence: bool,
+    /// Local parts that exist, `postmaster` among them; compare by [`Mailbox::key`].
+    pub inboxes: Vec<String>,
+    /// How long a message for one of its inboxes waits.
+    pub retention: Duration,
+}
+
+impl LocalDomain {
+    /// Whether it offers the service of this class.
+    pub fn offers(&self, class: Class) -> bool {
+        match class {
+            Class::Im => self.im,
+            Class::Pres => self.presence,
+        }
+    }
+
+    /// The mailboxes of its inboxes.
+    pub fn mailboxes(&self) -> impl Iterator<Item = Mailbox> + '_ {
+        self.inboxes.iter().filter_map(|local| Mailbox::new(local, self.name.clone()).ok())
+    }
+}
+
+/// What a listener is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Service {
+    /// Servers of other domains; TLS at once.
+    Relay,
+    /// The mail system of this host; in the clear.
+    Mail,
+}
+
+/// Where a listener listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Address {
+    /// An address and port.
+    Tcp(SocketAddr),
+    /// A path.
+    Unix(PathBuf),
+}
+
+impl std::fmt::Display for Address {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Address::Tcp(address) => address.fmt(f),
+            Address::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+/// Whose messages a mail listener takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Senders {
+    /// Senders of the domains served here, and the null sender.
+    Own,
+    /// All.
+    Any,
+}
+
+/// A listener.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listener {
+    /// What it is for.
+    pub service: Service,
+    /// Where.
+    pub address: Address,
+    /// Permission bits of a Unix socket.
+    pub mode: u32,
+    /// Whose messages it takes; means nothing for a relay.
+    pub senders: Senders,
+}
+
+/// Files of a certificate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Certificate {
+    /// The chain, the server's own certificate first.
+    pub chain: PathBuf,
+    /// The private key.
+    pub key: PathBuf,
+}
+
+/// Whom to believe.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Roots {
+    /// The system's authorities.
+    System,
+    /// Those of these PEM files; none at all if the list is empty.
+    Files(Vec<PathBuf>),
+}
+
+/// The oldest version of TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MinVersion {
+    /// TLS 1.2.
+    Tls12,
+    /// TLS 1.3.
+    Tls13,
+}
+
+/// TLS.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tls {
+    /// Whom to believe.
+    pub roots: Roots,
+    /// The oldest version.
+    pub min_version: MinVersion,
+}
+
+/// Who validates DNSSEC.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Validation {
+    /// A resolver on loopback, by its AD bit.
+    Trusted,
+    /// This process.
+    InProcess,
+    /// Nobody.
+    Off,
+}
+
+/// DNS.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dns {
+    /// Resolvers; empty: those of `/etc/resolv.conf`.
+    pub servers: Vec<SocketAddr>,
+    /// Who validates.
+    pub validation: Validation,
+    /// Where validation in this process starts; `None`: the root's keys.
+    pub trust_anchor: Option<PathBuf>,
+    /// How long an answer may take.
+    pub timeout: Duration,
+}
+
+/// Which domains go by a route.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Pattern {
+    /// This one.
+    Exactly(Domain),
+    /// All below this one.
+    Below(Domain),
+    /// All.
+    Any,
+}
+
+impl std::fmt::Display for Pattern {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Pattern::Exactly(domain) => domain.fmt(f),
+            Pattern::Below(domain) => write!(f, ".{domain}"),
+            Pattern::Any => f.write_str("*"),
+        }
+    }
+}
+
+/// A network by its prefix.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Network {
+    /// An address of it.
+    pub address: IpAddr,
+    /// The bits that count: at most 32 or 128.
+    pub bits: u8,
+}
+
+impl Network {
+    /// Whether `address` is in it; an IPv4-mapped address counts as IPv4.
+    pub fn contains(&self, address: IpAddr) -> bool {
+        fn bits(address: IpAddr) -> (u32, u128) {
+            match address.to_canonical() {
+                IpAddr::V4(v4) => (32, u128::from(v4.to_bits())),
+                IpAddr::V6(v6) => (128, v6.to_bits()),
+            }
+        }
+        let ((width, own), (other_width, other)) = (bits(self.address), bits(address));
+        let drop = width.saturating_sub(u32::from(self.bits));
+        width == other_width && (own ^ other).checked_shr(drop).unwrap_or(0) == 0
+    }
+}
+
+/// An upstream relay, as it shows itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// By its address.
+    Network(Network),
+    /// By a name in its client certificate.
+    Name(Domain),
+}
+
+/// What the key `upstream` says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Upstream {
+    None,
+    Via,
+    From(Vec<Source>),
+}
+
+/// A configured route.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// Its name in logs: its first domain, or its first upstream relay.
+    pub name: String,
+    /// The domains that go by it; empty if it only names upstream relays.
+    pub domains: Vec<Pattern>,
+    /// The class that goes by it; `None`: both.
+    pub class: Option<Class>,
+    /// The servers, tried in order; empty exactly if `domains` is.
+    pub via: Vec<Target>,
+    /// How they prove themselves.
+    pub tls: TlsPolicy,
+    /// A proxy on the way; that of the section queue where the route has none.
+    pub socks5: Option<SocketAddr>,
+    /// Relays whose Authentication-Results are believed.
+    pub upstream: Vec<Source>,
+}
+
+/// What others may use up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Octets of an entity.
+    pub message_size: u64,
+    /// Recipients of a transaction.
+    pub recipients: usize,
+    /// Connections in all.
+    pub connections: usize,
+    /// Connections from one IPv4 address or IPv6 /64.
+    pub connections_per_address: usize,
+    /// Transactions of one connection that wait for the disk.
+    pub in_flight: usize,
+}
+
+/// How messages leave.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Queue {
+    /// How long delivery is tried; at most 7 days.
+    pub retention: Duration,
+    /// When the sender is told of a delay.
+    pub delay_notice: Duration,
+    /// Waits between attempts, at least one; the last repeats.
+    pub retry: Vec<Duration>,
+    /// Connections in all.
+    pub connections: usize,
+    /// Connections to one destination; at most `connections`.
+    pub connections_per_destination: usize,
+    /// Messages in delivery.
+    pub in_flight: usize,
+    /// A proxy for all connections.
+    pub socks5: Option<SocketAddr>,
+}
+
+/// How the server of another domain proves that it may send for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PeerIdentity {
+    /// By certificate, or by an address of its SRV hosts.
+    Address,
+    /// By certificate only.
+    Certificate,
+}
+
+/// What is demanded of others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Policy {
+    /// Of servers of other domains.
+    pub peer_identity: PeerIdentity,
+}
+
+/// What is logged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    /// Faults of this host.
+    Error,
+    /// And what needs attention.
+    Warn,
+    /// And a line per delivery.
+    Info,
+    /// And what happened on the way.
+    Debug,
+    /// And every step.
+    Trace,
+}
+
+impl Level {
+    /// As a filter of the log.
+    pub fn keyword(self) -> &'static str {
+        match self {
+            Level::Error => "error",
+            Level::Warn => "warn",
+            Level::Info => "info",
+            Level::Debug => "debug",
+            Level::Trace => "trace",
+        }
+    }
+}
+
+/// Logging.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Log {
+    /// How much.
+    pub level: Level,
+}
+
+impl Config {
+    /// The mailbox of `RCPT TO:<Postmaster>` (RFC 5321 §4.5.1): that of the first domain with instant inboxes.
+    pub fn postmaster(&self) -> Option<Mailbox> {
+        let domain = self.domains.iter().find(|domain| domain.im)?;
+        Mailbox::new("postmaster", domain.name.clone()).ok()
+    }
+
+    /// The domain served here under this name.
+    pub fn domain(&self, name: &Domain) -> Option<&LocalDomain> {
+        self.domains.iter().find(|domain| domain.name == *name)
+    }
+}
+
+/// Reads the file.
+pub fn load(path: &Path) -> Result<Config, ConfigErrors> {
+    let text = read_text(path).map_err(|error| ConfigErrors::Unreadable { path: path.to_owned(), error })?;
+    parse(&text, path)
+}
+
+fn read_text(path: &Path) -> std::io::Result<String> {
+    use std::io::Read as _;
+    let mut bytes = Vec::new();
+    std::fs::File::open(path)?.take(FILE_OCTETS + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > FILE_OCTETS {
+        return Err(std::io::Error::new(std::io::ErrorKind::FileTooLarge, "the file is longer than 4 MiB"));
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        let line = error.as_bytes()[..error.utf8_error().valid_up_to()].iter().filter(|b| **b == b'\n').count() + 1;
+        std::io::Error::new(std::io::ErrorKind::InvalidData, format!("line {line} is not UTF-8"))
+    })
+}
+
+/// Reads the text of a file; `path` is its name in errors and in [`Config::file`].
+pub fn parse(text: &str, path: &Path) -> Result<Config, ConfigErrors> {
+    build::config(text, path)
+        .map_err(|problems| ConfigErrors::Mistakes { path: path.to_owned(), mistakes: problem::locate(text, problems) })
+}

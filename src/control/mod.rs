@@ -1,1 +1,20 @@
-//! control
+//! Administration of the daemon: both ends of its protocol, and what `impartctl` is made of.
+//!
+//! A request is one line of JSON on a Unix socket, the answer one line for each row and one at the end
+//! ([`protocol`]). The daemon gives a [`server::Handler`] to [`server::serve`]; `impartctl` asks through
+//! [`client::Client`], and where no daemon runs, [`offline`] does the same work on the spool itself.
+//! Invariant: everything a client can make grow is bounded; a request that is not understood changes nothing.
+
+pub mod certificate;
+pub mod check;
+pub mod cli;
+pub mod client;
+pub mod offline;
+pub mod protocol;
+pub mod publish;
+pub mod select;
+pub mod server;
+pub mod show;
+
+pub use protocol::{Call, Fault, FaultCode, Finding, Level, Row};
+pub use select::Selector;

@@ -16,7 +16,6 @@ use super::peers::Context;
 use super::pool::{BATCH, Finished, Item, Order, Start};
 use super::wire::Wire;
 use super::{Job, Outcome, Report, Scope};
-use crate::clock::{Clock, System};
 use crate::reply::{EnhancedCode, Reply};
 use crate::smtp::client::{Event, Fate, Fault, Transaction};
 use crate::timestamp::Timestamp;
@@ -176,7 +175,7 @@ impl Connection {
         while self.wire.session.wants() {
             let Some(Pending { token, recipients }) = self.pending.pop_front() else { return };
             let Some(flying) = &self.flying[token] else { continue };
-            let wall = System.now();
+            let wall = self.context.clock.now();
             if flying.job.expires <= wall {
                 self.settle(token, recipients, expired());
                 continue;

@@ -111,13 +111,25 @@ pub struct Report {
     pub transmitting: Duration,
 }
 
+/// Whoever delivers. A job that is handed over gives exactly one [`Report`], with an outcome for each of its recipients.
+pub trait Deliver: Send + Sync {
+    /// Takes work; never waits. Whoever gives it bounds how much is under way.
+    fn send(&self, work: Work);
+}
+
+impl Deliver for Peers {
+    fn send(&self, work: Work) {
+        Peers::send(self, work);
+    }
+}
+
 /// Work for a destination.
 #[derive(Clone, Debug)]
 pub struct Work {
     /// The destination.
     pub destination: Destination,
     /// How to get there; the newest hop given counts for connections made from then on.
-    pub hop: Hop,
+    pub hop: Arc<Hop>,
     /// The job.
     pub job: Job,
 }

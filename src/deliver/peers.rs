@@ -14,7 +14,7 @@ use super::connection::{Connection, expired};
 use super::pool::{Bounds, Order, Pools, Start};
 use super::{Destination, Job, Outcome, Report, Scope, Work};
 use crate::address::Domain;
-use crate::clock::{Clock, System};
+use crate::clock::Clock;
 use crate::dns::Resolve;
 use crate::reply::EnhancedCode;
 use crate::smtp::client::Timeouts;
@@ -80,6 +80,7 @@ pub(super) struct Context {
     /// For servers of mail: without ALPN.
     pub plain_connector: Connector,
     pub spool: Spool,
+    pub clock: Arc<dyn Clock>,
     reports: mpsc::UnboundedSender<Report>,
     pools: Mutex<Pools>,
     /// Rung when a connection is closed.
@@ -188,6 +189,7 @@ impl Peers {
         resolver: Arc<dyn Resolve>,
         connector: Arc<Connector>,
         spool: Spool,
+        clock: Arc<dyn Clock>,
         reports: mpsc::UnboundedSender<Report>,
     ) -> Peers {
         let bounds = Bounds {
@@ -201,6 +203,7 @@ impl Peers {
             plain_connector: connector.without_alpn(),
             connector,
             spool,
+            clock,
             reports,
             pools: Mutex::new(Pools::new(bounds)),
             closed: Notify::new(),
@@ -257,7 +260,7 @@ async fn sweep(context: Weak<Context>) {
     loop {
         ticks.tick().await;
         let Some(context) = context.upgrade() else { return };
-        for (destination, item) in context.with(|pools, _| pools.expire(System.now())) {
+        for (destination, item) in context.with(|pools, _| pools.expire(context.clock.now())) {
             context.report_unsent(&destination, item.job, "none", &expired());
         }
     }

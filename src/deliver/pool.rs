@@ -57,7 +57,7 @@ pub(super) struct Finished {
 pub(super) struct Start {
     pub destination: Destination,
     pub id: Id,
-    pub hop: Hop,
+    pub hop: Arc<Hop>,
     /// To be tried first: it may have a message that it has not answered (RFC 1047).
     pub first: Option<Target>,
     /// Rung when there are jobs or orders.

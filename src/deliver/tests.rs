@@ -56,6 +56,10 @@ struct World {
     reports: mpsc::UnboundedReceiver<Report>,
 }
 
+fn now() -> Timestamp {
+    System::new().now()
+}
+
 fn options() -> Options {
     Options::new(Domain::parse("mx.a.example").unwrap())
 }
@@ -66,7 +70,7 @@ impl World {
         let (spool, _) = Spool::open(directory.path(), crate::spool::Options::default()).unwrap();
         let connector = Connector::new(Arc::new(roots), Certificates::none(), Default::default());
         let (sender, reports) = mpsc::unbounded_channel();
-        let peers = Peers::new(options, Arc::new(names), Arc::new(connector), spool.clone(), sender);
+        let peers = Peers::new(options, Arc::new(names), Arc::new(connector), spool.clone(), Arc::new(System::new()), sender);
         World { _directory: directory, spool, peers, reports }
     }
 
@@ -91,9 +95,10 @@ impl World {
             require_tls: false,
             recipients: recipients.iter().map(recipient).collect(),
         });
-        let now = System.now();
+        let now = now();
         let expires = now.after(Duration::from_secs(86_400));
         let message = NewMessage {
+            id: None,
             envelope: envelope.clone(),
             entity: Bytes::from(entity.to_owned()),
             digest: [0; 32],
@@ -119,7 +124,7 @@ impl World {
             Hop::Configured(route) => route.name.as_str().into(),
             Hop::Peer { domain, class, .. } => format!("{class} {domain}").into(),
         };
-        self.peers.send(Work { destination, hop: hop.clone(), job });
+        self.peers.send(Work { destination, hop: Arc::new(hop.clone()), job });
     }
 
     async fn report(&mut self) -> Report {
@@ -313,7 +318,7 @@ async fn what_the_spool_does_not_have_is_deferred() {
     world.hand_over(&clear(&sink), Job { id: QueueId(job.id.0 + 1000), ..job.clone() });
     let reason = "the message could not be read: it is no longer in the spool";
     assert_eq!(world.outcomes().await, [format!("0 deferred Recipient 4.3.0 {reason}")]);
-    world.hand_over(&clear(&sink), Job { expires: System.now(), ..job });
+    world.hand_over(&clear(&sink), Job { expires: now(), ..job });
     let reason = "its time was over before the next hop could take it";
     assert_eq!(world.outcomes().await, [format!("0 deferred Recipient 4.4.7 {reason}")]);
 }
@@ -399,7 +404,7 @@ async fn the_end_comes_after_what_is_under_way_or_in_time() {
 
 /// An authority, and an acceptor with its certificate for these names.
 fn certified(names: &[&str]) -> (Roots, Acceptor, Tlsa) {
-    let now = System.now();
+    let now = now();
     let authority = Authority::root(&AuthorityOptions::new("test", now)).unwrap();
     let made = authority.issue(&Leaf::new(names, now)).unwrap();
     let directory = tempfile::tempdir().unwrap();

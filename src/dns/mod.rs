@@ -5,9 +5,9 @@
 //! (everything else). Invariant: a bogus answer is never shown as data.
 //! RFC 2782, RFC 3861, RFC 4035 §4.3, RFC 6698, RFC 7673.
 //!
-//! [`from_options`] gives the resolver: a cache before either our own stub, which asks a resolver nearby and believes its
-//! AD bit only where that is safe, or before validation in this process. [`authority`] answers questions about zones
-//! that it is given.
+//! [`from_options`] gives the resolver: a cache before either our own stub, which asks a resolver nearby and believes
+//! its AD bit only where that is safe, or before validation in this process. [`authority`] answers questions about
+//! zones that it is given.
 
 pub mod authority;
 mod cache;
@@ -18,7 +18,7 @@ mod stub;
 mod validate;
 mod wire;
 
-pub use options::{Options, SetupError, Validation, from_options};
+pub use options::{Options, SetupError, Validation, from_options, resolvers};
 
 use std::net::IpAddr;
 use std::pin::Pin;

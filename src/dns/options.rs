@@ -93,6 +93,12 @@ pub fn from_options(options: Options) -> Result<Arc<dyn Resolve>, SetupError> {
     Ok(Arc::new(resolver))
 }
 
+/// The recursive resolvers that the options lead to, and whether the AD bit of each is believed; for diagnosis.
+pub fn resolvers(options: &Options) -> Result<Vec<(SocketAddr, bool)>, SetupError> {
+    let servers = servers(options, Path::new(RESOLV_CONF))?;
+    Ok(servers.iter().map(|server| (server.address, server.trusted)).collect())
+}
+
 fn servers(options: &Options, resolv_conf: &Path) -> Result<Vec<Server>, SetupError> {
     let (addresses, all_trusted) = if options.servers.is_empty() {
         let text = match std::fs::read_to_string(resolv_conf) {

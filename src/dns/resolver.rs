@@ -16,6 +16,9 @@ use super::wire::{Data, Kind, LONGEST, Outcome, Question};
 use super::{Answer, Failure, Lookup, Resolve, Security, Srv, Tlsa};
 use crate::address::Domain;
 
+/// Questions in flight, those included that nobody waits for any more; more are not taken.
+const IN_FLIGHT: usize = 4096;
+
 /// A question being answered.
 pub(super) type Asking<'a> = Pin<Box<dyn Future<Output = Outcome> + Send + 'a>>;
 
@@ -68,6 +71,9 @@ impl Resolver {
         }
         if let Some(waiting) = state.in_flight.get(question) {
             return Err(waiting.clone());
+        }
+        if state.in_flight.len() >= IN_FLIGHT {
+            return Ok(Outcome::failed(Failure::Unreachable("too many questions wait for an answer".to_owned())));
         }
         let (sender, receiver) = watch::channel(None);
         state.in_flight.insert(question.clone(), receiver.clone());
@@ -272,6 +278,17 @@ mod tests {
         let failure = resolver.tlsa(&domain("gone.test"), 2779).await.unwrap_err();
         assert_eq!(failure.to_string(), "_2779._tcp.gone.test has no TLSA record (NODATA)");
         assert_eq!(asked.load(Ordering::SeqCst), 1);
+    }
+
+    #[tokio::test]
+    async fn bounded() {
+        let (resolver, ..) = counting(0);
+        let waiting: Vec<_> = (0..IN_FLIGHT)
+            .map(|n| resolver.look(&Question::new(&format!("h{n}"), Kind::A).unwrap()).is_err())
+            .collect();
+        assert!(waiting.iter().all(|waits| *waits));
+        let failure = resolver.srv("one.more").await.unwrap_err();
+        assert!(matches!(failure, Failure::Unreachable(_)), "{failure}");
     }
 
     #[tokio::test]

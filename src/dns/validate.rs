@@ -1,8 +1,8 @@
 //! Validation in this process: every record is proven from a trust anchor down, with the servers as mere messengers.
 //!
-//! In: a question. Out: its [`Outcome`]; what is not proven to be right or to be unsigned is bogus. An absence counts as
-//! proven only with NSEC or NSEC3 that were proven themselves. Known limit: answers made from a wildcard in a zone with
-//! NSEC come out bogus, which delays mail but never misleads. RFC 4035 §5.
+//! In: a question. Out: its [`Outcome`]; what is not proven to be right or to be unsigned is bogus. An absence counts
+//! as proven only with NSEC or NSEC3 that were proven themselves. Known limit: answers made from a wildcard in a zone
+//! with NSEC come out bogus, which delays mail but never misleads. RFC 4035 §5.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -10,8 +10,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hickory_proto::dnssec::{Proof, TrustAnchors};
-use hickory_proto::op::{DnsRequestOptions, Message, Query};
-use hickory_proto::rr::{Record, RecordType};
+use hickory_proto::op::{DnsRequestOptions, Message, Query, ResponseCode};
+use hickory_proto::rr::{Name, RData, Record, RecordType};
+use hickory_proto::serialize::txt::ParseError;
 use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolverOpts};
 use hickory_resolver::net::dnssec::DnssecDnsHandle;
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
@@ -80,7 +81,7 @@ impl Validating {
             if let Some(failure) = wire::refusal(&message, &current) {
                 return Outcome::failed(failure);
             }
-            let Some(secure) = proof(&message, current.kind.record_type()) else {
+            let Some(secure) = proof(&message, &current) else {
                 return Outcome::failed(Failure::Bogus(name));
             };
             // What the servers claim by AD is of no interest here.
@@ -119,27 +120,68 @@ fn server(address: &SocketAddr) -> NameServerConfig {
 
 fn read_anchors(path: &Path) -> Result<TrustAnchors, SetupError> {
     let broken = |reason: String| SetupError::TrustAnchor { path: path.to_owned(), reason };
-    let anchors = TrustAnchors::from_file(path).map_err(|error| broken(error.to_string()))?;
-    if anchors.is_empty() { Err(broken("there is none in it".to_owned())) } else { Ok(anchors) }
+    let text = std::fs::read_to_string(path).map_err(|error| broken(error.to_string()))?;
+    // `TrustAnchors::is_empty` counts the root's keys only; a file may well be for one zone.
+    let is_record = |line: &str| !line.trim_start().is_empty() && !line.trim_start().starts_with(';');
+    if !text.lines().any(is_record) {
+        return Err(broken("there is none in it".to_owned()));
+    }
+    text.parse().map_err(|error: ParseError| broken(error.to_string()))
 }
 
-/// Whether all that a message says is proven, `Some(false)` if it is proven to be unsigned, `None` if it is bogus or its
-/// state could not be found out.
-fn proof(message: &Message, wanted: RecordType) -> Option<bool> {
-    let data = |record: &&Record| record.record_type() != RecordType::RRSIG;
+/// Whether all that a message says about a question is proven, `Some(false)` if it is proven to be unsigned, `None`
+/// if it is bogus or its state could not be found out. Whatever else is in the message does not count: an unsigned
+/// record of somebody else's must not lower a signed answer to an unsigned one, nor its SOA stand for an absence.
+fn proof(message: &Message, question: &Question) -> Option<bool> {
+    let (used, end) = used(message, question);
     let mut secure = true;
-    for record in message.answers.iter().filter(data) {
+    for record in &used {
         match record.proof {
             Proof::Secure => {}
             Proof::Insecure => secure = false,
             Proof::Bogus | Proof::Indeterminate => return None,
         }
     }
-    let positive = message.answers.iter().any(|record| record.record_type() == wanted);
+    let is_soa = |record: &&Record| record.record_type() == RecordType::SOA && record.name.zone_of(end);
+    let soa = message.authorities.iter().find(is_soa);
+    let positive = used.last().is_some_and(|record| record.record_type() == question.kind.record_type());
+    let leads_on = !used.is_empty() && soa.is_none() && message.metadata.response_code == ResponseCode::NoError;
+    if positive || leads_on {
+        return Some(secure);
+    }
+    // The handle has checked that they prove this absence.
     let proves_absence = |record: &Record| {
         matches!(record.record_type(), RecordType::NSEC | RecordType::NSEC3) && record.proof == Proof::Secure
     };
-    Some(secure && (positive || message.authorities.iter().any(proves_absence)))
+    if message.authorities.iter().any(proves_absence) {
+        return Some(secure);
+    }
+    // Below an unsigned zone nothing can be proven; with nothing to go by, the handle has looked for that zone itself.
+    let unsigned = soa.is_some_and(|soa| soa.proof == Proof::Insecure) || message.authorities.is_empty();
+    unsigned.then_some(false)
+}
+
+/// The records that lead from the question to its answer, and the name where they end.
+fn used<'a>(message: &'a Message, question: &'a Question) -> (Vec<&'a Record>, &'a Name) {
+    let (mut used, mut at) = (Vec::new(), &question.name);
+    for _ in 0..=wire::CHAIN {
+        let here =
+            |kind| message.answers.iter().filter(move |record| record.record_type() == kind && &record.name == at);
+        let records = used.len();
+        used.extend(here(question.kind.record_type()));
+        let alias = here(RecordType::CNAME).find_map(|record| match &record.data {
+            RData::CNAME(target) => Some((record, &target.0)),
+            _ => None,
+        });
+        match alias {
+            Some((record, target)) if used.len() == records => {
+                used.push(record);
+                at = target;
+            }
+            _ => break,
+        }
+    }
+    (used, at)
 }
 
 fn failed(error: NetError, question: &Question) -> Result<Message, Failure> {

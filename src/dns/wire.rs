@@ -1,7 +1,7 @@
 //! Questions and answers as DNS messages, without I/O.
 //!
-//! In: octets that somebody sent. Out: records of one type for one name, or a [`Failure`]. Invariant: a message that does
-//! not answer the question that was asked gives nothing; a chain of CNAME ends within [`CHAIN`] steps.
+//! In: octets that somebody sent. Out: records of one type for one name, or a [`Failure`]. Invariant: a message that
+//! does not answer the question that was asked gives nothing; a chain of CNAME ends within [`CHAIN`] steps.
 //! RFC 1035 §4.1, RFC 2308 §2 and §5, RFC 5452 §9.1, RFC 6604, RFC 6840 §5.7, RFC 6891, RFC 8914 §4.
 
 use std::net::IpAddr;
@@ -222,7 +222,8 @@ pub(super) fn refuses_edns(message: &Message) -> bool {
     matches!(message.metadata.response_code, ResponseCode::FormErr | ResponseCode::NotImp) && message.edns.is_none()
 }
 
-/// The way from a question along CNAME to its records; it takes messages until it has them or knows that there are none.
+/// The way from a question along CNAME to its records; it takes messages until it has them or knows that there are
+/// none.
 #[derive(Clone, Debug)]
 pub(super) struct Walk {
     question: Question,

@@ -1,1 +1,26 @@
-//! mime
+//! Entities as octets: what their header says, whether they are well-formed, and what a relay adds.
+//!
+//! In: the octets of an entity. Out: [`Facts`], a [`Defect`], a digest, or an entity with fields added. Invariant:
+//! nothing here repairs an entity: what is not added by RFC 5321 §4.4 or RFC 6409 §8 passes octet for octet, signatures
+//! included. All work is linear in the length of the entity, and bounded by [`crate::limits`].
+//!
+//! RFC 5321 §4.4, RFC 5322, RFC 2045, RFC 2046, RFC 6532.
+
+mod author;
+mod content_type;
+mod defect;
+mod digest;
+mod header;
+mod inspect;
+mod language;
+mod octets;
+pub mod report;
+mod structure;
+pub mod submission;
+pub mod trace;
+
+pub use defect::Defect;
+pub use digest::digest;
+pub use header::{Field, Fields, Malformed, unfold};
+pub use inspect::{Facts, Rules, inspect};
+pub use language::language;

@@ -12,8 +12,8 @@ mod stream;
 use std::fmt;
 use std::net::IpAddr;
 
-pub use dial::{DialError, Fault, Options, dial};
-pub use listen::{Address, ListenError, Listener, listen};
+pub use dial::{ADDRESSES, DialError, Fault, Options, dial};
+pub use listen::{Address, ListenError, Listener, SocketFile, listen};
 pub use socks5::{ProxyFault, socks5};
 pub use stream::Stream;
 

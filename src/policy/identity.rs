@@ -1,14 +1,14 @@
 //! Whether a peer is the domain for which it sends: the judgement. Pure.
 //!
-//! In: a domain that a peer claims to be (of MAIL FROM, or of EHLO for the null sender) and [`Facts`] about the peer and
-//! the domain's servers. Out: a [`Finding`]. Invariant: without a fact that proves it nothing is proven, and a question
-//! that nobody could answer never becomes "no": it becomes [`Finding::Unknown`], which is a temporary refusal.
+//! In: a domain that a peer claims to be (of MAIL FROM, or of EHLO for the null sender) and [`Facts`] about the peer
+//! and the domain's servers. Out: a [`Finding`]. Invariant: without a fact that proves it nothing is proven, and a
+//! question that nobody could answer never becomes "no": it becomes [`Finding::Unknown`], which is a temporary refusal.
 //!
 //! What proves a peer to be `a.example`, in this order:
 //! 1. a certificate below our trust anchors that names `a.example` (DNS-ID, or SRV-ID of one of its services);
 //! 2. a host of `a.example`'s SRV records (`_im` or `_pres`) whose TLSA records are about the peer's certificate, or,
-//!    where there are no usable ones, that the certificate names below our trust anchors. The SRV answer must be secure:
-//!    only then does the host's name stand in for the domain's (RFC 7673 §4.1);
+//!    where there are no usable ones, that the certificate names below our trust anchors. The SRV answer must be
+//!    secure: only then does the host's name stand in for the domain's (RFC 7673 §4.1);
 //! 3. unless the policy is [`Policy::Certificate`]: such a host of an SRV answer that is not secure, by the same
 //!    certificate, or by an address of it that is the peer's. This is worth what plain DNS and TCP are worth.
 //!
@@ -217,8 +217,8 @@ pub fn judge(claim: &Claim<'_>) -> Finding {
     Finding::Unproven { reason: reason(claim) }
 }
 
-/// RFC 9525 §6, RFC 4985: the names of the domain itself. Either service will do: the one certificate is of the domain's
-/// relay, which sends for both.
+/// RFC 9525 §6, RFC 4985: the names of the domain itself. Either service will do: the one certificate is of the
+/// domain's relay, which sends for both.
 fn shown_names_domain(shown: &Shown, domain: &Domain) -> bool {
     match shown {
         Shown::Trusted(names) => {

@@ -1,3 +1,180 @@
-//! policy
+//! What is accepted and what is refused: pure decisions, facts in, a refusal or nothing out.
+//!
+//! In: a command or an entity's facts, who the peer is, who lives here. Out: `Ok`, or the reply that refuses. Nothing here
+//! asks the disk, DNS or the clock. RFC 5321 §7.8, RFC 6409 §6, RFC 2852 §4, RFC 8689 §4.
 
 pub mod identity;
+
+use crate::accounts::{Accounts, Found};
+use crate::address::{Domain, ForwardPath, Mailbox, ReversePath};
+use crate::envelope::{Body, ByMode, Class, DeliverBy, Envelope, Notify, Recipient};
+use crate::limits;
+use crate::mime;
+use crate::policy::identity::Finding;
+use crate::reply::{EnhancedCode, Reply};
+use crate::smtp::command::{By, Mail, Rcpt};
+use crate::timestamp::Timestamp;
+
+/// What a listener is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Service {
+    /// Other domains' relays.
+    Relay,
+    /// The mail system on this host.
+    Mail,
+}
+
+fn refuse(code: u16, enhanced: (u8, u16, u16), text: impl Into<String>) -> Reply {
+    Reply::new(code, EnhancedCode::new(enhanced.0, enhanced.1, enhanced.2), text.into())
+}
+
+/// MAIL FROM, before the peer's identity is asked for. `any_sender`: the mail system passes on what it has itself examined.
+pub fn mail(service: Service, mail: &Mail, any_sender: bool, accounts: &Accounts) -> Result<(), Reply> {
+    let class = mail.class.unwrap_or(Class::Im);
+    if class == Class::Pres && mail.sender == ReversePath::Null {
+        return Err(refuse(501, (5, 5, 4), "a presence entity has a sender; write MAIL FROM:<user@domain>"));
+    }
+    let local = mail.sender.mailbox().is_some_and(|sender| accounts.is_local(sender.domain()));
+    match service {
+        Service::Mail if class == Class::Pres => {
+            Err(refuse(550, (5, 3, 3), "presence is not taken from the mail system"))
+        }
+        Service::Mail if !local && !any_sender && mail.sender != ReversePath::Null => Err(refuse(
+            550,
+            (5, 7, 1),
+            "the sender must be an address of a domain of this host; the mail system's own mail is not taken here",
+        )),
+        // A report is sent by the domain that made it, and nobody but we make ours.
+        Service::Relay if local => Err(refuse(
+            550,
+            (5, 7, 1),
+            "the sender's domain lives here and does not send from outside; use your own server to submit",
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// MAIL FROM on the relay port, when it is known who the peer is.
+pub fn sender(finding: &Finding, class: Class) -> Result<(), Reply> {
+    match (finding, class) {
+        (Finding::Proven { .. }, _) | (Finding::Unproven { .. }, Class::Pres) => Ok(()),
+        (Finding::Unproven { reason }, Class::Im) => {
+            Err(refuse(550, (5, 7, 1), format!("this host is not known to send for that domain: {reason}")))
+        }
+        (Finding::Unknown { reason }, _) => {
+            Err(refuse(451, (4, 7, 24), format!("the sender's domain cannot be verified now: {reason}")))
+        }
+    }
+}
+
+/// RCPT TO. `relayed` tells whether a route names a foreign domain as one that we relay for.
+pub fn recipient(
+    service: Service,
+    mail: &Mail,
+    rcpt: &Rcpt,
+    accounts: &Accounts,
+    relayed: impl Fn(&Domain) -> bool,
+) -> Result<(), Reply> {
+    let class = mail.class.unwrap_or(Class::Im);
+    if class == Class::Pres && rcpt.notify != Some(Notify::NEVER) {
+        return Err(refuse(501, (5, 5, 4), "a presence entity has no receipts; write NOTIFY=NEVER"));
+    }
+    // The session has put the postmaster's mailbox in place of the bare word where there is one.
+    let ForwardPath::Mailbox(mailbox) = &rcpt.path else {
+        return Err(refuse(550, (5, 1, 1), "there is no inbox here, not even the postmaster's"));
+    };
+    match accounts.find(mailbox, class) {
+        Found::Inbox => Ok(()),
+        Found::NoInbox => Err(refuse(550, (5, 1, 1), "there is no such inbox here")),
+        Found::NotOffered => Err(refuse(550, (5, 3, 3), format!("{} does not offer this service", mailbox.domain()))),
+        Found::Foreign if service == Service::Mail || relayed(mailbox.domain()) => Ok(()),
+        Found::Foreign => Err(refuse(550, (5, 7, 1), format!("we do not relay for {}", mailbox.domain()))),
+    }
+}
+
+/// The entity against its envelope. `proven` is the domain that a null sender's peer proved to be.
+pub fn entity(mail: &Mail, facts: &mime::Facts, proven: Option<&Domain>) -> Result<(), Reply> {
+    let class = mail.class.unwrap_or(Class::Im);
+    if facts.presence != (class == Class::Pres) {
+        let text = "the field Presence and the class of the transaction contradict each other; \
+                    presence travels with IMPP=PRES, messages without";
+        return Err(refuse(554, (5, 6, 0), text));
+    }
+    if facts.hops >= limits::HOPS {
+        return Err(refuse(554, (5, 4, 6), "the message has passed too many servers; it is in a loop"));
+    }
+    let author = |wanted: &dyn Fn(&Mailbox) -> bool| facts.from.len() == 1 && facts.from.iter().all(wanted);
+    let agrees = match (&mail.sender, proven) {
+        (ReversePath::Mailbox(sender), _) => author(&|from: &Mailbox| from.key() == sender.key()),
+        (ReversePath::Null, Some(proven)) => author(&|from: &Mailbox| from.domain() == proven),
+        (ReversePath::Null, None) => true,
+    };
+    if !agrees {
+        return Err(refuse(
+            550,
+            (5, 7, 1),
+            "the author in From is not the sender of the transaction; send in your own name",
+        ));
+    }
+    Ok(())
+}
+
+/// What of a transaction depends on where it came in.
+#[derive(Clone, Debug)]
+pub struct Terms {
+    /// Now.
+    pub now: Timestamp,
+    /// How long a message without DELIVERBY is kept.
+    pub retention: std::time::Duration,
+    /// An ENVID for a submission that has none (RFC 3461 §4.4); `None` on the relay port.
+    pub envid: Option<String>,
+}
+
+/// The envelope of an accepted transaction, and when it expires.
+pub fn envelope(mail: Mail, rcpts: Vec<Rcpt>, terms: Terms) -> (Envelope, Timestamp) {
+    let submitted = terms.envid.is_some();
+    let recipient = |rcpt: Rcpt| {
+        let ForwardPath::Mailbox(address) = rcpt.path else { return None };
+        let mut notify = rcpt.notify;
+        if submitted {
+            // Nobody misses a failure who did not ask to.
+            notify =
+                notify.map(|notify| if notify == Notify::NEVER { notify } else { Notify { failure: true, ..notify } });
+        }
+        Some(Recipient { address, notify, original: rcpt.original })
+    };
+    let deliver_by = mail.by.map(|by| absolute(by, terms.now));
+    let longest = terms.now.after(limits::LONGEST_STAY);
+    let retained = terms.now.after(terms.retention);
+    let expires = match deliver_by {
+        Some(DeliverBy { at, mode: ByMode::Return, .. }) => at,
+        Some(DeliverBy { at, mode: ByMode::Notify, .. }) => at.max(retained),
+        None => retained,
+    };
+    let envelope = Envelope {
+        class: mail.class.unwrap_or(Class::Im),
+        sender: mail.sender,
+        body: mail.body,
+        utf8: mail.utf8,
+        ret: mail.ret,
+        envid: mail.envid.or(terms.envid),
+        deliver_by,
+        require_tls: mail.require_tls,
+        recipients: rcpts.into_iter().filter_map(recipient).collect(),
+    };
+    (envelope, expires.min(longest))
+}
+
+fn absolute(by: By, now: Timestamp) -> DeliverBy {
+    let millis = by.seconds.saturating_mul(1000);
+    DeliverBy { at: Timestamp::from_millis(now.millis().saturating_add(millis)), mode: by.mode, trace: by.trace }
+}
+
+/// What the entity may hold, for [`mime::inspect`].
+pub fn rules(mail: &Mail, by_data: bool) -> mime::Rules {
+    let body = if by_data && mail.body == Body::BinaryMime { Body::EightBitMime } else { mail.body };
+    mime::Rules { body, utf8: mail.utf8 }
+}
+
+#[cfg(test)]
+mod tests;

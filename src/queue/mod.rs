@@ -1,1 +1,14 @@
-//! queue
+//! The queue: the only place that sees both ends of a message's way.
+//!
+//! In: what entered the spool, what became of each attempt. Out: work for `deliver`; when a recipient is completed, the mark
+//! in the spool and the receipt that it causes, in one commit. [`schedule`] decides when, purely; [`conclude`] decides what
+//! follows from an outcome, purely; [`run`] is the loop; [`complete`] writes; [`look_up`] asks DNS for a destination.
+
+pub mod complete;
+pub mod conclude;
+pub mod log;
+pub mod look_up;
+pub mod run;
+pub mod schedule;
+
+pub use run::{Command, Counters, Options, Parts, run};

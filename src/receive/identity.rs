@@ -23,6 +23,7 @@ use crate::envelope::Class;
 use crate::policy::identity::{
     Claim, Fact, Facts, Finding, HOSTS, Host, Policy, RELAY_PORT, Role, Shown, TlsaFact, judge,
 };
+use crate::route::service_name;
 use crate::tls::chain::{self, Purpose};
 use crate::tls::{CertificateDer, Roots, dane};
 
@@ -238,12 +239,4 @@ fn add(all: &mut Vec<Candidate>, name: Domain, port: u16, priority: u16, secure:
     }
     let host = Host { name, secure, tlsa: TlsaFact::NotAsked, address: Fact::NotAsked };
     all.push(Candidate { host, ports: vec![port], priority });
-}
-
-/// RFC 3861 §3 with the label of this protocol.
-fn service_name(class: Class, domain: &Domain) -> String {
-    match class {
-        Class::Im => format!("_im._impp.{domain}"),
-        Class::Pres => format!("_pres._impp.{domain}"),
-    }
 }

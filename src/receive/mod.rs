@@ -1,3 +1,264 @@
-//! receive
+//! Receiving: listeners, connections, transactions; thin drivers around [`crate::smtp::server`] and [`crate::policy`].
+//!
+//! In: connections. Out: messages in the spool, which tells the queue; signs of life of domains. Invariant: connections are
+//! bounded in all and for each address; each is bounded in time and memory. Nothing here knows the queue or who delivers.
 
+pub mod connection;
 pub mod identity;
+mod transaction;
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::{Semaphore, watch};
+use tokio::time::timeout;
+
+use crate::accounts::Accounts;
+use crate::address::Domain;
+use crate::clock::Clock;
+use crate::dns::Resolve;
+use crate::limits;
+use crate::net::{self, Stream};
+use crate::policy::Service;
+use crate::reply::{EnhancedCode, Reply};
+use crate::route::Table;
+use crate::smtp::server;
+use crate::spool::Spool;
+use crate::tls::{Acceptor, Roots};
+
+use connection::Origin;
+
+/// What the administrator decides.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// This host's name: trace fields, authserv-id.
+    pub host: Domain,
+    /// How long a message without DELIVERBY is kept.
+    pub retention: Duration,
+    /// Connections in all.
+    pub connections: usize,
+    /// Connections from one IPv4 address or one /64 of IPv6; loopback is exempt.
+    pub connections_per_address: usize,
+    /// What proves a peer.
+    pub identity: identity::Options,
+    /// Relays whose Authentication-Results are believed.
+    pub upstreams: Vec<Upstream>,
+}
+
+/// A relay whose Authentication-Results are believed, as it shows itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Upstream {
+    /// By its address: the network's address and the bits that count.
+    Network(IpAddr, u8),
+    /// By a name in its client certificate, for which our trust anchors vouch.
+    Name(Domain),
+}
+
+/// One listener's part.
+pub struct Listener {
+    /// What it is for.
+    pub service: Service,
+    /// Whose messages it takes from the mail system.
+    pub any_sender: bool,
+    /// The session's options.
+    pub session: Arc<server::Options>,
+    /// Who makes TLS of a connection at once; `None` for the mail listener.
+    pub tls: Option<Acceptor>,
+}
+
+/// What all connections share.
+pub struct Context {
+    /// Decided by the administrator.
+    pub options: Options,
+    /// Where messages go.
+    pub spool: Spool,
+    /// Who lives here.
+    pub accounts: watch::Receiver<Arc<Accounts>>,
+    /// For whom we relay.
+    pub table: watch::Receiver<Arc<Table>>,
+    /// Who answers what peers claim to be.
+    pub resolver: Arc<dyn Resolve>,
+    /// Whom their certificates are held against.
+    pub roots: Arc<Roots>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Domains that have shown life go here.
+    pub life: UnboundedSender<Domain>,
+    /// The connections there are.
+    pub connections: Connections,
+    /// Messages accepted since the start.
+    pub accepted: AtomicU64,
+}
+
+/// Counts connections and keeps them within bounds.
+pub struct Connections {
+    most: usize,
+    all: Arc<Semaphore>,
+    most_per_address: usize,
+    by_address: Arc<Mutex<HashMap<IpAddr, usize>>>,
+}
+
+/// A connection's place; dropped with it.
+pub struct Place {
+    _all: tokio::sync::OwnedSemaphorePermit,
+    address: Option<IpAddr>,
+    by_address: Arc<Mutex<HashMap<IpAddr, usize>>>,
+}
+
+impl Connections {
+    /// Bounds in all and for each address.
+    pub fn new(all: usize, per_address: usize) -> Self {
+        Connections {
+            most: all,
+            all: Arc::new(Semaphore::new(all)),
+            most_per_address: per_address,
+            by_address: Arc::default(),
+        }
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.most.saturating_sub(self.all.available_permits())
+    }
+
+    /// A place for a connection from `address`, if there is one.
+    pub fn enter(&self, address: Option<IpAddr>) -> Option<Place> {
+        let permit = self.all.clone().try_acquire_owned().ok()?;
+        let address = address.filter(|address| !address.to_canonical().is_loopback()).map(network);
+        if let Some(address) = address {
+            let mut by_address = self.by_address.lock().unwrap_or_else(PoisonError::into_inner);
+            let count = by_address.entry(address).or_default();
+            if *count >= self.most_per_address {
+                return None;
+            }
+            *count += 1;
+        }
+        Some(Place { _all: permit, address, by_address: self.by_address.clone() })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let Some(address) = self.address else { return };
+        let mut by_address = self.by_address.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = by_address.get_mut(&address) {
+            *count -= 1;
+            if *count == 0 {
+                by_address.remove(&address);
+            }
+        }
+    }
+}
+
+/// What counts as one address: an IPv4 address, or the /64 that one IPv6 customer has.
+fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V4(v4) => IpAddr::V4(v4),
+        IpAddr::V6(v6) => IpAddr::V6((u128::from(v6) & (u128::MAX << 64)).into()),
+    }
+}
+
+/// Takes connections until `stop` is true.
+pub async fn listen(
+    socket: net::Listener,
+    listener: Arc<Listener>,
+    context: Arc<Context>,
+    mut stop: watch::Receiver<bool>,
+) {
+    loop {
+        let accepted = tokio::select! {
+            accepted = socket.accept() => accepted,
+            () = connection::stopped(&mut stop) => return,
+        };
+        let (stream, source) = match accepted {
+            Ok(accepted) => accepted,
+            Err(fault) => {
+                // EMFILE and kin pass when a connection ends; a loop without a pause would only burn the processor.
+                tracing::warn!("a connection cannot be taken: {fault}");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                continue;
+            }
+        };
+        let address = source.map(|source| source.ip().to_canonical());
+        let Some(place) = context.connections.enter(address) else {
+            tokio::spawn(turn_away(stream, listener.tls.is_none()));
+            continue;
+        };
+        let (listener, context, stop) = (listener.clone(), context.clone(), stop.clone());
+        tokio::spawn(async move {
+            welcome(stream, address, listener, context, stop).await;
+            drop(place);
+        });
+    }
+}
+
+async fn turn_away(mut stream: Stream, in_clear: bool) {
+    if in_clear {
+        let mut octets = Vec::new();
+        Reply::new(421, EnhancedCode::new(4, 7, 0), "too many connections, try again later").write(&mut octets);
+        let _ = timeout(Duration::from_secs(5), stream.write_all(&octets)).await;
+    }
+}
+
+async fn welcome(
+    stream: Stream,
+    address: Option<IpAddr>,
+    listener: Arc<Listener>,
+    context: Arc<Context>,
+    stop: watch::Receiver<bool>,
+) {
+    let Some(acceptor) = &listener.tls else {
+        let origin = Origin { address, tls: None };
+        return connection::serve(stream, origin, context, listener, stop).await;
+    };
+    let Stream::Tcp(stream) = stream else { return };
+    match timeout(limits::HANDSHAKE_TIMEOUT, handshake(acceptor, stream)).await {
+        Ok(Ok((stream, peer))) => {
+            let origin = Origin { address, tls: Some(peer) };
+            connection::serve(stream, origin, context, listener.clone(), stop).await;
+        }
+        Ok(Err(fault)) => tracing::info!("TLS with a peer failed: {fault}"),
+        Err(_) => tracing::info!("TLS with a peer failed: no handshake in time"),
+    }
+}
+
+async fn handshake(acceptor: &Acceptor, stream: TcpStream) -> Result<(Stream, crate::tls::Peer), crate::tls::TlsError> {
+    let (stream, peer) = acceptor.accept(stream).await?;
+    Ok((Stream::Tls(Box::new(stream.into())), peer))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ip(text: &str) -> Option<IpAddr> {
+        Some(text.parse().unwrap())
+    }
+
+    #[test]
+    fn connections_are_bounded() {
+        let connections = Connections::new(4, 2);
+        let first = connections.enter(ip("192.0.2.1")).unwrap();
+        let _second = connections.enter(ip("::ffff:192.0.2.1")).unwrap();
+        assert!(connections.enter(ip("192.0.2.1")).is_none());
+        drop(first);
+        let _third = connections.enter(ip("192.0.2.1")).unwrap();
+        let _four = connections.enter(ip("127.0.0.1")).unwrap();
+        let _five = connections.enter(ip("::1")).unwrap();
+        assert!(connections.enter(None).is_none(), "four in all");
+    }
+
+    #[test]
+    fn an_ipv6_network_counts_as_one() {
+        let connections = Connections::new(10, 1);
+        let _one = connections.enter(ip("2001:db8::1")).unwrap();
+        assert!(connections.enter(ip("2001:db8::2")).is_none());
+        assert!(connections.enter(ip("2001:db8:0:1::2")).is_some());
+    }
+}

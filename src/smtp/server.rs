@@ -49,7 +49,7 @@ pub struct Options {
     pub service: Service,
     /// Whether STARTTLS is offered while TLS is not active.
     pub starttls: bool,
-    /// The services that IMPP offers; none: IMPP is not offered.
+    /// The services that IMPP offers, never presence to [`Service::Mail`]; none: IMPP is not offered.
     pub impp: Services,
     /// Whether REQUIRETLS is offered while TLS is active.
     pub require_tls: bool,
@@ -377,11 +377,17 @@ impl Session {
         self.inbox = if self.inbox.is_empty() { BytesMut::new() } else { BytesMut::from(&self.inbox[..]) };
     }
 
+    /// The mail system's listener takes no presence.
+    fn services(&self) -> Services {
+        let Services { im, pres } = self.options.impp;
+        Services { im, pres: pres && self.options.service == Service::Relay }
+    }
+
     fn offer(&self) -> Offer {
         Offer {
             starttls: self.options.starttls && !self.tls_active,
             require_tls: self.options.require_tls && self.tls_active,
-            impp: self.options.impp,
+            impp: self.services(),
             size: self.options.size,
             recipients: self.options.recipients,
             deliver_by_min: self.options.deliver_by_min,

@@ -14,6 +14,7 @@
 use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
@@ -50,6 +51,7 @@ pub(super) struct Committer {
     pub expiry: Arc<Expiry>,
     pub disk: Disk,
     pub state: StateRow,
+    pub next: Arc<AtomicU64>,
     pub lock: Lock,
     pub done: oneshot::Sender<()>,
 }
@@ -114,6 +116,8 @@ struct Work {
     expiry: Arc<Expiry>,
     disk: Disk,
     state: StateRow,
+    /// The next identifier that nobody has.
+    next: Arc<AtomicU64>,
     unsynced: Unsynced,
     down: Option<Box<Down>>,
 }
@@ -121,9 +125,9 @@ struct Work {
 impl Committer {
     /// Works until the inbox is closed and empty; then closes the store and gives up the lock.
     pub fn run(self) {
-        let Committer { inbox, store, meters, arrivals, expiry, disk, state, lock, done } = self;
+        let Committer { inbox, store, meters, arrivals, expiry, disk, state, next, lock, done } = self;
         let (unsynced, down) = (Unsynced::default(), None);
-        let mut work = Work { inbox, store, meters, arrivals, expiry, disk, state, unsynced, down };
+        let mut work = Work { inbox, store, meters, arrivals, expiry, disk, state, next, unsynced, down };
         work.run();
         work.store.close();
         drop(lock);
@@ -178,8 +182,8 @@ impl Work {
 
     /// Fills one group and writes it.
     fn group(&mut self, commands: &mut impl Iterator<Item = Command>) {
-        let store = self.store.clone();
-        let mut group = Group::new(&store, self.state.next);
+        let (store, next) = (self.store.clone(), self.next.clone());
+        let mut group = Group::new(&store, &next);
         let mut count = 0;
         for command in commands {
             match command {
@@ -231,7 +235,6 @@ impl Work {
                 group.answers.into_iter().for_each(Answer::give);
             }
             Err(fault) => {
-                self.state.next = state.next;
                 let (accepts, settles) = batch.split(accepts);
                 let mut redo = Redo::default();
                 redo.undo(accepts);
@@ -317,7 +320,7 @@ impl Work {
             return Err("the disk has less free space than the reserve".to_owned());
         }
         self.store.reopen().map_err(|fault| fault.to_string())?;
-        let mut state = self.state;
+        let mut state = StateRow { next: self.next.load(Relaxed), ..self.state };
         down.tally.apply(&mut state);
         let mut batch = down.redo.batch();
         batch.seal(&state, self.store.secret());

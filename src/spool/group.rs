@@ -7,6 +7,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use fjall::Slice;
 use tokio::sync::oneshot;
@@ -25,6 +26,7 @@ pub(super) type Reply<T> = oneshot::Sender<Result<T, SpoolError>>;
 
 /// A message as its sender's task prepared it, so that the one committer has little to do.
 pub(super) struct Prepared {
+    id: Option<QueueId>,
     envelope: Arc<Envelope>,
     origin: Origin,
     arrived: Timestamp,
@@ -40,9 +42,9 @@ impl Prepared {
     pub fn new(message: NewMessage) -> Prepared {
         let row = row::record(&message, None);
         let keys = dedup::keys(&message);
-        let NewMessage { envelope, entity, origin, arrived, expires, .. } = message;
+        let NewMessage { id, envelope, entity, origin, arrived, expires, .. } = message;
         let size = entity.len() as u64;
-        Prepared { envelope, origin, arrived, expires, size, row, entity: row::entity(&entity), keys }
+        Prepared { id, envelope, origin, arrived, expires, size, row, entity: row::entity(&entity), keys }
     }
 }
 
@@ -127,7 +129,7 @@ impl Tally {
 /// A group that is being filled.
 pub(super) struct Group<'a> {
     store: &'a Store,
-    next: u64,
+    next: &'a AtomicU64,
     seen: HashMap<Key, QueueId>,
     touched: HashMap<QueueId, Touched>,
     /// What accepting changes.
@@ -162,8 +164,8 @@ enum Cause {
 }
 
 impl<'a> Group<'a> {
-    /// An empty group; the first message gets the identifier `next`.
-    pub fn new(store: &'a Store, next: u64) -> Self {
+    /// An empty group; messages without a reserved identifier take theirs from `next`.
+    pub fn new(store: &'a Store, next: &'a AtomicU64) -> Self {
         Group {
             store,
             next,
@@ -190,12 +192,18 @@ impl<'a> Group<'a> {
 
     /// The next identifier.
     pub fn next(&self) -> u64 {
-        self.next
+        self.next.load(Relaxed)
+    }
+
+    /// The identifier of a message that is about to be stored.
+    fn id_of(&self, message: &mut Prepared) -> QueueId {
+        *message.id.get_or_insert_with(|| QueueId(self.next.fetch_add(1, Relaxed)))
     }
 
     /// Adds a message.
-    pub fn accept(&mut self, message: Prepared, reply: Reply<Acceptance>) {
-        let firsts = match self.firsts(&message) {
+    pub fn accept(&mut self, mut message: Prepared, reply: Reply<Acceptance>) {
+        let id = self.id_of(&mut message);
+        let firsts = match self.firsts(&message, id) {
             Ok(firsts) => firsts,
             Err(fault) => return drop(reply.send(Err(SpoolError::Io(fault.to_string())))),
         };
@@ -206,13 +214,13 @@ impl<'a> Group<'a> {
     }
 
     /// For each recipient the first copy, where this is a second one.
-    fn firsts(&mut self, message: &Prepared) -> Result<Vec<Option<QueueId>>, Fault> {
+    fn firsts(&mut self, message: &Prepared, id: QueueId) -> Result<Vec<Option<QueueId>>, Fault> {
         let mut firsts = Vec::with_capacity(message.keys.len());
         for (index, key) in message.keys.iter().enumerate() {
             if let Some(first) = self.seen.get(key) {
                 firsts.push(Some(*first));
             } else if message.keys[..index].contains(key) {
-                firsts.push(Some(QueueId(self.next)));
+                firsts.push(Some(id));
             } else {
                 let mark = self.store.dedup(key)?.as_deref().and_then(Mark::read);
                 firsts.push(mark.filter(|mark| mark.counts(message.arrived)).map(|mark| mark.first));
@@ -231,8 +239,7 @@ impl<'a> Group<'a> {
         {
             return Acceptance { id: *first, duplicates, all_duplicate: true };
         }
-        let id = QueueId(self.next);
-        self.next += 1;
+        let id = self.id_of(&mut message);
         let mut states = vec![State::Open(Progress::default()); recipients];
         for (state, first) in states.iter_mut().zip(firsts) {
             if first.is_some() {
@@ -314,10 +321,11 @@ impl<'a> Group<'a> {
     }
 
     fn add_receipts(&mut self, receipts: Vec<Prepared>) {
-        for receipt in receipts {
+        for mut receipt in receipts {
+            let id = self.id_of(&mut receipt);
             self.sync = true;
             // A look-up that fails makes a receipt a first copy: better told twice than not at all.
-            let firsts = self.firsts(&receipt).unwrap_or_else(|_| vec![None; receipt.keys.len()]);
+            let firsts = self.firsts(&receipt, id).unwrap_or_else(|_| vec![None; receipt.keys.len()]);
             self.store_message(receipt, &firsts, Cause::Settling);
         }
     }

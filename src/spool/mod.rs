@@ -60,6 +60,7 @@ mod model_tests;
 mod tests;
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -160,6 +161,7 @@ struct Inner {
     inbox: Arc<Inbox<Command>>,
     store: Arc<Store>,
     meters: Arc<Meters>,
+    next: Arc<AtomicU64>,
     done: Mutex<Option<oneshot::Receiver<()>>>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
@@ -187,6 +189,7 @@ impl Spool {
         let (store, meters) = (Arc::new(store), Arc::new(Meters::default()));
         let inbox = Arc::new(Inbox::new(options.waiting));
         meters.holds(&state, set_aside.len() as u64);
+        let next = Arc::new(AtomicU64::new(state.next));
         let disk = Disk::new(dir.to_owned(), options.reserve);
         let committer = Committer {
             inbox: inbox.clone(),
@@ -196,6 +199,7 @@ impl Spool {
             expiry,
             disk,
             state,
+            next: next.clone(),
             lock,
             done,
         };
@@ -204,8 +208,14 @@ impl Spool {
             .spawn(move || committer.run())
             .map_err(|error| OpenError::Io { path: dir.to_owned(), error })?;
         let (done, thread) = (Mutex::new(Some(finished)), Mutex::new(Some(thread)));
-        let spool = Spool(Arc::new(Inner { inbox, store, meters, done, thread }));
+        let spool = Spool(Arc::new(Inner { inbox, store, meters, next, done, thread }));
         Ok((spool, Opened { arrivals: opened, first_new: QueueId(state.next), set_aside }))
+    }
+
+    /// An identifier for a message that is about to be accepted, so that its trace field can name it. One that is not used
+    /// is lost, which harms nobody.
+    pub fn reserve(&self) -> QueueId {
+        QueueId(self.0.next.fetch_add(1, Relaxed))
     }
 
     /// Takes a message. Resolves when it, its dedup keys included, is on stable storage, or when it was refused.

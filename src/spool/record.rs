@@ -64,6 +64,8 @@ pub enum Origin {
 /// A message on its way into the spool.
 #[derive(Clone, Debug)]
 pub struct NewMessage {
+    /// Its identifier, where one was reserved ([`super::Spool::reserve`]); else it gets one.
+    pub id: Option<QueueId>,
     /// The envelope.
     pub envelope: Arc<Envelope>,
     /// The entity, its trace fields added.

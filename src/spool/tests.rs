@@ -24,6 +24,7 @@ pub(crate) fn message(message_id: &str, recipients: &[&str]) -> NewMessage {
     let mut digest = [0; 32];
     digest[..message_id.len().min(32)].copy_from_slice(&message_id.as_bytes()[..message_id.len().min(32)]);
     NewMessage {
+        id: None,
         envelope: Arc::new(envelope),
         entity: Bytes::from(format!("Message-ID: <{message_id}>\r\n\r\nhello\r\n")),
         digest,

@@ -3,10 +3,10 @@
 //! A client certificate is asked for and never required; the handshake proves only that the client has its key. ALPN is
 //! `impp`: a client that offers others alone is refused by `no_application_protocol` (RFC 7301 §3.2), one that offers
 //! none is not. A server name for which nothing is configured is refused by `unrecognized_name` (RFC 6066 §3): SNI is
-//! the domain that the client looks for, so the refusal says at once what a wrong SRV record or a forgotten domain would
-//! otherwise show as a certificate that does not match. Exception to RFC 7672 §8.1, which wants a fallback certificate
-//! because a client of mail has several names and sends one of them; here it sends the domain. Where clients of mail
-//! connect, [`Options::unknown_names`] is [`UnknownName::Fallback`].
+//! the domain that the client looks for, so the refusal says at once what a wrong SRV record or a forgotten domain
+//! would otherwise show as a certificate that does not match. Exception to RFC 7672 §8.1, which wants a fallback
+//! certificate because a client of mail has several names and sends one of them; here it sends the domain. Where
+//! clients of mail connect, [`Options::unknown_names`] is [`UnknownName::Fallback`].
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -64,8 +64,8 @@ impl Default for Options {
 /// What a client has shown.
 #[derive(Clone, Debug)]
 pub struct Peer {
-    /// Its certificate chain, the end entity first, not validated; empty if it showed none. It has the key of the first.
-    /// At most 64 KiB, as every handshake message.
+    /// Its certificate chain, the end entity first, not validated; empty if it showed none. It has the key of the
+    /// first. At most 64 KiB, as every handshake message.
     pub chain: Vec<CertificateDer<'static>>,
     /// The server name that it asked for.
     pub sni: Option<String>,

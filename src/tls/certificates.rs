@@ -1,7 +1,7 @@
 //! Our certificates: read from PEM files, picked by name, reloaded when the files change.
 //!
-//! In: pairs of files, in order; the first pair is the default. Out: a certificate with its key for a name, warnings, and
-//! [`Change`]s. Invariant: every certificate that is handed out matches its key; a pair that cannot be read after a
+//! In: pairs of files, in order; the first pair is the default. Out: a certificate with its key for a name, warnings,
+//! and [`Change`]s. Invariant: every certificate that is handed out matches its key; a pair that cannot be read after a
 //! change is reported once and the old one stays in use. Reading happens where [`Certificates::load`] or
 //! [`Certificates::reload_changed`] is called, never during a handshake.
 
@@ -66,7 +66,10 @@ pub enum CertificateError {
     #[error("the private key in {} is encrypted; decrypt it with: openssl pkey -in FILE -out NEWFILE", .0.display())]
     EncryptedKey(PathBuf),
     /// A certificate or key that is not understood.
-    #[error("{} cannot be used: {reason}; use an ECDSA (P-256, P-384), Ed25519 or RSA key and an X.509 v3 certificate", path.display())]
+    #[error(
+        "{} cannot be used: {reason}; use an ECDSA (P-256, P-384), Ed25519 or RSA key and an X.509 v3 certificate",
+        path.display()
+    )]
     Unusable {
         /// The file.
         path: PathBuf,
@@ -90,7 +93,11 @@ pub enum CertificateError {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Warning {
     /// Its time is over.
-    #[error("the certificate in {} expired on {}; renew it: other servers refuse it unless TLSA records name it", chain.display(), at.rfc3339())]
+    #[error(
+        "the certificate in {} expired on {}; renew it: other servers refuse it unless TLSA records name it",
+        chain.display(),
+        at.rfc3339()
+    )]
     Expired {
         /// The file.
         chain: PathBuf,
@@ -114,10 +121,13 @@ pub enum Warning {
         from: Timestamp,
     },
     /// Every user of this host can read the key.
-    #[error("every user of this host can read the private key {}; take the permission away with: chmod o-rwx FILE", .0.display())]
+    #[error("every user of this host can read the private key {}; take that away with: chmod o-rwx FILE", .0.display())]
     KeyReadableByAll(PathBuf),
     /// It names nobody.
-    #[error("the certificate in {} has no DNS name in subjectAltName; other servers refuse it unless TLSA records name it", .0.display())]
+    #[error(
+        "the certificate in {} has no DNS name in subjectAltName; other servers refuse it unless TLSA records name it",
+        .0.display()
+    )]
     NoNames(PathBuf),
 }
 
@@ -136,6 +146,21 @@ pub enum Change {
         /// Why.
         error: CertificateError,
     },
+}
+
+impl std::fmt::Display for Change {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Change::Reloaded { chain } => write!(f, "the certificate in {} has changed and is in use", chain.display()),
+            Change::Kept { chain, error } => {
+                write!(
+                    f,
+                    "the certificate in {} has changed and cannot be used; the old one stays: {error}",
+                    chain.display()
+                )
+            }
+        }
+    }
 }
 
 /// Facts about a certificate in use, for `impartctl check` and `impartctl dns`.
@@ -253,8 +278,8 @@ impl Certificates {
         self.entries().is_empty()
     }
 
-    /// The first for `name` whose key makes a signature that the client can verify, else the first for it, else the same
-    /// among all.
+    /// The first for `name` whose key makes a signature that the client can verify, else the first for it, else the
+    /// same among all.
     pub(super) fn for_server(&self, name: Option<&Domain>, schemes: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
         let entries = self.entries();
         let named: Vec<&Entry> = match name {

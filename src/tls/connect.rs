@@ -1,8 +1,8 @@
 //! The client's handshake: a connection and what is expected of its other end in, an encrypted stream and what was
 //! proven out.
 //!
-//! Invariant: a stream is handed out only when the server met the expectation; nothing is resumed, so nothing proven for
-//! one expectation is believed for another. RFC 6066 §3 (SNI), RFC 7301 (ALPN), RFC 7673 §4, RFC 9525 §6.
+//! Invariant: a stream is handed out only when the server met the expectation; nothing is resumed, so nothing proven
+//! for one expectation is believed for another. RFC 6066 §3 (SNI), RFC 7301 (ALPN), RFC 7673 §4, RFC 9525 §6.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, OnceLock};
@@ -91,9 +91,9 @@ impl Connector {
         Connector { options: Options { alpn: false, ..self.options.clone() }, ..self.clone() }
     }
 
-    /// Encrypts a connection. `sni` is the domain asked for (`None` for a hop that is an address); `own` the domain that
-    /// we send for: if the server asks, the certificate that names it is shown, else the default one; without `own`
-    /// none. On failure the connection is closed, after the alert that says why.
+    /// Encrypts a connection. `sni` is the domain asked for (`None` for a hop that is an address); `own` the domain
+    /// that we send for: if the server asks, the certificate that names it is shown, else the default one; without
+    /// `own` none. On failure the connection is closed, after the alert that says why.
     pub async fn connect<'a, IO>(
         &self,
         io: IO,

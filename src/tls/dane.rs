@@ -99,7 +99,8 @@ fn spki(certificate: &CertificateDer<'_>) -> Option<Vec<u8>> {
     Some(parsed.subject_public_key_info().as_ref().to_vec())
 }
 
-/// A record of usage DANE-TA(2). `Err(None)`: it does not match anything; `Err(Some)`: it does, and the chain is faulty.
+/// A record of usage DANE-TA(2). `Err(None)`: it does not match anything; `Err(Some)`: it does, and the chain is
+/// faulty.
 fn trust_anchor(
     record: &Tlsa,
     chain: &[CertificateDer<'_>],

@@ -51,17 +51,18 @@ impl Fault {
                 format!("the certificate of {of} expired on {}; the administrator of {of} must renew it", at.rfc3339())
             }
             Fault::NotYetValid { from } => format!(
-                "the certificate of {of} is not valid before {}; check this host's clock, else the administrator of {of} must act",
+                "the certificate of {of} is not valid before {}; check the clock here, else its administrator must act",
                 from.rfc3339()
             ),
             Fault::Names { expected, presented } => format!(
-                "the certificate of {of} is for {}, not for {}; the administrator of {of} must install one that names it",
+                "the certificate of {of} is for {}, not for {}; the administrator of {of} must install another",
                 list(presented),
                 list(expected)
             ),
             Fault::UnknownIssuer { issuer } => format!(
                 "the certificate of {of} was issued by {issuer}, which this host does not trust, or the chain lacks an \
-                 intermediate certificate; the administrator of {of} must send the whole chain, or add the authority here"
+                 intermediate certificate; the administrator of {of} must send the whole chain, or add the authority \
+                 here"
             ),
             Fault::Purpose => {
                 format!(
@@ -69,8 +70,8 @@ impl Fault {
                 )
             }
             Fault::Tlsa { records } => format!(
-                "the certificate of {of} matches none of the {records} usable TLSA records; the administrator of {of} must \
-                 correct the records or the certificate"
+                "the certificate of {of} matches none of the {records} usable TLSA records; the administrator of {of} \
+                 must correct the records or the certificate"
             ),
             Fault::Invalid(what) => {
                 format!("the certificate of {of} is invalid ({what}); the administrator of {of} must replace it")
@@ -122,7 +123,8 @@ pub enum TlsError {
     },
     /// The client asked for a name that is not served here.
     #[error(
-        "the client asked for {sni}, which is not served here (alert unrecognized_name); add the domain, or correct its SRV records"
+        "the client asked for {sni}, which is not served here (alert unrecognized_name); add the domain, or correct \
+         its SRV records"
     )]
     UnknownName {
         /// The server name that it sent.
@@ -148,12 +150,13 @@ pub enum TlsError {
 fn alert_words(alert: AlertDescription) -> String {
     match alert {
         AlertDescription::UnrecognisedName => {
-            "it does not serve this domain (unrecognized_name); its administrator must add the domain, or the domain's SRV \
-             records are wrong"
+            "it does not serve this domain (unrecognized_name); its administrator must add the domain, or the domain's \
+             SRV records are wrong"
                 .to_owned()
         }
         AlertDescription::NoApplicationProtocol => {
-            "it does not speak IMPP on this port (no_application_protocol); the SRV record or the route names the wrong port"
+            "it does not speak IMPP on this port (no_application_protocol); the SRV record or the route names \
+             the wrong port"
                 .to_owned()
         }
         AlertDescription::ProtocolVersion => "it has no TLS version in common with us (protocol_version)".to_owned(),

@@ -1,7 +1,7 @@
 //! Certificates made on the spot, for the demo and for tests; nothing that the world trusts.
 //!
-//! In: names, times and purposes. Out: chains and keys (ECDSA P-256) in PEM. The chain ends with the root, because a TLSA
-//! record of usage DANE-TA needs it there (RFC 7672 §3.1.2).
+//! In: names, times and purposes. Out: chains and keys (ECDSA P-256) in PEM. The chain ends with the root, because a
+//! TLSA record of usage DANE-TA needs it there (RFC 7672 §3.1.2).
 
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;

@@ -1,8 +1,8 @@
 //! TLS: our certificates, the handshakes of both roles, and what a certificate proves.
 //!
-//! In: files of PEM, a connection, and what is expected of its other end. Out: an encrypted stream, and what was proven.
-//! Invariants: a peer that does not meet what is expected of it is never handed out as a stream; a certificate that a
-//! client shows is only reported here, and judged by whoever knows its claim.
+//! In: files of PEM, a connection, and what is expected of its other end. Out: an encrypted stream, and what was
+//! proven. Invariants: a peer that does not meet what is expected of it is never handed out as a stream; a certificate
+//! that a client shows is only reported here, and judged by whoever knows its claim.
 //!
 //! | part | |
 //! | --- | --- |
@@ -73,8 +73,8 @@ fn provider() -> &'static Arc<CryptoProvider> {
     &PROVIDER
 }
 
-/// The version and the cipher suite of a connection, as registered: `TLSv1.3`, `TLS_AES_256_GCM_SHA384` (RFC 8446 §B.4);
-/// for logs and for the trace field (RFC 3848 says only that there was TLS).
+/// The version and the cipher suite of a connection, as registered: `TLSv1.3`, `TLS_AES_256_GCM_SHA384` (RFC 8446
+/// §B.4); for logs and for the trace field (RFC 3848 says only that there was TLS).
 pub fn session_words(connection: &rustls::CommonState) -> (String, String) {
     let version = match connection.protocol_version() {
         Some(rustls::ProtocolVersion::TLSv1_3) => "TLSv1.3".to_owned(),

@@ -17,7 +17,7 @@ pub enum RootsError {
         reason: String,
     },
     /// A file without a certificate.
-    #[error("{} has no PEM certificate (BEGIN CERTIFICATE); name a file with the certificates of authorities", .0.display())]
+    #[error("{} has no certificate (BEGIN CERTIFICATE); name a PEM file with those of authorities", .0.display())]
     Empty(PathBuf),
     /// The system has none.
     #[error("the system has no trust anchors ({0}); install ca-certificates, or name files of trust anchors")]

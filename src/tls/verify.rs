@@ -90,9 +90,10 @@ fn by_tlsa(
     dane::prove(&usable, chain, names, Purpose::Server, now).map(|()| Proof::Dane)
 }
 
-/// A DNS-ID of one of `names` or the SRV-ID of `srv` will do. RFC 9525 §6.1.1 leaves to local policy which identifiers a
-/// client takes, and §6.2 ends the search at the first match: that a certificate has an SRV-ID for the service does not
-/// take away what its DNS-ID says. (RFC 6125 §6.4.4 was stricter about the common name alone, which never counts here.)
+/// A DNS-ID of one of `names` or the SRV-ID of `srv` will do. RFC 9525 §6.1.1 leaves to local policy which identifiers
+/// a client takes, and §6.2 ends the search at the first match: that a certificate has an SRV-ID for the service does
+/// not take away what its DNS-ID says. (RFC 6125 §6.4.4 was stricter about the common name alone, which never counts
+/// here.)
 fn pkix(
     names: &[Domain],
     srv: Option<&(Class, Domain)>,

@@ -53,7 +53,7 @@ pub(super) struct Lane {
 
 #[derive(Debug)]
 pub(super) struct Pool {
-    pub hop: Hop,
+    pub hop: Arc<Hop>,
     pub chat: VecDeque<Item>,
     pub bulk: VecDeque<Item>,
     pub lanes: HashMap<u64, Lane>,
@@ -67,7 +67,7 @@ pub(super) struct Pool {
 }
 
 impl Pool {
-    pub fn new(hop: Hop) -> Self {
+    pub fn new(hop: Arc<Hop>) -> Self {
         Pool {
             hop,
             chat: VecDeque::new(),

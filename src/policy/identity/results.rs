@@ -2,8 +2,8 @@
 //! relay.
 //!
 //! `impp` is not registered with IANA; its results are `pass`, `fail` and `temperror` (as in RFC 8601 §2.7.1), its
-//! properties `smtp.mailfrom` or `smtp.helo` (the domain that was judged, RFC 8601 §2.7.2) and `policy.proof` (by what).
-//! Reading takes any field of RFC 8601 §2.2, within [`FIELD_OCTETS`]; what does not parse counts as absent.
+//! properties `smtp.mailfrom` or `smtp.helo` (the domain that was judged, RFC 8601 §2.7.2) and `policy.proof` (by
+//! what). Reading takes any field of RFC 8601 §2.2, within [`FIELD_OCTETS`]; what does not parse counts as absent.
 
 use super::{By, Finding, Role};
 use crate::address::{Domain, Mailbox};

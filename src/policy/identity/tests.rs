@@ -170,8 +170,8 @@ fn reasons_say_what_would_do() {
     );
     assert_eq!(
         text(Policy::Certificate, &facts(untrusted(), vec![host(true, TlsaFact::None, Fact::Yes)])),
-        "its client certificate is not trusted (expired on 2026-01-01), and one that names a.example or proves to be one \
-         of mx.a.example is asked for"
+        "its client certificate is not trusted (expired on 2026-01-01), and one that names a.example or proves to be \
+         one of mx.a.example is asked for"
     );
 }
 
@@ -200,7 +200,8 @@ fn fields_as_written() {
     let unproven = Finding::Unproven { reason: "a \"quoted\" \\ ä\r\nX: y".to_owned() };
     assert_eq!(
         authentication_results("not a token", &unproven, Role::Ehlo, &a),
-        "Authentication-Results: \"not a token\";\r\n\timpp=fail\r\n\treason=\"a \\\"quoted\\\" \\\\ ???X: y\"\r\n\tsmtp.helo=a.example\r\n"
+        "Authentication-Results: \"not a token\";\r\n\timpp=fail\r\n\t\
+         reason=\"a \\\"quoted\\\" \\\\ ???X: y\"\r\n\tsmtp.helo=a.example\r\n"
     );
     let unknown = Finding::Unknown { reason: "x".repeat(5000) };
     let field = authentication_results("b", &unknown, Role::Sender, &a);

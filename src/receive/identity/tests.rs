@@ -80,11 +80,11 @@ fn domain(text: &str) -> Domain {
 }
 
 fn authority() -> Authority {
-    Authority::root(&AuthorityOptions::new("ca", System.now())).unwrap()
+    Authority::root(&AuthorityOptions::new("ca", System::new().now())).unwrap()
 }
 
 fn made(authority: &Authority, names: &[&str]) -> Made {
-    authority.issue(&Leaf::new(names, System.now())).unwrap()
+    authority.issue(&Leaf::new(names, System::new().now())).unwrap()
 }
 
 struct Case {
@@ -153,7 +153,7 @@ async fn either_purpose_of_a_certificate_will_do() {
     for (server, client, expected) in
         [(true, false, "certificate"), (false, true, "certificate"), (false, false, "certificate")]
     {
-        let leaf = Leaf { server, client, ..Leaf::new(&["a.example"], System.now()) };
+        let leaf = Leaf { server, client, ..Leaf::new(&["a.example"], System::new().now()) };
         let case = Case::new(Fake::default()).shows(&ca.issue(&leaf).unwrap()).trusts(&ca);
         case.check(Role::Sender, "a.example", expected).await;
     }

@@ -8,7 +8,7 @@ use super::{
 use crate::address::{EhloName, ForwardPath, ReversePath};
 use crate::envelope::{self, ByMode, Class, Notify};
 use crate::reply::{EnhancedCode, Reply};
-use crate::smtp::command::{COMMANDS, Command, CommandError, Mail, Marker, Rcpt, Verb};
+use crate::smtp::command::{By, COMMANDS, Command, CommandError, Mail, Marker, Rcpt, Verb};
 use crate::smtp::extension::{Set, whole_seconds};
 use crate::smtp::framing::is_canonical;
 
@@ -89,14 +89,13 @@ impl Session {
         }
         // RFC 2852 §3: 55z, for good.
         let least = whole_seconds(self.options.deliver_by_min);
-        let too_soon = |by: &crate::smtp::command::By| {
-            by.mode == ByMode::Return && u64::try_from(by.seconds).is_ok_and(|seconds| seconds < least)
-        };
+        let too_soon =
+            |by: &By| by.mode == ByMode::Return && u64::try_from(by.seconds).is_ok_and(|seconds| seconds < least);
         if mail.by.as_ref().is_some_and(too_soon) {
             return Some(reply(555, 5, 4, format!("BY with R must be {least} seconds or more")));
         }
         let class = mail.class?;
-        if !self.options.impp.offers(class) {
+        if !self.services().offers(class) {
             return Some(reply(550, 3, 3, format!("service {class} is not offered here")));
         }
         let nobody = class == Class::Pres && mail.sender == ReversePath::Null;

@@ -2,6 +2,7 @@
 //! `T n:` the reply to the transaction of that ticket, `TLS` the handshake is done.
 //! Escapes: `\r \n \t \0 \xHH \\`, and `<n*c>` for n times the character c.
 
+mod bounds;
 mod plays;
 mod properties;
 mod table;

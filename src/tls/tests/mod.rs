@@ -16,7 +16,7 @@ use crate::clock::{Clock, System};
 use crate::timestamp::Timestamp;
 
 fn now() -> Timestamp {
-    System.now()
+    System::new().now()
 }
 
 fn domain(text: &str) -> Domain {

@@ -1,0 +1,62 @@
+//! A load generator and a fast sink for measuring relays.
+//!
+//! `load send` offers messages over many sessions and tells how many were accepted and how long each took; `load sink`
+//! takes whatever comes and tells how many came and how long they were on their way. Both run on one thread and do as
+//! little as possible, because they share the machine with what they measure. Each prints one line of JSON at its end.
+
+mod message;
+mod send;
+mod sink;
+mod tls;
+mod wire;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// What to do.
+#[derive(Parser)]
+#[command(name = "load", about = "Load generator and sink for SMTP and IMPP relays")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+    /// Given by `cargo bench`; nothing follows from it.
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Offer messages.
+    Send(send::Options),
+    /// Take messages.
+    Sink(sink::Options),
+}
+
+fn main() -> ExitCode {
+    let Some(command) = Arguments::parse().command else {
+        println!("load: nothing to do; benches/run uses this program, `load help` tells how");
+        return ExitCode::SUCCESS;
+    };
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&error),
+    };
+    let local = tokio::task::LocalSet::new();
+    let outcome = match command {
+        Command::Send(options) => local.block_on(&runtime, send::run(options)),
+        Command::Sink(options) => local.block_on(&runtime, sink::run(options)),
+    };
+    match outcome {
+        Ok(line) => {
+            println!("{line}");
+            ExitCode::SUCCESS
+        }
+        Err(error) => fail(&error),
+    }
+}
+
+fn fail(error: &std::io::Error) -> ExitCode {
+    eprintln!("load: {error}");
+    ExitCode::FAILURE
+}

@@ -1,0 +1,395 @@
+"""Measures Impart beside Postfix; started by benches/run, in namespaces of its own.
+
+Every measurement is taken in rounds; in each round the two take turns in the order, on a fresh queue. Medians count.
+"""
+
+import argparse
+import fcntl
+import os
+import shutil
+import socket
+import statistics
+import struct
+import subprocess
+import sys
+import time
+
+import peers
+from peers import Impart, LoadSink, Postfix, SmtpSink, load, smtp_source
+
+FIRST, SECOND, SINK, NOBODY = 2525, 2526, 2527, 9
+RELAYS = (Postfix, Impart)
+
+
+def lo_up():
+    """The loopback interface of a new network namespace is down."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
+        request = struct.pack("16sh14x", b"lo", 0x1 | 0x40)  # IFF_UP, IFF_RUNNING
+        fcntl.ioctl(any_socket, 0x8914, request)  # SIOCSIFFLAGS
+
+
+class Run:
+    """What is measured, how often, and what came out."""
+
+    def __init__(self, arguments):
+        self.place = os.environ["BENCH_DIRECTORY"]
+        self.quick, self.rounds, self.only = arguments.quick, arguments.rounds, arguments.only
+        self.figures = {}
+        self.units = {}
+
+    def note(self, measurement, unit, relay, value):
+        self.units[measurement] = unit
+        self.figures.setdefault(measurement, {}).setdefault(relay, []).append(value)
+        print(f"{measurement:58} {relay:8} {value:12,.1f} {unit}", flush=True)
+
+    def messages(self, relay, sessions, relayed=False):
+        """Enough for some seconds."""
+        if relay is Postfix:
+            count = {1: 2000, 16: 5000, 100: 5000}[sessions]
+        else:
+            count = {1: 12000, 16: 100000, 100: 100000}[sessions] // (2 if relayed else 1)
+        return count // 4 if self.quick else count
+
+    def each(self, round_number):
+        """The relays, the other one first in every other round."""
+        return RELAYS if round_number % 2 == 0 else RELAYS[::-1]
+
+    def directory(self, relay, name="one"):
+        return f"{self.place}/{relay.name.lower()}/{name}"
+
+    # Accepting: into the queue and no further.
+
+    def accept(self, round_number):
+        for relay in self.each(round_number):
+            rcpt = "r@a.test" if relay is Impart else "r@b.test"
+            server = relay(self.directory(relay), FIRST, NOBODY, hold=True)
+            for sessions in (1, 16, 100):
+                count = self.messages(relay, sessions)
+                before, disk = peers.usage(server.pid), disk_octets(self.place)
+                rate = smtp_source(FIRST, sessions, count, 1024, rcpt)
+                self.note(f"accept, smtp-source, {sessions} sessions", "msg/s", relay.name, rate)
+                if sessions == 16:
+                    self.spent("accept", relay, server, before, disk, count)
+                server.clear()
+                modes = ["pipelined"] if relay is Postfix else ["pipelined", "impp"]
+                for mode in modes:
+                    # Windows fill the disk's queue with fewer sessions.
+                    report = self.load(relay, FIRST, sessions, count, mode, rcpt)
+                    self.note(f"accept, own generator ({mode}), {sessions} sessions", "msg/s", relay.name,
+                              report["per_second"])
+                    server.clear()
+            server.stop()
+
+    def accept_large(self, round_number):
+        for relay in self.each(round_number):
+            rcpt = "r@a.test" if relay is Impart else "r@b.test"
+            server = relay(self.directory(relay), FIRST, NOBODY, hold=True)
+            count = self.messages(relay, 16) // (2 if relay is Postfix else 10)
+            rate = smtp_source(FIRST, 16, count, 51200, rcpt)
+            self.note("accept, smtp-source, 16 sessions, 50 KiB", "msg/s", relay.name, rate)
+            server.clear()
+            report = self.load(relay, FIRST, 16, count, "pipelined", rcpt, size=51200)
+            self.note("accept, own generator (pipelined), 16 sessions, 50 KiB", "msg/s", relay.name,
+                      report["per_second"])
+            server.stop()
+
+    def load(self, relay, port, sessions, count, mode, rcpt, size=1024, *more):
+        report = load("--to", f"127.0.0.1:{port}", "--sessions", sessions, "--messages", count, "--size", size,
+                      "--mode", mode, "--rcpt", rcpt, *more)
+        if report["refused"] or report["fault"] or report["accepted"] != count:
+            raise SystemExit(f"{relay.name}: {report}")
+        return report
+
+    def spent(self, what, relay, server, before, disk, count):
+        seconds, octets = (after - earlier for after, earlier in zip(peers.usage(server.pid), before))
+        self.note(f"CPU per message, {what}", "µs", relay.name, seconds / count * 1e6)
+        self.note(f"octets written per message by the processes, {what}", "octets", relay.name, octets / count)
+        self.note(f"octets written per message to the disk, {what}", "octets", relay.name,
+                  (disk_octets(self.place) - disk) / count)
+
+    # Relaying: until the last has left.
+
+    def relay(self, round_number):
+        for relay in self.each(round_number):
+            server = relay(self.directory(relay), FIRST, SINK)
+            for sessions in (1, 16, 100):
+                count = self.messages(relay, sessions, relayed=True)
+                before, disk = peers.usage(server.pid), disk_octets(self.place)
+                self.through(f"relay, smtp-source to smtp-sink, {sessions} sessions", relay, [server], sessions, count)
+                if sessions == 16:
+                    self.spent("relay", relay, server, before, disk, count)
+                self.through_own(f"relay, own generator and sink, {sessions} sessions", relay, [server], sessions, count)
+            large = self.messages(relay, 16, relayed=True) // (2 if relay is Postfix else 10)
+            self.through("relay, smtp-source to smtp-sink, 16 sessions, 50 KiB", relay, [server], 16, large, 51200)
+            server.stop()
+
+    def two_hops(self, round_number):
+        for relay in self.each(round_number):
+            first = relay(self.directory(relay, "one"), FIRST, SECOND)
+            second = relay(self.directory(relay, "two"), SECOND, SINK)
+            for sessions in (1, 16, 100):
+                count = self.messages(relay, sessions, relayed=True) // 2
+                name = f"two hops, smtp-source to smtp-sink, {sessions} sessions"
+                self.through(name, relay, [first, second], sessions, count)
+                name = f"two hops, own generator and sink, {sessions} sessions"
+                self.through_own(name, relay, [first, second], sessions, count)
+            first.stop()
+            second.stop()
+
+    def through(self, name, relay, servers, sessions, count, size=1024):
+        sink = SmtpSink(SINK, count, f"{self.place}/smtp-sink.count")
+        start = time.monotonic()
+        smtp_source(FIRST, sessions, count, size, "r@b.test")
+        report = sink.finish()
+        self.left(name, relay, servers, start, count, report)
+        sink.stop()
+
+    def through_own(self, name, relay, servers, sessions, count):
+        # Each is met in the fastest manner that it offers.
+        mode = "pipelined" if relay is Postfix else "impp"
+        sink = LoadSink(SINK, count, *([] if relay is Postfix else ["--impp"]))
+        start = time.monotonic()
+        self.load(relay, FIRST, sessions, count, mode, "r@b.test")
+        report = sink.finish()
+        self.left(name, relay, servers, start, count, report)
+
+    def left(self, name, relay, servers, start, count, report):
+        if not report["complete"]:
+            raise SystemExit(f"{name}, {relay.name}: only {report['received']} of {count} arrived")
+        end = time.monotonic() + 60
+        while any(server.queued() for server in servers) and time.monotonic() < end:
+            time.sleep(0.005)
+        self.note(name, "msg/s", relay.name, count / (time.monotonic() - start))
+        if any(server.queued() for server in servers):
+            raise SystemExit(f"{name}, {relay.name}: the queue does not become empty")
+
+    # Latency: 20 messages a second, from before MAIL FROM until the sink has the end.
+
+    def latency(self, round_number):
+        seconds = 5 if self.quick else 20
+        sent = 20 * seconds
+
+        def measure(name, who):
+            sink = LoadSink(SINK, sent)
+            report = load("--to", f"127.0.0.1:{FIRST if who != 'bare path' else SINK}", "--messages", sent,
+                          "--paced", 20, "--rcpt", "r@b.test")
+            way = sink.finish()["way_us"]
+            for quantile in ("p50", "p99"):
+                self.note(f"latency, {name}, {quantile}", "ms", who, way[quantile] / 1000)
+                self.note(f"time to 250, {name}, {quantile}", "ms", who, report["latency_us"][quantile] / 1000)
+
+        measure("one hop", "bare path")
+        for relay in self.each(round_number):
+            server = relay(self.directory(relay), FIRST, SINK)
+            measure("one hop", relay.name)
+            server.stop()
+            first = relay(self.directory(relay, "one"), FIRST, SECOND)
+            second = relay(self.directory(relay, "two"), SECOND, SINK)
+            measure("two hops", relay.name)
+            first.stop()
+            second.stop()
+
+    # A long queue.
+
+    def long_queue(self, round_number):
+        if round_number > 0:
+            return
+        for relay, count in ((Postfix, 20_000), (Impart, 1_000_000)):
+            count = count // 20 if self.quick else count
+            server = relay(self.directory(relay), FIRST, NOBODY)
+            time.sleep(1)
+            empty = peers.memory(server.pid)
+            mode = "pipelined" if relay is Postfix else "impp"
+            self.load(relay, FIRST, 16, count, mode, "r@b.test")
+            time.sleep(3)
+            name = f"{count:,} queued"
+            full = peers.memory(server.pid)
+            self.note(f"memory, queue empty ({relay.name})", "MiB", relay.name, empty / 2**20)
+            self.note(f"memory, {name}", "MiB", relay.name, full / 2**20)
+            self.note(f"memory per message, {name}", "octets", relay.name, (full - empty) / count)
+            start = time.monotonic()
+            server.stop()
+            self.note(f"stop, {name}", "s", relay.name, time.monotonic() - start)
+            start = time.monotonic()
+            server.start()
+            self.load(relay, FIRST, 1, 1, "source", "r@b.test")
+            self.note(f"start to first accept, {name}", "s", relay.name, time.monotonic() - start)
+            time.sleep(10)
+            self.note(f"memory after a restart, {name}", "MiB", relay.name, peers.memory(server.pid) / 2**20)
+            if server.queued() < count:
+                raise SystemExit(f"{relay.name}: {server.queued()} of {count} are in the queue")
+            server.stop()
+            shutil.rmtree(self.directory(relay))
+
+    # The ceiling: nothing between generator and sink.
+
+    def direct(self, round_number):
+        del round_number
+        count = 50_000 if self.quick else 400_000
+        for mode, options in (("pipelined", []), ("impp", ["--impp"])):
+            sink = LoadSink(SINK, count, *options)
+            report = load("--to", f"127.0.0.1:{SINK}", "--sessions", 16, "--messages", count, "--mode", mode)
+            sink.finish()
+            self.note(f"nothing between, own generator ({mode}) and sink, 16 sessions", "msg/s", "bare path",
+                      report["per_second"])
+        count = 10_000 if self.quick else 50_000
+        for sessions in (1, 16, 100):
+            sink = SmtpSink(SINK, count, f"{self.place}/smtp-sink.count")
+            rate = smtp_source(SINK, sessions, count // (4 if sessions == 1 else 1), 1024, "r@b.test")
+            sink.stop()
+            self.note(f"nothing between, smtp-source to smtp-sink, {sessions} sessions", "msg/s", "bare path", rate)
+
+    def disk(self, round_number):
+        del round_number
+        path = f"{self.place}/floor"
+        times = []
+        for _ in range(200):
+            start = time.perf_counter()
+            file = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_TRUNC)
+            os.write(file, b"x" * 1024)
+            os.fsync(file)
+            os.close(file)
+            times.append(time.perf_counter() - start)
+            os.unlink(path)
+        self.note("disk: new file of 1 KiB, write, fsync, p50", "ms", "bare path", statistics.median(times) * 1000)
+
+    def all(self):
+        parts = ["disk", "direct", "accept", "accept_large", "relay", "two_hops", "latency", "long_queue"]
+        for round_number in range(self.rounds):
+            for part in parts:
+                if not self.only or part in self.only:
+                    print(f"-- round {round_number + 1} of {self.rounds}: {part}", flush=True)
+                    getattr(self, part)(round_number)
+
+
+def disk_octets(path):
+    """Octets written so far to the device that has this path."""
+    device = os.stat(path).st_dev
+    with open("/proc/diskstats") as file:
+        for line in file:
+            fields = line.split()
+            if (int(fields[0]), int(fields[1])) == (os.major(device), os.minor(device)):
+                return int(fields[9]) * 512
+    return 0
+
+
+# What was aimed at: the ratio, and whether the greater or the smaller figure is better.
+AIMS = [
+    ("accept, smtp-source, 1 sessions", ("at least", 4)),
+    ("accept, smtp-source, 16 sessions", ("at least", 20)),
+    ("accept, smtp-source, 100 sessions", ("at least", 20)),
+    ("relay, smtp-source to smtp-sink, 1", ("at least", 15)),
+    ("relay, smtp-source to smtp-sink, 16 sessions", ("at least", 15)),
+    ("relay, smtp-source to smtp-sink, 100 sessions", ("at least", 15)),
+    ("two hops, smtp-source", ("at least", 20)),
+    ("two hops, own", ("at least", 20)),
+    ("relay, own", ("at least", 15)),
+    ("latency, one hop, p50", ("at most", 1 / 3)),
+    ("latency, two hops, p50", ("at most", 1 / 3)),
+]
+
+
+def aim(measurement):
+    for start, (word, bound) in AIMS:
+        if measurement.startswith(start) and "50 KiB" not in measurement:
+            return f"{word} {bound:.2g}"
+    return ""
+
+
+def cell(values):
+    if not values:
+        return ""
+    middle = statistics.median(values)
+    form = "{:,.0f}" if middle >= 100 else "{:,.1f}" if middle >= 10 else "{:,.2f}"
+    if len(values) == 1:
+        return form.format(middle)
+    return form.format(middle) + " [" + form.format(min(values)) + ".." + form.format(max(values)) + "]"
+
+
+def table(run):
+    rows = ["| measurement | unit | Postfix | Impart | bare path | ratio | aim |", "| --- | --- | --- | --- | --- | --- | --- |"]
+    for measurement, figures in run.figures.items():
+        postfix, impart = figures.get("Postfix", []), figures.get("Impart", [])
+        ratio = ""
+        if postfix and impart and statistics.median(postfix):
+            ratio = f"{statistics.median(impart) / statistics.median(postfix):.2g}"
+        cells = [measurement, run.units[measurement], cell(postfix), cell(impart), cell(figures.get("bare path", []))]
+        rows.append("| " + " | ".join([*cells, ratio, aim(measurement)]) + " |")
+    return "\n".join(rows)
+
+
+def first_match(path, start):
+    with open(path) as file:
+        for line in file:
+            if line.startswith(start):
+                return line.split(":" if ":" in line else "=", 1)[1].strip().strip('"')
+    return "unknown"
+
+
+def output(*command):
+    return subprocess.run(command, capture_output=True, text=True).stdout.strip()
+
+
+def machine(place):
+    kib = int(first_match("/proc/meminfo", "MemTotal").split()[0])
+    system = output("df", "--output=source,fstype", place).splitlines()[-1].split()
+    return "\n".join([
+        f"- {os.cpu_count()} × {first_match('/proc/cpuinfo', 'model name')}, {kib / 2**20:.0f} GiB of memory",
+        f"- {first_match('/etc/os-release', 'PRETTY_NAME')}, Linux {os.uname().release}, {system[1]} on {system[0]}",
+        f"- Postfix {output('postconf', '-h', 'mail_version')} (Debian), {output('rustc', '--version')}",
+    ])
+
+
+def document(run, seconds):
+    return f"""# Impart beside Postfix
+
+Written by `benches/run` on {time.strftime("%d %B %Y, %H:%M UTC", time.gmtime())}, in {seconds / 60:.0f} minutes, \
+{run.rounds} round{"s" if run.rounds > 1 else ""}{", a quick run: take no figure from it" if run.quick else ""}.
+Medians, [least..greatest] where there was more than one round. Postfix and Impart took turns on the same disk, each
+started on an empty queue. Generator, relays and sink share the machine's cores.
+
+{machine(run.place)}
+
+{table(run)}
+
+## How
+
+- **accept**: into the queue and no further. Postfix holds the mail (`static:HOLD`); Impart keeps it for a local inbox.
+- **relay**, **two hops**: from the first connection until the sink has the last message and the queues are empty.
+- **smtp-source** and **smtp-sink** are Postfix's own test programs, one command a round trip. **Own generator and sink**
+  (`benches/load`): `pipelined` is one round trip for a message (RFC 2920); `impp` keeps 64 in flight on a session. Postfix
+  is met with `pipelined` and Impart with `impp`, between relays too; `pipelined` at Impart is shown for accept.
+- **latency**: 20 messages a second, one command a round trip, from before MAIL FROM until the sink has the last octet.
+- Messages have 1 KiB, one recipient, no TLS. Both log each message to a file. Both wait for stable storage before 250.
+- **CPU** is the processes' own, user and system; **octets written to the disk** is what the device counted meanwhile.
+- **queued** messages are for a next hop that refuses connections. Postfix's queue is shorter, because filling it with a
+  million takes a quarter of an hour and its queue manager keeps at most 20,000 in memory anyway.
+"""
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="benches/run", description="Measure Impart beside Postfix.")
+    parser.add_argument("--quick", action="store_true", help="a small run of each measurement")
+    parser.add_argument("--rounds", type=int, help="rounds (5; 1 with --quick)")
+    parser.add_argument("--only", action="append", help="a part: disk, direct, accept, accept_large, relay, two_hops, "
+                        "latency, long_queue; may be given more than once")
+    parser.add_argument("--write", action="store_true", help="write RESULTS.md after a quick or partial run too")
+    parser.add_argument("--results", default="RESULTS.md", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    arguments.rounds = arguments.rounds or (1 if arguments.quick else 5)
+    lo_up()
+    import resource
+    resource.setrlimit(resource.RLIMIT_NOFILE, (20000, 20000))
+    run = Run(arguments)
+    start = time.monotonic()
+    run.all()
+    text = document(run, time.monotonic() - start)
+    print("\n" + table(run))
+    if arguments.write or not (arguments.quick or arguments.only):
+        with open(arguments.results, "w") as file:
+            file.write(text)
+        print(f"\nwritten to {arguments.results}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,165 @@
+//! The command line of `impartctl`, defined once: parser, help, and what the manual is checked against.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use super::protocol::MessageState;
+use super::select::{AddressMatch, Selector};
+use crate::address::Domain;
+use crate::spool::QueueId;
+
+/// Administer impartd.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "impartctl", version, after_help = "See impartctl(8).")]
+pub struct Arguments {
+    /// The configuration file of the daemon.
+    #[arg(long, short, value_name = "FILE", global = true, default_value = "/etc/impart/impart.toml")]
+    pub config: PathBuf,
+    /// Print a JSON object for each row.
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Command {
+    /// Examine the configuration and the world around it, and say what to do.
+    Check,
+    /// Print the DNS records to publish.
+    Dns,
+    /// Show how the daemon fares.
+    Status,
+    /// Look at the queue and change it.
+    #[command(subcommand)]
+    Queue(Queue),
+    /// Have the daemon read its configuration and certificates again.
+    Reload,
+    /// Have the daemon finish what it is delivering, and end.
+    Drain,
+}
+
+/// What to do with the queue.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Queue {
+    /// List messages, oldest first.
+    List {
+        /// Which.
+        #[command(flatten)]
+        which: Which,
+        /// How many at most.
+        #[arg(long, value_name = "COUNT")]
+        limit: Option<u64>,
+    },
+    /// Show a message and its header section.
+    Show {
+        /// Its queue id.
+        #[arg(value_name = "ID")]
+        message: QueueId,
+        /// Show the whole entity.
+        #[arg(long)]
+        body: bool,
+    },
+    /// Keep messages from being delivered and from expiring.
+    Hold(Which),
+    /// Deliver messages that were held.
+    Release(Which),
+    /// Try delivery now.
+    Retry(Which),
+    /// Give up delivery, and send receipts of failure.
+    Bounce {
+        /// Which.
+        #[command(flatten)]
+        which: Which,
+        /// The reason for the receipt.
+        #[arg(long, value_name = "TEXT")]
+        because: Option<String>,
+    },
+    /// Take messages out without telling anybody.
+    Remove(Which),
+}
+
+/// Which messages; all that is given must hold.
+#[derive(Clone, Debug, Default, Args)]
+pub struct Which {
+    /// Queue ids.
+    #[arg(value_name = "ID")]
+    pub ids: Vec<QueueId>,
+    /// All messages.
+    #[arg(long)]
+    pub all: bool,
+    /// Sender or recipient; `<>` is the sender of reports.
+    #[arg(long, value_name = "ADDRESS")]
+    pub address: Option<AddressMatch>,
+    /// Domain of the sender or of a recipient.
+    #[arg(long, value_name = "DOMAIN")]
+    pub domain: Option<Domain>,
+    /// Came at least this long ago, such as 90s, 5m, 24h or 7d.
+    #[arg(long, value_name = "AGE")]
+    pub older_than: Option<String>,
+    /// Words in the last reply or fault.
+    #[arg(long, value_name = "TEXT")]
+    pub reason: Option<String>,
+    /// The state of the message.
+    #[arg(long, value_name = "STATE")]
+    pub state: Option<StateName>,
+}
+
+/// States that a message in the queue can have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum StateName {
+    /// No attempt has failed.
+    Active,
+    /// An attempt was deferred.
+    Deferred,
+    /// Held by an administrator.
+    Held,
+}
+
+impl Which {
+    /// As a selection; `age` reads a duration in seconds.
+    pub fn selector<E>(&self, age: impl FnOnce(&str) -> Result<u64, E>) -> Result<Selector, E> {
+        Ok(Selector {
+            all: self.all,
+            ids: self.ids.clone(),
+            address: self.address.clone(),
+            domain: self.domain.clone(),
+            older_than: self.older_than.as_deref().map(age).transpose()?,
+            reason: self.reason.clone(),
+            state: self.state.map(|state| match state {
+                StateName::Active => MessageState::Active,
+                StateName::Deferred => MessageState::Deferred,
+                StateName::Held => MessageState::Held,
+            }),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_definition_is_sound() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn selections() {
+        let line = "impartctl queue remove --domain b.example --older-than 5m --state deferred 0000000001";
+        let arguments = Arguments::try_parse_from(line.split(' ')).unwrap();
+        let Command::Queue(Queue::Remove(which)) = arguments.command else { panic!("not remove") };
+        let selector = which.selector(|age| if age == "5m" { Ok(300) } else { Err(()) }).unwrap();
+        assert_eq!((selector.older_than, selector.ids), (Some(300), vec![QueueId(1)]));
+        assert_eq!(selector.state, Some(MessageState::Deferred));
+        let arguments = Arguments::try_parse_from(["impartctl", "queue", "retry"]).unwrap();
+        let Command::Queue(Queue::Retry(which)) = arguments.command else { panic!("not retry") };
+        assert!(which.selector(|_| Err(())).unwrap().is_empty());
+        assert!(Arguments::try_parse_from(["impartctl", "queue", "show", "x"]).is_err());
+    }
+}

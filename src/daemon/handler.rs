@@ -1,0 +1,170 @@
+//! What administrators ask of the running daemon.
+//!
+//! Listing and changing messages is [`offline`]'s work on the spool, which is the same whether a daemon runs or not; here the
+//! queue is told of each change, and the rest is answered from what the daemon knows.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use tokio::sync::{mpsc, oneshot};
+
+use crate::control::offline::Offline;
+use crate::control::protocol::{self, Call, Fault, FaultCode, Finding, Row};
+use crate::control::server::{Answer, Handler, Rows};
+use crate::deliver::Peers;
+use crate::queue::schedule::Standing;
+use crate::queue::{Command, Counters};
+use crate::receive::Context;
+use crate::spool::{QueueId, Spool};
+use crate::timestamp::Timestamp;
+
+/// Rows of a change that are under way to the administrator.
+const ROWS_AHEAD: usize = 64;
+
+/// What the daemon itself has to do.
+#[derive(Debug)]
+pub enum Request {
+    /// Read the configuration again; what came of it is answered.
+    Reload(oneshot::Sender<Result<String, String>>),
+    /// Stop.
+    Drain,
+}
+
+/// Answers administrators.
+pub struct Running {
+    /// The name of the server.
+    pub host: String,
+    /// When it started.
+    pub started: Timestamp,
+    /// The spool.
+    pub spool: Spool,
+    /// Lists and changes messages.
+    pub messages: Offline<Spool>,
+    /// To the queue.
+    pub commands: mpsc::Sender<Command>,
+    /// Who delivers.
+    pub peers: Arc<Peers>,
+    /// To the daemon.
+    pub requests: mpsc::Sender<Request>,
+    /// What the queue counts.
+    pub counters: Arc<Counters>,
+    /// Receiving.
+    pub receive: Arc<Context>,
+}
+
+impl Handler for Running {
+    fn call(&self, call: Call, rows: Rows) -> Answer<'_> {
+        Box::pin(async move {
+            match call {
+                Call::Status => self.status(&rows).await,
+                Call::Check => self.check(&rows).await,
+                Call::Reload => self.reload(&rows).await,
+                Call::Drain => self.requests.send(Request::Drain).await.map_err(|_| ending()),
+                call if call.changes().is_some() => self.change(call, rows).await,
+                call => self.messages.call(call, rows).await,
+            }
+        })
+    }
+}
+
+fn ending() -> Fault {
+    Fault::new(FaultCode::Failed, "impartd is ending")
+}
+
+impl Running {
+    /// Changes messages, and tells the queue of each.
+    async fn change(&self, call: Call, rows: Rows) -> Result<(), Fault> {
+        let (sender, mut changed) = Rows::channel(ROWS_AHEAD);
+        let forward = async {
+            while let Some(row) = changed.recv().await {
+                if let Row::Changed(change) = &row
+                    && let Ok(id) = change.id.parse::<QueueId>()
+                {
+                    tracing::info!("{id}: {} by an administrator", change.what);
+                    self.commands.send(Command::Changed(id)).await.map_err(|_| ending())?;
+                }
+                // A client that has gone does not stop a change that has begun.
+                let _ = rows.send(row).await;
+            }
+            Ok(())
+        };
+        let (done, told) = tokio::join!(self.messages.call(call, sender), forward);
+        done.and(told)
+    }
+
+    async fn standings(&self) -> Result<Vec<Standing>, Fault> {
+        let (answer, standings) = oneshot::channel();
+        self.commands.send(Command::Standings(answer)).await.map_err(|_| ending())?;
+        standings.await.map_err(|_| ending())
+    }
+
+    async fn status(&self, rows: &Rows) -> Result<(), Fault> {
+        let standings = self.standings().await?;
+        let spool = self.spool.status();
+        let status = protocol::Status {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            host: self.host.clone(),
+            pid: std::process::id(),
+            started: self.started.rfc3339(),
+            draining: false,
+            read_only: spool.read_only,
+            messages: spool.messages,
+            octets: spool.octets,
+            in_delivery: standings.iter().map(|standing| standing.in_flight as u64).sum(),
+            connections_in: self.receive.connections.count() as u64,
+            connections_out: self.peers.status().connections as u64,
+            accepted: self.receive.accepted.load(Relaxed),
+            duplicates: spool.duplicates,
+            delivered: self.counters.delivered.load(Relaxed),
+            failed: self.counters.failed.load(Relaxed),
+            deferred: self.counters.deferred.load(Relaxed),
+        };
+        if rows.send(Row::Status(Box::new(status))).await.is_err() {
+            return Ok(());
+        }
+        for standing in standings.into_iter().filter(|standing| standing.waiting + standing.in_flight > 0) {
+            let row = Row::Destination(protocol::Destination {
+                name: standing.destination.to_string(),
+                waiting: standing.waiting as u64,
+                in_delivery: standing.in_flight as u64,
+                next: standing.until.map(Timestamp::rfc3339),
+                reason: standing.until.and(standing.reason),
+            });
+            if rows.send(row).await.is_err() {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    async fn check(&self, rows: &Rows) -> Result<(), Fault> {
+        let spool = match self.spool.status().read_only {
+            None => Finding::ok("spool", "messages are accepted"),
+            Some(why) => Finding::error("spool", why, "make room or mend the disk; the spool opens again by itself"),
+        };
+        let aside = match self.spool.status().set_aside {
+            0 => Finding::ok("spool", "no record was put aside"),
+            count => Finding::warning(
+                "spool",
+                format!("{count} records cannot be read and were put aside"),
+                "see the log of the start for their names and reasons",
+            ),
+        };
+        for finding in [spool, aside] {
+            let _ = rows.send(Row::Finding(finding)).await;
+        }
+        Ok(())
+    }
+
+    async fn reload(&self, rows: &Rows) -> Result<(), Fault> {
+        let (answer, told) = oneshot::channel();
+        self.requests.send(Request::Reload(answer)).await.map_err(|_| ending())?;
+        match told.await.map_err(|_| ending())? {
+            Ok(said) => {
+                let _ = rows.send(Row::Finding(Finding::ok("configuration", said))).await;
+                Ok(())
+            }
+            Err(fault) => Err(Fault::new(FaultCode::Config, fault)),
+        }
+    }
+}

@@ -1,0 +1,346 @@
+//! The daemon: builds the parts, wires them, tells systemd, reloads on SIGHUP, drains on SIGTERM.
+//!
+//! In: a configuration. Out: an exit. Invariant: no part knows another but by what is handed to it here; a reload that is
+//! wrong leaves everything as it was. On a drain nothing new is taken, what is under way is finished within
+//! [`limits::DRAIN_TIMEOUT`], the rest stays in the spool.
+
+mod build;
+mod handler;
+pub mod journal;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc::{channel, unbounded_channel};
+use tokio::sync::watch;
+use tokio::task::{JoinHandle, JoinSet};
+
+use crate::accounts::Accounts;
+use crate::address::Domain;
+use crate::clock::{self, Clock};
+use crate::config::{self, Config};
+use crate::control;
+use crate::control::offline::{Compose, Offline};
+use crate::deliver::Peers;
+use crate::dns::{self, Resolve};
+use crate::limits;
+use crate::net;
+use crate::policy::Service;
+use crate::queue::look_up::LookUp;
+use crate::queue::{self, Parts};
+use crate::receive::{self, Connections, Context, Listener};
+use crate::route::Table;
+use crate::spool::{self, Spool};
+use crate::tls::{self, Acceptor, Certificates, Connector};
+
+/// How often certificate files are looked at.
+const CERTIFICATES_EVERY: Duration = Duration::from_secs(30);
+/// Commands of administrators that may wait.
+const COMMANDS: usize = 64;
+
+/// Why the daemon could not run; each says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum DaemonError {
+    /// The runtime or a signal handler could not be had.
+    #[error("the system refuses what every program needs: {0}")]
+    System(#[from] std::io::Error),
+    /// The spool.
+    #[error(transparent)]
+    Spool(#[from] spool::OpenError),
+    /// A listener.
+    #[error(transparent)]
+    Listen(#[from] net::ListenError),
+    /// A certificate.
+    #[error(transparent)]
+    Certificate(#[from] tls::certificates::CertificateError),
+    /// TLS cannot be set up.
+    #[error(transparent)]
+    Tls(#[from] tls::TlsError),
+    /// The trust anchors.
+    #[error(transparent)]
+    Roots(#[from] tls::roots::RootsError),
+    /// DNS cannot be set up.
+    #[error(transparent)]
+    Dns(#[from] dns::SetupError),
+    /// The administration socket.
+    #[error("the administration socket {} cannot be made: {fault}; make its directory writable, or set `control`", path.display())]
+    Control {
+        /// Where.
+        path: PathBuf,
+        /// What the system says.
+        fault: std::io::Error,
+    },
+}
+
+/// Runs until it is told to stop.
+pub fn run(config: Config) -> Result<(), DaemonError> {
+    journal::start(config.log.level.keyword());
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let daemon = Daemon::start(config).await?;
+        daemon.run().await
+    })
+}
+
+/// What a reload replaces.
+struct Reloadable {
+    accounts: watch::Sender<Arc<Accounts>>,
+    table: watch::Sender<Arc<Table>>,
+    certificates: Arc<Certificates>,
+}
+
+impl Reloadable {
+    /// Takes a new configuration over, all of what can be or nothing.
+    fn take(&self, config: &Config) -> Result<(), tls::certificates::CertificateError> {
+        self.certificates.replace(build::certificates(config))?;
+        self.accounts.send_replace(Arc::new(build::accounts(config)));
+        self.table.send_replace(Arc::new(build::table(config)));
+        Ok(())
+    }
+}
+
+struct Daemon {
+    config: Config,
+    spool: Spool,
+    peers: Arc<Peers>,
+    reloadable: Arc<Reloadable>,
+    /// True: nothing new is taken.
+    closing: watch::Sender<bool>,
+    /// True: the queue finishes.
+    finishing: watch::Sender<bool>,
+    tasks: JoinSet<()>,
+    queue: JoinHandle<()>,
+    administration: JoinHandle<()>,
+    requests: tokio::sync::mpsc::Receiver<handler::Request>,
+}
+
+impl Daemon {
+    async fn start(config: Config) -> Result<Daemon, DaemonError> {
+        let certificates = Certificates::load(build::certificates(&config))?;
+        let clock: Arc<dyn Clock> = Arc::new(clock::System::new());
+        for warning in certificates.warnings(clock.now()) {
+            tracing::warn!("{warning}");
+        }
+        let roots = Arc::new(build::roots(&config)?);
+        let resolver: Arc<dyn Resolve> = dns::from_options(build::dns(&config))?;
+        let (spool, opened) = Spool::open(&config.spool, spool::Options::default())?;
+        for (what, why) in &opened.set_aside {
+            tracing::error!("{what} was put aside: {why}");
+        }
+        let (accounts, local) = watch::channel(Arc::new(build::accounts(&config)));
+        let (table, routes) = watch::channel(Arc::new(build::table(&config)));
+        let (life, lives) = unbounded_channel();
+        let (closing, closed) = watch::channel(false);
+        let (finishing, finished) = watch::channel(false);
+        let (reports, reported) = unbounded_channel();
+        let connector = Arc::new(Connector::new(roots.clone(), certificates.clone(), build::connect(&config)));
+        let peers =
+            Peers::new(build::deliver(&config), resolver.clone(), connector, spool.clone(), clock.clone(), reports);
+        let peers = Arc::new(peers);
+        let (commands, commanded) = channel(COMMANDS);
+        let counters = Arc::new(queue::Counters::default());
+        let parts = Parts {
+            spool: spool.clone(),
+            arrivals: opened.arrivals,
+            first_new: opened.first_new,
+            deliver: peers.clone(),
+            reports: reported,
+            look_up: LookUp::new(resolver.clone(), config.queue.socks5),
+            accounts: local.clone(),
+            table: routes.clone(),
+            clock: clock.clone(),
+            life: lives,
+            commands: commanded,
+            counters: counters.clone(),
+        };
+        let queue = tokio::spawn(queue::run(parts, build::queue(&config), finished, limits::DRAIN_TIMEOUT));
+        let mut tasks = JoinSet::new();
+        let context = Arc::new(Context {
+            options: build::receive(&config),
+            spool: spool.clone(),
+            accounts: local,
+            table: routes,
+            resolver,
+            roots,
+            clock: clock.clone(),
+            life,
+            connections: Connections::new(config.limits.connections, config.limits.connections_per_address),
+            accepted: AtomicU64::new(0),
+        });
+        listen(&config, &context, &certificates, &closed, &mut tasks)?;
+        let (asked, requests) = channel(1);
+        let compose = compose(config.host.clone());
+        let handler = handler::Running {
+            host: config.host.to_string(),
+            started: clock.now(),
+            spool: spool.clone(),
+            messages: Offline::new(spool.clone(), compose, Box::new(clock.clone())),
+            commands,
+            peers: peers.clone(),
+            requests: asked,
+            counters,
+            receive: context,
+        };
+        let socket = control::server::bind(&config.control).await;
+        let socket = socket.map_err(|fault| DaemonError::Control { path: config.control.clone(), fault })?;
+        let administration = tokio::spawn(control::server::serve(socket, Arc::new(handler)));
+        let reloadable = Arc::new(Reloadable { accounts, table, certificates });
+        Ok(Daemon { config, spool, peers, reloadable, closing, finishing, tasks, queue, administration, requests })
+    }
+
+    async fn run(mut self) -> Result<(), DaemonError> {
+        let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        let mut hangup = signal(SignalKind::hangup())?;
+        let mut certificates = tokio::time::interval(CERTIFICATES_EVERY);
+        let mut watchdog = watchdog();
+        notify(&[sd_notify::NotifyState::Ready]);
+        tracing::info!("{} is ready", self.config.host);
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => break,
+                _ = interrupt.recv() => break,
+                _ = hangup.recv() => { let _ = self.reload(); }
+                Some(request) = self.requests.recv() => match request {
+                    handler::Request::Reload(answer) => { let _ = answer.send(self.reload()); }
+                    handler::Request::Drain => break,
+                },
+                _ = certificates.tick() => self.look_at_certificates(),
+                _ = watchdog.tick() => notify(&[sd_notify::NotifyState::Watchdog]),
+            }
+        }
+        self.drain(&mut terminate).await;
+        Ok(())
+    }
+
+    fn look_at_certificates(&self) {
+        for change in self.reloadable.certificates.reload_changed() {
+            tracing::warn!("{change}");
+        }
+    }
+
+    /// Reads the configuration again. What only a restart changes is said; a mistake leaves all as it was.
+    fn reload(&mut self) -> Result<String, String> {
+        notify(&[sd_notify::NotifyState::Reloading]);
+        let result = config::load(&self.config.file).map_err(|errors| errors.to_string()).and_then(|new| {
+            self.reloadable.take(&new).map_err(|fault| fault.to_string())?;
+            Ok(new)
+        });
+        notify(&[sd_notify::NotifyState::Ready]);
+        match result {
+            Ok(new) => {
+                let restart = needs_restart(&self.config, &new);
+                let said = if restart.is_empty() {
+                    "the configuration was read again".to_owned()
+                } else {
+                    format!("the configuration was read again; a restart is needed for: {}", restart.join(", "))
+                };
+                tracing::info!("{said}");
+                self.config = Config {
+                    domains: new.domains,
+                    routes: new.routes,
+                    certificates: new.certificates,
+                    ..self.config.clone()
+                };
+                Ok(said)
+            }
+            Err(fault) => {
+                tracing::error!("the configuration was not taken over, the old one stays: {fault}");
+                Err(fault)
+            }
+        }
+    }
+
+    /// Ends in order; a second signal ends the wait, not the safety: the spool is closed in any case.
+    async fn drain(mut self, again: &mut Signal) {
+        notify(&[sd_notify::NotifyState::Stopping]);
+        tracing::info!("stopping: nothing new is taken, deliveries under way are finished");
+        self.closing.send_replace(true);
+        self.finishing.send_replace(true);
+        let finish = async {
+            // The queue ends when what it gave out has been reported, which closing the connections brings about.
+            let _ = tokio::join!(&mut self.queue, self.peers.close(limits::DRAIN_TIMEOUT));
+        };
+        tokio::select! {
+            () = finish => {}
+            _ = again.recv() => tracing::warn!("stopping at once; what was under way is offered again"),
+        }
+        let connections = async { while self.tasks.join_next().await.is_some() {} };
+        let _ = tokio::time::timeout(Duration::from_secs(2), connections).await;
+        self.tasks.abort_all();
+        self.administration.abort();
+        // A name without a daemon behind it would only puzzle.
+        let _ = std::fs::remove_file(&self.config.control);
+        self.spool.close().await;
+        tracing::info!("stopped");
+    }
+}
+
+/// The receipt for recipients that an administrator fails.
+fn compose(host: Domain) -> Box<Compose> {
+    Box::new(move |record, entity, indexes, reason, now| {
+        queue::complete::failure_receipt(&host, record, entity, indexes, reason, now)
+    })
+}
+
+fn listen(
+    config: &Config,
+    context: &Arc<Context>,
+    certificates: &Arc<Certificates>,
+    closed: &watch::Receiver<bool>,
+    tasks: &mut JoinSet<()>,
+) -> Result<(), DaemonError> {
+    for listener in &config.listeners {
+        let service = match listener.service {
+            config::Service::Relay => Service::Relay,
+            config::Service::Mail => Service::Mail,
+        };
+        let tls = match service {
+            Service::Relay => Some(Acceptor::new(certificates.clone(), build::accept(config))?),
+            Service::Mail => None,
+        };
+        let socket = net::listen(&build::address(listener))?;
+        tracing::info!("listening on {} for {}", listener.address, build::purpose(service));
+        let session = Arc::new(build::session(config, service));
+        let any_sender = listener.senders == config::Senders::Any;
+        let listener = Arc::new(Listener { service, any_sender, session, tls });
+        tasks.spawn(receive::listen(socket, listener, context.clone(), closed.clone()));
+    }
+    Ok(())
+}
+
+/// What a reload cannot change.
+fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
+    let mut keys = Vec::new();
+    let mut differ = |name, differs: bool| {
+        if differs {
+            keys.push(name);
+        }
+    };
+    differ("host", old.host != new.host);
+    differ("spool", old.spool != new.spool);
+    differ("control", old.control != new.control);
+    differ("[[listen]]", old.listeners != new.listeners);
+    differ("[tls]", old.tls != new.tls);
+    differ("[dns]", old.dns != new.dns);
+    differ("[limits]", old.limits != new.limits);
+    differ("[queue]", old.queue != new.queue);
+    differ("[policy]", old.policy != new.policy);
+    differ("[log]", old.log != new.log);
+    keys
+}
+
+/// Tells systemd, where there is one.
+fn notify(states: &[sd_notify::NotifyState]) {
+    if let Err(fault) = sd_notify::notify(states) {
+        tracing::debug!("systemd was not told: {fault}");
+    }
+}
+
+/// At half the time that systemd gives; practically never where it gives none.
+fn watchdog() -> tokio::time::Interval {
+    let every = sd_notify::watchdog_enabled().map_or(Duration::from_secs(86_400), |time| time / 2);
+    tokio::time::interval(every.max(Duration::from_millis(100)))
+}

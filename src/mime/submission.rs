@@ -1,0 +1,119 @@
+//! What a server adds to a message at its submission, and nowhere else.
+//!
+//! In: an entity, its envelope sender, the time and 128 random bits. Out: the entity with the fields that every message
+//! has. Invariant: what is there stays as it is, Sender among it; fields are added before the first. RFC 6409 §8.
+
+use std::fmt::Write as _;
+
+use bytes::{BufMut, Bytes, BytesMut};
+
+use super::header::Fields;
+use crate::address::{Domain, Mailbox};
+use crate::timestamp::Timestamp;
+
+/// What the fields that are added say.
+#[derive(Clone, Copy, Debug)]
+pub struct Origin<'a> {
+    /// The envelope sender, to be the author of an entity that names none (RFC 6409 §8).
+    pub sender: Option<&'a Mailbox>,
+    /// The domain in whose name it is submitted; it answers for the uniqueness of a Message-ID.
+    pub domain: &'a Domain,
+    /// When it was submitted.
+    pub now: Timestamp,
+    /// 128 random bits.
+    pub entropy: [u8; 16],
+}
+
+/// The entity with From, Date and Message-ID where it has none, and MIME-Version where it has a Content-Type without.
+/// Copies it only if something is missing. An entity that does not begin with a field is left for
+/// [`super::inspect()`] to refuse.
+pub fn complete(entity: Bytes, origin: &Origin<'_>) -> Bytes {
+    let (mut from, mut date, mut message_id, mut mime, mut typed) = (false, false, false, false, false);
+    for item in Fields::new(&entity) {
+        // Nothing may come before what is no field: it would continue ours.
+        let Ok(field) = item else { return entity };
+        match field.name.len() {
+            4 => {
+                from |= field.is("from");
+                date |= field.is("date");
+            }
+            10 => message_id |= field.is("message-id"),
+            12 => {
+                mime |= field.is("mime-version");
+                typed |= field.is("content-type");
+            }
+            _ => {}
+        }
+    }
+    let mut added = String::new();
+    if let (false, Some(sender)) = (from, origin.sender) {
+        // Writing to a string cannot fail.
+        let _ = write!(added, "From: {sender}\r\n");
+    }
+    if !date {
+        let _ = write!(added, "Date: {}\r\n", origin.now.rfc5322());
+    }
+    if !message_id {
+        let _ = write!(added, "Message-ID: {}\r\n", self::message_id(origin.entropy, origin.domain));
+    }
+    if typed && !mime {
+        added.push_str("MIME-Version: 1.0\r\n");
+    }
+    if added.is_empty() {
+        return entity;
+    }
+    let mut complete = BytesMut::with_capacity(added.len() + entity.len());
+    complete.put_slice(added.as_bytes());
+    complete.put_slice(&entity);
+    complete.freeze()
+}
+
+/// A Message-ID of 128 random bits, with its angle brackets: 32 hexadecimal digits `@` the domain.
+pub fn message_id(entropy: [u8; 16], domain: &Domain) -> String {
+    format!("<{:032x}@{domain}>", u128::from_be_bytes(entropy))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(entity: &str, sender: Option<&str>, added: &str) {
+        let domain = Domain::parse("a.example").unwrap();
+        let sender = sender.map(|text| text.parse().unwrap());
+        let now = Timestamp::from_secs(1_795_000_000);
+        let origin = Origin { sender: sender.as_ref(), domain: &domain, now, entropy: [0xab; 16] };
+        let got = complete(Bytes::copy_from_slice(entity.as_bytes()), &origin);
+        assert_eq!(std::str::from_utf8(&got).unwrap(), format!("{added}{entity}"));
+    }
+
+    const ALL: &str = "From: alice@a.example\r\nDate: Wed, 18 Nov 2026 11:06:40 +0000\r\n\
+        Message-ID: <abababababababababababababababab@a.example>\r\n";
+
+    #[test]
+    fn what_is_missing() {
+        check("\r\nhello\r\n", Some("alice@a.example"), ALL);
+        check("Subject: x\r\n\r\nhello\r\n", Some("alice@a.example"), ALL);
+        check(
+            "Subject: x\r\nContent-Type: text/plain\r\n\r\nhello\r\n",
+            Some("alice@a.example"),
+            &format!("{ALL}MIME-Version: 1.0\r\n"),
+        );
+        check(
+            "FROM: b@a.example\r\nDATE: x\r\nMessage-id: <x@y>\r\nMIME-version: 1.0\r\nContent-Type: x\r\n\r\n",
+            None,
+            "",
+        );
+        check(
+            "From: b@a.example\r\nDate: x\r\n\r\nMessage-ID: body\r\n",
+            None,
+            "Message-ID: <abababababababababababababababab@a.example>\r\n",
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_completed() {
+        check(" continues\r\nDate: x\r\nMessage-ID: x\r\n\r\n", Some("alice@a.example"), "");
+        check("hello\r\n", Some("alice@a.example"), "");
+        check("Date: x\r\nMessage-ID: <x@y>\r\n\r\n", None, "");
+    }
+}

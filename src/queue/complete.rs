@@ -1,0 +1,142 @@
+//! Writes conclusions down: new states and the receipts that they cause, in one commit.
+//!
+//! In: a [`Completion`]. Out: a settlement in the spool, and a call when it is there. Invariant: a completion is tried until
+//! it is written, so an outcome is never forgotten while the daemon runs; after a crash the message is offered again and the
+//! next hop's dedup drops it. Fails: a spool that refuses writes is tried again every few seconds.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_lc_rs::rand;
+
+use crate::address::Domain;
+use crate::clock::Clock;
+use crate::envelope::Class;
+use crate::limits;
+use crate::queue::conclude;
+use crate::receipt::{self, About, Action};
+use crate::reply::EnhancedCode;
+use crate::spool::{NewMessage, Record, Settlement, Spool, SpoolError, State};
+use crate::timestamp::Timestamp;
+
+/// Pause before a settlement that was refused is tried again.
+const PAUSE: Duration = Duration::from_secs(2);
+
+/// What is to be written.
+#[derive(Debug)]
+pub struct Completion {
+    /// The message.
+    pub record: Arc<Record>,
+    /// New states by index of recipient.
+    pub states: Vec<(usize, State)>,
+    /// What receipts are due about, as far as the sender wants them.
+    pub about: Vec<About>,
+    /// A new time of expiry.
+    pub expires: Option<Timestamp>,
+}
+
+/// Writes completions.
+#[derive(Clone)]
+pub struct Completer {
+    spool: Spool,
+    host: Domain,
+    clock: Arc<dyn Clock>,
+}
+
+impl Completer {
+    /// Receipts come from `host`.
+    pub fn new(spool: Spool, host: Domain, clock: Arc<dyn Clock>) -> Self {
+        Completer { spool, host, clock }
+    }
+
+    /// Writes it, and calls `written` when it is.
+    pub fn complete(&self, completion: Completion, written: impl FnOnce() + Send + 'static) {
+        let completer = self.clone();
+        tokio::spawn(async move {
+            let Completion { record, states, about, expires } = completion;
+            let receipts = completer.receipts(&record, about).await;
+            let settlement = Settlement { id: record.id, states, receipts, held: None, expires };
+            while let Err(fault) = completer.spool.settle(settlement.clone()).await {
+                if matches!(fault, SpoolError::Closed) {
+                    return;
+                }
+                tracing::error!("{}: its outcome cannot be written, tried again: {fault}", record.id);
+                tokio::time::sleep(PAUSE).await;
+            }
+            written();
+        });
+    }
+
+    /// The receipts that the sender wants, one for each kind of action.
+    async fn receipts(&self, record: &Record, about: Vec<About>) -> Vec<NewMessage> {
+        let wanted: Vec<About> = about.into_iter().filter(|about| is_wanted(record, about)).collect();
+        if wanted.is_empty() {
+            return Vec::new();
+        }
+        let entity = match self.spool.entity(record.id).await {
+            Ok(Some(entity)) => entity,
+            Ok(None) => return Vec::new(),
+            Err(fault) => {
+                // The receipt matters more than the copy that it would carry.
+                tracing::error!("{}: its entity cannot be read for a receipt: {fault}", record.id);
+                bytes::Bytes::from_static(b"\r\n")
+            }
+        };
+        let mut receipts = Vec::new();
+        for action in [Action::Delivered, Action::Relayed, Action::Expanded, Action::Delayed, Action::Failed] {
+            let recipients: Vec<About> = wanted.iter().filter(|about| about.action == action).cloned().collect();
+            if recipients.is_empty() {
+                continue;
+            }
+            receipts.extend(compose(&self.host, record, &entity, &recipients, self.clock.now()));
+        }
+        receipts
+    }
+}
+
+fn compose(host: &Domain, record: &Record, entity: &[u8], recipients: &[About], now: Timestamp) -> Option<NewMessage> {
+    let mut message_id_entropy = [0; 16];
+    if rand::fill(&mut message_id_entropy).is_err() {
+        tracing::error!("{}: no random numbers for a receipt", record.id);
+    }
+    receipt::receipt(&receipt::Facts {
+        reporting: host,
+        // The name in our EHLO: a null sender is held to it.
+        from_domain: host,
+        envelope: &record.envelope,
+        arrived: record.arrived,
+        now,
+        expires: now.after(limits::LONGEST_STAY),
+        entity,
+        id: record.id,
+        message_id_entropy,
+        recipients,
+    })
+}
+
+/// The receipt for recipients that an administrator fails; `None` where the sender wants none.
+pub fn failure_receipt(
+    host: &Domain,
+    record: &Record,
+    entity: &[u8],
+    indexes: &[usize],
+    reason: &str,
+    now: Timestamp,
+) -> Option<NewMessage> {
+    // X.7.0: it is the site's decision, and says no more (RFC 3463 §3.8).
+    let conclusion = conclude::failure(record, indexes, EnhancedCode::new(5, 7, 0), reason);
+    compose(host, record, entity, &conclusion.about, now)
+}
+
+/// Whether the sender asked for it (RFC 3461 §4.1): decided again, to the letter, where the receipt is made; here to spare
+/// the reading of the entity.
+fn is_wanted(record: &Record, about: &About) -> bool {
+    let Some(recipient) = record.envelope.recipients.get(about.index) else { return false };
+    let notify = recipient.notify();
+    let asked = match about.action {
+        Action::Delivered | Action::Relayed | Action::Expanded => notify.success,
+        Action::Delayed => notify.delay,
+        Action::Failed => notify.failure,
+    };
+    asked && record.envelope.sender.mailbox().is_some() && record.envelope.class == Class::Im
+}

@@ -1,0 +1,203 @@
+//! From what happened to what is written down: pure.
+//!
+//! In: a record and what became of some of its recipients. Out: [`Conclusion`]: the states to settle, what the receipts
+//! are about, what the schedule needs to know. Invariant: a recipient that is completed appears once in the states and at
+//! most once in the receipts, so one commit holds both. RFC 3461 §5.2, RFC 2852 §4.
+
+use crate::deliver::{Outcome, Report, Scope};
+use crate::envelope::ByMode;
+use crate::limits;
+use crate::queue::schedule::Ended;
+use crate::receipt::{About, Action};
+use crate::reply::{EnhancedCode, Reply};
+use crate::spool::{Disposition, Progress, Record, State};
+use crate::timestamp::Timestamp;
+
+/// Longest fault that is kept with a message, in characters.
+const REASON_CHARS: usize = 300;
+
+/// What follows from an attempt.
+#[derive(Clone, Debug)]
+pub struct Conclusion {
+    /// New states by index of recipient.
+    pub states: Vec<(usize, State)>,
+    /// What receipts are due about, as far as the sender wants them.
+    pub about: Vec<About>,
+    /// For the schedule.
+    pub ended: Ended,
+    /// A new time of expiry.
+    pub expires: Option<Timestamp>,
+}
+
+impl Conclusion {
+    fn nothing() -> Self {
+        Conclusion { states: Vec::new(), about: Vec::new(), ended: Ended::Done, expires: None }
+    }
+}
+
+/// What follows from a report about an attempt; `lane` is the job's.
+pub fn attempt(record: &Record, report: &Report, lane: u64) -> Conclusion {
+    let mut conclusion = Conclusion::nothing();
+    for (index, outcome) in &report.outcomes {
+        let Some(State::Open(progress)) = record.states.get(*index) else { continue };
+        match outcome {
+            Outcome::Delivered { reply } => {
+                conclusion.states.push((*index, State::Closed(Disposition::Delivered)));
+                if record.envelope.deliver_by.is_some_and(|by| by.trace) {
+                    conclusion.about.push(handed_on(*index, report, reply));
+                }
+            }
+            Outcome::Relayed { reply } => {
+                conclusion.states.push((*index, State::Closed(Disposition::Relayed)));
+                conclusion.about.push(handed_on(*index, report, reply));
+            }
+            Outcome::Failed { reply, status, reason } => {
+                conclusion.states.push((*index, State::Closed(Disposition::Failed)));
+                conclusion.about.push(About {
+                    index: *index,
+                    action: Action::Failed,
+                    status: *status,
+                    remote: reply.is_some().then(|| host_of(&report.relay)).flatten(),
+                    diagnostic: reply.clone(),
+                    // The reply says it.
+                    reason: if reply.is_some() { String::new() } else { reason.clone() },
+                    retry_until: None,
+                    uncertain: false,
+                });
+            }
+            Outcome::Deferred { scope: Scope::Destination, reason, .. } => {
+                conclusion.ended = Ended::Destination(reason.clone());
+            }
+            Outcome::Deferred { scope: Scope::Recipient, reply, reason, .. } => {
+                let deferred = deferred(progress, reply.as_ref(), reason);
+                if !matches!(conclusion.ended, Ended::Destination(_)) {
+                    let attempts = deferred.attempts;
+                    conclusion.ended = Ended::Recipient { attempts, lane };
+                }
+                conclusion.states.push((*index, State::Open(deferred)));
+            }
+        }
+    }
+    conclusion
+}
+
+fn handed_on(index: usize, report: &Report, reply: &Reply) -> About {
+    About {
+        index,
+        action: Action::Relayed,
+        status: EnhancedCode::new(2, 0, 0),
+        remote: host_of(&report.relay),
+        diagnostic: Some(reply.clone()),
+        reason: String::new(),
+        retry_until: None,
+        uncertain: false,
+    }
+}
+
+fn deferred(progress: &Progress, reply: Option<&Reply>, reason: &str) -> Progress {
+    let said = reply.map_or_else(|| reason.to_owned(), Reply::to_string);
+    Progress {
+        attempts: progress.attempts.saturating_add(1),
+        last: Some(said.chars().take(REASON_CHARS).collect()),
+        ..progress.clone()
+    }
+}
+
+/// The host in `mx.b.example[192.0.2.1]:2779`.
+fn host_of(relay: &str) -> Option<String> {
+    let host = relay.split(['[', ':']).next().unwrap_or_default();
+    (!host.is_empty() && host != "none").then(|| host.to_owned())
+}
+
+/// All of `indexes` fail, with one status and reason.
+pub fn failure(record: &Record, indexes: &[usize], status: EnhancedCode, reason: &str) -> Conclusion {
+    let open = indexes.iter().filter(|index| matches!(record.states.get(**index), Some(State::Open(_))));
+    let mut conclusion = Conclusion::nothing();
+    for index in open {
+        let told = matches!(&record.states[*index], State::Open(progress) if progress.delivered_told);
+        conclusion.states.push((*index, State::Closed(Disposition::Failed)));
+        // A receipt `delivered` was the last word (RFC 3461 §5.2.3): the server was the mailbox.
+        if !told {
+            conclusion.about.push(About {
+                index: *index,
+                action: Action::Failed,
+                status,
+                remote: None,
+                diagnostic: None,
+                reason: reason.to_owned(),
+                retry_until: None,
+                uncertain: false,
+            });
+        }
+    }
+    conclusion
+}
+
+/// The message's time is over: why, for the recipients that are open.
+pub fn expiry(record: &Record) -> (EnhancedCode, String) {
+    let deliver_by = record.envelope.deliver_by.is_some_and(|by| by.mode == ByMode::Return);
+    let last = record.states.iter().find_map(|state| match state {
+        State::Open(progress) => progress.last.as_deref(),
+        State::Closed(_) => None,
+    });
+    let why = last.map(|last| format!("; the last fault was: {last}")).unwrap_or_default();
+    // RFC 2852 §4.1.4 and RFC 3463 §3.5: delivery time expired, for want of time or of a way.
+    let text = if deliver_by {
+        format!("it could not be delivered in the time that was given{why}")
+    } else {
+        format!("it could not be delivered in the time that messages are kept{why}")
+    };
+    (EnhancedCode::new(5, 4, 7), text)
+}
+
+/// The message is late: recipients that are open and whose sender was not told yet.
+pub fn delay(record: &Record, reason: Option<&str>) -> Conclusion {
+    let mut conclusion = Conclusion::nothing();
+    for (index, state) in record.states.iter().enumerate() {
+        let State::Open(progress) = state else { continue };
+        if progress.delay_told || progress.delivered_told {
+            continue;
+        }
+        conclusion.states.push((index, State::Open(Progress { delay_told: true, ..progress.clone() })));
+        let reason = progress.last.as_deref().or(reason).unwrap_or("the recipient has not fetched it yet");
+        conclusion.about.push(About {
+            index,
+            action: Action::Delayed,
+            status: EnhancedCode::new(4, 4, 7),
+            remote: None,
+            diagnostic: None,
+            reason: reason.to_owned(),
+            retry_until: Some(record.expires),
+            uncertain: false,
+        });
+    }
+    conclusion
+}
+
+/// Accepted into local inboxes: the server is the mailbox (RFC 3461 §5.2.3), and says so where it was asked. Having said
+/// so it keeps the message for the longest stay.
+pub fn inbox(record: &Record, indexes: &[usize]) -> Conclusion {
+    let mut conclusion = Conclusion::nothing();
+    for index in indexes {
+        let Some(State::Open(progress)) = record.states.get(*index) else { continue };
+        if progress.delivered_told || !record.envelope.recipients[*index].notify().success {
+            continue;
+        }
+        conclusion.states.push((*index, State::Open(Progress { delivered_told: true, ..progress.clone() })));
+        conclusion.expires = Some(record.arrived.after(limits::LONGEST_STAY));
+        conclusion.about.push(About {
+            index: *index,
+            action: Action::Delivered,
+            status: EnhancedCode::new(2, 1, 5),
+            remote: None,
+            diagnostic: None,
+            reason: String::new(),
+            retry_until: None,
+            uncertain: false,
+        });
+    }
+    conclusion
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,151 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::*;
+use crate::address::{Mailbox, ReversePath};
+use crate::envelope::{Body, Class, DeliverBy, Envelope, Notify, Recipient};
+use crate::spool::{Origin, QueueId};
+
+fn record(count: usize) -> Record {
+    let recipient = |n: usize| Recipient {
+        address: Mailbox::parse(&format!("user{n}@b.example")).unwrap(),
+        notify: None,
+        original: None,
+    };
+    let envelope = Envelope {
+        class: Class::Im,
+        sender: ReversePath::Mailbox(Mailbox::parse("alice@a.example").unwrap()),
+        body: Body::SevenBit,
+        utf8: false,
+        ret: None,
+        envid: None,
+        deliver_by: None,
+        require_tls: false,
+        recipients: (0..count).map(recipient).collect(),
+    };
+    Record {
+        id: QueueId(7),
+        envelope: Arc::new(envelope),
+        states: vec![State::Open(Progress::default()); count],
+        origin: Origin::Mail,
+        arrived: Timestamp::from_secs(1000),
+        expires: Timestamp::from_secs(90_000),
+        size: 100,
+        held: false,
+    }
+}
+
+fn report(outcomes: Vec<(usize, Outcome)>) -> Report {
+    Report {
+        id: QueueId(7),
+        destination: Arc::from("IM b.example"),
+        relay: "mx.b.example[192.0.2.1]:2779".into(),
+        outcomes,
+        connecting: Duration::ZERO,
+        transmitting: Duration::ZERO,
+    }
+}
+
+fn reply(code: u16) -> Reply {
+    Reply::new(code, EnhancedCode::new((code / 100) as u8, 0, 0), "text")
+}
+
+fn deferred(scope: Scope) -> Outcome {
+    let status = EnhancedCode::new(4, 0, 0);
+    Outcome::Deferred { scope, reply: None, status, reason: "why".into(), uncertain: false }
+}
+
+#[test]
+fn each_recipient_gets_its_own_end() {
+    let outcomes = vec![
+        (0, Outcome::Delivered { reply: reply(250) }),
+        (1, Outcome::Relayed { reply: reply(250) }),
+        (2, Outcome::Failed { reply: Some(reply(550)), status: EnhancedCode::new(5, 1, 1), reason: "no".into() }),
+        (3, deferred(Scope::Recipient)),
+    ];
+    let conclusion = attempt(&record(4), &report(outcomes), 9);
+    let closed = |disposition| State::Closed(disposition);
+    assert_eq!(conclusion.states[0], (0, closed(Disposition::Delivered)));
+    assert_eq!(conclusion.states[1], (1, closed(Disposition::Relayed)));
+    assert_eq!(conclusion.states[2], (2, closed(Disposition::Failed)));
+    let progress = Progress { attempts: 1, last: Some("why".into()), ..Progress::default() };
+    assert_eq!(conclusion.states[3], (3, State::Open(progress)));
+    let about: Vec<_> = conclusion.about.iter().map(|about| (about.index, about.action, about.status)).collect();
+    let relayed = (1, Action::Relayed, EnhancedCode::new(2, 0, 0));
+    assert_eq!(about, [relayed, (2, Action::Failed, EnhancedCode::new(5, 1, 1))]);
+    assert_eq!(conclusion.about[1].remote.as_deref(), Some("mx.b.example"));
+    assert_eq!(conclusion.ended, Ended::Recipient { attempts: 1, lane: 9 });
+}
+
+#[test]
+fn a_fault_of_the_destination_leaves_the_message_as_it_is() {
+    let conclusion =
+        attempt(&record(2), &report(vec![(0, deferred(Scope::Destination)), (1, deferred(Scope::Destination))]), 0);
+    assert!(conclusion.states.is_empty() && conclusion.about.is_empty());
+    assert_eq!(conclusion.ended, Ended::Destination("why".into()));
+}
+
+#[test]
+fn a_recipient_that_is_closed_stays_closed() {
+    let mut record = record(1);
+    record.states[0] = State::Closed(Disposition::Delivered);
+    let failed = Outcome::Failed { reply: None, status: EnhancedCode::new(5, 0, 0), reason: "late".into() };
+    let conclusion = attempt(&record, &report(vec![(0, failed)]), 0);
+    assert!(conclusion.states.is_empty() && conclusion.about.is_empty());
+    assert!(failure(&record, &[0], EnhancedCode::new(5, 0, 0), "x").states.is_empty());
+}
+
+#[test]
+fn trace_asks_for_word_of_each_relay() {
+    let mut record = record(1);
+    let by = DeliverBy { at: Timestamp::from_secs(2000), mode: ByMode::Notify, trace: true };
+    Arc::make_mut(&mut record.envelope).deliver_by = Some(by);
+    let conclusion = attempt(&record, &report(vec![(0, Outcome::Delivered { reply: reply(250) })]), 0);
+    assert_eq!(conclusion.about[0].action, Action::Relayed);
+}
+
+#[test]
+fn late_is_told_once() {
+    let mut record = record(2);
+    let conclusion = delay(&record, Some("refused"));
+    assert_eq!(conclusion.about.len(), 2);
+    assert_eq!(conclusion.about[0].reason, "refused");
+    assert_eq!(conclusion.about[0].retry_until, Some(record.expires));
+    for (index, state) in conclusion.states {
+        record.states[index] = state;
+    }
+    assert!(delay(&record, None).about.is_empty());
+}
+
+#[test]
+fn an_inbox_says_delivered_where_it_was_asked_and_then_never_failed() {
+    let mut record = record(2);
+    Arc::make_mut(&mut record.envelope).recipients[1].notify = Some(Notify { success: true, ..Notify::DEFAULT });
+    let conclusion = inbox(&record, &[0, 1]);
+    assert_eq!(conclusion.about.len(), 1);
+    assert_eq!((conclusion.about[0].index, conclusion.about[0].action), (1, Action::Delivered));
+    assert_eq!(conclusion.expires, Some(record.arrived.after(limits::LONGEST_STAY)));
+    for (index, state) in conclusion.states {
+        record.states[index] = state;
+    }
+    assert!(inbox(&record, &[0, 1]).about.is_empty(), "twice");
+    let end = failure(&record, &[0, 1], EnhancedCode::new(5, 4, 7), "old");
+    assert_eq!(end.states.len(), 2);
+    assert_eq!(end.about.iter().map(|about| about.index).collect::<Vec<_>>(), [0]);
+}
+
+#[test]
+fn expiry_says_why() {
+    let mut record = record(1);
+    record.states[0] = State::Open(Progress { last: Some("451 try later".into()), ..Progress::default() });
+    let (status, reason) = expiry(&record);
+    assert_eq!(status, EnhancedCode::new(5, 4, 7));
+    assert!(reason.contains("451 try later"), "{reason}");
+}
+
+#[test]
+fn relay_names() {
+    assert_eq!(host_of("mx.b.example[192.0.2.1]:2779").as_deref(), Some("mx.b.example"));
+    assert_eq!(host_of("none"), None);
+    assert_eq!(host_of("[192.0.2.1]:25"), None);
+}

@@ -1,0 +1,50 @@
+//! Delivery lines in Postfix's form, one for each recipient and attempt, so that the tools that administrators have read
+//! them: `ID: to=<>, relay=, delay=, delays=a/b/c/d, dsn=, status=… (…)`. Never a body or a client's address.
+
+use crate::deliver::{Outcome, Report};
+use crate::queue::conclude::Conclusion;
+use crate::spool::Record;
+use crate::timestamp::Timestamp;
+
+/// An attempt.
+pub fn attempt(record: &Record, report: &Report, started: Timestamp, now: Timestamp) {
+    if !tracing::enabled!(tracing::Level::INFO) {
+        return;
+    }
+    let delay = now.since(record.arrived).as_secs_f64();
+    let waited = started.since(record.arrived).as_secs_f64();
+    let (connecting, transmitting) = (report.connecting.as_secs_f64(), report.transmitting.as_secs_f64());
+    for (index, outcome) in &report.outcomes {
+        let Some(recipient) = record.envelope.recipients.get(*index) else { continue };
+        let (dsn, status, text) = match outcome {
+            Outcome::Delivered { reply } | Outcome::Relayed { reply } => (reply.status(), "sent", reply.to_string()),
+            Outcome::Deferred { status, reply, reason, .. } => {
+                (*status, "deferred", reply.as_ref().map_or_else(|| reason.clone(), ToString::to_string))
+            }
+            Outcome::Failed { status, reply, reason } => {
+                (*status, "bounced", reply.as_ref().map_or_else(|| reason.clone(), ToString::to_string))
+            }
+        };
+        tracing::info!(
+            "{}: to=<{}>, relay={}, delay={delay:.2}, delays=0/{waited:.2}/{connecting:.2}/{transmitting:.2}, dsn={dsn}, status={status} ({text})",
+            record.id,
+            recipient.address,
+            report.relay,
+        );
+    }
+}
+
+/// Recipients that failed without an attempt.
+pub fn failed(record: &Record, conclusion: &Conclusion, now: Timestamp) {
+    let delay = now.since(record.arrived).as_secs_f64();
+    for about in &conclusion.about {
+        let Some(recipient) = record.envelope.recipients.get(about.index) else { continue };
+        tracing::info!(
+            "{}: to=<{}>, relay=none, delay={delay:.2}, delays=0/{delay:.2}/0/0, dsn={}, status=bounced ({})",
+            record.id,
+            recipient.address,
+            about.status,
+            about.reason,
+        );
+    }
+}

@@ -1,0 +1,117 @@
+//! Where a destination's servers are: configuration, DNS, and what is remembered of domains.
+//!
+//! In: a destination. Out: [`Resolved`] for the schedule. The decision is [`route::decide`]'s; here it is asked and put into
+//! words. A domain without IMPP fails, for there is no way to it yet.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use crate::address::Domain;
+use crate::clock::Clock;
+use crate::deliver::Destination;
+use crate::dns::Resolve;
+use crate::envelope::Class;
+use crate::queue::schedule::{Onward, Resolved};
+use crate::reply::EnhancedCode;
+use crate::route::{self, Decision, Hop, Memory, Table, Way};
+
+/// How long a configured route is good; a reload may change it.
+const CONFIGURED: Duration = Duration::from_secs(60);
+/// The least time for which an answer is used, so that a time to live of zero does not ask for each message.
+const LEAST: Duration = Duration::from_secs(1);
+/// How long an absence is used; the resolver's cache knows for how long it holds.
+const ABSENCE: Duration = Duration::from_secs(5);
+/// Marks the destinations that are configured routes.
+const ROUTE: &str = "route ";
+
+/// The destination that a domain's messages of a class share.
+pub fn place(table: &Table, domain: &Domain, class: Class) -> Destination {
+    match table.way(domain, class) {
+        Way::Configured(hop) => Arc::from(format!("{ROUTE}{}", hop.name)),
+        Way::Local | Way::Lookup => Arc::from(format!("{class} {domain}")),
+    }
+}
+
+/// Who asks.
+#[derive(Clone)]
+pub struct LookUp {
+    resolver: Arc<dyn Resolve>,
+    memory: Arc<Mutex<Memory>>,
+    socks5: Option<SocketAddr>,
+}
+
+impl LookUp {
+    /// Asks `resolver`; what is found is reached through `socks5`, where given.
+    pub fn new(resolver: Arc<dyn Resolve>, socks5: Option<SocketAddr>) -> Self {
+        LookUp { resolver, memory: Arc::default(), socks5 }
+    }
+
+    /// Where the destination's servers are.
+    pub async fn resolve(&self, table: &Table, destination: &Destination, clock: &dyn Clock) -> Resolved {
+        if let Some(name) = destination.strip_prefix(ROUTE) {
+            return match table.named(name) {
+                Some(hop) => {
+                    Resolved::Onward(Onward::Hop(Arc::new(Hop::Configured(hop))), clock.now().after(CONFIGURED))
+                }
+                None => Resolved::Later(format!("the route {name} was taken out of the configuration")),
+            };
+        }
+        let found = destination.split_once(' ').and_then(|(class, domain)| {
+            let class = [Class::Im, Class::Pres].into_iter().find(|known| known.keyword() == class)?;
+            Some((class, Domain::parse(domain).ok()?))
+        });
+        match found {
+            Some((class, domain)) => self.ask(class, domain, clock).await,
+            None => Resolved::Later(format!("{destination} is not a destination")),
+        }
+    }
+
+    async fn ask(&self, class: Class, domain: Domain, clock: &dyn Clock) -> Resolved {
+        let name = route::service_name(class, &domain);
+        let answer = self.resolver.srv(&name).await;
+        let now = clock.now();
+        let decision = {
+            let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
+            let decision = route::decide(answer, class, &domain, random);
+            memory.weigh(decision, class, &domain, now)
+        };
+        match decision {
+            Decision::Targets(targets, ttl) => {
+                let hop = Hop::Peer { domain, class, targets, socks5: self.socks5 };
+                Resolved::Onward(Onward::Hop(Arc::new(hop)), now.after(ttl.max(LEAST)))
+            }
+            Decision::Refused => nowhere(now.after(ABSENCE), refused(class, &domain)),
+            Decision::NoService { .. } => nowhere(now.after(ABSENCE), no_service(class, &domain, &name)),
+            Decision::Unknown { reason, .. } => Resolved::Later(reason),
+        }
+    }
+}
+
+fn nowhere(until: crate::timestamp::Timestamp, reason: String) -> Resolved {
+    // X.1.2, bad destination system address (RFC 3463 §3.2): for this service there is none.
+    Resolved::Onward(Onward::Nowhere(EnhancedCode::new(5, 1, 2), Arc::from(reason)), until)
+}
+
+fn service(class: Class) -> &'static str {
+    match class {
+        Class::Im => "instant messages",
+        Class::Pres => "presence",
+    }
+}
+
+fn refused(class: Class, domain: &Domain) -> String {
+    format!("{domain} says in DNS that it takes no {}", service(class))
+}
+
+fn no_service(class: Class, domain: &Domain, name: &str) -> String {
+    format!("{domain} does not take {}: there is no SRV record at {name}; send a mail instead", service(class))
+}
+
+/// A number from 0 to `most`, for the weights of RFC 2782.
+fn random(most: u32) -> u32 {
+    let mut bytes = [0; 4];
+    // Without random numbers the first of equals is taken, which is an order like another.
+    let _ = aws_lc_rs::rand::fill(&mut bytes);
+    u32::try_from(u64::from(u32::from_le_bytes(bytes)) % (u64::from(most) + 1)).unwrap_or(0)
+}

@@ -1,0 +1,470 @@
+//! The loop that gives the schedule its facts and does what it says.
+//!
+//! In: arrivals from the spool, reports of deliveries, signs of life, commands. Out: work for `deliver`, settlements for the
+//! spool. Invariant: a message that is under way for a destination is in [`Run::flights`] until its settlement is written,
+//! so it is never offered twice at once, and what is under way is bounded together with what waits for the disk.
+
+use std::collections::{HashMap, HashSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+use tokio::sync::mpsc::{Receiver, UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::{oneshot, watch};
+
+use crate::accounts::{Accounts, Found};
+use crate::address::Domain;
+use crate::clock::Clock;
+use crate::deliver::{Deliver, Destination, Job, Outcome, Report, Work};
+use crate::envelope::{ByMode, Class};
+use crate::queue::complete::{Completer, Completion};
+use crate::queue::conclude::{self, Conclusion};
+use crate::queue::look_up::{self, place};
+use crate::queue::schedule::{Ended, Entry, Onward, Resolved, Schedule, Standing, Step};
+use crate::queue::{log, schedule};
+use crate::reply::EnhancedCode;
+use crate::route::Table;
+use crate::spool::{QueueId, Record, Spool};
+use crate::timestamp::Timestamp;
+
+/// Records kept in memory with their entries; later ones are read again when their turn comes.
+const RECORDS_AT_HAND: usize = 10_000;
+/// Records read at once when the daemon starts.
+const PAGE: usize = 5_000;
+/// How long an expiry waits for an attempt that is under way.
+const UNDER_WAY_PAUSE: Duration = Duration::from_secs(10);
+
+/// What the administrator decides.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// This host's name, for receipts.
+    pub host: Domain,
+    /// The schedule's.
+    pub schedule: schedule::Options,
+    /// After how long the sender is told that a message is late.
+    pub delay_notice: Duration,
+}
+
+/// What the queue is wired to.
+pub struct Parts {
+    /// The spool.
+    pub spool: Spool,
+    /// What enters it from now on.
+    pub arrivals: UnboundedReceiver<Arc<Record>>,
+    /// The first identifier of those; what is before was there when the daemon started.
+    pub first_new: QueueId,
+    /// Who delivers.
+    pub deliver: Arc<dyn Deliver>,
+    /// What became of it.
+    pub reports: UnboundedReceiver<Report>,
+    /// Who knows where domains' servers are.
+    pub look_up: look_up::LookUp,
+    /// Who lives here.
+    pub accounts: watch::Receiver<Arc<Accounts>>,
+    /// The configured routes.
+    pub table: watch::Receiver<Arc<Table>>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Domains that have shown life.
+    pub life: UnboundedReceiver<Domain>,
+    /// The administrator's commands.
+    pub commands: Receiver<Command>,
+    /// What is counted.
+    pub counters: Arc<Counters>,
+}
+
+/// What has happened since the start, counted by recipients.
+#[derive(Debug, Default)]
+pub struct Counters {
+    /// Handed to the next hop.
+    pub delivered: AtomicU64,
+    /// Failed.
+    pub failed: AtomicU64,
+    /// Attempts that were deferred.
+    pub deferred: AtomicU64,
+}
+
+impl Counters {
+    fn count(&self, outcomes: &[(usize, Outcome)]) {
+        for (_, outcome) in outcomes {
+            let counter = match outcome {
+                Outcome::Delivered { .. } | Outcome::Relayed { .. } => &self.delivered,
+                Outcome::Failed { .. } => &self.failed,
+                Outcome::Deferred { .. } => &self.deferred,
+            };
+            counter.fetch_add(1, Relaxed);
+        }
+    }
+}
+
+/// What an administrator asks of the running queue.
+#[derive(Debug)]
+pub enum Command {
+    /// How the destinations stand.
+    Standings(oneshot::Sender<Vec<Standing>>),
+    /// The message was changed in the spool, or is to be tried at once.
+    Changed(QueueId),
+}
+
+enum Event {
+    Restored(Vec<Arc<Record>>, oneshot::Sender<()>),
+    Resolved(Destination, Resolved),
+    Ended(Destination, QueueId, Ended, u64),
+}
+
+struct Flight {
+    record: Arc<Record>,
+    lane: u64,
+    started: Timestamp,
+}
+
+struct Run {
+    schedule: Schedule,
+    flights: HashMap<(QueueId, Destination), Flight>,
+    /// Messages that an administrator changed: their records at hand are out of date.
+    touched: HashSet<QueueId>,
+    at_hand: usize,
+    completer: Completer,
+    events: UnboundedSender<Event>,
+    options: Options,
+    spool: Spool,
+    deliver: Arc<dyn Deliver>,
+    look_up: look_up::LookUp,
+    accounts: watch::Receiver<Arc<Accounts>>,
+    table: watch::Receiver<Arc<Table>>,
+    clock: Arc<dyn Clock>,
+    counters: Arc<Counters>,
+}
+
+/// Runs the queue until `stop` is true and what was under way has been reported, or the grace is over.
+pub async fn run(parts: Parts, options: Options, mut stop: watch::Receiver<bool>, grace: Duration) {
+    let (events, mut happened) = unbounded_channel();
+    let Parts {
+        spool, mut arrivals, first_new, deliver, mut reports, look_up, accounts, table, clock, counters, ..
+    } = parts;
+    let (mut life, mut commands) = (parts.life, parts.commands);
+    tokio::spawn(restore(spool.clone(), first_new, events.clone()));
+    let seed = u64::try_from(clock.now().millis()).unwrap_or(1);
+    let mut run = Run {
+        schedule: Schedule::new(options.schedule.clone(), seed),
+        flights: HashMap::new(),
+        touched: HashSet::new(),
+        at_hand: 0,
+        completer: Completer::new(spool.clone(), options.host.clone(), clock.clone()),
+        events,
+        options,
+        spool,
+        deliver,
+        look_up,
+        accounts,
+        table,
+        clock,
+        counters,
+    };
+    let (mut arrived, mut reported, mut done) = (Vec::new(), Vec::new(), Vec::new());
+    let mut deadline = None;
+    loop {
+        if deadline.is_none() {
+            run.work();
+        } else if run.flights.is_empty() {
+            return;
+        }
+        let wake = run.until_wake(deadline);
+        tokio::select! {
+            count = arrivals.recv_many(&mut arrived, 512) => {
+                if count == 0 { return }
+                arrived.drain(..).for_each(|record| run.arrive(&record, true));
+            }
+            _ = reports.recv_many(&mut reported, 512) => reported.drain(..).for_each(|report| run.report(&report)),
+            _ = happened.recv_many(&mut done, 512) => done.drain(..).for_each(|event| run.happened(event)),
+            Some(domain) = life.recv() => run.shows_life(&domain),
+            Some(command) = commands.recv() => run.command(command),
+            () = tokio::time::sleep(wake) => if deadline.is_some_and(|at| at <= tokio::time::Instant::now()) { return },
+            () = async { let _ = stop.wait_for(|stop| *stop).await; }, if deadline.is_none() => {
+                deadline = Some(tokio::time::Instant::now() + grace);
+            }
+        }
+    }
+}
+
+/// Hands what was in the spool at the start to the loop, a page at a time.
+async fn restore(spool: Spool, first_new: QueueId, events: UnboundedSender<Event>) {
+    let mut from = QueueId(0);
+    loop {
+        let reader = spool.clone();
+        let page = tokio::task::spawn_blocking(move || reader.page(from, PAGE)).await;
+        let records: Vec<Arc<Record>> = match page {
+            Ok(Ok(records)) => records.into_iter().take_while(|record| record.id < first_new).map(Arc::new).collect(),
+            Ok(Err(fault)) => {
+                tracing::error!("the spool cannot be read, tried again in a minute: {fault}");
+                tokio::time::sleep(Duration::from_secs(60)).await;
+                continue;
+            }
+            Err(_) => return,
+        };
+        let Some(last) = records.last().map(|record| record.id) else { return };
+        from = QueueId(last.0 + 1);
+        let (taken, wait) = oneshot::channel();
+        if events.send(Event::Restored(records, taken)).is_err() || wait.await.is_err() {
+            return;
+        }
+    }
+}
+
+impl Run {
+    fn until_wake(&self, deadline: Option<tokio::time::Instant>) -> Duration {
+        const LONGEST: Duration = Duration::from_secs(60);
+        if let Some(deadline) = deadline {
+            return deadline.saturating_duration_since(tokio::time::Instant::now());
+        }
+        let wake = self.schedule.wake_at().map_or(LONGEST, |at| at.since(self.clock.now()));
+        wake.clamp(Duration::from_millis(1), LONGEST)
+    }
+
+    /// Does all that is to be done now.
+    fn work(&mut self) {
+        let now = self.clock.now();
+        while let Some(step) = self.schedule.next(now) {
+            match step {
+                Step::Resolve(destination) => self.resolve(destination),
+                Step::Dispatch(destination, entry, onward) => self.dispatch(destination, entry, onward, now),
+                Step::Expire(id) => self.expire(id, now),
+                Step::Notice(id) => self.notice(id),
+            }
+        }
+    }
+
+    /// A message that is in the spool: set its timers, put it into the lines that its recipients need.
+    fn arrive(&mut self, record: &Arc<Record>, new: bool) {
+        if record.held {
+            return;
+        }
+        let id = record.id;
+        self.schedule.expire_at(id, record.expires);
+        let by = record.envelope.deliver_by.filter(|by| by.mode == ByMode::Notify);
+        let notice = record.arrived.after(self.options.delay_notice);
+        let notice = by.map_or(notice, |by| by.at.min(notice));
+        if notice < record.expires {
+            self.schedule.notice_at(id, notice);
+        }
+        let (mut inboxes, mut strangers) = (Vec::new(), Vec::new());
+        let mut destinations: Vec<Destination> = Vec::new();
+        for index in record.open() {
+            let address = &record.envelope.recipients[index].address;
+            match self.accounts.borrow().find(address, record.envelope.class) {
+                Found::Inbox => inboxes.push(index),
+                Found::NoInbox | Found::NotOffered => strangers.push(index),
+                Found::Foreign => {
+                    let destination = place(&self.table.borrow(), address.domain(), record.envelope.class);
+                    if !destinations.contains(&destination) {
+                        destinations.push(destination);
+                    }
+                }
+            }
+        }
+        for destination in destinations {
+            let at_hand = new && self.at_hand < RECORDS_AT_HAND;
+            self.at_hand += usize::from(at_hand);
+            self.schedule.arrive(&destination, Entry { id, record: at_hand.then(|| record.clone()) });
+        }
+        if !inboxes.is_empty() {
+            self.complete(record, conclude::inbox(record, &inboxes), None);
+        }
+        if !strangers.is_empty() {
+            let conclusion =
+                conclude::failure(record, &strangers, EnhancedCode::new(5, 1, 1), "there is no such inbox here");
+            self.complete(record, conclusion, None);
+        }
+    }
+
+    fn resolve(&self, destination: Destination) {
+        let (look_up, events, clock) = (self.look_up.clone(), self.events.clone(), self.clock.clone());
+        let table = self.table.borrow().clone();
+        tokio::spawn(async move {
+            let resolved = look_up.resolve(&table, &destination, clock.as_ref()).await;
+            let _ = events.send(Event::Resolved(destination, resolved));
+        });
+    }
+
+    fn dispatch(&mut self, destination: Destination, entry: Entry, onward: Onward, now: Timestamp) {
+        let id = entry.id;
+        if entry.record.is_some() {
+            self.at_hand = self.at_hand.saturating_sub(1);
+        }
+        let key = (id, destination);
+        let record = if self.flights.contains_key(&key) { None } else { self.current(entry) };
+        let destination = key.1.clone();
+        let Some(record) = record.filter(|record| !record.held) else {
+            return self.schedule.ended(&destination, Entry { id, record: None }, Ended::Done, now);
+        };
+        let recipients = self.recipients_for(&record, &destination);
+        let lane = lane(&record, &recipients);
+        if recipients.is_empty() {
+            return self.schedule.ended(&destination, Entry { id, record: None }, Ended::Done, now);
+        }
+        if let Some(until) = self.schedule.lane_held(&destination, lane, now) {
+            return self.schedule.postpone(&destination, id, until);
+        }
+        match onward {
+            Onward::Hop(hop) => {
+                let (envelope, size, expires) = (record.envelope.clone(), record.size, record.expires);
+                let job = Job { id, envelope, recipients, size, expires, lane };
+                self.flights.insert(key, Flight { record, lane, started: now });
+                self.deliver.send(Work { destination, hop, job });
+            }
+            Onward::Nowhere(status, reason) => {
+                let conclusion = conclude::failure(&record, &recipients, status, &reason);
+                log::failed(&record, &conclusion, now);
+                self.flights.insert(key, Flight { record: record.clone(), lane, started: now });
+                self.complete(&record, conclusion, Some((destination, lane)));
+            }
+        }
+    }
+
+    /// The record as it is now; `None` when the message is gone or cannot be read.
+    fn current(&self, entry: Entry) -> Option<Arc<Record>> {
+        if let Some(record) = entry.record.filter(|_| !self.touched.contains(&entry.id)) {
+            return Some(record);
+        }
+        match self.spool.record(entry.id) {
+            Ok(record) => record.map(Arc::new),
+            Err(fault) => {
+                tracing::error!("{}: its record cannot be read: {fault}", entry.id);
+                None
+            }
+        }
+    }
+
+    fn recipients_for(&self, record: &Record, destination: &Destination) -> Vec<usize> {
+        let (accounts, table) = (self.accounts.borrow(), self.table.borrow());
+        let class = record.envelope.class;
+        let goes_there = |index: &usize| {
+            let address = &record.envelope.recipients[*index].address;
+            accounts.find(address, class) == Found::Foreign && place(&table, address.domain(), class) == *destination
+        };
+        record.open().filter(goes_there).collect()
+    }
+
+    fn report(&mut self, report: &Report) {
+        let key = (report.id, report.destination.clone());
+        let Some(flight) = self.flights.get(&key) else { return };
+        let (record, lane, started) = (flight.record.clone(), flight.lane, flight.started);
+        self.counters.count(&report.outcomes);
+        log::attempt(&record, report, started, self.clock.now());
+        let conclusion = conclude::attempt(&record, report, lane);
+        self.complete(&record, conclusion, Some((key.1, lane)));
+    }
+
+    /// Has a conclusion written; its flight, if it is one, ends when it is.
+    fn complete(&mut self, record: &Arc<Record>, conclusion: Conclusion, flight: Option<(Destination, u64)>) {
+        let Conclusion { states, about, ended, expires } = conclusion;
+        let id = record.id;
+        if states.is_empty() {
+            if let Some((destination, lane)) = flight {
+                self.happened(Event::Ended(destination, id, ended, lane));
+            }
+            return;
+        }
+        let events = self.events.clone();
+        let written = move || {
+            if let Some((destination, lane)) = flight {
+                let _ = events.send(Event::Ended(destination, id, ended, lane));
+            }
+        };
+        self.completer.complete(Completion { record: record.clone(), states, about, expires }, written);
+    }
+
+    fn happened(&mut self, event: Event) {
+        let now = self.clock.now();
+        match event {
+            Event::Restored(records, taken) => {
+                records.iter().for_each(|record| self.arrive(record, false));
+                let _ = taken.send(());
+            }
+            Event::Resolved(destination, resolved) => {
+                if let Resolved::Later(reason) = &resolved {
+                    tracing::warn!("{destination}: cannot be looked up, tried again later: {reason}");
+                }
+                self.schedule.resolved(&destination, resolved, now);
+            }
+            Event::Ended(destination, id, ended, lane) => {
+                self.flights.remove(&(id, destination.clone()));
+                if ended == Ended::Done {
+                    self.schedule.release_lane(&destination, lane);
+                    self.touched.remove(&id);
+                }
+                self.schedule.ended(&destination, Entry { id, record: None }, ended, now);
+            }
+        }
+    }
+
+    fn expire(&mut self, id: QueueId, now: Timestamp) {
+        let Some(record) = self.current(Entry { id, record: None }).filter(|record| !record.held) else { return };
+        if record.expires > now {
+            return self.schedule.expire_at(id, record.expires);
+        }
+        if self.is_under_way(&record) {
+            return self.schedule.expire_at(id, now.after(UNDER_WAY_PAUSE));
+        }
+        let open: Vec<usize> = record.open().collect();
+        self.touched.remove(&id);
+        let (status, reason) = conclude::expiry(&record);
+        let conclusion = conclude::failure(&record, &open, status, &reason);
+        log::failed(&record, &conclusion, now);
+        self.complete(&record, conclusion, None);
+    }
+
+    fn is_under_way(&self, record: &Record) -> bool {
+        let (table, class) = (self.table.borrow(), record.envelope.class);
+        record.open().any(|index| {
+            let destination = place(&table, record.envelope.recipients[index].address.domain(), class);
+            self.flights.contains_key(&(record.id, destination))
+        })
+    }
+
+    fn notice(&mut self, id: QueueId) {
+        let Some(record) = self.current(Entry { id, record: None }).filter(|record| !record.held) else { return };
+        let first = record.open().next().map(|index| record.envelope.recipients[index].address.domain().clone());
+        let destination = first.map(|domain| place(&self.table.borrow(), &domain, record.envelope.class));
+        let standing = destination.and_then(|destination| self.schedule.standing_of(&destination));
+        self.touched.insert(id);
+        let conclusion = conclude::delay(&record, standing.and_then(|standing| standing.reason).as_deref());
+        self.complete(&record, conclusion, None);
+    }
+
+    fn shows_life(&mut self, domain: &Domain) {
+        for class in [Class::Im, Class::Pres] {
+            let destination = place(&self.table.borrow(), domain, class);
+            self.schedule.wake(&destination);
+        }
+    }
+
+    fn command(&mut self, command: Command) {
+        match command {
+            Command::Standings(answer) => {
+                let _ = answer.send(self.schedule.standings());
+            }
+            Command::Changed(id) => {
+                let Some(record) = self.current(Entry { id, record: None }) else { return };
+                self.touched.insert(id);
+                for index in record.open() {
+                    let domain = record.envelope.recipients[index].address.domain();
+                    let destination = place(&self.table.borrow(), domain, record.envelope.class);
+                    self.schedule.wake(&destination);
+                }
+                self.arrive(&record, false);
+            }
+        }
+    }
+}
+
+/// Entities of one sender for one recipient share a lane.
+fn lane(record: &Record, recipients: &[usize]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    record.envelope.sender.hash(&mut hasher);
+    if let Some(first) = recipients.first() {
+        record.envelope.recipients[*first].address.hash(&mut hasher);
+    }
+    hasher.finish()
+}

@@ -1,0 +1,196 @@
+//! One connection: octets to the session, its events to policy and spool, replies back.
+//!
+//! In: a stream, and who is at its other end. Out: messages in the spool, replies. Invariant: a `250` to an entity is written
+//! after the spool has it on stable storage; what the peer can make this hold is bounded by the session's options and by
+//! [`super::Budget`]. Fails: by closing, with `421` where the peer can still read it.
+
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context as TaskContext, Poll};
+use std::time::Duration;
+
+use bytes::BytesMut;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout};
+
+use crate::address::{Domain, EhloName};
+use crate::limits;
+use crate::net::Stream;
+use crate::receive::transaction::Judge;
+use crate::receive::{Context, Listener};
+use crate::reply::{EnhancedCode, Reply};
+use crate::smtp::server::{Event, Session, Ticket};
+use crate::spool::{Acceptance, SpoolError};
+use crate::tls::Peer;
+
+/// Octets read at once while a peer is busy.
+const READ_OCTETS: usize = 64 * 1024;
+/// Octets of buffer that an idle connection holds.
+const IDLE_OCTETS: usize = 1024;
+/// How long replies may take to be written.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Who is at the other end.
+#[derive(Clone, Debug)]
+pub struct Origin {
+    /// The address; `None` on a Unix socket.
+    pub address: Option<IpAddr>,
+    /// What TLS told, where there is TLS.
+    pub tls: Option<Peer>,
+}
+
+/// A commit that a reply waits for.
+struct Commit {
+    ticket: Ticket,
+    future: Pin<Box<dyn Future<Output = Result<Acceptance, SpoolError>> + Send>>,
+    done: Option<Result<Acceptance, SpoolError>>,
+}
+
+/// Serves a connection until either side ends it.
+pub async fn serve(
+    mut stream: Stream,
+    origin: Origin,
+    context: Arc<Context>,
+    listener: Arc<Listener>,
+    mut stop: watch::Receiver<bool>,
+) {
+    let mut session = Session::new(listener.session.clone(), origin.tls.is_some());
+    let mut judge = Judge::new(context, listener.clone(), origin);
+    let mut commits: VecDeque<Commit> = VecDeque::new();
+    let mut input = BytesMut::new();
+    let mut busy = false;
+    let mut last_progress = Instant::now();
+    loop {
+        session.input(&mut input);
+        while let Some(event) = session.poll() {
+            handle(event, &mut session, &mut judge, &mut commits).await;
+            session.input(&mut input);
+        }
+        poll_fn(|task| Poll::Ready(settle(task, &mut commits, &mut session))).await;
+        if !session.output().is_empty() && !write(&mut stream, &mut session).await {
+            return;
+        }
+        if session.is_closing() && commits.is_empty() {
+            let _ = timeout(WRITE_TIMEOUT, stream.shutdown()).await;
+            return;
+        }
+        let readable = session.wants_input() && !session.is_closing();
+        input.reserve(if busy || session.is_receiving() { READ_OCTETS } else { IDLE_OCTETS });
+        let patience = if session.is_receiving() { limits::ENTITY_TIMEOUT } else { limits::COMMAND_TIMEOUT };
+        tokio::select! {
+            read = stream.read_buf(&mut input), if readable => {
+                match read {
+                    Ok(0) | Err(_) => return finish(commits).await,
+                    Ok(count) => busy = count >= IDLE_OCTETS,
+                }
+                last_progress = Instant::now();
+            }
+            () = poll_fn(|task| ready(settle(task, &mut commits, &mut session))), if !commits.is_empty() => {
+                last_progress = Instant::now();
+            }
+            () = tokio::time::sleep_until(last_progress + patience), if commits.is_empty() => {
+                session.close(&Reply::new(421, EnhancedCode::new(4, 4, 2), "no command came in time, closing"));
+            }
+            () = stopped(&mut stop), if !session.is_closing() && session.is_idle() && commits.is_empty() => {
+                session.close(&Reply::new(421, EnhancedCode::new(4, 3, 2), "the service is going down, try again later"));
+            }
+        }
+        if input.is_empty() && !busy && session.is_idle() {
+            input = BytesMut::new();
+        }
+    }
+}
+
+fn ready(progress: bool) -> Poll<()> {
+    if progress { Poll::Ready(()) } else { Poll::Pending }
+}
+
+/// Polls every commit; those at the front that are done get their replies, in order. Tells whether one was.
+fn settle(task: &mut TaskContext<'_>, commits: &mut VecDeque<Commit>, session: &mut Session) -> bool {
+    let mut progress = false;
+    for commit in commits.iter_mut().filter(|commit| commit.done.is_none()) {
+        match commit.future.as_mut().poll(task) {
+            Poll::Ready(result) => commit.done = Some(result),
+            // Commits are answered in order: what follows is not there either.
+            Poll::Pending => break,
+        }
+    }
+    while commits.front().is_some_and(|commit| commit.done.is_some()) {
+        let Some(Commit { ticket, done: Some(result), .. }) = commits.pop_front() else { break };
+        session.complete(ticket, reply(result));
+        progress = true;
+    }
+    progress
+}
+
+fn reply(result: Result<Acceptance, SpoolError>) -> Reply {
+    match result {
+        Ok(acceptance) => Reply::new(250, EnhancedCode::new(2, 0, 0), format!("accepted as {}", acceptance.id)),
+        Err(fault) => fault.reply(),
+    }
+}
+
+/// The peer is gone; what is on its way to the disk is let through, for nothing is half accepted.
+async fn finish(commits: VecDeque<Commit>) {
+    for commit in commits {
+        if commit.done.is_none() {
+            let _ = commit.future.await;
+        }
+    }
+}
+
+async fn write(stream: &mut Stream, session: &mut Session) -> bool {
+    let output = session.output().split();
+    let written = timeout(WRITE_TIMEOUT, async {
+        stream.write_all(&output).await?;
+        stream.flush().await
+    });
+    matches!(written.await, Ok(Ok(())))
+}
+
+async fn handle(event: Event, session: &mut Session, judge: &mut Judge, commits: &mut VecDeque<Commit>) {
+    match event {
+        Event::Hello { name, .. } => judge.hello(name),
+        Event::Mail(mail) => session.answer(judge.mail(mail).await),
+        Event::Rcpt(rcpt) => session.answer(judge.recipient(rcpt)),
+        Event::Entity(transaction) => {
+            let ticket = transaction.ticket;
+            match judge.entity(transaction) {
+                Ok(future) => commits.push_back(begin(ticket, future).await),
+                Err(refusal) => session.complete(ticket, refusal),
+            }
+        }
+        Event::StartTls | Event::Close => {}
+    }
+}
+
+/// Asks the spool at once: it takes messages in the order in which their futures are first polled.
+async fn begin(
+    ticket: Ticket,
+    future: impl Future<Output = Result<Acceptance, SpoolError>> + Send + 'static,
+) -> Commit {
+    let mut commit = Commit { ticket, future: Box::pin(future), done: None };
+    commit.done = poll_fn(|task| match commit.future.as_mut().poll(task) {
+        Poll::Ready(result) => Poll::Ready(Some(result)),
+        Poll::Pending => Poll::Ready(None),
+    })
+    .await;
+    commit
+}
+
+/// Resolves when it is told to stop, or when nobody is left to tell.
+pub(super) async fn stopped(stop: &mut watch::Receiver<bool>) {
+    let _ = stop.wait_for(|stop| *stop).await;
+}
+
+/// The domain that an EHLO name claims.
+pub fn claimed(name: &EhloName) -> Option<&Domain> {
+    match name {
+        EhloName::Domain(domain) => Some(domain),
+        EhloName::V4(_) | EhloName::V6(_) => None,
+    }
+}

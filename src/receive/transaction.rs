@@ -1,0 +1,260 @@
+//! What a session asks about a transaction, answered: facts are gathered here, decided in [`crate::policy`].
+//!
+//! In: MAIL, RCPT, an entity. Out: the reply, or a message on its way into the spool. Invariant: an entity enters the spool
+//! with our trace fields, in an envelope that policy accepted, and what was found about its sender is the same that let MAIL
+//! pass.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use aws_lc_rs::rand;
+use bytes::Bytes;
+use rustls::pki_types::UnixTime;
+
+use crate::address::{Domain, EhloName, ReversePath};
+use crate::envelope::Class;
+use crate::mime::{self, submission, trace};
+use crate::policy::identity::{self, Finding, Role};
+use crate::policy::{self, Service};
+use crate::receive::connection::{Origin, claimed};
+use crate::receive::identity::{Identity, REMEMBERED};
+use crate::receive::{Context, Listener, Upstream};
+use crate::reply::{EnhancedCode, Reply};
+use crate::smtp::command::{Mail, Rcpt};
+use crate::smtp::server::Transaction;
+use crate::spool::{Acceptance, NewMessage, QueueId, SpoolError};
+use crate::tls::chain::{self, Purpose};
+
+/// Answers for one connection.
+pub struct Judge {
+    context: Arc<Context>,
+    listener: Arc<Listener>,
+    origin: Origin,
+    ehlo: Option<EhloName>,
+    mail: Option<Mail>,
+    identity: Identity,
+    /// What was found of the sender of the transaction that is open or waits for its entity, by domain.
+    findings: HashMap<(Domain, Role), Finding>,
+    upstream: bool,
+}
+
+impl Judge {
+    /// For a connection from `origin`.
+    pub fn new(context: Arc<Context>, listener: Arc<Listener>, origin: Origin) -> Self {
+        let chain = origin.tls.as_ref().map(|peer| peer.chain.clone()).unwrap_or_default();
+        let (resolver, roots) = (context.resolver.clone(), context.roots.clone());
+        let identity = Identity::new(resolver, roots, chain, origin.address, context.options.identity.clone());
+        let upstream = is_upstream(&context, &origin);
+        Judge { context, listener, origin, ehlo: None, mail: None, identity, findings: HashMap::new(), upstream }
+    }
+
+    /// EHLO or HELO.
+    pub fn hello(&mut self, name: EhloName) {
+        self.ehlo = Some(name);
+    }
+
+    /// MAIL FROM.
+    pub async fn mail(&mut self, mail: Mail) -> Reply {
+        let accounts = self.context.accounts.borrow().clone();
+        if let Err(refusal) = policy::mail(self.listener.service, &mail, self.listener.any_sender, &accounts) {
+            return refusal;
+        }
+        if self.listener.service == Service::Relay && !self.upstream {
+            let finding = self.finding(&mail).await;
+            if let Err(refusal) = policy::sender(&finding, mail.class.unwrap_or(Class::Im)) {
+                return refusal;
+            }
+        }
+        self.mail = Some(mail);
+        Reply::new(250, EnhancedCode::new(2, 1, 0), "sender accepted")
+    }
+
+    /// RCPT TO.
+    pub fn recipient(&mut self, rcpt: Rcpt) -> Reply {
+        let accounts = self.context.accounts.borrow();
+        let table = self.context.table.borrow();
+        let Some(mail) = &self.mail else {
+            return Reply::new(503, EnhancedCode::new(5, 5, 1), "MAIL first");
+        };
+        let class = mail.class.unwrap_or(Class::Im);
+        let relayed = |domain: &Domain| table.relays_for(domain, class);
+        match policy::recipient(self.listener.service, mail, &rcpt, &accounts, relayed) {
+            Ok(()) => Reply::new(250, EnhancedCode::new(2, 1, 5), "recipient accepted"),
+            Err(refusal) => refusal,
+        }
+    }
+
+    /// An entity, complete. `Ok`: it is on its way into the spool.
+    pub fn entity(
+        &mut self,
+        transaction: Transaction,
+    ) -> Result<impl Future<Output = Result<Acceptance, SpoolError>> + Send + use<>, Reply> {
+        let Transaction { mail, rcpts, entity, by_data, .. } = transaction;
+        let now = self.context.clock.now();
+        let entity = self.completed(&mail, entity)?;
+        let facts = mime::inspect(&entity, policy::rules(&mail, by_data)).map_err(|defect| defect.reply())?;
+        let finding = self.finding_of(&mail, &entity)?;
+        let proven = match &finding {
+            Some((domain, _, Finding::Proven { .. })) => Some(domain),
+            _ => None,
+        };
+        policy::entity(&mail, &facts, proven)?;
+        let digest = mime::digest(&entity);
+        let id = self.context.spool.reserve();
+        let entity = self.stamped(entity, &mail, finding.as_ref(), id);
+        let origin = match self.listener.service {
+            Service::Relay => crate::spool::Origin::Peer { proven: proven.cloned() },
+            Service::Mail => crate::spool::Origin::Mail,
+        };
+        let terms = policy::Terms {
+            now,
+            retention: self.context.options.retention,
+            envid: (self.listener.service == Service::Mail).then(random_token).transpose()?,
+        };
+        let (envelope, expires) = policy::envelope(mail, rcpts, terms);
+        tracing::info!(
+            "{id}: from=<{}>, size={}, nrcpt={}, message-id={}",
+            envelope.sender,
+            entity.len(),
+            envelope.recipients.len(),
+            facts.message_id.as_deref().unwrap_or("none"),
+        );
+        let message = NewMessage {
+            id: Some(id),
+            envelope: Arc::new(envelope),
+            entity,
+            digest,
+            message_id: facts.message_id,
+            origin,
+            arrived: now,
+            expires,
+        };
+        self.context.accepted.fetch_add(1, Relaxed);
+        Ok(self.context.spool.accept(message))
+    }
+
+    /// A submission gets the fields that every message has.
+    fn completed(&self, mail: &Mail, entity: Bytes) -> Result<Bytes, Reply> {
+        if self.listener.service == Service::Relay {
+            return Ok(entity);
+        }
+        let sender = mail.sender.mailbox();
+        let origin = submission::Origin {
+            sender,
+            domain: sender.map_or(&self.context.options.host, |sender| sender.domain()),
+            now: self.context.clock.now(),
+            entropy: entropy()?,
+        };
+        Ok(submission::complete(entity, &origin))
+    }
+
+    /// The domain that the transaction is sent for and what was found about it; `None` for submissions. What an upstream
+    /// relay found is in the entity.
+    fn finding_of(&self, mail: &Mail, entity: &[u8]) -> Result<Option<(Domain, Role, Finding)>, Reply> {
+        if self.listener.service == Service::Mail {
+            return Ok(None);
+        }
+        let Some((domain, role)) = self.claim(mail) else { return Ok(None) };
+        if !self.upstream {
+            let finding = self.findings.get(&(domain.clone(), role)).cloned();
+            return Ok(finding.map(|finding| (domain, role, finding)));
+        }
+        let finding = self.found_upstream(&domain, role, entity);
+        policy::sender(&finding, mail.class.unwrap_or(Class::Im))?;
+        Ok(Some((domain, role, finding)))
+    }
+
+    /// What an upstream relay wrote about the domain: under its own name, or the one in its EHLO.
+    fn found_upstream(&self, domain: &Domain, role: Role, entity: &[u8]) -> Finding {
+        let all = mime::Fields::new(entity).flatten().filter(|field| field.is("Authentication-Results"));
+        let fields: Vec<_> = all.map(|field| mime::unfold(field.value)).collect();
+        let fields: Vec<&str> = fields.iter().map(AsRef::as_ref).collect();
+        let names = self.context.options.upstreams.iter().filter_map(|upstream| match upstream {
+            Upstream::Name(name) => Some(name.as_str()),
+            Upstream::Network(..) => None,
+        });
+        let ehlo = self.ehlo.as_ref().and_then(claimed).map(Domain::as_str);
+        let trusted: Vec<&str> = names.chain(ehlo).collect();
+        identity::upstream(&fields, &trusted, role, domain)
+    }
+
+    fn stamped(&self, entity: Bytes, mail: &Mail, finding: Option<&(Domain, Role, Finding)>, id: QueueId) -> Bytes {
+        let host = &self.context.options.host;
+        let from = match (&self.ehlo, self.listener.service) {
+            (Some(name), Service::Relay) => trace::Source::Relay(name),
+            _ => trace::Source::Submission,
+        };
+        let with = trace::Protocol { utf8: mail.utf8, tls: self.origin.tls.is_some(), ..trace::Protocol::default() };
+        let hop = trace::Hop { from, by: host, with };
+        let mut prepend = trace::received(&hop, self.context.clock.now(), id);
+        if let Some((domain, role, finding)) = finding {
+            prepend.push_str(&identity::authentication_results(host.as_str(), finding, *role, domain));
+        }
+        trace::stamp(entity, &prepend, host.as_str())
+    }
+
+    /// The domain that a transaction is sent for: the sender's, or the one that EHLO claims where the sender is null.
+    fn claim(&self, mail: &Mail) -> Option<(Domain, Role)> {
+        match &mail.sender {
+            ReversePath::Mailbox(sender) => Some((sender.domain().clone(), Role::Sender)),
+            ReversePath::Null => Some((self.ehlo.as_ref().and_then(claimed)?.clone(), Role::Ehlo)),
+        }
+    }
+
+    async fn finding(&mut self, mail: &Mail) -> Finding {
+        let Some(claim) = self.claim(mail) else {
+            return Finding::Unproven { reason: "EHLO gave no domain name".to_owned() };
+        };
+        let finding = self.identity.finding(&claim.0, claim.1).await;
+        if self.findings.len() >= REMEMBERED {
+            self.findings.clear();
+        }
+        let news = self.findings.insert(claim.clone(), finding.clone()) != Some(finding.clone());
+        if news && finding.is_proven() {
+            // The queue may have gone when the daemon stops.
+            let _ = self.context.life.send(claim.0);
+        }
+        finding
+    }
+}
+
+/// Whether the peer is a relay whose word is taken for where messages come from.
+fn is_upstream(context: &Context, origin: &Origin) -> bool {
+    if context.options.upstreams.is_empty() {
+        return false;
+    }
+    let shown = origin.tls.as_ref().filter(|peer| !peer.chain.is_empty());
+    let names =
+        shown.and_then(|peer| chain::prove_by_roots(&peer.chain, &context.roots, Purpose::Relay, UnixTime::now()).ok());
+    context.options.upstreams.iter().any(|upstream| match upstream {
+        Upstream::Network(network, bits) => origin.address.is_some_and(|address| within(address, *network, *bits)),
+        Upstream::Name(name) => names.as_ref().is_some_and(|names| names.names_host(name)),
+    })
+}
+
+/// Whether an address is in a network.
+fn within(address: IpAddr, network: IpAddr, bits: u8) -> bool {
+    let shifted = |value: u128, width: u8| value.checked_shr(u32::from(width.saturating_sub(bits))).unwrap_or(0);
+    match (address.to_canonical(), network.to_canonical()) {
+        (IpAddr::V4(one), IpAddr::V4(other)) => {
+            shifted(u128::from(one.to_bits()), 32) == shifted(u128::from(other.to_bits()), 32)
+        }
+        (IpAddr::V6(one), IpAddr::V6(other)) => shifted(one.to_bits(), 128) == shifted(other.to_bits(), 128),
+        _ => false,
+    }
+}
+
+fn entropy() -> Result<[u8; 16], Reply> {
+    let mut bytes = [0; 16];
+    match rand::fill(&mut bytes) {
+        Ok(()) => Ok(bytes),
+        Err(_) => Err(Reply::new(451, EnhancedCode::new(4, 3, 0), "no random numbers at the moment, try again")),
+    }
+}
+
+/// An identifier that nobody guesses.
+fn random_token() -> Result<String, Reply> {
+    Ok(entropy()?.iter().map(|byte| format!("{byte:02x}")).collect())
+}

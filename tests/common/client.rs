@@ -1,0 +1,102 @@
+//! A client that says lines and reads replies, nothing more: what is odd on the wire is said by the test itself.
+
+use std::io::{BufRead, BufReader, Error, ErrorKind, Result, Write};
+use std::net::{SocketAddr, TcpStream};
+
+use super::wait::PATIENCE;
+
+/// A reply: its code and its lines without code.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reply {
+    /// Three digits.
+    pub code: u16,
+    /// The texts.
+    pub lines: Vec<String>,
+}
+
+/// A connection.
+pub struct Client {
+    reader: BufReader<TcpStream>,
+    /// The greeting.
+    pub greeting: Reply,
+}
+
+impl Client {
+    /// Connects and reads the greeting.
+    pub fn connect(address: SocketAddr) -> Result<Client> {
+        let stream = TcpStream::connect(address)?;
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        let mut reader = BufReader::new(stream);
+        let greeting = read(&mut reader)?;
+        Ok(Client { reader, greeting })
+    }
+
+    /// Connects and says EHLO.
+    pub fn hello(address: SocketAddr) -> Result<(Client, Reply)> {
+        let mut client = Client::connect(address)?;
+        let reply = client.say("EHLO client.test")?;
+        Ok((client, reply))
+    }
+
+    /// Sends octets as they are.
+    pub fn send(&mut self, octets: &[u8]) -> Result<()> {
+        self.reader.get_mut().write_all(octets)
+    }
+
+    /// Reads the next reply.
+    pub fn reply(&mut self) -> Result<Reply> {
+        read(&mut self.reader)
+    }
+
+    /// Sends a line and reads the reply.
+    pub fn say(&mut self, line: &str) -> Result<Reply> {
+        self.send(format!("{line}\r\n").as_bytes())?;
+        self.reply()
+    }
+
+    /// A whole transaction with DATA, each command in a write of its own; the reply that ended it.
+    pub fn transaction(&mut self, mail: &str, rcpts: &[&str], entity: &[u8]) -> Result<Reply> {
+        let mut commands = vec![format!("MAIL FROM:{mail}")];
+        commands.extend(rcpts.iter().map(|rcpt| format!("RCPT TO:{rcpt}")));
+        commands.push("DATA".to_owned());
+        for command in commands {
+            let reply = self.say(&command)?;
+            if reply.code >= 400 {
+                let reset = self.say("RSET")?;
+                return if reset.code == 250 { Ok(reply) } else { Ok(reset) };
+            }
+        }
+        self.send(entity)?;
+        self.send(b".\r\n")?;
+        self.reply()
+    }
+
+    /// Says QUIT.
+    pub fn quit(mut self) -> Result<Reply> {
+        self.say("QUIT")
+    }
+}
+
+/// A short entity in 7-bit lines.
+pub fn entity(from: &str, to: &str, id: &str, text: &str) -> Vec<u8> {
+    let date = "Mon, 23 Nov 2026 10:00:00 +0000";
+    let head = format!("From: <{from}>\r\nTo: <{to}>\r\nDate: {date}\r\nMessage-ID: <{id}>\r\n\r\n");
+    format!("{head}{text}\r\n").into_bytes()
+}
+
+fn read(reader: &mut BufReader<TcpStream>) -> Result<Reply> {
+    let mut reply = Reply { code: 0, lines: Vec::new() };
+    loop {
+        let mut line = String::new();
+        if reader.read_line(&mut line)? == 0 {
+            return Err(Error::new(ErrorKind::UnexpectedEof, "the server closed the connection"));
+        }
+        let (code, text) = line.trim_end().split_at_checked(3).unwrap_or(("", ""));
+        reply.code = code.parse().map_err(|_| Error::new(ErrorKind::InvalidData, format!("no reply: {line:?}")))?;
+        reply.lines.push(text.get(1..).unwrap_or_default().to_owned());
+        if !text.starts_with('-') {
+            return Ok(reply);
+        }
+    }
+}

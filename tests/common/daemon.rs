@@ -1,0 +1,164 @@
+//! A real `impartd` with a generated configuration in a directory of its own.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+
+use super::wait;
+
+/// A port of loopback that is free now.
+pub fn free_address() -> SocketAddr {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port on loopback");
+    listener.local_addr().expect("its address")
+}
+
+/// What a daemon is told.
+#[derive(Clone)]
+pub struct Setup {
+    /// Its directory: configuration, spool, log.
+    pub directory: PathBuf,
+    /// Its name.
+    pub host: String,
+    /// The mail listener.
+    pub mail: SocketAddr,
+    /// The relay listener, where there is a certificate.
+    pub relay: Option<SocketAddr>,
+    /// Sections and keys beside `host`, `spool` and the listeners.
+    pub sections: String,
+    /// Environment variables.
+    pub environment: BTreeMap<String, String>,
+}
+
+impl Setup {
+    /// A daemon `mx.a.test` that serves a.test (alice, bob), takes any sender on its mail listener and has no DNS.
+    pub fn new(directory: &Path) -> Setup {
+        let sections = "[[domain]]\nname = \"a.test\"\ninboxes = [\"alice\", \"bob\"]\n\
+            [dns]\nservers = [\"127.0.0.1:1\"]\nvalidation = \"off\"\n\
+            [queue]\nretry = [\"100ms\", \"300ms\", \"1s\"]\n";
+        Setup {
+            directory: fs::canonicalize(directory).expect("the directory of the daemon"),
+            host: "mx.a.test".to_owned(),
+            mail: free_address(),
+            relay: None,
+            sections: sections.to_owned(),
+            environment: BTreeMap::new(),
+        }
+    }
+
+    /// Adds a route in the clear.
+    pub fn route(mut self, domains: &[&str], via: SocketAddr) -> Setup {
+        let section = format!("[[route]]\ndomains = {domains:?}\nvia = \"{via}\"\ntls = \"none\"\n");
+        self.sections.push_str(&section);
+        self
+    }
+
+    /// Adds lines to the configuration.
+    pub fn with(mut self, lines: &str) -> Setup {
+        self.sections.push_str(lines);
+        self
+    }
+
+    /// The spool.
+    pub fn spool(&self) -> PathBuf {
+        self.directory.join("spool")
+    }
+
+    /// The configuration file.
+    pub fn config(&self) -> PathBuf {
+        self.directory.join("impart.toml")
+    }
+
+    /// What the daemon wrote to standard error so far, over all its starts.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.directory.join("log")).unwrap_or_default()
+    }
+
+    fn text(&self) -> String {
+        let mut text = format!("host = {:?}\nspool = {:?}\n", self.host, self.spool());
+        text.push_str(&format!("[[listen]]\nservice = \"mail\"\naddress = \"{}\"\nsenders = \"any\"\n", self.mail));
+        if let Some(relay) = self.relay {
+            text.push_str(&format!("[[listen]]\nservice = \"relay\"\naddress = \"{relay}\"\n"));
+        }
+        text.push_str(&self.sections);
+        text
+    }
+
+    /// Starts the daemon without waiting for it.
+    pub fn spawn(&self) -> Daemon {
+        fs::write(self.config(), self.text()).expect("the configuration file");
+        let log = fs::OpenOptions::new().create(true).append(true).open(self.directory.join("log"));
+        let mut command = Command::new(env!("CARGO_BIN_EXE_impartd"));
+        command.arg("--config").arg(self.config()).envs(&self.environment).current_dir(&self.directory);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log.expect("the log file"));
+        Daemon { child: command.spawn().expect("impartd starts"), setup: self.clone() }
+    }
+
+    /// Starts the daemon and waits until it takes mail.
+    pub fn start(&self) -> Daemon {
+        let mut daemon = self.spawn();
+        assert!(daemon.ready(), "impartd ended before it was ready:\n{}", self.log());
+        daemon
+    }
+
+    /// Runs `impartctl` on this configuration.
+    pub fn ctl(&self, arguments: &[&str]) -> Output {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_impartctl"));
+        command.arg("--config").arg(self.config()).args(arguments).stdin(Stdio::null());
+        command.output().expect("impartctl starts")
+    }
+}
+
+/// A running daemon; killed when it is dropped.
+pub struct Daemon {
+    child: Child,
+    setup: Setup,
+}
+
+impl Daemon {
+    /// Waits until the mail listener answers; false if the process ended first.
+    pub fn ready(&mut self) -> bool {
+        let mail = self.setup.mail;
+        wait::until("impartd takes mail", || match self.child.try_wait() {
+            Ok(Some(_)) => Some(false),
+            _ => TcpStream::connect(mail).ok().map(|_| true),
+        })
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Whether it has ended.
+    pub fn ended(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(Some(_)))
+    }
+
+    /// SIGKILL.
+    pub fn kill(mut self) {
+        // It may have ended by itself just now.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    /// SIGTERM, and waits for the end.
+    pub fn stop(mut self) -> ExitStatus {
+        self.signal(rustix::process::Signal::TERM);
+        wait::until("impartd ends after SIGTERM", || self.child.try_wait().ok().flatten())
+    }
+
+    /// Sends a signal.
+    pub fn signal(&self, signal: rustix::process::Signal) {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, signal).expect("the daemon is there");
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

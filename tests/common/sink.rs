@@ -1,0 +1,271 @@
+//! A next hop that keeps what it gets, for tests to look at; with CHUNKING, PIPELINING and a say in each reply.
+
+use std::io::{BufRead, BufReader, Read, Result, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::time::Instant;
+
+use super::wait::PATIENCE;
+
+/// A message that was answered 250.
+#[derive(Clone, Debug)]
+pub struct Arrival {
+    /// The argument of MAIL FROM with its parameters.
+    pub mail: String,
+    /// The arguments of RCPT TO that were answered 250, with their parameters.
+    pub rcpts: Vec<String>,
+    /// The entity.
+    pub entity: String,
+    /// What [`Sink::set_epoch`] said when it came.
+    pub epoch: u64,
+}
+
+impl Arrival {
+    /// The value of the first field of this name in the header, unfolded.
+    pub fn field(&self, name: &str) -> Option<String> {
+        field(&self.entity, name)
+    }
+}
+
+/// The value of the first field of this name in the first block of fields that has it, unfolded.
+pub fn field(text: &str, name: &str) -> Option<String> {
+    let mut lines = text.lines();
+    while let Some(line) = lines.next() {
+        if line.len() > name.len()
+            && line.as_bytes()[name.len()] == b':'
+            && line[..name.len()].eq_ignore_ascii_case(name)
+        {
+            let more = lines.take_while(|line| line.starts_with([' ', '\t']));
+            return Some(
+                std::iter::once(&line[name.len() + 1..]).chain(more).map(str::trim).collect::<Vec<_>>().join(" "),
+            );
+        }
+    }
+    None
+}
+
+/// Decides the reply to a command of `MAIL`, `RCPT` or the end of an entity; `None` accepts.
+pub type Say = Box<dyn Fn(&str) -> Option<String> + Send + Sync>;
+
+/// How a sink speaks.
+pub struct Manner {
+    /// EHLO keywords.
+    pub keywords: Vec<&'static str>,
+    /// Its say in each reply.
+    pub say: Say,
+}
+
+impl Default for Manner {
+    fn default() -> Self {
+        let keywords = vec!["PIPELINING", "8BITMIME", "SMTPUTF8", "ENHANCEDSTATUSCODES", "CHUNKING", "SIZE 0"];
+        Manner { keywords, say: Box::new(|_| None) }
+    }
+}
+
+#[derive(Default)]
+struct Kept {
+    arrivals: Mutex<Vec<Arrival>>,
+    came: Condvar,
+    epoch: AtomicU64,
+}
+
+/// The sink; it listens until the test process ends.
+#[derive(Clone)]
+pub struct Sink {
+    /// Where it listens.
+    pub address: SocketAddr,
+    kept: Arc<Kept>,
+}
+
+impl Sink {
+    /// Starts one that accepts everything.
+    pub fn start() -> Sink {
+        Sink::with(Manner::default())
+    }
+
+    /// Starts one.
+    pub fn with(manner: Manner) -> Sink {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port on loopback");
+        let sink = Sink { address: listener.local_addr().expect("its address"), kept: Arc::default() };
+        let (kept, manner) = (sink.kept.clone(), Arc::new(manner));
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let (kept, manner) = (kept.clone(), manner.clone());
+                // A connection that breaks is the other side's business.
+                std::thread::spawn(move || _ = serve(stream, &kept, &manner));
+            }
+        });
+        sink
+    }
+
+    /// What later arrivals are marked with.
+    pub fn set_epoch(&self, epoch: u64) {
+        self.kept.epoch.store(epoch, Ordering::SeqCst);
+    }
+
+    /// All that has come.
+    pub fn arrivals(&self) -> MutexGuard<'_, Vec<Arrival>> {
+        self.kept.arrivals.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// Waits until what has come satisfies `enough`; panics when it does not in time.
+    pub fn wait(&self, what: &str, mut enough: impl FnMut(&[Arrival]) -> bool) -> Vec<Arrival> {
+        let end = Instant::now() + PATIENCE;
+        let mut arrivals = self.arrivals();
+        while !enough(&arrivals) {
+            let left = end.saturating_duration_since(Instant::now());
+            assert!(!left.is_zero(), "waited {PATIENCE:?} in vain: {what}; {} messages came", arrivals.len());
+            arrivals = match self.kept.came.wait_timeout(arrivals, left) {
+                Ok((arrivals, _)) => arrivals,
+                Err(poisoned) => poisoned.into_inner().0,
+            };
+        }
+        arrivals.clone()
+    }
+}
+
+struct Session<'a> {
+    reader: BufReader<TcpStream>,
+    out: Vec<u8>,
+    kept: &'a Kept,
+    manner: &'a Manner,
+    mail: String,
+    rcpts: Vec<String>,
+    chunks: Vec<u8>,
+}
+
+fn serve(stream: TcpStream, kept: &Kept, manner: &Manner) -> Result<()> {
+    stream.set_nodelay(true)?;
+    let (mail, rcpts, chunks) = Default::default();
+    let mut session = Session { reader: BufReader::new(stream), out: Vec::new(), kept, manner, mail, rcpts, chunks };
+    session.reply("220 sink.test ESMTP");
+    let mut line = Vec::new();
+    loop {
+        // Replies go out when nothing more of a pipelined group is at hand.
+        if session.reader.buffer().is_empty() {
+            let out = std::mem::take(&mut session.out);
+            session.reader.get_mut().write_all(&out)?;
+        }
+        line.clear();
+        if session.reader.read_until(b'\n', &mut line)? == 0 {
+            return Ok(());
+        }
+        let text = String::from_utf8_lossy(&line).trim_end().to_owned();
+        if session.command(&text)? {
+            let out = std::mem::take(&mut session.out);
+            return session.reader.get_mut().write_all(&out);
+        }
+    }
+}
+
+impl Session<'_> {
+    fn reply(&mut self, line: &str) {
+        self.out.extend_from_slice(line.as_bytes());
+        self.out.extend_from_slice(b"\r\n");
+    }
+
+    /// Answers a command; true when it was QUIT.
+    fn command(&mut self, line: &str) -> Result<bool> {
+        let verb = line.split([' ', ':']).next().unwrap_or_default().to_ascii_uppercase();
+        match verb.as_str() {
+            "EHLO" => {
+                let keywords = self.manner.keywords.clone();
+                self.reply(if keywords.is_empty() { "250 sink.test" } else { "250-sink.test" });
+                for (at, keyword) in keywords.iter().enumerate() {
+                    let mark = if at + 1 == keywords.len() { ' ' } else { '-' };
+                    self.reply(&format!("250{mark}{keyword}"));
+                }
+            }
+            "MAIL" | "RCPT" => self.envelope(&verb, line),
+            "DATA" if self.rcpts.is_empty() => self.reply("503 5.5.1 no recipient"),
+            "DATA" => self.data()?,
+            "BDAT" => self.chunk(line)?,
+            "RSET" => {
+                self.reset();
+                self.reply("250 2.0.0 reset");
+            }
+            "QUIT" => {
+                self.reply("221 2.0.0 bye");
+                return Ok(true);
+            }
+            _ => self.reply("250 2.0.0 ok"),
+        }
+        Ok(false)
+    }
+
+    fn reset(&mut self) {
+        self.mail.clear();
+        self.rcpts.clear();
+        self.chunks.clear();
+    }
+
+    fn envelope(&mut self, verb: &str, line: &str) {
+        if let Some(refusal) = (self.manner.say)(line) {
+            return self.reply(&refusal);
+        }
+        let argument = line.split_once(':').map_or("", |(_, argument)| argument.trim()).to_owned();
+        if verb == "MAIL" {
+            self.reset();
+            self.mail = argument;
+        } else {
+            self.rcpts.push(argument);
+        }
+        self.reply("250 2.1.0 ok");
+    }
+
+    fn data(&mut self) -> Result<()> {
+        self.reply("354 go on");
+        let out = std::mem::take(&mut self.out);
+        self.reader.get_mut().write_all(&out)?;
+        let mut entity = Vec::new();
+        loop {
+            let start = entity.len();
+            if self.reader.read_until(b'\n', &mut entity)? == 0 {
+                return Ok(());
+            }
+            if &entity[start..] == b".\r\n" {
+                entity.truncate(start);
+                break;
+            }
+            if entity[start] == b'.' {
+                entity.remove(start);
+            }
+        }
+        self.finish(entity);
+        Ok(())
+    }
+
+    fn chunk(&mut self, line: &str) -> Result<()> {
+        let mut words = line.split_whitespace().skip(1);
+        let size: usize = words.next().and_then(|size| size.parse().ok()).unwrap_or_default();
+        let mut octets = vec![0; size];
+        self.reader.read_exact(&mut octets)?;
+        self.chunks.extend(octets);
+        if self.rcpts.is_empty() {
+            self.reply("503 5.5.1 no recipient");
+        } else if words.next().is_some() {
+            let entity = std::mem::take(&mut self.chunks);
+            self.finish(entity);
+        } else {
+            self.reply("250 2.0.0 chunk");
+        }
+        Ok(())
+    }
+
+    /// Keeps the entity first and answers then: what was answered has been kept.
+    fn finish(&mut self, entity: Vec<u8>) {
+        let entity = String::from_utf8_lossy(&entity).into_owned();
+        if let Some(refusal) = (self.manner.say)(&entity) {
+            self.reset();
+            return self.reply(&refusal);
+        }
+        let (mail, rcpts) = (std::mem::take(&mut self.mail), std::mem::take(&mut self.rcpts));
+        let epoch = self.kept.epoch.load(Ordering::SeqCst);
+        let mut arrivals = self.kept.arrivals.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        arrivals.push(Arrival { mail, rcpts, entity, epoch });
+        drop(arrivals);
+        self.kept.came.notify_all();
+        self.reply("250 2.0.0 taken");
+    }
+}

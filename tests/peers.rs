@@ -1,0 +1,18 @@
+//! Other people's programs as peers: Postfix's smtp-source and smtp-sink, a Postfix in the middle, swaks, msmtp,
+//! OpenSSL's s_client, and a zone signed and served by Knot.
+//!
+//! A test whose program is not installed is left out, and says so by name; `tests/run` installs them where it can.
+
+mod common;
+#[path = "peers/knot.rs"]
+mod knot;
+#[path = "peers/names.rs"]
+mod names;
+#[path = "peers/postfix.rs"]
+mod postfix;
+#[path = "peers/senders.rs"]
+mod senders;
+#[path = "peers/sinks.rs"]
+mod sinks;
+#[path = "peers/tls.rs"]
+mod tls;

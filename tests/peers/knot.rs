@@ -1,0 +1,175 @@
+//! A signed zone served by Knot: SRV and TLSA that are proven, and answers that are forged.
+//!
+//! One knotd serves a root of our own, signed, whose key is the relays' trust anchor; below it b.test, with its right DS,
+//! and bogus.test, with a wrong one.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use crate::common::client::{Client, entity};
+use crate::common::daemon::{Setup, free_address};
+use crate::common::tools::{find, have, run, said};
+use crate::common::wait;
+use crate::names::{Named, certificate};
+
+/// A running knotd; killed when it is dropped.
+struct Knot {
+    child: Child,
+    address: SocketAddr,
+    config: String,
+}
+
+/// The zones: name without the final dot, and records beside SOA and NS.
+type Zones<'a> = &'a [(&'a str, String)];
+
+impl Knot {
+    fn start(directory: &Path, zones: Zones<'_>) -> Knot {
+        let address = free_address();
+        let place = directory.display();
+        let names: String = zones.iter().map(|(name, _)| format!("  - domain: {name}\n")).collect();
+        let config = format!(
+            "server:\n    listen: {}@{}\n    rundir: {place}\ndatabase:\n    storage: {place}/keys\n\
+             log:\n  - target: stderr\n    any: warning\n\
+             policy:\n  - id: signed\n    algorithm: ecdsap256sha256\n    single-type-signing: on\n\
+             template:\n  - id: default\n    storage: {place}\n    zonefile-load: difference-no-serial\n    \
+             zonefile-sync: -1\n    journal-content: all\n    dnssec-signing: on\n    dnssec-policy: signed\n\
+             zone:\n  - domain: .\n    file: root.zone\n{names}",
+            address.ip(),
+            address.port()
+        );
+        let path = directory.join("knot.conf").display().to_string();
+        fs::create_dir_all(directory.join("keys")).unwrap();
+        fs::write(&path, config).unwrap();
+        let mut root = head(".");
+        for (name, records) in zones {
+            fs::write(directory.join(format!("{name}.zone")), head(&format!("{name}.")) + records).unwrap();
+            root.push_str(&format!("{name}. NS ns.{name}.\nns.{name}. A 127.0.0.1\n"));
+            root.push_str(&delegation(&path, name));
+        }
+        fs::write(directory.join("root.zone"), root).unwrap();
+        let mut command = Command::new(find("knotd").expect("knotd is installed"));
+        command.args(["-c", &path]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let knot = Knot { child: command.spawn().expect("knotd starts"), address, config: path };
+        wait::until("knotd answers with signatures", || {
+            zones.iter().all(|(name, _)| knot.ask(name, "SOA").contains("RRSIG")).then_some(())
+        });
+        knot
+    }
+
+    fn ask(&self, name: &str, kind: &str) -> String {
+        let port = self.address.port().to_string();
+        let server = format!("@{}", self.address.ip());
+        said(&run("kdig", &["-p", &port, &server, "+dnssec", "+time=1", name, kind], b""))
+    }
+
+    /// The root's key, as a trust anchor.
+    fn anchor(&self) -> String {
+        let output = run("keymgr", &["-c", &self.config, ".", "dnskey"], b"");
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let key = text.split_once("DNSKEY ").unwrap_or_else(|| panic!("{}", said(&output))).1;
+        format!(". 300 IN DNSKEY {key}")
+    }
+}
+
+impl Drop for Knot {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn head(zone: &str) -> String {
+    let dot = if zone == "." { "" } else { zone };
+    format!(
+        "$ORIGIN {zone}\n$TTL 300\n{zone} SOA ns.{dot} hostmaster.{dot} 1 3600 900 604800 60\n\
+         {zone} NS ns.{dot}\nns.{dot} A 127.0.0.1\n"
+    )
+}
+
+/// The DS of a zone whose key is made here; a wrong one for a zone that is to be bogus.
+fn delegation(config: &str, zone: &str) -> String {
+    if zone.starts_with("bogus") {
+        return format!("{zone}. DS 12345 13 2 {}\n", "0".repeat(64));
+    }
+    let made = run("keymgr", &["-c", config, zone, "generate", "algorithm=13", "ksk=yes", "zsk=yes"], b"");
+    assert!(made.status.success(), "{}", said(&made));
+    let output = run("keymgr", &["-c", config, zone, "ds"], b"");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let found = text.lines().find(|line| line.contains(" 13 2 ")).map(|line| format!("{line}\n"));
+    found.unwrap_or_else(|| panic!("{}", said(&output)))
+}
+
+/// SRV, address and TLSA of the relay of `zone` at `port`, with this certificate.
+fn records(port: u16, certificate: &Named) -> String {
+    use aws_lc_rs::digest::{SHA256, digest};
+    let hash: String = digest(&SHA256, &certificate.public).as_ref().iter().map(|b| format!("{b:02x}")).collect();
+    format!("_im._impp SRV 0 1 {port} mx\nmx A 127.0.0.1\n_{port}._tcp.mx TLSA 3 1 1 {hash}\n")
+}
+
+/// A relay for `domain` that looks names up at `knot` and validates itself.
+fn relay(directory: &Path, domain: &str, address: SocketAddr, certificate: &Named) -> Setup {
+    let mut setup = Setup::new(directory);
+    setup.relay = Some(address);
+    setup.host = format!("mx.{domain}");
+    setup.sections = format!(
+        "[[domain]]\nname = \"{domain}\"\ninboxes = [\"alice\", \"bob\"]\n{}\
+         [queue]\nretry = [\"200ms\", \"1s\"]\n[tls]\nroots = []\n",
+        certificate.section()
+    );
+    setup
+}
+
+fn dns(knot: &Knot, directory: &Path) -> String {
+    let anchor = directory.join("anchor");
+    fs::write(&anchor, knot.anchor()).unwrap();
+    format!("[dns]\nservers = [\"{}\"]\nvalidation = \"in-process\"\ntrust_anchor = {anchor:?}\n", knot.address)
+}
+
+#[test]
+fn two_relays_find_and_prove_each_other_by_a_signed_zone() {
+    if !have("two_relays_find_and_prove_each_other_by_a_signed_zone", &["knotd", "kdig", "keymgr"]) {
+        return;
+    }
+    let [zone, a, b] = [(); 3].map(|()| tempfile::tempdir().unwrap());
+    let (port_a, port_b) = (free_address(), free_address());
+    let (cert_a, cert_b) = (certificate(a.path(), "mx.a.test"), certificate(b.path(), "mx.b.test"));
+    let (wrong, mut bogus) = (certificate(a.path(), "mx.wrong.test"), records(port_b.port(), &cert_b));
+    bogus.push_str("other A 127.0.0.1\n");
+    let zones = [
+        ("a.test", records(port_a.port(), &cert_a)),
+        ("b.test", records(port_b.port(), &cert_b)),
+        ("wrong.test", records(port_b.port(), &wrong)),
+        ("bogus.test", bogus),
+    ];
+    let knot = Knot::start(zone.path(), &zones);
+    let relay_a = relay(a.path(), "a.test", port_a, &cert_a).with(&dns(&knot, zone.path()));
+    let relay_b = relay(b.path(), "b.test", port_b, &cert_b).with(&dns(&knot, zone.path()));
+    let (daemon_a, daemon_b) = (relay_a.start(), relay_b.start());
+    let (mut client, _) = Client::hello(relay_a.mail).unwrap();
+    for to in ["bob@b.test", "bob@wrong.test", "bob@bogus.test", "bob@none.test"] {
+        let entity = entity("alice@a.test", to, &format!("to-{to}"), "hello");
+        let rcpt = format!("<{to}> NOTIFY=SUCCESS,FAILURE");
+        let reply = client.transaction("<alice@a.test>", &[&rcpt], &entity).unwrap();
+        assert_eq!(reply.code, 250, "{reply:?}");
+    }
+    // Proven by SRV and TLSA, both ways: b knows a by its certificate.
+    wait::until("the message waits in bob's inbox", || queued(&relay_b).contains("bob@b.test").then_some(()));
+    wait::until("its receipt waits in alice's", || queued(&relay_a).contains("\"sender\":\"\"").then_some(()));
+    // A domain that does not exist fails at once; forged answers and a wrong key are tried again.
+    wait::until("the others are where they belong", || {
+        let rows = queued(&relay_a);
+        let waits = |to: &str| rows.lines().any(|row| row.contains(to) && row.contains("deferred"));
+        (waits("bob@wrong.test") && waits("bob@bogus.test") && !rows.contains("bob@none.test")).then_some(())
+    });
+    let bogus = queued(&relay_a).lines().find(|row| row.contains("bob@bogus.test")).unwrap_or_default().to_owned();
+    assert!(bogus.contains("DNSSEC") || bogus.contains("bogus)"), "{bogus}");
+    assert!(!queued(&relay_b).contains("wrong.test"));
+    assert!(daemon_a.stop().success(), "{}", relay_a.log());
+    assert!(daemon_b.stop().success(), "{}", relay_b.log());
+}
+
+fn queued(setup: &Setup) -> String {
+    String::from_utf8_lossy(&setup.ctl(&["--json", "queue", "list"]).stdout).into_owned()
+}
