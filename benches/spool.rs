@@ -50,6 +50,7 @@ fn message(number: u64) -> NewMessage {
     digest[..8].copy_from_slice(&number.to_le_bytes());
     let arrived = Timestamp::from(SystemTime::now());
     NewMessage {
+        id: None,
         envelope: Arc::new(envelope),
         entity: Bytes::from(entity),
         digest,

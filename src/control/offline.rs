@@ -258,6 +258,7 @@ mod tests {
         });
         let compose = |record: &Record, _: &[u8], _: &[usize], _: &str, now| {
             Some(NewMessage {
+                id: None,
                 envelope: Arc::clone(&record.envelope),
                 entity: Bytes::new(),
                 digest: [0; 32],
