@@ -70,7 +70,8 @@ impl World {
         let (spool, _) = Spool::open(directory.path(), crate::spool::Options::default()).unwrap();
         let connector = Connector::new(Arc::new(roots), Certificates::none(), Default::default());
         let (sender, reports) = mpsc::unbounded_channel();
-        let peers = Peers::new(options, Arc::new(names), Arc::new(connector), spool.clone(), Arc::new(System::new()), sender);
+        let peers =
+            Peers::new(options, Arc::new(names), Arc::new(connector), spool.clone(), Arc::new(System::new()), sender);
         World { _directory: directory, spool, peers, reports }
     }
 
