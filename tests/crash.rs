@@ -99,6 +99,7 @@ fn killed_at_every_write_and_sync() {
         // Spread evenly over the scenario; each number before, in the middle and after.
         let point = 1 + kill * points / kills;
         let when = [When::Before, When::Torn, When::After][(kill % 3) as usize];
+        println!("call {point} of {points}, {when:?}");
         duplicates += kill_at(&shim, point, when);
     }
     println!("{kills} kills, {duplicates} second copies of what was in flight");
