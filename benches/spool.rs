@@ -1,7 +1,7 @@
 //! The spool alone: durable accept and settle by many tasks, and what a million queued messages cost.
 //!
-//! `cargo bench --bench spool [-- SECONDS [QUEUED]]`: seconds for each number of tasks (default 5), messages to queue
-//! (default 1,000,000; 0 leaves that part out). It writes into a directory of its own under `TMPDIR` and removes it.
+//! `cargo bench --bench spool [-- SECONDS [QUEUED [TASKS…]]]`: seconds for each number of tasks (default 5), messages to
+//! queue (default 1,000,000; 0 leaves that part out), numbers of tasks (default 1, 16, 256). It writes into a directory of its own under `TMPDIR` and removes it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -21,7 +21,7 @@ fn main() {
     let queued = numbers.get(1).copied().unwrap_or(1_000_000);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     println!("tasks  accepted+settled/s  p50 ms  p99 ms  p999 ms  max ms  CPU µs/message  messages/commit");
-    for tasks in [1, 16, 256] {
+    for tasks in numbers.get(2..).filter(|tasks| !tasks.is_empty()).unwrap_or(&[1, 16, 256]).iter().copied() {
         runtime.block_on(churn(tasks, Duration::from_secs(seconds)));
     }
     if queued > 0 {
@@ -50,6 +50,7 @@ fn message(number: u64) -> NewMessage {
     digest[..8].copy_from_slice(&number.to_le_bytes());
     let arrived = Timestamp::from(SystemTime::now());
     NewMessage {
+        id: None,
         envelope: Arc::new(envelope),
         entity: Bytes::from(entity),
         digest,

@@ -11,10 +11,8 @@ use impart::control::offline::{Compose, Offline};
 use impart::control::server::{Handler, Rows};
 use impart::control::{Call, Fault, FaultCode, Finding, Level, Row, certificate, check, publish, show};
 use impart::dns;
-use impart::receipt;
-use impart::reply::EnhancedCode;
-use impart::spool::{self, Record, Spool};
-use impart::timestamp::Timestamp;
+use impart::queue;
+use impart::spool::{self, Spool};
 
 /// Codes of sysexits.h.
 mod exit {
@@ -212,7 +210,7 @@ async fn offline(config: &Config, call: Call, printer: &mut Printer) -> Result<(
     let (spool, opened) =
         Spool::open(path, spool::Options::default()).map_err(|error| Failure::new(exit::IO, error))?;
     drop(opened);
-    let offline = Offline::new(spool.clone(), compose(config), Box::new(System::default()));
+    let offline = Offline::new(spool.clone(), compose(config), Box::new(System::new()));
     let (rows, mut receiver) = Rows::channel(256);
     let print = async {
         while let Some(row) = receiver.recv().await {
@@ -224,39 +222,11 @@ async fn offline(config: &Config, call: Call, printer: &mut Printer) -> Result<(
     Ok(outcome?)
 }
 
-/// The receipt for what an administrator fails.
+/// The receipt for what an administrator fails: the same as the running daemon's.
 fn compose(config: &Config) -> Box<Compose> {
-    let (host, domains) = (config.host.clone(), config.domains.clone());
-    let retention = config.queue.retention;
-    Box::new(move |record: &Record, entity: &[u8], meant: &[usize], reason: &str, now: Timestamp| {
-        let mut entropy = [0; 16];
-        aws_lc_rs::rand::fill(&mut entropy).ok()?;
-        let about = |index: &usize| receipt::About {
-            index: *index,
-            action: receipt::Action::Failed,
-            status: EnhancedCode::new(5, 7, 0),
-            remote: None,
-            diagnostic: None,
-            reason: reason.to_owned(),
-            retry_until: None,
-            uncertain: false,
-        };
-        let recipients: Vec<_> = meant.iter().map(about).collect();
-        let sender = record.envelope.sender.mailbox().map(|mailbox| mailbox.domain().clone());
-        let receivers = meant.iter().map(|index| record.envelope.recipients[*index].address.domain().clone());
-        let local = receivers.chain(sender).find(|name| domains.iter().any(|domain| domain.name == *name));
-        receipt::receipt(&receipt::Facts {
-            reporting: &host,
-            from_domain: local.as_ref().unwrap_or(&host),
-            envelope: &record.envelope,
-            arrived: record.arrived,
-            now,
-            expires: now.after(retention),
-            entity,
-            id: record.id,
-            message_id_entropy: entropy,
-            recipients: &recipients,
-        })
+    let host = config.host.clone();
+    Box::new(move |record, entity, indexes, reason, now| {
+        queue::complete::failure_receipt(&host, record, entity, indexes, reason, now)
     })
 }
 
@@ -272,7 +242,7 @@ async fn examine(config: &Config, printer: &mut Printer) -> Result<(), Failure> 
         }
     };
     let options = check_options(config, client.is_some());
-    let now = System::default().now();
+    let now = System::new().now();
     let mut found = check::local(&options, now);
     found.extend(check::ports(&options).await);
     found.iter().for_each(|finding| printer.row(&Row::Finding(finding.clone())));

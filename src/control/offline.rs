@@ -258,6 +258,7 @@ mod tests {
         });
         let compose = |record: &Record, _: &[u8], _: &[usize], _: &str, now| {
             Some(NewMessage {
+                id: None,
                 envelope: Arc::clone(&record.envelope),
                 entity: Bytes::new(),
                 digest: [0; 32],
@@ -267,7 +268,7 @@ mod tests {
                 expires: now,
             })
         };
-        (memory.clone(), Offline::new(memory, Box::new(compose), Box::new(crate::clock::System::default())))
+        (memory.clone(), Offline::new(memory, Box::new(compose), Box::new(crate::clock::System::new())))
     }
 
     async fn ask(offline: &Offline<Memory>, call: Call) -> Result<Vec<Row>, Fault> {

@@ -34,6 +34,7 @@ use crate::queue::{self, Parts};
 use crate::receive::{self, Connections, Context, Listener};
 use crate::route::Table;
 use crate::spool::{self, Spool};
+use crate::timestamp::Timestamp;
 use crate::tls::{self, Acceptor, Certificates, Connector};
 
 /// How often certificate files are looked at.
@@ -119,17 +120,11 @@ struct Daemon {
 
 impl Daemon {
     async fn start(config: Config) -> Result<Daemon, DaemonError> {
-        let certificates = Certificates::load(build::certificates(&config))?;
         let clock: Arc<dyn Clock> = Arc::new(clock::System::new());
-        for warning in certificates.warnings(clock.now()) {
-            tracing::warn!("{warning}");
-        }
+        let certificates = certificates(&config, clock.now())?;
         let roots = Arc::new(build::roots(&config)?);
         let resolver: Arc<dyn Resolve> = dns::from_options(build::dns(&config))?;
-        let (spool, opened) = Spool::open(&config.spool, spool::Options::default())?;
-        for (what, why) in &opened.set_aside {
-            tracing::error!("{what} was put aside: {why}");
-        }
+        let (spool, opened) = open(&config)?;
         let (accounts, local) = watch::channel(Arc::new(build::accounts(&config)));
         let (table, routes) = watch::channel(Arc::new(build::table(&config)));
         let (life, lives) = unbounded_channel();
@@ -276,6 +271,24 @@ impl Daemon {
         self.spool.close().await;
         tracing::info!("stopped");
     }
+}
+
+/// Our certificates; what is not well about them is said.
+fn certificates(config: &Config, now: Timestamp) -> Result<Arc<Certificates>, DaemonError> {
+    let certificates = Certificates::load(build::certificates(config))?;
+    for warning in certificates.warnings(now) {
+        tracing::warn!("{warning}");
+    }
+    Ok(certificates)
+}
+
+/// The spool; what was put aside is said.
+fn open(config: &Config) -> Result<(Spool, spool::Opened), DaemonError> {
+    let (spool, opened) = Spool::open(&config.spool, spool::Options::default())?;
+    for (what, why) in &opened.set_aside {
+        tracing::error!("{what} was put aside: {why}");
+    }
+    Ok((spool, opened))
 }
 
 /// The receipt for recipients that an administrator fails.

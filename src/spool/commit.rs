@@ -181,14 +181,14 @@ impl Work {
     }
 
     /// Fills one group and writes it.
-    fn group(&mut self, commands: &mut impl Iterator<Item = Command>) {
+    fn group(&mut self, commands: &mut impl ExactSizeIterator<Item = Command>) {
         let (store, next) = (self.store.clone(), self.next.clone());
-        let mut group = Group::new(&store, &next);
+        let mut group = Group::new(&store, &next, commands.len());
         let mut count = 0;
         for command in commands {
             match command {
                 Command::Accept(_, reply) if self.disk.is_full() => drop(reply.send(Err(SpoolError::Full))),
-                Command::Accept(message, reply) => group.accept(*message, reply),
+                Command::Accept(message, reply) => group.accept(message, reply),
                 Command::Settle(outcome, reply) => group.settle(outcome, reply),
                 Command::PutAside(id, reason, reply) => group.put_aside(id, &reason, reply),
             }

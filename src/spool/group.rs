@@ -24,6 +24,10 @@ use crate::timestamp::Timestamp;
 /// Where an answer goes.
 pub(super) type Reply<T> = oneshot::Sender<Result<T, SpoolError>>;
 
+/// The answer to a message. It brings what was prepared back to the task that made it, whose thread frees that memory
+/// more cheaply than the committer could.
+pub(super) type Accepted = (Acceptance, Box<Prepared>);
+
 /// A message as its sender's task prepared it, so that the one committer has little to do.
 pub(super) struct Prepared {
     id: Option<QueueId>,
@@ -67,7 +71,7 @@ impl From<Settlement> for Outcome {
 /// What the committer is asked to do.
 pub(super) enum Command {
     /// Take a message.
-    Accept(Box<Prepared>, Reply<Acceptance>),
+    Accept(Box<Prepared>, Reply<Accepted>),
     /// Record what became of recipients.
     Settle(Outcome, Reply<Settled>),
     /// Put a record aside that cannot be read.
@@ -76,7 +80,7 @@ pub(super) enum Command {
 
 /// An answer that waits for the batch.
 pub(super) enum Answer {
-    Accept(Reply<Acceptance>, Acceptance),
+    Accept(Reply<Accepted>, Accepted),
     Settle(Reply<Settled>, Settled),
     PutAside(Reply<bool>, bool),
 }
@@ -85,7 +89,7 @@ impl Answer {
     /// The batch is written. A sender that has gone away asks no more.
     pub fn give(self) {
         match self {
-            Answer::Accept(reply, acceptance) => drop(reply.send(Ok(acceptance))),
+            Answer::Accept(reply, accepted) => drop(reply.send(Ok(accepted))),
             Answer::Settle(reply, settled) => drop(reply.send(Ok(settled))),
             Answer::PutAside(reply, found) => drop(reply.send(Ok(found))),
         }
@@ -164,18 +168,18 @@ enum Cause {
 }
 
 impl<'a> Group<'a> {
-    /// An empty group; messages without a reserved identifier take theirs from `next`.
-    pub fn new(store: &'a Store, next: &'a AtomicU64) -> Self {
+    /// An empty group for about so many commands; messages without a reserved identifier take theirs from `next`.
+    pub fn new(store: &'a Store, next: &'a AtomicU64, commands: usize) -> Self {
         Group {
             store,
             next,
-            seen: HashMap::new(),
-            touched: HashMap::new(),
-            accepts: Batch::default(),
-            settles: Batch::default(),
+            seen: HashMap::with_capacity(commands),
+            touched: HashMap::with_capacity(commands),
+            accepts: Batch::with_capacity(3 * commands + 2),
+            settles: Batch::with_capacity(2 * commands),
             accepted: Tally::default(),
             settled: Tally::default(),
-            answers: Vec::new(),
+            answers: Vec::with_capacity(commands),
             arrivals: Vec::new(),
             receipts: Vec::new(),
             sync: false,
@@ -201,7 +205,7 @@ impl<'a> Group<'a> {
     }
 
     /// Adds a message.
-    pub fn accept(&mut self, mut message: Prepared, reply: Reply<Acceptance>) {
+    pub fn accept(&mut self, mut message: Box<Prepared>, reply: Reply<Accepted>) {
         let id = self.id_of(&mut message);
         let firsts = match self.firsts(&message, id) {
             Ok(firsts) => firsts,
@@ -209,27 +213,31 @@ impl<'a> Group<'a> {
         };
         // Also a second copy is answered after the first is durable, which may be in this very batch.
         self.sync = true;
-        let acceptance = self.store_message(message, &firsts, Cause::Accepting);
-        self.answers.push(Answer::Accept(reply, acceptance));
+        let acceptance = self.store_message(&mut message, &firsts, Cause::Accepting);
+        self.answers.push(Answer::Accept(reply, (acceptance, message)));
     }
 
-    /// For each recipient the first copy, where this is a second one.
+    /// For each recipient the first copy, where this is a second one; empty when it is for none.
     fn firsts(&mut self, message: &Prepared, id: QueueId) -> Result<Vec<Option<QueueId>>, Fault> {
-        let mut firsts = Vec::with_capacity(message.keys.len());
+        let mut firsts = Vec::new();
         for (index, key) in message.keys.iter().enumerate() {
-            if let Some(first) = self.seen.get(key) {
-                firsts.push(Some(*first));
+            let first = if let Some(first) = self.seen.get(key) {
+                Some(*first)
             } else if message.keys[..index].contains(key) {
-                firsts.push(Some(id));
+                Some(id)
             } else {
                 let mark = self.store.dedup(key)?.as_deref().and_then(Mark::read);
-                firsts.push(mark.filter(|mark| mark.counts(message.arrived)).map(|mark| mark.first));
+                mark.filter(|mark| mark.counts(message.arrived)).map(|mark| mark.first)
+            };
+            if first.is_some() {
+                firsts.resize(message.keys.len(), None);
+                firsts[index] = first;
             }
         }
         Ok(firsts)
     }
 
-    fn store_message(&mut self, mut message: Prepared, firsts: &[Option<QueueId>], cause: Cause) -> Acceptance {
+    fn store_message(&mut self, message: &mut Prepared, firsts: &[Option<QueueId>], cause: Cause) -> Acceptance {
         self.now = Some(message.arrived);
         let recipients = message.envelope.recipients.len();
         let duplicates = firsts.iter().flatten().count();
@@ -239,7 +247,7 @@ impl<'a> Group<'a> {
         {
             return Acceptance { id: *first, duplicates, all_duplicate: true };
         }
-        let id = self.id_of(&mut message);
+        let id = self.id_of(message);
         let mut states = vec![State::Open(Progress::default()); recipients];
         for (state, first) in states.iter_mut().zip(firsts) {
             if first.is_some() {
@@ -247,7 +255,7 @@ impl<'a> Group<'a> {
             }
         }
         if duplicates > 0 {
-            message.row = with_states(message.row, &states);
+            message.row = with_states(&message.row, &states);
         }
         row::bind(&mut message.row, id.0);
         row::bind(&mut message.entity, id.0);
@@ -255,14 +263,16 @@ impl<'a> Group<'a> {
             Cause::Accepting => &mut self.accepts,
             Cause::Settling => &mut self.settles,
         };
-        batch.add(Table::Messages, store::record_key(id), Change::Put(message.row.into()));
-        batch.add(Table::Entities, store::entity_key(id), Change::Put(message.entity.into()));
+        batch.add(Table::Messages, store::record_key(id), Change::Put(Slice::new(&message.row)));
+        batch.add(Table::Entities, store::entity_key(id), Change::Put(Slice::new(&message.entity)));
         let mark = Mark::new(message.arrived, id).write();
-        for (key, _) in message.keys.iter().zip(firsts).filter(|(_, first)| first.is_none()) {
+        let is_first = |index: usize| firsts.get(index).is_none_or(Option::is_none);
+        for (_, key) in message.keys.iter().enumerate().filter(|(index, _)| is_first(*index)) {
             batch.add(Table::Dedup, key.into(), Change::Put(mark.into()));
             self.seen.insert(*key, id);
         }
-        let Prepared { envelope, origin, arrived, expires, size, .. } = message;
+        let Prepared { arrived, expires, size, .. } = *message;
+        let (envelope, origin) = (message.envelope.clone(), message.origin.clone());
         let record = Arc::new(Record { id, envelope, states, origin, arrived, expires, size, held: false });
         let (tally, arrivals) = match cause {
             Cause::Accepting => (&mut self.accepted, &mut self.arrivals),
@@ -325,8 +335,8 @@ impl<'a> Group<'a> {
             let id = self.id_of(&mut receipt);
             self.sync = true;
             // A look-up that fails makes a receipt a first copy: better told twice than not at all.
-            let firsts = self.firsts(&receipt, id).unwrap_or_else(|_| vec![None; receipt.keys.len()]);
-            self.store_message(receipt, &firsts, Cause::Settling);
+            let firsts = self.firsts(&receipt, id).unwrap_or_default();
+            self.store_message(&mut receipt, &firsts, Cause::Settling);
         }
     }
 
@@ -394,12 +404,12 @@ impl<'a> Group<'a> {
 }
 
 /// The row of a message that was made with all recipients open, and is not bound yet, with other states.
-fn with_states(row: Vec<u8>, states: &[State]) -> Vec<u8> {
+fn with_states(row: &[u8], states: &[State]) -> Vec<u8> {
     let unbound = QueueId(0);
-    match Head::read(unbound, &row) {
+    match Head::read(unbound, row) {
         Ok((head, rest)) => Head { states: states.to_vec(), ..head }.write(unbound, rest),
         // It was made a moment ago by the same code.
-        Err(_) => row,
+        Err(_) => row.to_vec(),
     }
 }
 

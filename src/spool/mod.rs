@@ -28,18 +28,18 @@
 //! | S3 or S4, settled without a receipt, not yet synced | before or after | as above; at most 50 ms of settlements |
 //!
 //! A batch that was cut by the crash is not there at all. Damage elsewhere in a journal, a flipped bit, costs at most
-//! the batch that it hit ([`journal`]); damage in a row costs that message, which is put aside. When a write or a sync
+//! the batch that it hit (`journal`); damage in a row costs that message, which is put aside. When a write or a sync
 //! fails the spool turns read-only, answers `452 4.3.1`, keeps settlements in memory, and opens the store again until
-//! that works ([`commit`]).
+//! that works (`commit`).
 //!
 //! # Memory
 //!
-//! The spool holds nothing per message: rows that were not written out yet (bounded, [`store`]), a cache of blocks
+//! The spool holds nothing per message: rows that were not written out yet (bounded, `store`), a cache of blocks
 //! ([`Options::cache`]), the group at hand (16 MiB and one message), and what waits for it ([`Options::waiting`]).
 //!
 //! # Layout of the directory
 //!
-//! `lock` names the process that has it; `format` says `impart spool 1`; `secret` is for [`journal`]; `store/` is the database; `damaged-TIME/` is
+//! `lock` names the process that has it; `format` says `impart spool 1`; `secret` is for `journal`; `store/` is the database; `damaged-TIME/` is
 //! what was set aside at a start. All of it belongs together: copy the whole directory, of a stopped daemon.
 
 mod commit;
@@ -229,7 +229,8 @@ impl Spool {
             let (reply, answer) = oneshot::channel();
             let sent = inner.inbox.send(Command::Accept(message, reply)).await;
             sent.map_err(|_| SpoolError::Closed)?;
-            answer.await.unwrap_or(Err(SpoolError::Closed))
+            let answer = answer.await.unwrap_or(Err(SpoolError::Closed));
+            answer.map(|(acceptance, _)| acceptance)
         }
     }
 

@@ -18,7 +18,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use fjall::compaction::filter::Factory;
 use fjall::config::BlockSizePolicy;
-use fjall::{Database, Keyspace, KeyspaceCreateOptions, KvSeparationOptions, PersistMode, Slice};
+use fjall::{Database, Keyspace, KeyspaceCreateOptions, KvSeparationOptions, OwnedWriteBatch, PersistMode, Slice};
 
 use super::dedup::{Expiry, Filters, Key};
 use super::record::QueueId;
@@ -67,6 +67,11 @@ pub(super) struct Batch {
 }
 
 impl Batch {
+    /// With room for so many changes.
+    pub fn with_capacity(changes: usize) -> Batch {
+        Batch { changes: Vec::with_capacity(changes), ..Batch::default() }
+    }
+
     /// Adds a change.
     pub fn add(&mut self, table: Table, key: Slice, change: Change) {
         match &change {
@@ -301,7 +306,8 @@ impl Store {
     pub fn commit(&self, batch: &Batch, sync: bool) -> Result<(), Fault> {
         let mode = if sync { PersistMode::SyncData } else { PersistMode::Buffer };
         self.with(|tables| {
-            let mut write = tables.db.batch().durability(Some(mode));
+            let write = OwnedWriteBatch::with_capacity(tables.db.clone(), batch.len());
+            let mut write = write.durability(Some(mode));
             for (table, key, change) in &batch.changes {
                 let keyspace = tables.of(*table);
                 match change {
