@@ -95,13 +95,20 @@ fn killed_at_every_write_and_sync() {
     assert!(points > 10, "the shim sees the spool's system calls");
     let kills = kills().min(points * 3);
     let mut duplicates = 0;
+    let mut failed = Vec::new();
     for kill in 0..kills {
         // Spread evenly over the scenario; each number before, in the middle and after.
         let point = 1 + kill * points / kills;
         let when = [When::Before, When::Torn, When::After][(kill % 3) as usize];
-        duplicates += kill_at(&shim, point, when);
+        println!("call {point} of {points}, {when:?}");
+        // All points are tried, so that one look shows where it is wrong.
+        match std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| kill_at(&shim, point, when))) {
+            Ok(copies) => duplicates += copies,
+            Err(_) => failed.push(format!("call {point}, {when:?}")),
+        }
     }
     println!("{kills} kills, {duplicates} second copies of what was in flight");
+    assert!(failed.is_empty(), "{} of {kills} kills: {}", failed.len(), failed.join("; "));
 }
 
 /// The number of calls in the scenario, from a run that nothing disturbs.

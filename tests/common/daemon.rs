@@ -110,6 +110,25 @@ impl Setup {
     }
 }
 
+impl Setup {
+    /// A count of `impartctl status`; zero while nobody answers.
+    pub fn status(&self, name: &str) -> u64 {
+        let output = self.ctl(&["--json", "status"]);
+        let rows = String::from_utf8_lossy(&output.stdout).into_owned();
+        let values = rows.lines().filter_map(|row| serde_json::from_str::<serde_json::Value>(row).ok());
+        values.filter_map(|row| row.get(name).and_then(serde_json::Value::as_u64)).next().unwrap_or_default()
+    }
+
+    /// Why a destination is not tried now, as `impartctl status` tells it.
+    pub fn reason(&self, destination: &str) -> Option<String> {
+        let output = self.ctl(&["--json", "status"]);
+        let rows = String::from_utf8_lossy(&output.stdout).into_owned();
+        let values = rows.lines().filter_map(|row| serde_json::from_str::<serde_json::Value>(row).ok());
+        let mut rows = values.filter(|row| row.get("name").is_some_and(|name| name == destination));
+        Some(rows.next()?.get("reason")?.as_str()?.to_owned())
+    }
+}
+
 /// A running daemon; killed when it is dropped.
 pub struct Daemon {
     child: Child,
@@ -160,5 +179,8 @@ impl Drop for Daemon {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+        if std::thread::panicking() {
+            eprintln!("the log of {}:\n{}", self.setup.host, self.setup.log());
+        }
     }
 }

@@ -34,22 +34,35 @@ fn smtp_source_sends_over_many_sessions() {
 }
 
 #[test]
-fn swaks_sends_with_pipelining_and_eight_bit_text() {
-    if !have("swaks_sends_with_pipelining_and_eight_bit_text", &["swaks"]) {
+fn swaks_sends_with_and_without_pipelining() {
+    if !have("swaks_sends_with_and_without_pipelining", &["swaks"]) {
         return;
     }
     let (_directory, setup, _daemon, sink) = relay();
     let server = setup.mail.to_string();
     let base = ["--server", &server, "--from", "alice@a.test", "--to", "r@b.test", "--ehlo", "client.a.test"];
-    let text = ["--header", "Content-Type: text/plain; charset=utf-8", "--body", "grüße"];
     for pipeline in [false, true] {
-        let mut arguments = [&base[..], &text[..]].concat();
+        let mut arguments = [&base[..], &["--body", ".hello"]].concat();
         arguments.extend(pipeline.then_some("--pipeline"));
         let output = run("swaks", &arguments, b"");
         assert!(output.status.success(), "{}", said(&output));
     }
     let arrivals = sink.wait("two messages of swaks", |arrivals| arrivals.len() >= 2);
-    assert!(arrivals.iter().all(|a| a.entity.contains("grüße")), "{arrivals:?}");
+    assert!(arrivals.iter().all(|a| a.entity.contains("\r\n.hello\r\n")), "{arrivals:?}");
+}
+
+#[test]
+fn swaks_is_told_of_octets_that_it_did_not_announce() {
+    if !have("swaks_is_told_of_octets_that_it_did_not_announce", &["swaks"]) {
+        return;
+    }
+    let (_directory, setup, _daemon, _sink) = relay();
+    let server = setup.mail.to_string();
+    let base = ["--server", &server, "--from", "alice@a.test", "--to", "r@b.test", "--ehlo", "client.a.test"];
+    let text = ["--header", "Content-Type: text/plain; charset=utf-8", "--body", "grüße"];
+    let output = run("swaks", &[&base[..], &text[..]].concat(), b"");
+    assert!(!output.status.success(), "{}", said(&output));
+    assert!(said(&output).contains("554 5.6.1") && said(&output).contains("BODY=8BITMIME"), "{}", said(&output));
 }
 
 #[test]

@@ -1,8 +1,8 @@
-//! The values of a spool record, as they are encoded.
+//! Records of the spool: what follows version and checksum, and the values in it.
 #![no_main]
 
 use impart::envelope::Envelope;
-use impart::spool::{Origin, Record, State};
+use impart::spool::{Origin, QueueId, Record, State, read_record};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|octets: &[u8]| {
@@ -18,4 +18,8 @@ fuzz_target!(|octets: &[u8]| {
     again!(Origin);
     again!(State);
     again!(Record);
+    if let Ok(record) = read_record(QueueId(1), octets) {
+        assert_eq!(record.id, QueueId(1));
+        assert_eq!(record.envelope.recipients.len(), record.states.len());
+    }
 });
