@@ -33,6 +33,11 @@ fn kills() -> u64 {
     std::env::var("IMPART_CRASH_KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(30)
 }
 
+/// What makes a run differ from another one, and like itself: `IMPART_CRASH_SEED` (default: 1).
+fn seed() -> u64 {
+    std::env::var("IMPART_CRASH_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or(1)
+}
+
 /// A sink that refuses the recipient `nobody`, so that failures are on the way as well.
 fn next_hop() -> Sink {
     let say = |line: &str| (line.starts_with("RCPT TO:<nobody@")).then(|| "550 5.1.1 no such user".to_owned());
@@ -58,9 +63,8 @@ fn killed_at_random_times() {
     let directory = tempfile::tempdir().unwrap();
     let sink = next_hop();
     let setup = setup(directory.path(), &sink);
-    let seed = std::env::var("IMPART_CRASH_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or(1);
-    println!("seed {seed}");
-    let mut random = Random(seed);
+    println!("seed {}", seed());
+    let mut random = Random(seed());
     let mut account = Account::default();
     let mut daemon = setup.start();
     for kill in 1..=kills() {
@@ -97,9 +101,8 @@ fn killed_at_every_write_and_sync() {
     let mut duplicates = 0;
     let mut failed = Vec::new();
     for kill in 0..kills {
-        // Spread evenly over the scenario; each number before, in the middle and after.
-        let point = 1 + kill * points / kills;
-        let when = [When::Before, When::Torn, When::After][(kill % 3) as usize];
+        let point = point_of(kill, kills, points);
+        let when = [When::Before, When::Torn, When::After][((kill + seed()) % 3) as usize];
         println!("call {point} of {points}, {when:?}");
         // All points are tried, so that one look shows where it is wrong.
         match std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| kill_at(&shim, point, when))) {
@@ -109,6 +112,17 @@ fn killed_at_every_write_and_sync() {
     }
     println!("{kills} kills, {duplicates} second copies of what was in flight");
     assert!(failed.is_empty(), "{} of {kills} kills: {}", failed.len(), failed.join("; "));
+}
+
+/// The call at which a kill comes. Half of the kills are at the first calls, one after the other, where the spool is
+/// made; the rest is spread evenly. Another seed meets a call at
+/// another moment: before it, in the middle, or after it.
+fn point_of(kill: u64, kills: u64, points: u64) -> u64 {
+    let first = (kills / 2).min(points / 2);
+    match kill.checked_sub(first) {
+        None => 1 + kill,
+        Some(later) => 1 + first + later * (points - first) / (kills - first),
+    }
 }
 
 /// The number of calls in the scenario, from a run that nothing disturbs.
