@@ -53,3 +53,8 @@ pub const LONGEST_STAY: Duration = Duration::from_secs(7 * 86_400);
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long deliveries under way may take when the daemon stops.
 pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
+/// Octets after which an entity that is coming in counts as large.
+pub const LARGE_OCTETS: usize = 256 * 1024;
+/// Large entities that may be coming in at once, from all connections; with [`ENTITY_OCTETS`] they bound the memory that
+/// entities take before they are stored.
+pub const LARGE_ENTITIES: usize = 64;

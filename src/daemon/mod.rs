@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc::{channel, unbounded_channel};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
 use crate::accounts::Accounts;
@@ -163,6 +163,7 @@ impl Daemon {
             clock: clock.clone(),
             life,
             connections: Connections::new(config.limits.connections, config.limits.connections_per_address),
+            large: Arc::new(Semaphore::new(limits::LARGE_ENTITIES)),
             accepted: AtomicU64::new(0),
         });
         listen(&config, &context, &certificates, &closed, &mut tasks)?;

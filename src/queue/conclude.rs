@@ -41,11 +41,8 @@ pub fn attempt(record: &Record, report: &Report, lane: u64) -> Conclusion {
     for (index, outcome) in &report.outcomes {
         let Some(State::Open(progress)) = record.states.get(*index) else { continue };
         match outcome {
-            Outcome::Delivered { reply } => {
+            Outcome::Delivered { .. } => {
                 conclusion.states.push((*index, State::Closed(Disposition::Delivered)));
-                if record.envelope.deliver_by.is_some_and(|by| by.trace) {
-                    conclusion.about.push(handed_on(*index, report, reply));
-                }
             }
             Outcome::Relayed { reply } => {
                 conclusion.states.push((*index, State::Closed(Disposition::Relayed)));

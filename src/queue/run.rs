@@ -32,6 +32,8 @@ use crate::timestamp::Timestamp;
 const RECORDS_AT_HAND: usize = 10_000;
 /// Records read at once when the daemon starts.
 const PAGE: usize = 5_000;
+/// Messages that are remembered as unanswered.
+const UNCERTAIN: usize = 100_000;
 /// How long an expiry waits for an attempt that is under way.
 const UNDER_WAY_PAUSE: Duration = Duration::from_secs(10);
 
@@ -124,6 +126,8 @@ struct Run {
     flights: HashMap<(QueueId, Destination), Flight>,
     /// Messages that an administrator changed: their records at hand are out of date.
     touched: HashSet<QueueId>,
+    /// Messages whose body went to a hop that never answered; a failure says so (RFC 1047). Forgotten by a restart.
+    uncertain: HashSet<QueueId>,
     at_hand: usize,
     completer: Completer,
     events: UnboundedSender<Event>,
@@ -150,6 +154,7 @@ pub async fn run(parts: Parts, options: Options, mut stop: watch::Receiver<bool>
         schedule: Schedule::new(options.schedule.clone(), seed),
         flights: HashMap::new(),
         touched: HashSet::new(),
+        uncertain: HashSet::new(),
         at_hand: 0,
         completer: Completer::new(spool.clone(), options.host.clone(), clock.clone()),
         events,
@@ -351,6 +356,10 @@ impl Run {
         let Some(flight) = self.flights.get(&key) else { return };
         let (record, lane, started) = (flight.record.clone(), flight.lane, flight.started);
         self.counters.count(&report.outcomes);
+        let unanswered = |(_, outcome): &(usize, Outcome)| matches!(outcome, Outcome::Deferred { uncertain: true, .. });
+        if report.outcomes.iter().any(unanswered) && self.uncertain.len() < UNCERTAIN {
+            self.uncertain.insert(report.id);
+        }
         log::attempt(&record, report, started, self.clock.now());
         let conclusion = conclude::attempt(&record, report, lane);
         self.complete(&record, conclusion, Some((key.1, lane)));
@@ -393,6 +402,7 @@ impl Run {
                 if ended == Ended::Done {
                     self.schedule.release_lane(&destination, lane);
                     self.touched.remove(&id);
+                    self.uncertain.remove(&id);
                 }
                 self.schedule.ended(&destination, Entry { id, record: None }, ended, now);
             }
@@ -409,8 +419,10 @@ impl Run {
         }
         let open: Vec<usize> = record.open().collect();
         self.touched.remove(&id);
+        let uncertain = self.uncertain.remove(&id);
         let (status, reason) = conclude::expiry(&record);
-        let conclusion = conclude::failure(&record, &open, status, &reason);
+        let mut conclusion = conclude::failure(&record, &open, status, &reason);
+        conclusion.about.iter_mut().for_each(|about| about.uncertain = uncertain);
         log::failed(&record, &conclusion, now);
         self.complete(&record, conclusion, None);
     }

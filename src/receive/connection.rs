@@ -2,19 +2,20 @@
 //!
 //! In: a stream, and who is at its other end. Out: messages in the spool, replies. Invariant: a `250` to an entity is written
 //! after the spool has it on stable storage; what the peer can make this hold is bounded by the session's options and by
-//! [`super::Budget`]. Fails: by closing, with `421` where the peer can still read it.
+//! [`limits::LARGE_ENTITIES`]. Fails: by closing, with `421` where the peer can still read it.
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::task::{Context as TaskContext, Poll};
 use std::time::Duration;
 
 use bytes::BytesMut;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{Instant, timeout};
 
 use crate::address::{Domain, EhloName};
@@ -59,41 +60,50 @@ pub async fn serve(
     mut stop: watch::Receiver<bool>,
 ) {
     let mut session = Session::new(listener.session.clone(), origin.tls.is_some());
-    let mut judge = Judge::new(context, listener.clone(), origin);
+    let mut judge = Judge::new(context.clone(), listener.clone(), origin);
     let mut commits: VecDeque<Commit> = VecDeque::new();
     let mut input = BytesMut::new();
     let mut busy = false;
-    let mut last_progress = Instant::now();
+    let mut large = Large::default();
+    let mut progress = Instant::now();
     loop {
         session.input(&mut input);
         while let Some(event) = session.poll() {
             handle(event, &mut session, &mut judge, &mut commits).await;
             session.input(&mut input);
+            progress = Instant::now();
+            large.over();
         }
-        poll_fn(|task| Poll::Ready(settle(task, &mut commits, &mut session))).await;
-        if !session.output().is_empty() && !write(&mut stream, &mut session).await {
-            return;
+        poll_fn(|task| Poll::Ready(settle(task, &mut commits, &mut session, &context.accepted))).await;
+        if !session.output().is_empty() {
+            if !write(&mut stream, &mut session).await {
+                return finish(commits).await;
+            }
+            progress = Instant::now();
+            // It reads no further while replies wait to be written.
+            continue;
         }
         if session.is_closing() && commits.is_empty() {
             let _ = timeout(WRITE_TIMEOUT, stream.shutdown()).await;
             return;
         }
-        let readable = session.wants_input() && !session.is_closing();
+        let readable = session.wants_input() && !session.is_closing() && large.may_go_on(&context.large);
         input.reserve(if busy || session.is_receiving() { READ_OCTETS } else { IDLE_OCTETS });
         let patience = if session.is_receiving() { limits::ENTITY_TIMEOUT } else { limits::COMMAND_TIMEOUT };
         tokio::select! {
-            read = stream.read_buf(&mut input), if readable => {
-                match read {
-                    Ok(0) | Err(_) => return finish(commits).await,
-                    Ok(count) => busy = count >= IDLE_OCTETS,
+            read = stream.read_buf(&mut input), if readable => match read {
+                Ok(0) | Err(_) => return finish(commits).await,
+                Ok(count) => {
+                    busy = count >= IDLE_OCTETS;
+                    large.read(count);
                 }
-                last_progress = Instant::now();
+            },
+            () = large.wait(&context.large), if large.waits() => {}
+            () = poll_fn(|task| ready(settle(task, &mut commits, &mut session, &context.accepted))), if !commits.is_empty() => {
+                progress = Instant::now();
             }
-            () = poll_fn(|task| ready(settle(task, &mut commits, &mut session))), if !commits.is_empty() => {
-                last_progress = Instant::now();
-            }
-            () = tokio::time::sleep_until(last_progress + patience), if commits.is_empty() => {
-                session.close(&Reply::new(421, EnhancedCode::new(4, 4, 2), "no command came in time, closing"));
+            () = tokio::time::sleep_until(progress + patience), if commits.is_empty() => {
+                session.close(&Reply::new(421, EnhancedCode::new(4, 4, 2), "nothing came to an end in time, closing"));
             }
             () = stopped(&mut stop), if !session.is_closing() && session.is_idle() && commits.is_empty() => {
                 session.close(&Reply::new(421, EnhancedCode::new(4, 3, 2), "the service is going down, try again later"));
@@ -101,7 +111,44 @@ pub async fn serve(
         }
         if input.is_empty() && !busy && session.is_idle() {
             input = BytesMut::new();
+            session.release_buffers();
         }
+    }
+}
+
+/// The place that a large entity needs while it comes: few at a time, so that memory is bounded however many connections
+/// there are. Small ones need none.
+#[derive(Default)]
+struct Large {
+    /// Octets since the last event.
+    octets: usize,
+    place: Option<OwnedSemaphorePermit>,
+}
+
+impl Large {
+    fn read(&mut self, octets: usize) {
+        self.octets += octets;
+    }
+
+    /// An entity is complete, or it was none.
+    fn over(&mut self) {
+        self.octets = 0;
+        self.place = None;
+    }
+
+    fn waits(&self) -> bool {
+        self.octets > limits::LARGE_OCTETS && self.place.is_none()
+    }
+
+    fn may_go_on(&mut self, places: &Arc<Semaphore>) -> bool {
+        if self.waits() {
+            self.place = places.clone().try_acquire_owned().ok();
+        }
+        !self.waits()
+    }
+
+    async fn wait(&mut self, places: &Arc<Semaphore>) {
+        self.place = places.clone().acquire_owned().await.ok();
     }
 }
 
@@ -110,7 +157,12 @@ fn ready(progress: bool) -> Poll<()> {
 }
 
 /// Polls every commit; those at the front that are done get their replies, in order. Tells whether one was.
-fn settle(task: &mut TaskContext<'_>, commits: &mut VecDeque<Commit>, session: &mut Session) -> bool {
+fn settle(
+    task: &mut TaskContext<'_>,
+    commits: &mut VecDeque<Commit>,
+    session: &mut Session,
+    accepted: &AtomicU64,
+) -> bool {
     let mut progress = false;
     for commit in commits.iter_mut().filter(|commit| commit.done.is_none()) {
         match commit.future.as_mut().poll(task) {
@@ -121,6 +173,9 @@ fn settle(task: &mut TaskContext<'_>, commits: &mut VecDeque<Commit>, session: &
     }
     while commits.front().is_some_and(|commit| commit.done.is_some()) {
         let Some(Commit { ticket, done: Some(result), .. }) = commits.pop_front() else { break };
+        if result.as_ref().is_ok_and(|acceptance| !acceptance.all_duplicate) {
+            accepted.fetch_add(1, Relaxed);
+        }
         session.complete(ticket, reply(result));
         progress = true;
     }

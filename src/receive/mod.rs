@@ -92,6 +92,8 @@ pub struct Context {
     pub life: UnboundedSender<Domain>,
     /// The connections there are.
     pub connections: Connections,
+    /// Places for large entities that are coming in ([`limits::LARGE_ENTITIES`]).
+    pub large: Arc<Semaphore>,
     /// Messages accepted since the start.
     pub accepted: AtomicU64,
 }

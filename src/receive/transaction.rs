@@ -7,7 +7,6 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 
 use aws_lc_rs::rand;
 use bytes::Bytes;
@@ -131,7 +130,6 @@ impl Judge {
             arrived: now,
             expires,
         };
-        self.context.accepted.fetch_add(1, Relaxed);
         Ok(self.context.spool.accept(message))
     }
 
