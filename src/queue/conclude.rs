@@ -62,10 +62,11 @@ pub fn attempt(record: &Record, report: &Report, lane: u64) -> Conclusion {
                     uncertain: false,
                 });
             }
-            Outcome::Deferred { scope: Scope::Destination, reason, .. } => {
+            Outcome::Deferred { scope: Scope::Destination, reason, uncertain: false, .. } => {
                 conclusion.ended = Ended::Destination(reason.clone());
             }
-            Outcome::Deferred { scope: Scope::Recipient, reply, reason, .. } => {
+            // A hop that goes away whenever it gets this message shall not keep the others waiting: it waits by itself.
+            Outcome::Deferred { reply, reason, .. } => {
                 let deferred = deferred(progress, reply.as_ref(), reason);
                 if !matches!(conclusion.ended, Ended::Destination(_)) {
                     let attempts = deferred.attempts;

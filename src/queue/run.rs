@@ -20,7 +20,7 @@ use crate::deliver::{Deliver, Destination, Job, Outcome, Report, Work};
 use crate::envelope::{ByMode, Class};
 use crate::queue::complete::{Completer, Completion};
 use crate::queue::conclude::{self, Conclusion};
-use crate::queue::look_up::{self, place};
+use crate::queue::look_up::{self, goes_to, place};
 use crate::queue::schedule::{Ended, Entry, Onward, Resolved, Schedule, Standing, Step};
 use crate::queue::{log, schedule};
 use crate::reply::EnhancedCode;
@@ -301,6 +301,7 @@ impl Run {
         let record = if self.flights.contains_key(&key) { None } else { self.current(entry) };
         let destination = key.1.clone();
         let Some(record) = record.filter(|record| !record.held) else {
+            self.touched.remove(&id);
             return self.schedule.ended(&destination, Entry { id, record: None }, Ended::Done, now);
         };
         let recipients = self.recipients_for(&record, &destination);
@@ -346,7 +347,7 @@ impl Run {
         let class = record.envelope.class;
         let goes_there = |index: &usize| {
             let address = &record.envelope.recipients[*index].address;
-            accounts.find(address, class) == Found::Foreign && place(&table, address.domain(), class) == *destination
+            accounts.find(address, class) == Found::Foreign && goes_to(&table, address.domain(), class, destination)
         };
         record.open().filter(goes_there).collect()
     }
@@ -458,8 +459,9 @@ impl Run {
                 let _ = answer.send(self.schedule.standings());
             }
             Command::Changed(id) => {
-                let Some(record) = self.current(Entry { id, record: None }) else { return };
+                // Also when it is gone: its line may still have the record as it was.
                 self.touched.insert(id);
+                let Some(record) = self.current(Entry { id, record: None }) else { return };
                 for index in record.open() {
                     let domain = record.envelope.recipients[index].address.domain();
                     let destination = place(&self.table.borrow(), domain, record.envelope.class);

@@ -86,6 +86,16 @@ fn a_fault_of_the_destination_leaves_the_message_as_it_is() {
 }
 
 #[test]
+fn a_message_at_which_the_hop_went_away_waits_by_itself() {
+    let status = EnhancedCode::new(4, 4, 2);
+    let lost =
+        Outcome::Deferred { scope: Scope::Destination, reply: None, status, reason: "gone".into(), uncertain: true };
+    let conclusion = attempt(&record(1), &report(vec![(0, lost)]), 3);
+    assert_eq!(conclusion.ended, Ended::Recipient { attempts: 1, lane: 3 });
+    assert!(matches!(&conclusion.states[0].1, State::Open(progress) if progress.attempts == 1));
+}
+
+#[test]
 fn a_recipient_that_is_closed_stays_closed() {
     let mut record = record(1);
     record.states[0] = State::Closed(Disposition::Delivered);
