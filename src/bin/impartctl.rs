@@ -294,8 +294,8 @@ fn addresses(config: &Config, service: Service) -> Vec<std::net::SocketAddr> {
     listeners.filter_map(|listener| tcp(&listener.address)).collect()
 }
 
-fn domains(config: &Config) -> Vec<(impart::address::Domain, bool, bool)> {
-    config.domains.iter().map(|domain| (domain.name.clone(), domain.im, domain.presence)).collect()
+fn domains(config: &Config) -> Vec<(impart::address::Domain, bool)> {
+    config.domains.iter().map(|domain| (domain.name.clone(), domain.im)).collect()
 }
 
 fn check_options(config: &Config, running: bool) -> check::Options {

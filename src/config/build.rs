@@ -54,8 +54,7 @@ fn sections(text: &str, path: &Path, document: &DeTable<'_>, problems: &mut Prob
     let spool = top.value(&keys::SPOOL, problems);
     let control = top.value(&keys::CONTROL, problems);
     let queue = queue(&single(section("queue"), problems), problems);
-    let retention = queue.as_ref().map_or(Duration::ZERO, |queue| queue.retention);
-    let domains = domains(text, document, retention, problems);
+    let domains = domains(text, document, problems);
     let certificates = certificates(document, problems);
     let listeners = listeners(text, document, problems);
     let proxy = queue.as_ref().and_then(|queue| queue.socks5);
@@ -128,39 +127,23 @@ impl<'a> Seen<'a> {
     }
 }
 
-fn too_long(span: Range<usize>, problems: &mut Problems) {
-    let problem = Problem::new(span, "`retention`: longer than 7 days, for which second copies are recognised");
-    problems.push(problem.expected("a duration up to \"7d\""));
-}
-
-fn domains(text: &str, document: &DeTable<'_>, retention: Duration, problems: &mut Problems) -> Vec<LocalDomain> {
+fn domains(text: &str, document: &DeTable<'_>, problems: &mut Problems) -> Vec<LocalDomain> {
     let mut seen = Seen::new(text);
     let tables = Table::repeated(document, section("domain"), problems);
-    tables.iter().filter_map(|table| domain(table, retention, &mut seen, problems)).collect()
+    tables.iter().filter_map(|table| domain(table, &mut seen, problems)).collect()
 }
 
-fn domain(table: &Table<'_>, retention: Duration, seen: &mut Seen<'_>, problems: &mut Problems) -> Option<LocalDomain> {
+fn domain(table: &Table<'_>, seen: &mut Seen<'_>, problems: &mut Problems) -> Option<LocalDomain> {
     let name = table.get(&keys::DOMAIN_NAME, problems);
     let im = table.value(&keys::DOMAIN_IM, problems);
-    let presence = table.value(&keys::DOMAIN_PRESENCE, problems);
     let inboxes = table.value(&keys::DOMAIN_INBOXES, problems);
-    let own = table.get(&keys::DOMAIN_RETENTION, problems);
-    if let Some(own) = own.as_ref().filter(|own| *own.get_ref() > LONGEST_STAY) {
-        too_long(own.span(), problems);
-    }
     if let Some(name) = &name {
         let what = format!("the domain {}", name.get_ref());
         seen.enter(name.get_ref().to_string(), &what, name.span(), problems);
     }
-    if (im, presence) == (Some(false), Some(false)) {
-        let span = table.has(&keys::DOMAIN_IM).unwrap_or_else(|| table.span());
-        let problem = Problem::new(span, "the domain offers neither instant messages nor presence");
-        problems.push(problem.hint("set `im` or `presence` to true, or leave the domain out"));
-    }
     let name = name?.into_inner();
     let inboxes = inboxes_of(&name, inboxes?, seen, problems);
-    let retention = own.map_or(retention, Spanned::into_inner);
-    Some(LocalDomain { name, im: im?, presence: presence?, inboxes, retention })
+    Some(LocalDomain { name, im: im?, inboxes })
 }
 
 fn inboxes_of(
@@ -392,7 +375,8 @@ fn queue(table: &Table<'_>, problems: &mut Problems) -> Option<Queue> {
     let in_flight = table.value(&keys::QUEUE_IN_FLIGHT, problems);
     let socks5 = table.value(&keys::QUEUE_SOCKS5, problems);
     if let Some(retention) = retention.as_ref().filter(|retention| *retention.get_ref() > LONGEST_STAY) {
-        too_long(retention.span(), problems);
+        let message = "`retention`: longer than 7 days, for which second copies are recognised";
+        problems.push(Problem::new(retention.span(), message).expected("a duration up to \"7d\""));
     }
     let given = table.has(&keys::QUEUE_PER_DESTINATION).is_some();
     if let (Some(all), Some(one)) =

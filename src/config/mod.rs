@@ -69,25 +69,13 @@ pub struct Config {
 pub struct LocalDomain {
     /// Its name.
     pub name: Domain,
-    /// Whether it has instant inboxes; at least one of the two services is offered.
+    /// Whether it has instant inboxes; without, everything that is sent to it is refused.
     pub im: bool,
-    /// Whether it takes the class PRES.
-    pub presence: bool,
     /// Local parts that exist, `postmaster` among them; compare by [`Mailbox::key`].
     pub inboxes: Vec<String>,
-    /// How long a message for one of its inboxes waits.
-    pub retention: Duration,
 }
 
 impl LocalDomain {
-    /// Whether it offers the service of this class.
-    pub fn offers(&self, class: Class) -> bool {
-        match class {
-            Class::Im => self.im,
-            Class::Pres => self.presence,
-        }
-    }
-
     /// The mailboxes of its inboxes.
     pub fn mailboxes(&self) -> impl Iterator<Item = Mailbox> + '_ {
         self.inboxes.iter().filter_map(|local| Mailbox::new(local, self.name.clone()).ok())
@@ -302,7 +290,7 @@ pub struct Limits {
 /// How messages leave.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Queue {
-    /// How long delivery is tried; at most 7 days.
+    /// How long delivery is tried, and a message waits in an inbox; at most 7 days.
     pub retention: Duration,
     /// When the sender is told of a delay.
     pub delay_notice: Duration,

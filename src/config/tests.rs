@@ -88,9 +88,9 @@ fn the_least_configuration() {
     let config = good(LEAST);
     assert_eq!(config.control, PathBuf::from("./spool/control.sock"));
     assert_eq!(config.domains[0].inboxes, ["postmaster"]);
-    assert_eq!(config.domains[0].retention, Duration::from_secs(86_400));
+    assert_eq!(config.queue.retention, Duration::from_secs(86_400));
     assert_eq!(config.postmaster().unwrap().to_string(), "postmaster@a.example");
-    assert!(config.domains[0].offers(Class::Im) && !config.domains[0].offers(Class::Pres));
+    assert!(config.domains[0].im);
     assert_eq!(config.queue.retry.len(), 6);
     assert_eq!(config.limits.message_size, crate::limits::ENTITY_OCTETS);
     assert_eq!(config.limits.recipients, crate::limits::RECIPIENTS);
