@@ -9,8 +9,9 @@ use std::time::Duration;
 use toml::Spanned;
 
 use super::value::{self, Choice, Kind, choice};
-use super::{Address, Level, MinVersion, Pattern, PeerIdentity, Roots, Senders, Service, Upstream, Validation};
+use super::{Address, Level, MinVersion, Pattern, PeerIdentity, Roots, Senders, Service, Upstreams};
 use crate::address::Domain;
+use crate::dns::Validation;
 use crate::envelope::Class;
 use crate::route::{Target, TlsPolicy};
 
@@ -228,7 +229,7 @@ pub(super) static ROUTE_SOCKS5: Key<SocketAddr> = key(
     "\"127.0.0.1:1080\"",
     "A SOCKS5 proxy on the way to the hop; it resolves the name in via.",
 );
-pub(super) static ROUTE_UPSTREAM: Key<Upstream> = standard(
+pub(super) static ROUTE_UPSTREAM: Key<Upstreams> = standard(
     "upstream",
     value::UPSTREAM,
     "false",
