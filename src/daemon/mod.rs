@@ -7,6 +7,7 @@
 mod build;
 mod handler;
 pub mod journal;
+mod waiting;
 
 use std::path::PathBuf;
 use std::sync::Arc;
