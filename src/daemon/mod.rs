@@ -7,6 +7,7 @@
 mod build;
 mod handler;
 pub mod journal;
+mod waiting;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -96,7 +97,7 @@ struct Reloadable {
 impl Reloadable {
     /// Takes a new configuration over, all of what can be or nothing.
     fn take(&self, config: &Config) -> Result<(), tls::certificates::CertificateError> {
-        self.certificates.replace(build::certificates(config))?;
+        self.certificates.replace(config.certificates.clone())?;
         self.accounts.send_replace(Arc::new(build::accounts(config)));
         self.table.send_replace(Arc::new(build::table(config)));
         Ok(())
@@ -123,7 +124,7 @@ impl Daemon {
         let clock: Arc<dyn Clock> = Arc::new(clock::System::new());
         let certificates = certificates(&config, clock.now())?;
         let roots = Arc::new(build::roots(&config)?);
-        let resolver: Arc<dyn Resolve> = dns::from_options(build::dns(&config))?;
+        let resolver: Arc<dyn Resolve> = dns::from_options(config.dns.clone())?;
         let (spool, opened) = open(&config)?;
         let (accounts, local) = watch::channel(Arc::new(build::accounts(&config)));
         let (table, routes) = watch::channel(Arc::new(build::table(&config)));
@@ -276,7 +277,7 @@ impl Daemon {
 
 /// Our certificates; what is not well about them is said.
 fn certificates(config: &Config, now: Timestamp) -> Result<Arc<Certificates>, DaemonError> {
-    let certificates = Certificates::load(build::certificates(config))?;
+    let certificates = Certificates::load(config.certificates.clone())?;
     for warning in certificates.warnings(now) {
         tracing::warn!("{warning}");
     }
@@ -307,15 +308,12 @@ fn listen(
     tasks: &mut JoinSet<()>,
 ) -> Result<(), DaemonError> {
     for listener in &config.listeners {
-        let service = match listener.service {
-            config::Service::Relay => Service::Relay,
-            config::Service::Mail => Service::Mail,
-        };
+        let service = listener.service;
         let tls = match service {
             Service::Relay => Some(Acceptor::new(certificates.clone(), build::accept(config))?),
             Service::Mail => None,
         };
-        let socket = net::listen(&build::address(listener))?;
+        let socket = net::listen(&listener.address)?;
         tracing::info!("listening on {} for {}", listener.address, build::purpose(service));
         let session = Arc::new(build::session(config, service));
         let any_sender = listener.senders == config::Senders::Any;

@@ -13,16 +13,8 @@ use crate::mime;
 use crate::policy::identity::Finding;
 use crate::reply::{EnhancedCode, Reply};
 use crate::smtp::command::{By, Mail, Rcpt};
+pub use crate::smtp::server::Service;
 use crate::timestamp::Timestamp;
-
-/// What a listener is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Service {
-    /// Other domains' relays.
-    Relay,
-    /// The mail system on this host.
-    Mail,
-}
 
 fn refuse(code: u16, enhanced: (u8, u16, u16), text: impl Into<String>) -> Reply {
     Reply::new(code, EnhancedCode::new(enhanced.0, enhanced.1, enhanced.2), text.into())

@@ -256,3 +256,24 @@ fn entropy() -> Result<[u8; 16], Reply> {
 fn random_token() -> Result<String, Reply> {
     Ok(entropy()?.iter().map(|byte| format!("{byte:02x}")).collect())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn networks() {
+        let check = |network: &str, bits, address: &str, expected| {
+            let got = within(address.parse().unwrap(), network.parse().unwrap(), bits);
+            assert_eq!(got, expected, "{address} in {network}/{bits}");
+        };
+        check("192.0.2.0", 24, "192.0.2.200", true);
+        check("192.0.2.0", 24, "::ffff:192.0.2.1", true);
+        check("192.0.2.0", 24, "192.0.3.1", false);
+        check("0.0.0.0", 0, "203.0.113.1", true);
+        check("0.0.0.0", 0, "2001:db8::1", false);
+        check("2001:db8::", 32, "2001:db8:1::1", true);
+        check("2001:db8::1", 128, "2001:db8::2", false);
+        check("::", 0, "2001:db8::2", true);
+    }
+}
