@@ -164,6 +164,7 @@ impl Daemon {
             clock: clock.clone(),
             life,
             connections: Connections::new(config.limits.connections, config.limits.connections_per_address),
+            waiting: Arc::new(Semaphore::new(limits::WAITING_KIBIS)),
             large: Arc::new(Semaphore::new(limits::LARGE_ENTITIES)),
             accepted: AtomicU64::new(0),
         });

@@ -16,6 +16,9 @@ use crate::timestamp::Timestamp;
 /// Longest fault that is kept with a message, in characters.
 const REASON_CHARS: usize = 300;
 
+/// RFC 3463 §3.5: delivery time expired.
+const TIME_OVER: EnhancedCode = EnhancedCode::new(4, 4, 7);
+
 /// What follows from an attempt.
 #[derive(Clone, Debug)]
 pub struct Conclusion {
@@ -66,8 +69,12 @@ pub fn attempt(record: &Record, report: &Report, lane: u64) -> Conclusion {
                 conclusion.ended = Ended::Destination(reason.clone());
             }
             // A hop that goes away whenever it gets this message shall not keep the others waiting: it waits by itself.
-            Outcome::Deferred { reply, reason, .. } => {
-                let deferred = deferred(progress, reply.as_ref(), reason);
+            Outcome::Deferred { reply, reason, status, .. } => {
+                let mut deferred = deferred(progress, reply.as_ref(), reason);
+                if *status == TIME_OVER && progress.last.is_some() {
+                    // Why it took so long says more than that it did.
+                    deferred.last.clone_from(&progress.last);
+                }
                 if !matches!(conclusion.ended, Ended::Destination(_)) {
                     let attempts = deferred.attempts;
                     conclusion.ended = Ended::Recipient { attempts, lane };

@@ -399,7 +399,10 @@ impl Run {
                 self.schedule.resolved(&destination, resolved, now);
             }
             Event::Ended(destination, id, ended, lane) => {
-                self.flights.remove(&(id, destination.clone()));
+                let flight = self.flights.remove(&(id, destination.clone()));
+                if ended != Ended::Done && flight.is_some_and(|flight| flight.record.expires <= now) {
+                    self.schedule.expire_at(id, now);
+                }
                 if ended == Ended::Done {
                     self.schedule.release_lane(&destination, lane);
                     self.touched.remove(&id);
