@@ -4,7 +4,6 @@
 //! Invariant: `postmaster` exists in every domain (RFC 5321 §4.5.1).
 
 use std::collections::{HashMap, HashSet};
-use std::time::Duration;
 
 use crate::address::{Domain, Mailbox};
 use crate::envelope::Class;
@@ -16,8 +15,6 @@ pub struct LocalDomain {
     pub im: bool,
     /// Keys of the mailboxes ([`Mailbox::key`]) that have an inbox.
     pub inboxes: HashSet<String>,
-    /// How long a message waits in an inbox.
-    pub retention: Duration,
 }
 
 /// What is known of an address.
@@ -60,11 +57,6 @@ impl Accounts {
         self.domains.values().any(|domain| domain.im)
     }
 
-    /// How long a message for an inbox of the domain waits, where it is ours.
-    pub fn retention(&self, domain: &Domain) -> Option<Duration> {
-        self.domains.get(domain).map(|domain| domain.retention)
-    }
-
     /// What is known of an address for a service.
     pub fn find(&self, mailbox: &Mailbox, class: Class) -> Found {
         let Some(domain) = self.domains.get(mailbox.domain()) else { return Found::Foreign };
@@ -84,7 +76,7 @@ mod tests {
         let domain = |name: &str| Domain::parse(name).unwrap();
         let inboxes = HashSet::from(["alice@a.example".to_owned()]);
         let accounts = Accounts::new(HashMap::from([
-            (domain("a.example"), LocalDomain { im: true, inboxes, ..LocalDomain::default() }),
+            (domain("a.example"), LocalDomain { im: true, inboxes }),
             (domain("quiet.example"), LocalDomain::default()),
         ]));
         assert_eq!(accounts.find(&Mailbox::parse(address).unwrap(), class), expected, "{address}");

@@ -120,8 +120,7 @@ pub(super) static DOMAIN_RETENTION: Key<Duration> = key(
     value::DURATION,
     Default::Derived("retention of the section queue"),
     "\"24h\"",
-    "How long a message for an inbox of the domain waits before it fails, at most 7 days; one for several domains waits \
-     as long as the most patient of them lets it.",
+    "How long a message for an inbox of the domain waits before it fails, at most 7 days.",
 );
 
 pub(super) static LISTEN_SERVICE: Key<Service> = key(

@@ -21,7 +21,7 @@ const DELIVER_BY_MIN: Duration = Duration::from_secs(1);
 pub fn accounts(config: &Config) -> Accounts {
     let local = |domain: &config::LocalDomain| {
         let inboxes: HashSet<String> = domain.mailboxes().map(|mailbox| mailbox.key()).collect();
-        (domain.name.clone(), LocalDomain { im: domain.im, inboxes, retention: domain.retention })
+        (domain.name.clone(), LocalDomain { im: domain.im, inboxes })
     };
     Accounts::new(config.domains.iter().map(local).collect::<HashMap<_, _>>())
 }

@@ -8,13 +8,12 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Duration;
 
 use aws_lc_rs::rand;
 use bytes::Bytes;
 use rustls::pki_types::UnixTime;
 
-use crate::address::{Domain, EhloName, ForwardPath, ReversePath};
+use crate::address::{Domain, EhloName, ReversePath};
 use crate::envelope::Class;
 use crate::mime::{self, submission, trace};
 use crate::policy::identity::{self, Finding, Role};
@@ -111,7 +110,7 @@ impl Judge {
         };
         let terms = policy::Terms {
             now,
-            retention: self.retention(&rcpts),
+            retention: self.context.options.retention,
             envid: (self.listener.service == Service::Mail).then(random_token).transpose()?,
         };
         let (envelope, expires) = policy::envelope(mail, rcpts, terms);
@@ -134,17 +133,6 @@ impl Judge {
         };
         self.context.accepted.fetch_add(1, Relaxed);
         Ok(self.context.spool.accept(message))
-    }
-
-    /// How long it is kept: as long as the recipient that it may wait for longest, for a message has one time.
-    fn retention(&self, rcpts: &[Rcpt]) -> Duration {
-        let accounts = self.context.accounts.borrow();
-        let of = |rcpt: &Rcpt| match &rcpt.path {
-            ForwardPath::Mailbox(mailbox) => accounts.retention(mailbox.domain()),
-            ForwardPath::Postmaster => None,
-        };
-        let general = self.context.options.retention;
-        rcpts.iter().map(|rcpt| of(rcpt).unwrap_or(general)).max().unwrap_or(general)
     }
 
     /// A submission gets the fields that every message has.
