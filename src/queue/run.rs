@@ -400,7 +400,8 @@ impl Run {
             }
             Event::Ended(destination, id, ended, lane) => {
                 let flight = self.flights.remove(&(id, destination.clone()));
-                if ended != Ended::Done && flight.is_some_and(|flight| flight.record.expires <= now) {
+                if flight.is_some_and(|flight| flight.record.expires <= now) {
+                    // Its expiry has waited for this.
                     self.schedule.expire_at(id, now);
                 }
                 if ended == Ended::Done {
@@ -421,11 +422,9 @@ impl Run {
         if self.is_under_way(&record) {
             return self.schedule.expire_at(id, now.after(UNDER_WAY_PAUSE));
         }
-        let open: Vec<usize> = record.open().collect();
         self.touched.remove(&id);
         let uncertain = self.uncertain.remove(&id);
-        let (status, reason) = conclude::expiry(&record);
-        let mut conclusion = conclude::failure(&record, &open, status, &reason);
+        let mut conclusion = conclude::expiry(&record, |index| self.fault(&record, index));
         conclusion.about.iter_mut().for_each(|about| about.uncertain = uncertain);
         log::failed(&record, &conclusion, now);
         self.complete(&record, conclusion, None);
@@ -439,13 +438,18 @@ impl Run {
         })
     }
 
+    /// Why the destination of a recipient is not reached at the moment.
+    fn fault(&self, record: &Record, index: usize) -> Option<String> {
+        let domain = record.envelope.recipients[index].address.domain();
+        let destination = place(&self.table.borrow(), domain, record.envelope.class);
+        let standing = self.schedule.standing_of(&destination)?;
+        standing.reason.filter(|_| standing.failures > 0)
+    }
+
     fn notice(&mut self, id: QueueId) {
         let Some(record) = self.current(Entry { id, record: None }).filter(|record| !record.held) else { return };
-        let first = record.open().next().map(|index| record.envelope.recipients[index].address.domain().clone());
-        let destination = first.map(|domain| place(&self.table.borrow(), &domain, record.envelope.class));
-        let standing = destination.and_then(|destination| self.schedule.standing_of(&destination));
         self.touched.insert(id);
-        let conclusion = conclude::delay(&record, standing.and_then(|standing| standing.reason).as_deref());
+        let conclusion = conclude::delay(&record, |index| self.fault(&record, index));
         self.complete(&record, conclusion, None);
     }
 

@@ -108,14 +108,14 @@ fn a_recipient_that_is_closed_stays_closed() {
 #[test]
 fn late_is_told_once() {
     let mut record = record(2);
-    let conclusion = delay(&record, Some("refused"));
+    let conclusion = delay(&record, |_| Some("refused".to_owned()));
     assert_eq!(conclusion.about.len(), 2);
     assert_eq!(conclusion.about[0].reason, "refused");
     assert_eq!(conclusion.about[0].retry_until, Some(record.expires));
     for (index, state) in conclusion.states {
         record.states[index] = state;
     }
-    assert!(delay(&record, None).about.is_empty());
+    assert!(delay(&record, |_| None).about.is_empty());
 }
 
 #[test]
@@ -137,11 +137,29 @@ fn an_inbox_says_delivered_where_it_was_asked_and_then_never_failed() {
 
 #[test]
 fn expiry_says_why() {
-    let mut record = record(1);
+    let mut record = record(3);
     record.states[0] = State::Open(Progress { last: Some("451 try later".into()), ..Progress::default() });
-    let (status, reason) = expiry(&record);
-    assert_eq!(status, EnhancedCode::new(5, 4, 7));
-    assert!(reason.contains("451 try later"), "{reason}");
+    record.states[1] = State::Closed(Disposition::Delivered);
+    let conclusion = expiry(&record, |index| Some(format!("nobody answers at {index}")));
+    let about: Vec<_> = conclusion.about.iter().map(|about| (about.index, about.status)).collect();
+    let over = EnhancedCode::new(5, 4, 7);
+    assert_eq!((conclusion.states.len(), about), (2, vec![(0, over), (2, over)]));
+    for (about, fault) in conclusion.about.iter().zip(["451 try later", "nobody answers at 2"]) {
+        assert!(about.reason.ends_with(&format!("the last fault was: {fault}")), "{}", about.reason);
+    }
+}
+
+#[test]
+fn a_job_out_of_time_is_no_news() {
+    let outcome = Outcome::Deferred {
+        scope: Scope::Recipient,
+        reply: None,
+        status: EnhancedCode::new(4, 4, 7),
+        reason: "over".into(),
+        uncertain: false,
+    };
+    let conclusion = attempt(&record(1), &report(vec![(0, outcome)]), 1);
+    assert_eq!((conclusion.states.len(), conclusion.ended), (0, Ended::Expired));
 }
 
 #[test]
