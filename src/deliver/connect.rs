@@ -19,7 +19,7 @@ use crate::envelope::Class;
 use crate::net::{self, Stream};
 use crate::reply::EnhancedCode;
 use crate::route::{Hop, Host, Target, TlsPolicy};
-use crate::smtp::client::{self, Event, Protection, Session, StartTls};
+use crate::smtp::client::{self, Event, Fault, Protection, Session, StartTls};
 use crate::tls::{self, Expect, Proof};
 
 /// A connection over which transactions can go.
@@ -219,9 +219,17 @@ impl Server<'_> {
 
     /// Up to the answer to EHLO, through STARTTLS where that is asked for.
     async fn greet(&self, mut wire: Wire) -> Result<Wire, Setback> {
+        let over = |fault: Option<Fault>| {
+            let reason = fault.as_ref().map(ToString::to_string).unwrap_or_default();
+            Err(Setback::Other(Unreachable { status: outcome::status(fault.as_ref()), reason }))
+        };
         loop {
             match wire.event().await {
-                Event::Ready => return Ok(wire),
+                // It may have said 421 in the same breath: then the next target is to be tried.
+                Event::Ready => match wire.session.poll() {
+                    Some(Event::Over(fault)) => return over(fault),
+                    _ => return Ok(wire),
+                },
                 Event::StartTls => {
                     let Wire { stream, session, .. } = wire;
                     let mut session = session;
@@ -233,10 +241,7 @@ impl Server<'_> {
                     session.tls_started(protection, Instant::now().into_std());
                     wire = Wire::new(stream, session);
                 }
-                Event::Over(fault) => {
-                    let reason = fault.as_ref().map(ToString::to_string).unwrap_or_default();
-                    return Err(Setback::Other(Unreachable { status: outcome::status(fault.as_ref()), reason }));
-                }
+                Event::Over(fault) => return over(fault),
                 Event::Done { .. } => {}
             }
         }
