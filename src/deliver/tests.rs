@@ -201,6 +201,7 @@ async fn the_second_server_takes_what_the_first_does_not() {
     let words = show(report.outcomes[0].1.clone());
     assert!(words.starts_with(&format!("deferred Destination 4.4.1 127.0.0.1:{dead}: ")), "{words}");
     assert!(words.contains("connection refused"), "{words}");
+    assert_eq!(words.matches(&format!("127.0.0.1:{dead}")).count(), 1, "{words}");
     assert!(words.ends_with(&format!("; 127.0.0.1:{}: it said: 421 4.3.2 busy", ports[1])), "{words}");
     world.report().await;
     assert_eq!(world.peers.status().destinations, 1, "c is forgotten, b has its connection");
