@@ -10,6 +10,7 @@ use impart::control::client::{Client, ClientError};
 use impart::control::offline::{Compose, Offline};
 use impart::control::server::{Handler, Rows};
 use impart::control::{Call, Fault, FaultCode, Finding, Level, Row, certificate, check, publish, show};
+use impart::daemon::journal::complain;
 use impart::dns;
 use impart::net::Address;
 use impart::policy::Service;
@@ -86,7 +87,7 @@ fn main() -> ExitCode {
 
 fn fail(failure: Failure) -> ExitCode {
     if !failure.text.is_empty() {
-        eprintln!("impartctl: {}", failure.text);
+        complain("impartctl", failure.text);
     }
     ExitCode::from(failure.code)
 }
@@ -208,7 +209,7 @@ async fn offline(config: &Config, call: Call, printer: &mut Printer) -> Result<(
         );
         return Err(Failure::new(exit::PERMISSION, text));
     }
-    eprintln!("impartctl: impartd is not running; this is the queue on the disk, {}", path.display());
+    complain("impartctl", format_args!("impartd is not running; this is the queue on the disk, {}", path.display()));
     let (spool, opened) =
         Spool::open(path, spool::Options::default()).map_err(|error| Failure::new(exit::IO, error))?;
     drop(opened);
@@ -306,7 +307,7 @@ fn publish_facts(config: &Config) -> publish::Facts {
     let digest = |pair: &impart::tls::CertificateFiles| match certificate::read(&pair.chain) {
         Ok(facts) => Some(facts.key_digest_hex()),
         Err(fault) => {
-            eprintln!("impartctl: {fault}; its TLSA record is left out");
+            complain("impartctl", format_args!("{fault}; its TLSA record is left out"));
             None
         }
     };

@@ -5,6 +5,7 @@
 //! [`limits::DRAIN_TIMEOUT`], the rest stays in the spool.
 
 mod build;
+mod descriptors;
 mod handler;
 pub mod journal;
 mod waiting;
@@ -80,6 +81,7 @@ pub enum DaemonError {
 /// Runs until it is told to stop.
 pub fn run(config: Config) -> Result<(), DaemonError> {
     journal::start(config.log.level.keyword());
+    descriptors::raise(config.limits.connections.saturating_add(config.queue.connections));
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         let daemon = Daemon::start(config).await?;

@@ -125,7 +125,9 @@ fn same(one: &str, two: &str) -> bool {
 pub fn authserv_id(value: &[u8]) -> Option<String> {
     let rest = &value[skip_cfws(value, 0)?..];
     if rest.first() != Some(&b'"') {
-        let ends = |octet: &u8| matches!(octet, b' ' | b'\t' | b'\r' | b'\n' | b';' | b'(' | b'"');
+        // Any octet that cannot stand in a token (RFC 2045 §5.1): readers differ in what they take after it, such as
+        // "/1" for the version.
+        let ends = |octet: &u8| *octet <= b' ' || b"()<>@,;:\\\"/[]?=".contains(octet);
         let end = rest.iter().position(ends).unwrap_or(rest.len());
         return if end == 0 { None } else { std::str::from_utf8(&rest[..end]).ok().map(str::to_owned) };
     }
@@ -195,6 +197,7 @@ mod tests {
              authentication-results: (c) \"mx.b\\.example\"\r\n (c) 1;\r\n\tx=y\r\n",
             "X: 1\r\nFrom: a@b\r\n",
         );
+        check("Authentication-Results: mx.b.example/1; impp=pass\r\nFrom: a@b\r\n", "X: 1\r\nFrom: a@b\r\n");
         let other = "Authentication-Results: mx.c.example; x=y\r\nAuthentication-Results: amx.b.example\r\n\r\n";
         check(other, &format!("X: 1\r\n{other}"));
         // What cannot be read may be read as ours by somebody else.
@@ -210,6 +213,8 @@ mod tests {
             |value: &str, expected: Option<&str>| assert_eq!(authserv_id(value.as_bytes()).as_deref(), expected);
         check(" example.com;\r\n dkim=pass", Some("example.com"));
         check(" example.com 1; none", Some("example.com"));
+        check(" example.com/1; none", Some("example.com"));
+        check(" example.com=1; none", Some("example.com"));
         check("\r\n (a (b)) example.com(c); none", Some("example.com"));
         check(" \"a\\\"b\"; none", Some("a\"b"));
         check(" ; none", None);
