@@ -50,12 +50,15 @@ mod inbox;
 mod journal;
 mod lock;
 mod meters;
+mod reclaim;
 pub mod record;
 mod row;
 mod store;
 
 #[cfg(test)]
 mod model_tests;
+#[cfg(test)]
+mod reclaim_tests;
 #[cfg(test)]
 mod tests;
 
