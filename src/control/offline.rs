@@ -145,8 +145,10 @@ impl<S: Store> Handler for Offline<S> {
     fn call(&self, call: Call, rows: Rows) -> Answer<'_> {
         Box::pin(async move {
             match &call {
-                Call::List { select, limit } => list(&self.store, select, *limit, self.clock.now(), &rows).await,
-                Call::Show { message, body } => show(&self.store, *message, *body, &rows).await,
+                Call::List { select, limit } => {
+                    list(&self.store, select, *limit, self.clock.now(), Message::of, &rows).await
+                }
+                Call::Show { message, body } => show(&self.store, *message, *body, Message::of, &rows).await,
                 other => match other.changes() {
                     Some(select) => self.change(other, select, &rows).await,
                     None => Err(Fault::new(FaultCode::Failed, "impartd is not running")),
@@ -184,19 +186,20 @@ impl Walk {
     }
 }
 
-/// Rows of the messages that are selected, oldest first, at most `limit`.
+/// Rows of the messages that are selected, oldest first, at most `limit`; `row` makes each.
 pub async fn list(
     store: &impl Store,
     select: &Selector,
     limit: Option<u64>,
     now: Timestamp,
+    row: impl Fn(&Record) -> Message,
     rows: &Rows,
 ) -> Result<(), Fault> {
     let matcher = select.matcher(now);
     let (mut walk, mut left) = (Walk::new(&matcher), limit.unwrap_or(u64::MAX));
     while let Some(page) = walk.next(store)? {
         for record in page.iter().filter(|record| matcher.recipients(record).is_some()) {
-            if left == 0 || rows.send(Row::Message(Message::of(record))).await.is_err() {
+            if left == 0 || rows.send(Row::Message(row(record))).await.is_err() {
                 return Ok(());
             }
             left -= 1;
@@ -205,14 +208,20 @@ pub async fn list(
     Ok(())
 }
 
-/// One message and its entity.
-pub async fn show(store: &impl Store, id: QueueId, body: bool, rows: &Rows) -> Result<(), Fault> {
+/// One message, as `row` makes it, and its entity.
+pub async fn show(
+    store: &impl Store,
+    id: QueueId,
+    body: bool,
+    row: impl Fn(&Record) -> Message,
+    rows: &Rows,
+) -> Result<(), Fault> {
     let Some(record) = store.record(id).map_err(spool)? else {
         return Err(Fault::new(FaultCode::NotFound, format!("there is no message {id} in the queue")));
     };
     let entity = store.entity(id).await.map_err(spool)?;
     // A client that has gone wants nothing more.
-    if rows.send(Row::Message(Message::of(&record))).await.is_ok()
+    if rows.send(Row::Message(row(&record))).await.is_ok()
         && let Some(entity) = entity
     {
         let _ = rows.send(Row::Entity(Entity::of(id, &entity, body))).await;

@@ -75,6 +75,17 @@ pub fn received(hop: &Hop<'_>, now: Timestamp, id: impl Display) -> String {
     field
 }
 
+/// Whether a Received field says that the entity has passed `host`.
+pub fn passed(entity: &[u8], host: &Domain) -> bool {
+    let received = Fields::new(entity).flatten().filter(|field| field.is("Received"));
+    received.into_iter().any(|field| {
+        let value = super::unfold(field.value);
+        let mut words = value.split_ascii_whitespace();
+        words.any(|word| word.eq_ignore_ascii_case("by"))
+            && words.next().is_some_and(|by| by.trim_end_matches(';').eq_ignore_ascii_case(host.as_str()))
+    })
+}
+
 /// The entity with `prepend`, complete fields, before it, and without the fields that only a server on our side may
 /// have written: Return-Path, and Authentication-Results that name `own_authserv_id` or cannot be read.
 ///
@@ -227,5 +238,20 @@ mod tests {
             let _ = authserv_id(&entity);
             stamp(Bytes::from(entity), "X: 1\r\n", "mx.b.example");
         }
+    }
+
+    #[test]
+    fn where_it_has_passed() {
+        let host = Domain::parse("mx.a.example").unwrap();
+        let check = |entity: &str, expected| assert_eq!(passed(entity.as_bytes(), &host), expected, "{entity}");
+        let field = received(
+            &Hop { from: Source::Submission, by: &host, with: Protocol::default() },
+            Timestamp::from_secs(1_000_000_000),
+            "0000000001",
+        );
+        check(&format!("{field}From: a@a.example\r\n\r\n"), true);
+        check("Received: from x by\r\n\tMX.A.example; now\r\n\r\n", true);
+        check("Received: from mx.a.example by b.example; now\r\n\r\n", false);
+        check("Subject: by mx.a.example\r\n\r\nReceived: by mx.a.example\r\n", false);
     }
 }

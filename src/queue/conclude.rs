@@ -44,11 +44,8 @@ pub fn attempt(record: &Record, report: &Report, lane: u64) -> Conclusion {
     for (index, outcome) in &report.outcomes {
         let Some(State::Open(progress)) = record.states.get(*index) else { continue };
         match outcome {
-            Outcome::Delivered { reply } => {
+            Outcome::Delivered { .. } => {
                 conclusion.states.push((*index, State::Closed(Disposition::Delivered)));
-                if record.envelope.deliver_by.is_some_and(|by| by.trace) {
-                    conclusion.about.push(handed_on(*index, report, reply));
-                }
             }
             Outcome::Relayed { reply } => {
                 conclusion.states.push((*index, State::Closed(Disposition::Relayed)));
@@ -69,10 +66,11 @@ pub fn attempt(record: &Record, report: &Report, lane: u64) -> Conclusion {
                 });
             }
             Outcome::Deferred { reply: None, status: OUT_OF_TIME, .. } => conclusion.ended = Ended::Expired,
-            Outcome::Deferred { scope: Scope::Destination, reason, .. } => {
+            Outcome::Deferred { scope: Scope::Destination, reason, uncertain: false, .. } => {
                 conclusion.ended = Ended::Destination(reason.clone());
             }
-            Outcome::Deferred { scope: Scope::Recipient, reply, reason, .. } => {
+            // A hop that goes away whenever it gets this message shall not keep the others waiting: it waits by itself.
+            Outcome::Deferred { reply, reason, .. } => {
                 let deferred = deferred(progress, reply.as_ref(), reason);
                 if !matches!(conclusion.ended, Ended::Destination(_)) {
                     let attempts = deferred.attempts;

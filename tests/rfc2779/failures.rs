@@ -94,7 +94,7 @@ fn r5_4_1_time_that_messages_are_kept_is_over() {
 fn r5_4_1_nobody_fetches_it() {
     let world = World::new();
     let (a, b) = pair(&world);
-    let b = b.key("[[domain]]", "retention = \"1s\"");
+    let b = b.key("[queue]", "retention = \"1s\"");
     let (_a, _b) = (a.start(), b.start());
     fails(&a, "", "5.4.7", "could not be delivered in the time that messages are kept");
 }

@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::address::{Mailbox, ReversePath};
-use crate::envelope::{Body, Class, DeliverBy, Envelope, Notify, Recipient};
+use crate::envelope::{Body, Class, Envelope, Notify, Recipient};
 use crate::spool::{Origin, QueueId};
 
 fn record(count: usize) -> Record {
@@ -86,6 +86,16 @@ fn a_fault_of_the_destination_leaves_the_message_as_it_is() {
 }
 
 #[test]
+fn a_message_at_which_the_hop_went_away_waits_by_itself() {
+    let status = EnhancedCode::new(4, 4, 2);
+    let lost =
+        Outcome::Deferred { scope: Scope::Destination, reply: None, status, reason: "gone".into(), uncertain: true };
+    let conclusion = attempt(&record(1), &report(vec![(0, lost)]), 3);
+    assert_eq!(conclusion.ended, Ended::Recipient { attempts: 1, lane: 3 });
+    assert!(matches!(&conclusion.states[0].1, State::Open(progress) if progress.attempts == 1));
+}
+
+#[test]
 fn a_recipient_that_is_closed_stays_closed() {
     let mut record = record(1);
     record.states[0] = State::Closed(Disposition::Delivered);
@@ -93,15 +103,6 @@ fn a_recipient_that_is_closed_stays_closed() {
     let conclusion = attempt(&record, &report(vec![(0, failed)]), 0);
     assert!(conclusion.states.is_empty() && conclusion.about.is_empty());
     assert!(failure(&record, &[0], EnhancedCode::new(5, 0, 0), "x").states.is_empty());
-}
-
-#[test]
-fn trace_asks_for_word_of_each_relay() {
-    let mut record = record(1);
-    let by = DeliverBy { at: Timestamp::from_secs(2000), mode: ByMode::Notify, trace: true };
-    Arc::make_mut(&mut record.envelope).deliver_by = Some(by);
-    let conclusion = attempt(&record, &report(vec![(0, Outcome::Delivered { reply: reply(250) })]), 0);
-    assert_eq!(conclusion.about[0].action, Action::Relayed);
 }
 
 #[test]
