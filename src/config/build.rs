@@ -108,20 +108,20 @@ fn derived_control(spool: &Path, problems: &mut Problems) -> Option<PathBuf> {
 /// Remembers where something stood first, to say so when it comes again.
 struct Seen<'a> {
     text: &'a str,
-    lines: HashMap<String, usize>,
+    /// Offsets in the text: to count lines for each of many domains would take too long.
+    places: HashMap<String, usize>,
 }
 
 impl<'a> Seen<'a> {
     fn new(text: &'a str) -> Self {
-        Seen { text, lines: HashMap::new() }
+        Seen { text, places: HashMap::new() }
     }
 
     fn enter(&mut self, key: String, what: &str, span: Range<usize>, problems: &mut Problems) {
-        let line = position(self.text, span.start).0;
-        if let Some(first) = self.lines.get(&key) {
+        if let Some(first) = self.places.get(&key).map(|place| position(self.text, *place).0) {
             problems.push(Problem::new(span, format!("{what} stands twice")).hint(format!("first in line {first}")));
         } else {
-            self.lines.insert(key, line);
+            self.places.insert(key, span.start);
         }
     }
 }

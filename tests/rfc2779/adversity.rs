@@ -19,7 +19,7 @@ fn r5_4_2_a_spool_has_one_daemon() {
     let first = a.start();
     let directory = world.home("second");
     let spool = format!("spool = {:?}\n", a.spool());
-    let mut second = Setup { directory, mail: free_address(), relay: Some(free_address()), ..a.clone() };
+    let second = Setup { directory, mail: free_address(), relay: Some(free_address()), ..a.clone() };
     second.write();
     let text = fs::read_to_string(second.config()).unwrap();
     let own = format!("spool = {:?}\n", second.spool());
@@ -32,7 +32,6 @@ fn r5_4_2_a_spool_has_one_daemon() {
     assert!(said.contains(&expected), "{said}");
     assert_eq!(output.status.code(), Some(69), "{said}");
     send(&a, "alice@a.test", "still@a.test");
-    second.mail = a.mail;
 }
 
 #[test]
@@ -143,10 +142,10 @@ fn r5_4_1_a_fault_of_dns_is_no_answer() {
             send(&a, "bob@b.test", &format!("{number}-{}@a.test", free_address().port()));
             a.reason("IM b.test").filter(|reason| reason.contains(words))
         });
-        assert!(!a.waiting("bob@b.test").is_empty());
+        assert!(a.status("messages") > 0);
         conduct(Conduct::Proper);
         wait::until("everything has arrived", || (a.status("messages") == 0).then_some(()));
     }
     assert!(reports(&a).is_empty());
-    assert_eq!(b.waiting("bob@b.test").len() as u64, a.status("accepted"));
+    assert_eq!(b.status("messages"), a.status("accepted"));
 }
