@@ -50,9 +50,9 @@ async fn the_disk_space_of_removed_messages_comes_back() {
         let dir = tempfile::tempdir().unwrap();
         let (spool, _opened) = open(dir.path());
         let kept = spool.accept(message("kept@a.example", &["bob@b.example"])).await.unwrap().id;
-        let ids = fill(&spool, octets, (80 << 20) / octets as u64).await;
+        let filled = fill(&spool, octets, (80 << 20) / octets as u64).await;
         assert!(used(dir.path()) > 60 << 20, "{}", used(dir.path()));
-        for id in ids {
+        for id in filled {
             spool.settle(closing(id, 0, vec![])).await.unwrap();
         }
         becomes("the space comes back", async || used(dir.path()) < 20 << 20).await;
