@@ -18,21 +18,28 @@ fn used(dir: &Path) -> u64 {
     files.iter().filter_map(|file| file.metadata().ok()).map(|file| file.blocks() * 512).sum()
 }
 
-/// Messages until the spool holds so many MiB or says that the disk is full.
+/// So many messages, or as many as are taken until the disk is full; many at once, since each group is one sync.
 async fn fill(spool: &Spool, octets: usize, count: u64) -> Vec<QueueId> {
-    let mut ids = Vec::new();
-    for number in 0..count {
-        let message =
-            NewMessage { entity: Bytes::from(vec![b'x'; octets]), ..one(&format!("{number}.{octets}@a.example")) };
-        match spool.accept(message).await {
-            Ok(accepted) => ids.push(accepted.id),
-            Err(error) => {
-                assert_eq!(error, SpoolError::Full);
-                break;
+    let mut taken = Vec::new();
+    let numbers = (0..count).collect::<Vec<_>>();
+    for some in numbers.chunks(256) {
+        let accept = |number: &u64| {
+            let entity = Bytes::from(vec![b'x'; octets]);
+            tokio::spawn(spool.accept(NewMessage { entity, ..one(&format!("{number}.{octets}@a.example")) }))
+        };
+        let answers = some.iter().map(accept).collect::<Vec<_>>();
+        let before = taken.len();
+        for answer in answers {
+            match answer.await.unwrap() {
+                Ok(accepted) => taken.push(accepted.id),
+                Err(error) => assert_eq!(error, SpoolError::Full),
             }
         }
+        if taken.len() - before < some.len() {
+            break;
+        }
     }
-    ids
+    taken
 }
 
 /// Waits for what must come by itself.
