@@ -114,7 +114,8 @@ impl Connection {
                 continue;
             }
             let over = order == Order::Retire || idle_since.elapsed() >= self.context.options.idle;
-            if self.is_idle() && self.is_spent() {
+            // What it has taken and can no longer send goes by another connection.
+            if self.wire.session.is_idle() && self.is_spent() {
                 break;
             }
             if self.is_idle() && over {
