@@ -18,8 +18,10 @@ use super::wire::Wire;
 use super::{Job, Outcome, Report, Scope};
 use crate::reply::{EnhancedCode, Reply};
 use crate::smtp::client::{Event, Fate, Fault, Transaction};
-use crate::spool::SpoolError;
 use crate::timestamp::Timestamp;
+
+/// How long a connection takes new jobs: a changed record, certificate or route counts in the end for busy hops too.
+const LIFETIME: Duration = Duration::from_secs(300);
 
 /// A job under way.
 #[derive(Debug)]
@@ -59,6 +61,7 @@ pub(super) struct Connection {
     /// Whether the hop has answered a transaction on this connection.
     progressed: bool,
     over: Option<Option<Fault>>,
+    born: Instant,
 }
 
 impl Connection {
@@ -79,6 +82,7 @@ impl Connection {
             doubtful: HashSet::new(),
             progressed: false,
             over: None,
+            born: Instant::now(),
         }
     }
 
@@ -109,9 +113,10 @@ impl Connection {
                 // The pool hears of it at once, and may have more.
                 continue;
             }
-            let over = order == Order::Retire
-                || self.wire.session.is_exhausted()
-                || idle_since.elapsed() >= self.context.options.idle;
+            let over = order == Order::Retire || idle_since.elapsed() >= self.context.options.idle;
+            if self.is_idle() && self.is_spent() {
+                break;
+            }
             if self.is_idle() && over {
                 if self.part() {
                     break;
@@ -130,7 +135,12 @@ impl Connection {
     }
 
     fn room(&self) -> usize {
-        self.wire.session.room().saturating_sub(self.pending.len())
+        if self.is_spent() { 0 } else { self.wire.session.room().saturating_sub(self.pending.len()) }
+    }
+
+    /// Whether it takes no more jobs, by the hop's limits or by its age.
+    fn is_spent(&self) -> bool {
+        self.wire.session.is_exhausted() || self.born.elapsed() >= LIFETIME
     }
 
     /// Says what is finished, and takes what there is room for; true when there may be more.
@@ -173,10 +183,6 @@ impl Connection {
             match self.context.spool.entity(flying.job.id).await {
                 Ok(Some(entity)) => self.offer(token, recipients, entity, wall),
                 Ok(None) => self.settle(token, recipients, not_there("it is no longer in the spool")),
-                Err(error @ SpoolError::Corrupt { .. }) => {
-                    let reason = error.to_string();
-                    self.settle(token, recipients, not_there(&reason));
-                }
                 Err(error) => self.settle(token, recipients, not_there(&error.to_string())),
             }
         }

@@ -259,6 +259,11 @@ impl Flight {
         Ok(())
     }
 
+    /// The hop has said that it did not take the entity, by a code that ends the session.
+    pub fn was_not_taken(&mut self) {
+        self.body_end = None;
+    }
+
     /// Ends the script after what has been written, if the replies so far leave nothing to send.
     fn cut(&mut self) {
         let opening = self.opening();

@@ -1,11 +1,14 @@
 //! Plays: what the server says (`S:`), what the client must then have written (`C:`), and what became of each recipient.
 
+use bytes::Bytes;
 use proptest::prelude::*;
+use std::time::Duration;
 
 use super::*;
 use crate::address::{Mailbox, ReversePath};
 use crate::envelope::*;
 
+mod against_server;
 mod model;
 
 const HELLO: &str = "S: 220 b.example\nC: EHLO a.example\n";
@@ -270,7 +273,12 @@ fn many_in_flight() {
     check(
         &[message(1, &["bob"], "one\r\n")],
         &format!("{IMPP}{}{replies}S: 421 4.3.2 down", group("one")),
-        &["1.0 uncertain", "over: it said: 421 4.3.2 down"],
+        &["1.0 lost", "over: it said: 421 4.3.2 down"],
+    );
+    check(
+        &[message(1, &["bob"], "one\r\n"), message(2, &["bob"], "two\r\n")],
+        &format!("{IMPP}{}{}{replies}S: 421 4.3.2 down", group("one"), group("two")),
+        &["1.0 lost", "2.0 lost", "over: it said: 421 4.3.2 down"],
     );
 }
 
