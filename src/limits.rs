@@ -53,3 +53,10 @@ pub const LONGEST_STAY: Duration = Duration::from_secs(7 * 86_400);
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long deliveries under way may take when the daemon stops.
 pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
+/// Octets after which an entity that is coming in counts as large.
+pub const LARGE_OCTETS: u64 = 64 * 1024;
+/// Large entities that may be coming in at once, from all connections; with [`ENTITY_OCTETS`] they bound the memory that
+/// entities take before they are complete.
+pub const LARGE_ENTITIES: usize = 64;
+/// KiB of complete entities that may wait for the disk, from all connections.
+pub const WAITING_KIBIS: usize = 256 * 1024;

@@ -4,13 +4,16 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use impart::clock::{Clock, System};
-use impart::config::{self, Address, Config, Service};
+use impart::config::{self, Config};
 use impart::control::cli::{Arguments, Command, Queue};
 use impart::control::client::{Client, ClientError};
 use impart::control::offline::{Compose, Offline};
 use impart::control::server::{Handler, Rows};
 use impart::control::{Call, Fault, FaultCode, Finding, Level, Row, certificate, check, publish, show};
+use impart::daemon::journal::complain;
 use impart::dns;
+use impart::net::Address;
+use impart::policy::Service;
 use impart::queue;
 use impart::spool::{self, Spool};
 
@@ -84,7 +87,7 @@ fn main() -> ExitCode {
 
 fn fail(failure: Failure) -> ExitCode {
     if !failure.text.is_empty() {
-        eprintln!("impartctl: {}", failure.text);
+        complain("impartctl", failure.text);
     }
     ExitCode::from(failure.code)
 }
@@ -206,7 +209,7 @@ async fn offline(config: &Config, call: Call, printer: &mut Printer) -> Result<(
         );
         return Err(Failure::new(exit::PERMISSION, text));
     }
-    eprintln!("impartctl: impartd is not running; this is the queue on the disk, {}", path.display());
+    complain("impartctl", format_args!("impartd is not running; this is the queue on the disk, {}", path.display()));
     let (spool, opened) =
         Spool::open(path, spool::Options::default()).map_err(|error| Failure::new(exit::IO, error))?;
     drop(opened);
@@ -246,7 +249,7 @@ async fn examine(config: &Config, printer: &mut Printer) -> Result<(), Failure> 
     let mut found = check::local(&options, now);
     found.extend(check::ports(&options).await);
     found.iter().for_each(|finding| printer.row(&Row::Finding(finding.clone())));
-    match dns::from_options(dns_options(config)) {
+    match dns::from_options(config.dns.clone()) {
         Ok(resolver) => {
             let found = check::dns(&options, &*resolver).await;
             found.into_iter().for_each(|finding| printer.row(&Row::Finding(finding)));
@@ -269,33 +272,18 @@ async fn examine(config: &Config, printer: &mut Printer) -> Result<(), Failure> 
     }
 }
 
-fn dns_options(config: &Config) -> dns::Options {
-    dns::Options {
-        servers: config.dns.servers.clone(),
-        trusted: Vec::new(),
-        validation: match config.dns.validation {
-            config::Validation::Trusted => dns::Validation::Trusted,
-            config::Validation::InProcess => dns::Validation::InProcess,
-            config::Validation::Off => dns::Validation::Off,
-        },
-        trust_anchor: config.dns.trust_anchor.clone(),
-        timeout: config.dns.timeout,
-        cache_entries: 1000,
-    }
-}
-
 /// Addresses of the listeners for `service`.
 fn addresses(config: &Config, service: Service) -> Vec<std::net::SocketAddr> {
     let listeners = config.listeners.iter().filter(|listener| listener.service == service);
     let tcp = |address: &Address| match address {
         Address::Tcp(address) => Some(*address),
-        Address::Unix(_) => None,
+        Address::Unix(..) => None,
     };
     listeners.filter_map(|listener| tcp(&listener.address)).collect()
 }
 
-fn domains(config: &Config) -> Vec<(impart::address::Domain, bool, bool)> {
-    config.domains.iter().map(|domain| (domain.name.clone(), domain.im, domain.presence)).collect()
+fn domains(config: &Config) -> Vec<(impart::address::Domain, bool)> {
+    config.domains.iter().map(|domain| (domain.name.clone(), domain.im)).collect()
 }
 
 fn check_options(config: &Config, running: bool) -> check::Options {
@@ -316,10 +304,10 @@ fn publish_facts(config: &Config) -> publish::Facts {
     let mut ports: Vec<u16> = addresses(config, Service::Relay).iter().map(|address| address.port()).collect();
     ports.sort_unstable();
     ports.dedup();
-    let digest = |pair: &config::Certificate| match certificate::read(&pair.chain) {
+    let digest = |pair: &impart::tls::CertificateFiles| match certificate::read(&pair.chain) {
         Ok(facts) => Some(facts.key_digest_hex()),
         Err(fault) => {
-            eprintln!("impartctl: {fault}; its TLSA record is left out");
+            complain("impartctl", format_args!("{fault}; its TLSA record is left out"));
             None
         }
     };

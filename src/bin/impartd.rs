@@ -1,9 +1,11 @@
 //! `impartd`: the daemon's command line.
 
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::Parser;
 use impart::config::arguments::{Arguments, Command};
+use impart::daemon::journal::complain;
 
 /// The configuration is wrong (`EX_CONFIG` of sysexits.h).
 const CONFIG: u8 = 78;
@@ -26,12 +28,12 @@ fn main() -> ExitCode {
     }
     match impart::config::load(&arguments.config) {
         Ok(config) if arguments.check => {
-            println!("{}: no mistakes", config.file.display());
+            let _ = writeln!(std::io::stdout(), "{}: no mistakes", config.file.display());
             ExitCode::SUCCESS
         }
         Ok(config) => outcome(impart::daemon::run(config)),
         Err(errors) => {
-            eprintln!("impartd: {errors}");
+            complain("impartd", errors);
             ExitCode::from(CONFIG)
         }
     }
@@ -41,7 +43,7 @@ fn outcome<E: std::fmt::Display>(result: Result<(), E>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("impartd: {error}");
+            complain("impartd", error);
             ExitCode::from(UNAVAILABLE)
         }
     }

@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use toml::Spanned;
 use toml::de::DeTable;
@@ -54,8 +53,7 @@ fn sections(text: &str, path: &Path, document: &DeTable<'_>, problems: &mut Prob
     let spool = top.value(&keys::SPOOL, problems);
     let control = top.value(&keys::CONTROL, problems);
     let queue = queue(&single(section("queue"), problems), problems);
-    let retention = queue.as_ref().map_or(Duration::ZERO, |queue| queue.retention);
-    let domains = domains(text, document, retention, problems);
+    let domains = domains(text, document, problems);
     let certificates = certificates(document, problems);
     let listeners = listeners(text, document, problems);
     let proxy = queue.as_ref().and_then(|queue| queue.socks5);
@@ -110,57 +108,41 @@ fn derived_control(spool: &Path, problems: &mut Problems) -> Option<PathBuf> {
 /// Remembers where something stood first, to say so when it comes again.
 struct Seen<'a> {
     text: &'a str,
-    lines: HashMap<String, usize>,
+    /// Offsets in the text: to count lines for each of many domains would take too long.
+    places: HashMap<String, usize>,
 }
 
 impl<'a> Seen<'a> {
     fn new(text: &'a str) -> Self {
-        Seen { text, lines: HashMap::new() }
+        Seen { text, places: HashMap::new() }
     }
 
     fn enter(&mut self, key: String, what: &str, span: Range<usize>, problems: &mut Problems) {
-        let line = position(self.text, span.start).0;
-        if let Some(first) = self.lines.get(&key) {
+        if let Some(first) = self.places.get(&key).map(|place| position(self.text, *place).0) {
             problems.push(Problem::new(span, format!("{what} stands twice")).hint(format!("first in line {first}")));
         } else {
-            self.lines.insert(key, line);
+            self.places.insert(key, span.start);
         }
     }
 }
 
-fn too_long(span: Range<usize>, problems: &mut Problems) {
-    let problem = Problem::new(span, "`retention`: longer than 7 days, for which second copies are recognised");
-    problems.push(problem.expected("a duration up to \"7d\""));
-}
-
-fn domains(text: &str, document: &DeTable<'_>, retention: Duration, problems: &mut Problems) -> Vec<LocalDomain> {
+fn domains(text: &str, document: &DeTable<'_>, problems: &mut Problems) -> Vec<LocalDomain> {
     let mut seen = Seen::new(text);
     let tables = Table::repeated(document, section("domain"), problems);
-    tables.iter().filter_map(|table| domain(table, retention, &mut seen, problems)).collect()
+    tables.iter().filter_map(|table| domain(table, &mut seen, problems)).collect()
 }
 
-fn domain(table: &Table<'_>, retention: Duration, seen: &mut Seen<'_>, problems: &mut Problems) -> Option<LocalDomain> {
+fn domain(table: &Table<'_>, seen: &mut Seen<'_>, problems: &mut Problems) -> Option<LocalDomain> {
     let name = table.get(&keys::DOMAIN_NAME, problems);
     let im = table.value(&keys::DOMAIN_IM, problems);
-    let presence = table.value(&keys::DOMAIN_PRESENCE, problems);
     let inboxes = table.value(&keys::DOMAIN_INBOXES, problems);
-    let own = table.get(&keys::DOMAIN_RETENTION, problems);
-    if let Some(own) = own.as_ref().filter(|own| *own.get_ref() > LONGEST_STAY) {
-        too_long(own.span(), problems);
-    }
     if let Some(name) = &name {
         let what = format!("the domain {}", name.get_ref());
         seen.enter(name.get_ref().to_string(), &what, name.span(), problems);
     }
-    if (im, presence) == (Some(false), Some(false)) {
-        let span = table.has(&keys::DOMAIN_IM).unwrap_or_else(|| table.span());
-        let problem = Problem::new(span, "the domain offers neither instant messages nor presence");
-        problems.push(problem.hint("set `im` or `presence` to true, or leave the domain out"));
-    }
     let name = name?.into_inner();
     let inboxes = inboxes_of(&name, inboxes?, seen, problems);
-    let retention = own.map_or(retention, Spanned::into_inner);
-    Some(LocalDomain { name, im: im?, presence: presence?, inboxes, retention })
+    Some(LocalDomain { name, im: im?, inboxes })
 }
 
 fn inboxes_of(
@@ -191,12 +173,12 @@ fn inboxes_of(
     inboxes
 }
 
-fn certificates(document: &DeTable<'_>, problems: &mut Problems) -> Vec<Certificate> {
+fn certificates(document: &DeTable<'_>, problems: &mut Problems) -> Vec<CertificateFiles> {
     let tables = Table::repeated(document, section("certificate"), problems);
     let read = |table: &Table<'_>| {
         let chain = table.value(&keys::CERTIFICATE_CHAIN, problems);
         let key = table.value(&keys::CERTIFICATE_KEY, problems);
-        Some(Certificate { chain: chain?, key: key? })
+        Some(CertificateFiles { names: Vec::new(), chain: chain?, key: key? })
     };
     tables.iter().filter_map(read).collect()
 }
@@ -229,7 +211,7 @@ fn listener(table: &Table<'_>, certified: bool, seen: &mut Seen<'_>, problems: &
         let problem = Problem::new(address.span(), message);
         problems.push(problem.expected("a loopback address, such as \"127.0.0.1:2525\", or \"unix:/path\""));
     }
-    if kind == Service::Relay && matches!(place, Address::Unix(_)) {
+    if kind == Service::Relay && matches!(place, Address::Unix(..)) {
         let problem = Problem::new(address.span(), "`address`: servers of other domains cannot come by a Unix socket");
         problems.push(problem.expected("an IP address and port, such as \"[::]:2779\""));
     }
@@ -244,7 +226,11 @@ fn listener(table: &Table<'_>, certified: bool, seen: &mut Seen<'_>, problems: &
         let problem = Problem::new(span, "`senders` means nothing for a relay: its peers prove their domain");
         problems.push(problem.hint("leave it out"));
     }
-    Some(Listener { service: kind, address: address.into_inner(), mode: mode?, senders: senders? })
+    let (mode, mut address) = (mode?, address.into_inner());
+    if let Address::Unix(_, bits) = &mut address {
+        *bits = mode;
+    }
+    Some(Listener { service: kind, address, senders: senders? })
 }
 
 fn tls(table: &Table<'_>, problems: &mut Problems) -> Option<Tls> {
@@ -253,17 +239,18 @@ fn tls(table: &Table<'_>, problems: &mut Problems) -> Option<Tls> {
     Some(Tls { roots: roots?, min_version: min_version? })
 }
 
-fn dns(table: &Table<'_>, problems: &mut Problems) -> Option<Dns> {
+fn dns(table: &Table<'_>, problems: &mut Problems) -> Option<dns::Options> {
     let servers = table.value(&keys::DNS_SERVERS, problems).map(bare).unwrap_or_default();
     let validation = table.value(&keys::DNS_VALIDATION, problems);
     let trust_anchor = table.get(&keys::DNS_TRUST_ANCHOR, problems);
     let timeout = table.value(&keys::DNS_TIMEOUT, problems);
-    if let (Some(anchor), Some(Validation::Trusted | Validation::Off)) = (&trust_anchor, validation) {
+    if let (Some(anchor), Some(dns::Validation::Trusted | dns::Validation::Off)) = (&trust_anchor, validation) {
         let problem = Problem::new(anchor.span(), "`trust_anchor` is used only where validation is \"in-process\"");
         problems.push(problem.hint("set validation = \"in-process\", or leave `trust_anchor` out"));
     }
     let trust_anchor = trust_anchor.map(Spanned::into_inner);
-    Some(Dns { servers, validation: validation?, trust_anchor, timeout: timeout? })
+    let (validation, timeout) = (validation?, timeout?);
+    Some(dns::Options { servers, validation, trust_anchor, timeout, ..dns::Options::default() })
 }
 
 fn routes(
@@ -300,11 +287,11 @@ fn route(
     check_route(table, domains.is_empty(), targets.is_empty() && !faulty_via, upstream.get_ref(), problems);
     let domains = bare(domains);
     let upstream = match upstream.into_inner() {
-        Upstream::None => Vec::new(),
-        Upstream::Via => targets.iter().map(|target| source(&target.host)).collect(),
-        Upstream::From(sources) => sources,
+        Upstreams::None => Vec::new(),
+        Upstreams::Via => targets.iter().map(|target| upstream_at(&target.host)).collect(),
+        Upstreams::From(relays) => relays,
     };
-    let name = domains.first().map(Pattern::to_string).or_else(|| upstream.first().map(source_name));
+    let name = domains.first().map(Pattern::to_string).or_else(|| upstream.first().map(upstream_name));
     Some(Route {
         name: name.unwrap_or_default(),
         domains,
@@ -317,7 +304,7 @@ fn route(
 }
 
 /// A route leads somewhere, or names upstream relays, or both.
-fn check_route(table: &Table<'_>, no_domains: bool, no_via: bool, upstream: &Upstream, problems: &mut Problems) {
+fn check_route(table: &Table<'_>, no_domains: bool, no_via: bool, upstream: &Upstreams, problems: &mut Problems) {
     if !no_domains && no_via {
         let problem = Problem::new(table.span(), "the route has domains but no next hop");
         problems.push(problem.expected("`via`, such as via = \"mx.b.example:2779\""));
@@ -326,7 +313,7 @@ fn check_route(table: &Table<'_>, no_domains: bool, no_via: bool, upstream: &Ups
         let problem = Problem::new(table.span(), "the route has a next hop but no domains");
         problems.push(problem.expected("`domains`, such as domains = [\"b.example\"] or [\"*\"]"));
     }
-    if no_domains && no_via && matches!(upstream, Upstream::None | Upstream::Via) {
+    if no_domains && no_via && matches!(upstream, Upstreams::None | Upstreams::Via) {
         let problem = Problem::new(table.span(), "the route says nothing");
         problems.push(problem.expected("`domains` and `via`, or a list of upstream relays"));
     }
@@ -340,7 +327,7 @@ fn check_pattern(
     problems: &mut Problems,
 ) {
     let (span, pattern) = (pattern.span(), pattern.get_ref());
-    if let Pattern::Exactly(domain) = pattern
+    if let Pattern::Exact(domain) = pattern
         && local.iter().any(|own| own.name == *domain)
     {
         let problem = Problem::new(span, format!("`domains`: {domain} is served here"));
@@ -352,19 +339,17 @@ fn check_pattern(
     seen.enter(key, &format!("a route for {pattern}"), span, problems);
 }
 
-fn source(host: &Host) -> Source {
+fn upstream_at(host: &Host) -> Upstream {
     match host {
-        Host::Name(name) => Source::Name(name.clone()),
-        Host::Address(address) => {
-            Source::Network(Network { address: *address, bits: if address.is_ipv4() { 32 } else { 128 } })
-        }
+        Host::Name(name) => Upstream::Name(name.clone()),
+        Host::Address(address) => Upstream::Network(*address, if address.is_ipv4() { 32 } else { 128 }),
     }
 }
 
-fn source_name(source: &Source) -> String {
-    match source {
-        Source::Name(name) => name.to_string(),
-        Source::Network(network) => network.address.to_string(),
+fn upstream_name(upstream: &Upstream) -> String {
+    match upstream {
+        Upstream::Name(name) => name.to_string(),
+        Upstream::Network(address, _) => address.to_string(),
     }
 }
 
@@ -392,7 +377,8 @@ fn queue(table: &Table<'_>, problems: &mut Problems) -> Option<Queue> {
     let in_flight = table.value(&keys::QUEUE_IN_FLIGHT, problems);
     let socks5 = table.value(&keys::QUEUE_SOCKS5, problems);
     if let Some(retention) = retention.as_ref().filter(|retention| *retention.get_ref() > LONGEST_STAY) {
-        too_long(retention.span(), problems);
+        let message = "`retention`: longer than 7 days, for which second copies are recognised";
+        problems.push(Problem::new(retention.span(), message).expected("a duration up to \"7d\""));
     }
     let given = table.has(&keys::QUEUE_PER_DESTINATION).is_some();
     if let (Some(all), Some(one)) =

@@ -9,8 +9,9 @@ use std::time::Duration;
 use toml::Spanned;
 
 use super::value::{self, Choice, Kind, choice};
-use super::{Address, Level, MinVersion, Pattern, PeerIdentity, Roots, Senders, Service, Upstream, Validation};
+use super::{Address, Level, MinVersion, Pattern, PeerIdentity, Roots, Senders, Service, Upstreams};
 use crate::address::Domain;
+use crate::dns::Validation;
 use crate::envelope::Class;
 use crate::route::{Target, TlsPolicy};
 
@@ -103,10 +104,12 @@ pub(super) static CONTROL: Key<PathBuf> = key(
 
 pub(super) static DOMAIN_NAME: Key<Domain> =
     key("name", value::DOMAIN, Default::Required, "\"a.example\"", "The domain.");
-pub(super) static DOMAIN_IM: Key<bool> =
-    standard("im", value::BOOLEAN, "true", "Whether the domain has instant inboxes.");
-pub(super) static DOMAIN_PRESENCE: Key<bool> =
-    standard("presence", value::BOOLEAN, "false", "Whether the domain takes entities of the class PRES.");
+pub(super) static DOMAIN_IM: Key<bool> = standard(
+    "im",
+    value::BOOLEAN,
+    "true",
+    "Whether the domain has instant inboxes; without, everything that is sent to it is refused.",
+);
 pub(super) static DOMAIN_INBOXES: Key<Vec<Spanned<String>>> = key(
     "inboxes",
     value::LOCAL_PARTS,
@@ -114,13 +117,6 @@ pub(super) static DOMAIN_INBOXES: Key<Vec<Spanned<String>>> = key(
     "[\"alice\", \"bob\"]",
     "The local parts that exist, in any letter case. \
      postmaster always exists.",
-);
-pub(super) static DOMAIN_RETENTION: Key<Duration> = key(
-    "retention",
-    value::DURATION,
-    Default::Derived("retention of the section queue"),
-    "\"24h\"",
-    "How long a message for an inbox of the domain waits before it fails, at most 7 days.",
 );
 
 pub(super) static LISTEN_SERVICE: Key<Service> = key(
@@ -233,7 +229,7 @@ pub(super) static ROUTE_SOCKS5: Key<SocketAddr> = key(
     "\"127.0.0.1:1080\"",
     "A SOCKS5 proxy on the way to the hop; it resolves the name in via.",
 );
-pub(super) static ROUTE_UPSTREAM: Key<Upstream> = standard(
+pub(super) static ROUTE_UPSTREAM: Key<Upstreams> = standard(
     "upstream",
     value::UPSTREAM,
     "false",
@@ -260,7 +256,8 @@ pub(super) static QUEUE_RETENTION: Key<Duration> = standard(
     "retention",
     value::DURATION,
     "\"24h\"",
-    "How long delivery is tried before a message fails, at most 7 days; a deliver-by time of the message comes first.",
+    "How long delivery is tried, or a message waits in an inbox, before it fails, at most 7 days; a deliver-by time of \
+     the message comes first.",
 );
 pub(super) static QUEUE_DELAY_NOTICE: Key<Duration> =
     standard("delay_notice", value::DURATION, "\"1h\"", "When the sender is told that a message is late.");
@@ -369,7 +366,7 @@ pub(super) const DOMAIN: Section = Section {
     repeated: true,
     commented: false,
     text: "A domain that this server serves.",
-    keys: &[&DOMAIN_NAME.info, &DOMAIN_IM.info, &DOMAIN_PRESENCE.info, &DOMAIN_INBOXES.info, &DOMAIN_RETENTION.info],
+    keys: &[&DOMAIN_NAME.info, &DOMAIN_IM.info, &DOMAIN_INBOXES.info],
 };
 pub(super) const LISTEN: Section = Section {
     name: "listen",

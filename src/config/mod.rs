@@ -14,13 +14,19 @@ mod read;
 mod tests;
 mod value;
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::address::{Domain, Mailbox};
+use crate::dns;
 use crate::envelope::Class;
-use crate::route::{Target, TlsPolicy};
+use crate::net::Address;
+use crate::policy::Service;
+use crate::policy::identity::Policy as PeerIdentity;
+use crate::receive::Upstream;
+use crate::route::{Pattern, Target, TlsPolicy};
+use crate::tls::{CertificateFiles, MinVersion};
 
 pub use problem::{ConfigErrors, Mistake};
 pub use value::parse_duration;
@@ -47,11 +53,11 @@ pub struct Config {
     /// At least one; a relay only if there is a certificate, mail only on loopback or a Unix socket.
     pub listeners: Vec<Listener>,
     /// Certificate files.
-    pub certificates: Vec<Certificate>,
+    pub certificates: Vec<CertificateFiles>,
     /// TLS.
     pub tls: Tls,
     /// DNS.
-    pub dns: Dns,
+    pub dns: dns::Options,
     /// Configured routes; no pattern twice for one class, none for a domain served here.
     pub routes: Vec<Route>,
     /// What others may use up.
@@ -69,55 +75,16 @@ pub struct Config {
 pub struct LocalDomain {
     /// Its name.
     pub name: Domain,
-    /// Whether it has instant inboxes; at least one of the two services is offered.
+    /// Whether it has instant inboxes; without, everything that is sent to it is refused.
     pub im: bool,
-    /// Whether it takes the class PRES.
-    pub presence: bool,
     /// Local parts that exist, `postmaster` among them; compare by [`Mailbox::key`].
     pub inboxes: Vec<String>,
-    /// How long a message for one of its inboxes waits.
-    pub retention: Duration,
 }
 
 impl LocalDomain {
-    /// Whether it offers the service of this class.
-    pub fn offers(&self, class: Class) -> bool {
-        match class {
-            Class::Im => self.im,
-            Class::Pres => self.presence,
-        }
-    }
-
     /// The mailboxes of its inboxes.
     pub fn mailboxes(&self) -> impl Iterator<Item = Mailbox> + '_ {
         self.inboxes.iter().filter_map(|local| Mailbox::new(local, self.name.clone()).ok())
-    }
-}
-
-/// What a listener is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Service {
-    /// Servers of other domains; TLS at once.
-    Relay,
-    /// The mail system of this host; in the clear.
-    Mail,
-}
-
-/// Where a listener listens.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Address {
-    /// An address and port.
-    Tcp(SocketAddr),
-    /// A path.
-    Unix(PathBuf),
-}
-
-impl std::fmt::Display for Address {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Address::Tcp(address) => address.fmt(f),
-            Address::Unix(path) => write!(f, "unix:{}", path.display()),
-        }
     }
 }
 
@@ -137,19 +104,8 @@ pub struct Listener {
     pub service: Service,
     /// Where.
     pub address: Address,
-    /// Permission bits of a Unix socket.
-    pub mode: u32,
     /// Whose messages it takes; means nothing for a relay.
     pub senders: Senders,
-}
-
-/// Files of a certificate.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Certificate {
-    /// The chain, the server's own certificate first.
-    pub chain: PathBuf,
-    /// The private key.
-    pub key: PathBuf,
 }
 
 /// Whom to believe.
@@ -161,15 +117,6 @@ pub enum Roots {
     Files(Vec<PathBuf>),
 }
 
-/// The oldest version of TLS.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum MinVersion {
-    /// TLS 1.2.
-    Tls12,
-    /// TLS 1.3.
-    Tls13,
-}
-
 /// TLS.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tls {
@@ -179,90 +126,12 @@ pub struct Tls {
     pub min_version: MinVersion,
 }
 
-/// Who validates DNSSEC.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Validation {
-    /// A resolver on loopback, by its AD bit.
-    Trusted,
-    /// This process.
-    InProcess,
-    /// Nobody.
-    Off,
-}
-
-/// DNS.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Dns {
-    /// Resolvers; empty: those of `/etc/resolv.conf`.
-    pub servers: Vec<SocketAddr>,
-    /// Who validates.
-    pub validation: Validation,
-    /// Where validation in this process starts; `None`: the root's keys.
-    pub trust_anchor: Option<PathBuf>,
-    /// How long an answer may take.
-    pub timeout: Duration,
-}
-
-/// Which domains go by a route.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Pattern {
-    /// This one.
-    Exactly(Domain),
-    /// All below this one.
-    Below(Domain),
-    /// All.
-    Any,
-}
-
-impl std::fmt::Display for Pattern {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Pattern::Exactly(domain) => domain.fmt(f),
-            Pattern::Below(domain) => write!(f, ".{domain}"),
-            Pattern::Any => f.write_str("*"),
-        }
-    }
-}
-
-/// A network by its prefix.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Network {
-    /// An address of it.
-    pub address: IpAddr,
-    /// The bits that count: at most 32 or 128.
-    pub bits: u8,
-}
-
-impl Network {
-    /// Whether `address` is in it; an IPv4-mapped address counts as IPv4.
-    pub fn contains(&self, address: IpAddr) -> bool {
-        fn bits(address: IpAddr) -> (u32, u128) {
-            match address.to_canonical() {
-                IpAddr::V4(v4) => (32, u128::from(v4.to_bits())),
-                IpAddr::V6(v6) => (128, v6.to_bits()),
-            }
-        }
-        let ((width, own), (other_width, other)) = (bits(self.address), bits(address));
-        let drop = width.saturating_sub(u32::from(self.bits));
-        width == other_width && (own ^ other).checked_shr(drop).unwrap_or(0) == 0
-    }
-}
-
-/// An upstream relay, as it shows itself.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Source {
-    /// By its address.
-    Network(Network),
-    /// By a name in its client certificate.
-    Name(Domain),
-}
-
 /// What the key `upstream` says.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Upstream {
+pub(crate) enum Upstreams {
     None,
     Via,
-    From(Vec<Source>),
+    From(Vec<Upstream>),
 }
 
 /// A configured route.
@@ -281,7 +150,7 @@ pub struct Route {
     /// A proxy on the way; that of the section queue where the route has none.
     pub socks5: Option<SocketAddr>,
     /// Relays whose Authentication-Results are believed.
-    pub upstream: Vec<Source>,
+    pub upstream: Vec<Upstream>,
 }
 
 /// What others may use up.
@@ -302,7 +171,7 @@ pub struct Limits {
 /// How messages leave.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Queue {
-    /// How long delivery is tried; at most 7 days.
+    /// How long delivery is tried, and a message waits in an inbox; at most 7 days.
     pub retention: Duration,
     /// When the sender is told of a delay.
     pub delay_notice: Duration,
@@ -316,15 +185,6 @@ pub struct Queue {
     pub in_flight: usize,
     /// A proxy for all connections.
     pub socks5: Option<SocketAddr>,
-}
-
-/// How the server of another domain proves that it may send for it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PeerIdentity {
-    /// By certificate, or by an address of its SRV hosts.
-    Address,
-    /// By certificate only.
-    Certificate,
 }
 
 /// What is demanded of others.

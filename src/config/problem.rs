@@ -8,6 +8,10 @@ use std::path::{Path, PathBuf};
 
 /// Mistakes that are shown; the rest are counted.
 const SHOWN: usize = 50;
+/// Characters of a line that are shown, around the mistake.
+const EXCERPT: usize = 200;
+/// Characters of a text about a mistake: it may quote the file.
+const WORDS: usize = 1000;
 
 /// A mistake by its place in the text.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,8 +49,10 @@ pub struct Mistake {
     pub line: usize,
     /// Column in characters, from 1.
     pub column: usize,
-    /// The line's text.
+    /// The line's text; of a long line at most 200 characters around the mistake.
     pub source: String,
+    /// Characters of the line before `source`.
+    pub before: usize,
     /// Characters that the mistake is about; at least 1, within the line.
     pub length: usize,
     /// The fault.
@@ -100,11 +106,23 @@ fn floor(text: &str, offset: usize) -> usize {
 fn place(text: &str, problem: Problem) -> Mistake {
     let Problem { span, message, expected, hint } = problem;
     let (line, column) = position(text, span.start);
-    let source = text.split('\n').nth(line - 1).unwrap_or_default().trim_end_matches('\r').to_owned();
+    let whole = text.split('\n').nth(line - 1).unwrap_or_default().trim_end_matches('\r');
+    let characters = whole.chars().count();
+    let before = (column - 1).saturating_sub(EXCERPT / 2).min(characters.saturating_sub(EXCERPT));
+    let source: String = whole.chars().skip(before).take(EXCERPT).collect();
     let spanned = text[floor(text, span.start)..floor(text, span.end.max(span.start))].chars();
-    let room = source.chars().count().saturating_sub(column - 1);
+    let room = source.chars().count().saturating_sub(column - 1 - before);
     let length = spanned.take_while(|c| *c != '\n').count().min(room).max(1);
-    Mistake { line, column, source, length, message, expected, hint }
+    let (message, expected, hint) = (cut(message), expected.map(cut), hint.map(cut));
+    Mistake { line, column, source, before, length, message, expected, hint }
+}
+
+fn cut(mut text: String) -> String {
+    if let Some((end, _)) = text.char_indices().nth(WORDS) {
+        text.truncate(end);
+        text.push('…');
+    }
+    text
 }
 
 fn show(path: &Path, mistakes: &[Mistake]) -> String {
@@ -125,7 +143,7 @@ impl fmt::Display for Mistake {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let number = self.line.to_string();
         let gutter = number.len().max(4);
-        let indent: String = self.source.chars().take(self.column - 1).map(blank).collect();
+        let indent: String = self.source.chars().take(self.column - 1 - self.before).map(blank).collect();
         writeln!(f, "{}:{}: {}", self.line, self.column, self.message)?;
         writeln!(f, "{number:>gutter$} | {}", self.source)?;
         write!(f, "{:>gutter$} | {indent}{}", "", "^".repeat(self.length))?;
@@ -168,6 +186,20 @@ mod tests {
         assert_eq!(mistake("key = [\n1,\n2]\n", 6..13).length, 1);
         assert_eq!(mistake("", 0..0).length, 1);
         assert_eq!(mistake("\tx = 1", 1..2).to_string(), "1:2: m\n   1 | \tx = 1\n     | \t^");
+    }
+
+    #[test]
+    fn long_lines_are_cut_around_the_mistake() {
+        let text = format!("{}é{}", "a".repeat(1_000_000), "b".repeat(1_000_000));
+        let check = |span, before, source: String, length| {
+            let mistake = locate(&text, vec![Problem::new(span, text.clone())]).remove(0);
+            assert_eq!((mistake.before, &mistake.source, mistake.length), (before, &source, length));
+            assert!(mistake.to_string().len() < 2000);
+        };
+        check(0..2, 0, "a".repeat(200), 2);
+        check(1_000_000..1_000_002, 999_900, format!("{}é{}", "a".repeat(100), "b".repeat(99)), 1);
+        check(0..text.len(), 0, "a".repeat(200), 200);
+        check(text.len()..text.len(), 1_999_801, "b".repeat(200), 1);
     }
 
     #[test]

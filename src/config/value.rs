@@ -12,7 +12,7 @@ use toml::Spanned;
 use toml::de::DeValue;
 
 use super::problem::nearest;
-use super::{Address, Network, Pattern, Roots, Source, Upstream};
+use super::{Address, Pattern, Roots, Upstream, Upstreams};
 use crate::address::{Domain, Mailbox};
 use crate::route::{Host, Target};
 
@@ -175,14 +175,14 @@ pub(super) const SOCKET_FILE: Kind<PathBuf> = Kind {
     read: |value| scalar(value, |v| parse_socket_path(string(v)?)),
 };
 
-/// Where to listen.
+/// Where to listen; the permissions of a Unix socket are a key of their own.
 pub(super) const ADDRESS: Kind<Address> = Kind {
     name: "an IP address and port, such as \"[::]:2779\", or \"unix:/path\"",
     read: |value| {
         scalar(value, |v| {
             let text = string(v)?;
             match text.strip_prefix("unix:") {
-                Some(path) => parse_socket_path(path).map(Address::Unix),
+                Some(path) => parse_socket_path(path).map(|path| Address::Unix(path, 0)),
                 None => text.parse().map(Address::Tcp).map_err(|_| quoted(text, "not an IP address with a port")),
             }
         })
@@ -249,13 +249,7 @@ pub(super) const PROXY: Kind<SocketAddr> = Kind {
 /// Domains of a route.
 pub(super) const PATTERNS: Kind<Vec<Spanned<Pattern>>> = Kind {
     name: "a list of domains (\"b.example\"), domains below one (\".b.example\"), or \"*\" for all",
-    read: |value| {
-        list(value, |text| match text.strip_prefix('.') {
-            _ if text == "*" => Ok(Pattern::Any),
-            Some(parent) => parse_domain(parent).map(Pattern::Below),
-            None => parse_domain(text).map(Pattern::Exactly),
-        })
-    },
+    read: |value| list(value, |text| Pattern::parse(text).map_err(|fault| quoted(text, fault))),
 };
 
 fn parse_target(text: &str) -> Result<Target, String> {
@@ -277,22 +271,22 @@ pub(super) const TARGETS: Kind<Vec<Target>> = Kind {
     },
 };
 
-fn parse_source(text: &str) -> Result<Source, String> {
+fn parse_upstream(text: &str) -> Result<Upstream, String> {
     let (address, bits) = text.split_once('/').map_or((text, None), |(address, bits)| (address, Some(bits)));
-    let Ok(address) = address.parse::<IpAddr>() else { return parse_domain(text).map(Source::Name) };
+    let Ok(address) = address.parse::<IpAddr>() else { return parse_domain(text).map(Upstream::Name) };
     let most = if address.is_ipv4() { 32 } else { 128 };
     let bits = bits.map_or(Some(most), |bits| bits.parse().ok()).filter(|bits: &u8| *bits <= most);
     let bits = bits.ok_or_else(|| quoted(text, "not a length of a network prefix"))?;
-    Ok(Source::Network(Network { address, bits }))
+    Ok(Upstream::Network(address, bits))
 }
 
 /// Upstream relays.
-pub(super) const UPSTREAM: Kind<Upstream> = Kind {
+pub(super) const UPSTREAM: Kind<Upstreams> = Kind {
     name: "true (the servers of `via`), false, or a list of addresses, networks and certificate names",
     read: |value| match value.get_ref() {
-        DeValue::Boolean(true) => Ok(Upstream::Via),
-        DeValue::Boolean(false) => Ok(Upstream::None),
-        _ => list(value, parse_source).map(|sources| Upstream::From(bare(sources))),
+        DeValue::Boolean(true) => Ok(Upstreams::Via),
+        DeValue::Boolean(false) => Ok(Upstreams::None),
+        _ => list(value, parse_upstream).map(|relays| Upstreams::From(bare(relays))),
     },
 };
 
@@ -360,7 +354,7 @@ mod tests {
     #[test]
     fn addresses() {
         check(&ADDRESS, "\"[::]:2779\"", Ok("Tcp([::]:2779)"));
-        check(&ADDRESS, "\"unix:/run/x\"", Ok("Unix(\"/run/x\")"));
+        check(&ADDRESS, "\"unix:/run/x\"", Ok("Unix(\"/run/x\", 0)"));
         check(&ADDRESS, "\"localhost:25\"", Err("\"localhost:25\": not an IP address with a port"));
         check(
             &DNS_SERVERS,
@@ -376,16 +370,16 @@ mod tests {
     }
 
     #[test]
-    fn targets_and_sources() {
+    fn targets_and_upstreams() {
         let target = |text: &str| parse_target(text).map(|t| (t.host, t.port));
         assert_eq!(target("[::1]:25"), Ok((Host::Address("::1".parse().unwrap()), 25)));
         assert_eq!(target("MX.b.example:25"), Ok((Host::Name(Domain::parse("mx.b.example").unwrap()), 25)));
         for bad in ["b.example", "b.example:0", "b.example:x", ":25", "::1:25x"] {
             assert!(target(bad).is_err(), "{bad}");
         }
-        assert!(matches!(parse_source("192.0.2.0/24"), Ok(Source::Network(Network { bits: 24, .. }))));
-        assert!(matches!(parse_source("2001:db8::1"), Ok(Source::Network(Network { bits: 128, .. }))));
-        assert!(matches!(parse_source("mx.b.example"), Ok(Source::Name(_))));
-        assert!(parse_source("192.0.2.0/33").is_err());
+        assert!(matches!(parse_upstream("192.0.2.0/24"), Ok(Upstream::Network(_, 24))));
+        assert!(matches!(parse_upstream("2001:db8::1"), Ok(Upstream::Network(_, 128))));
+        assert!(matches!(parse_upstream("mx.b.example"), Ok(Upstream::Name(_))));
+        assert!(parse_upstream("192.0.2.0/33").is_err());
     }
 }

@@ -30,8 +30,8 @@ pub struct Options {
     pub file: PathBuf,
     /// The name of the server.
     pub host: Domain,
-    /// The domains served: name, whether IM, whether presence.
-    pub domains: Vec<(Domain, bool, bool)>,
+    /// The domains served, and whether each has instant inboxes; presence is offered by none.
+    pub domains: Vec<(Domain, bool)>,
     /// Addresses of relays.
     pub relays: Vec<SocketAddr>,
     /// Addresses of other listeners.
@@ -126,7 +126,7 @@ fn certificate(options: &Options, chain: &Path, key: &Path, now: Timestamp) -> V
         found.push(finding);
     }
     found.push(validity(&subject, &facts, now));
-    let names = || options.domains.iter().map(|(name, ..)| name).chain([&options.host]);
+    let names = || options.domains.iter().map(|(name, _)| name).chain([&options.host]);
     if !names().any(|name| facts.covers(name)) {
         let text = format!("it names {}, and neither the host nor a domain", list(&facts.names));
         let remedy = format!("get one for {}, or publish TLSA records (`impartctl dns`)", options.host);
@@ -215,11 +215,11 @@ pub async fn dns(options: &Options, resolver: &dyn Resolve) -> Vec<Finding> {
         let remedy = "add a section [[listen]] with service = \"relay\", and a certificate";
         found.push(Finding::warning("listen", text, remedy));
     }
-    for (domain, im, presence) in &options.domains {
+    for (domain, im) in &options.domains {
         if options.relays.is_empty() {
             break;
         }
-        for (service, offered) in [("_im", *im), ("_pres", *presence)] {
+        for (service, offered) in [("_im", *im), ("_pres", false)] {
             let name = format!("{service}._impp.{domain}");
             let answer = resolver.srv(&name).await;
             found.push(service_records(&name, offered && !ports.is_empty(), &answer, &options.host, &ports));
@@ -269,10 +269,10 @@ fn service_records(
             let text = format!("points at {target}, port {port}, and not at {host}, port {}", ports[0]);
             Finding::error(subject, text, PUBLISH)
         }
-        (false, _, None) => Finding::ok(subject, "not offered, as the configuration says"),
+        (false, _, None) => Finding::ok(subject, "not offered, as it should be"),
         (false, _, Some((target, port))) => {
             let text = format!("points at {target}, port {port}, but this server does not offer it");
-            Finding::warning(subject, text, format!("switch it on in the configuration, or {PUBLISH}"))
+            Finding::warning(subject, text, PUBLISH)
         }
     }
 }
@@ -335,7 +335,7 @@ mod tests {
         Options {
             file: PathBuf::from("/etc/impart/impart.toml"),
             host: domain("mx.a.example"),
-            domains: vec![(domain("a.example"), true, false)],
+            domains: vec![(domain("a.example"), true)],
             relays: vec!["127.0.0.1:0".parse().unwrap()],
             others: Vec::new(),
             certificates: Vec::new(),

@@ -11,7 +11,7 @@ use super::protocol::{Call, Changed, Entity, Fault, FaultCode, Message, Row};
 use super::select::{Matcher, Selector};
 use super::server::{Answer, Handler, Rows};
 use crate::clock::Clock;
-use crate::spool::{Disposition, NewMessage, QueueId, Record, Settlement, Spool, State};
+use crate::spool::{Disposition, NewMessage, Origin, QueueId, Record, Settlement, Spool, State};
 use crate::timestamp::Timestamp;
 
 /// Records that are in memory at one time.
@@ -68,7 +68,9 @@ impl<S: Store> Offline<S> {
         let matcher = select.matcher(now);
         let mut walk = Walk::new(&matcher);
         while let Some(page) = walk.next(&self.store)? {
-            for record in &page {
+            // The receipts of this very call are not what was meant by it.
+            let own = |record: &&Record| record.origin == Origin::Own && record.arrived == now;
+            for record in page.iter().filter(|record| !own(record)) {
                 let Some(meant) = matcher.recipients(record) else { continue };
                 let Some((mut settlement, changed)) = Self::settlement(call, record, &meant) else { continue };
                 if let Call::Bounce { reason, .. } = call {
@@ -143,8 +145,10 @@ impl<S: Store> Handler for Offline<S> {
     fn call(&self, call: Call, rows: Rows) -> Answer<'_> {
         Box::pin(async move {
             match &call {
-                Call::List { select, limit } => list(&self.store, select, *limit, self.clock.now(), &rows).await,
-                Call::Show { message, body } => show(&self.store, *message, *body, &rows).await,
+                Call::List { select, limit } => {
+                    list(&self.store, select, *limit, self.clock.now(), Message::of, &rows).await
+                }
+                Call::Show { message, body } => show(&self.store, *message, *body, Message::of, &rows).await,
                 other => match other.changes() {
                     Some(select) => self.change(other, select, &rows).await,
                     None => Err(Fault::new(FaultCode::Failed, "impartd is not running")),
@@ -182,19 +186,20 @@ impl Walk {
     }
 }
 
-/// Rows of the messages that are selected, oldest first, at most `limit`.
+/// Rows of the messages that are selected, oldest first, at most `limit`; `row` makes each.
 pub async fn list(
     store: &impl Store,
     select: &Selector,
     limit: Option<u64>,
     now: Timestamp,
+    row: impl Fn(&Record) -> Message,
     rows: &Rows,
 ) -> Result<(), Fault> {
     let matcher = select.matcher(now);
     let (mut walk, mut left) = (Walk::new(&matcher), limit.unwrap_or(u64::MAX));
     while let Some(page) = walk.next(store)? {
         for record in page.iter().filter(|record| matcher.recipients(record).is_some()) {
-            if left == 0 || rows.send(Row::Message(Message::of(record))).await.is_err() {
+            if left == 0 || rows.send(Row::Message(row(record))).await.is_err() {
                 return Ok(());
             }
             left -= 1;
@@ -203,14 +208,20 @@ pub async fn list(
     Ok(())
 }
 
-/// One message and its entity.
-pub async fn show(store: &impl Store, id: QueueId, body: bool, rows: &Rows) -> Result<(), Fault> {
+/// One message, as `row` makes it, and its entity.
+pub async fn show(
+    store: &impl Store,
+    id: QueueId,
+    body: bool,
+    row: impl Fn(&Record) -> Message,
+    rows: &Rows,
+) -> Result<(), Fault> {
     let Some(record) = store.record(id).map_err(spool)? else {
         return Err(Fault::new(FaultCode::NotFound, format!("there is no message {id} in the queue")));
     };
     let entity = store.entity(id).await.map_err(spool)?;
     // A client that has gone wants nothing more.
-    if rows.send(Row::Message(Message::of(&record))).await.is_ok()
+    if rows.send(Row::Message(row(&record))).await.is_ok()
         && let Some(entity) = entity
     {
         let _ = rows.send(Row::Entity(Entity::of(id, &entity, body))).await;
@@ -243,6 +254,11 @@ mod tests {
         fn settle(&self, settlement: Settlement) -> Stored<'_, ()> {
             let mut records = self.0.lock().unwrap();
             *self.1.lock().unwrap() += settlement.receipts.len();
+            for receipt in &settlement.receipts {
+                let id = QueueId(records.keys().last().map_or(1, |last| last.0 + 1));
+                let receipt = Record { origin: receipt.origin.clone(), arrived: receipt.arrived, ..record(id.0) };
+                records.insert(id, receipt);
+            }
             if let Some(record) = records.get_mut(&settlement.id) {
                 settlement.states.into_iter().for_each(|(index, state)| record.states[index] = state);
                 record.held = settlement.held.unwrap_or(record.held);
@@ -322,8 +338,9 @@ mod tests {
         assert!(matches!(&rows[0], Row::Changed(changed) if changed.recipients == ["bob@b.example"]));
         let rows = ask(&offline, Call::Bounce { select: all(), reason: None }).await.unwrap();
         assert!(matches!(&rows[2], Row::Changed(changed) if changed.recipients == ["carol@c.example"]));
+        assert_eq!(rows.len(), 3, "the receipts stay");
         assert_eq!(*memory.1.lock().unwrap(), 3, "a receipt for each message");
-        assert!(ask(&offline, Call::List { select: all(), limit: None }).await.unwrap().is_empty());
+        assert_eq!(ask(&offline, Call::List { select: all(), limit: None }).await.unwrap().len(), 3);
         assert!(ask(&offline, Call::Reload).await.is_err());
     }
 }

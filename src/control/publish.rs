@@ -9,8 +9,8 @@ pub struct Facts {
     pub host: Domain,
     /// The ports of its relays.
     pub ports: Vec<u16>,
-    /// The domains served: name, whether IM, whether presence.
-    pub domains: Vec<(Domain, bool, bool)>,
+    /// The domains served, and whether each has instant inboxes; presence is offered by none.
+    pub domains: Vec<(Domain, bool)>,
     /// SHA-256 of the public key of each certificate, in hexadecimal.
     pub key_digests: Vec<String>,
 }
@@ -22,11 +22,11 @@ const TTL: u32 = 3600;
 pub fn zone(facts: &Facts) -> String {
     let mut out = String::new();
     let host = &facts.host;
-    for (domain, im, presence) in &facts.domains {
+    for (domain, im) in &facts.domains {
         out.push_str(&format!("; {domain}: where its services are\n"));
-        for (service, offered) in [("_im", im), ("_pres", presence)] {
+        for (service, offered) in [("_im", *im), ("_pres", false)] {
             let owner = format!("{service}._impp.{domain}.");
-            if *offered && facts.ports.is_empty() {
+            if offered && facts.ports.is_empty() {
                 out.push_str(&format!("; no SRV record at {owner}: the configuration has no relay listener\n"));
                 continue;
             }
@@ -69,7 +69,7 @@ mod tests {
         let mut facts = Facts {
             host: domain("mx.a.example"),
             ports: vec![2779],
-            domains: vec![(domain("a.example"), true, false)],
+            domains: vec![(domain("a.example"), true)],
             key_digests: vec!["00ff".to_owned()],
         };
         let text = zone(&facts);

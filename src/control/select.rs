@@ -187,7 +187,7 @@ fn has_reason(reason: &str, state: &State) -> bool {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use std::sync::Arc;
 
     use super::*;

@@ -4,7 +4,7 @@
 //! that a client may be silent or not read. A client that goes away does not stop a change that has begun.
 
 use std::io;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -18,7 +18,9 @@ use tokio::sync::{Semaphore, mpsc};
 use super::protocol::{Call, Fault, FaultCode, LINE_OCTETS, Request, Response, Row, VERSION};
 
 /// Connections at one time; further ones wait to be accepted.
-const CONNECTIONS: usize = 16;
+const CONNECTIONS: usize = 64;
+/// How long a client may be silent before its first request: whoever asks nothing holds no place.
+const FIRST: Duration = Duration::from_secs(10);
 /// How long a client may be silent between requests.
 const IDLE: Duration = Duration::from_secs(60);
 /// How long it may take no row.
@@ -63,8 +65,10 @@ pub trait Handler: Send + Sync + 'static {
 /// Makes the socket, in the place of one that a dead daemon left behind.
 ///
 /// # Errors
-/// `AddrInUse` if a daemon answers there; else what the system says.
+/// `AddrInUse` if a daemon answers there, `AlreadyExists` if there is something else than a socket, which is left as it
+/// is; else what the system says.
 pub async fn bind(path: &Path) -> io::Result<UnixListener> {
+    only_a_socket(path)?;
     if UnixStream::connect(path).await.is_ok() {
         let text = format!("{}: another daemon answers there; end it first", path.display());
         return Err(io::Error::new(io::ErrorKind::AddrInUse, text));
@@ -73,14 +77,32 @@ pub async fn bind(path: &Path) -> io::Result<UnixListener> {
     let mut fresh = path.as_os_str().to_owned();
     fresh.push(".new");
     let fresh = Path::new(&fresh);
+    only_a_socket(fresh)?;
     match std::fs::remove_file(fresh) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
     let listener = UnixListener::bind(fresh)?;
-    std::fs::set_permissions(fresh, std::fs::Permissions::from_mode(MODE))?;
-    std::fs::rename(fresh, path)?;
+    let permissions = std::fs::Permissions::from_mode(MODE);
+    let named = std::fs::set_permissions(fresh, permissions).and_then(|()| std::fs::rename(fresh, path));
+    if let Err(error) = named {
+        // The first fault is the one to tell.
+        let _ = std::fs::remove_file(fresh);
+        return Err(error);
+    }
     Ok(listener)
+}
+
+/// What is not a socket is somebody's, and is neither removed nor written over.
+fn only_a_socket(path: &Path) -> io::Result<()> {
+    match std::fs::symlink_metadata(path) {
+        Ok(found) if !found.file_type().is_socket() => {
+            let text = format!("{} exists and is not a socket; name another path or move it away", path.display());
+            Err(io::Error::new(io::ErrorKind::AlreadyExists, text))
+        }
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
 }
 
 /// Serves until it is dropped; connections end with it.
@@ -111,9 +133,10 @@ async fn connection(stream: UnixStream, handler: &dyn Handler) {
     let (reader, writer) = stream.into_split();
     let (mut reader, mut writer) = (BufReader::new(reader), BufWriter::new(writer));
     let mut line = Vec::new();
+    let mut patience = FIRST;
     loop {
         line.clear();
-        match tokio::time::timeout(IDLE, read_line(&mut reader, &mut line)).await {
+        match tokio::time::timeout(patience, read_line(&mut reader, &mut line)).await {
             Ok(Ok(true)) => {}
             Ok(Err(fault)) => {
                 let _ = finish(&mut writer, None, Err(fault)).await;
@@ -121,6 +144,7 @@ async fn connection(stream: UnixStream, handler: &dyn Handler) {
             }
             Ok(Ok(false)) | Err(_) => return,
         }
+        patience = IDLE;
         let answered = match understand(&line) {
             Ok(request) => answer(request, handler, &mut writer).await,
             Err((id, fault)) => finish(&mut writer, id, Err(fault)).await,
@@ -293,5 +317,35 @@ mod tests {
         task.abort();
         assert!(task.await.unwrap_err().is_cancelled());
         bind(&path).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn what_is_not_a_socket_is_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let check = async |path: &Path| {
+            let error = bind(path).await.unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::AlreadyExists);
+            assert!(error.to_string().contains("exists and is not a socket; name another path"), "{error}");
+        };
+        let file = folder.path().join("precious");
+        std::fs::write(&file, "x").unwrap();
+        check(&file).await;
+        assert_eq!(std::fs::read(&file).unwrap(), b"x");
+        assert!(!folder.path().join("precious.new").exists());
+        check(folder.path()).await;
+        let (fresh, path) = (folder.path().join("control.new"), folder.path().join("control"));
+        std::fs::write(&fresh, "x").unwrap();
+        check(&path).await;
+        assert_eq!(std::fs::read(&fresh).unwrap(), b"x");
+    }
+
+    #[tokio::test]
+    async fn who_asks_nothing_loses_the_place() {
+        let (_folder, path, _task) = started().await;
+        let mut silent = UnixStream::connect(&path).await.unwrap();
+        tokio::time::pause();
+        let began = tokio::time::Instant::now();
+        assert_eq!(silent.read_u8().await.unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+        assert!(began.elapsed() < IDLE, "the clock is the test's: it passes when nothing else is to do");
     }
 }

@@ -7,12 +7,10 @@ use std::time::Duration;
 use crate::accounts::{Accounts, LocalDomain};
 use crate::config::{self, Config};
 use crate::policy::Service;
-use crate::policy::identity::Policy;
-use crate::receive::Upstream;
-use crate::route::{Configured, Pattern, Rule, Table};
+use crate::route::{Configured, Rule, Table};
 use crate::smtp::extension::Services;
 use crate::smtp::server;
-use crate::{deliver, dns, limits, net, queue, receive, tls};
+use crate::{deliver, limits, queue, receive, tls};
 
 /// The least time that a sender may give for delivery (RFC 2852 §2).
 const DELIVER_BY_MIN: Duration = Duration::from_secs(1);
@@ -37,18 +35,10 @@ pub fn table(config: &Config) -> Table {
             socks5: route.socks5,
         });
         for pattern in &route.domains {
-            rules.push(Rule { pattern: pattern_of(pattern), class: route.class, hop: hop.clone() });
+            rules.push(Rule { pattern: pattern.clone(), class: route.class, hop: hop.clone() });
         }
     }
     Table::new(config.domains.iter().map(|domain| domain.name.clone()), rules)
-}
-
-fn pattern_of(pattern: &config::Pattern) -> Pattern {
-    match pattern {
-        config::Pattern::Exactly(domain) => Pattern::Exact(domain.clone()),
-        config::Pattern::Below(domain) => Pattern::Below(domain.clone()),
-        config::Pattern::Any => Pattern::Any,
-    }
 }
 
 /// The sessions of one listener.
@@ -57,7 +47,7 @@ pub fn session(config: &Config, service: Service) -> server::Options {
     let relay = service == Service::Relay;
     server::Options {
         greeting_name: config.host.clone(),
-        service: if relay { server::Service::Relay } else { server::Service::Mail },
+        service,
         starttls: false,
         impp: Services { im: offers_im || !config.routes.is_empty(), pres: false },
         require_tls: relay,
@@ -77,20 +67,10 @@ pub fn receive(config: &Config) -> receive::Options {
         connections: config.limits.connections,
         connections_per_address: config.limits.connections_per_address,
         identity: receive::identity::Options {
-            policy: match config.policy.peer_identity {
-                config::PeerIdentity::Address => Policy::Address,
-                config::PeerIdentity::Certificate => Policy::Certificate,
-            },
+            policy: config.policy.peer_identity,
             ..receive::identity::Options::default()
         },
-        upstreams: config.routes.iter().flat_map(|route| &route.upstream).map(upstream).collect(),
-    }
-}
-
-fn upstream(source: &config::Source) -> Upstream {
-    match source {
-        config::Source::Network(network) => Upstream::Network(network.address, network.bits),
-        config::Source::Name(name) => Upstream::Name(name.clone()),
+        upstreams: config.routes.iter().flat_map(|route| &route.upstream).cloned().collect(),
     }
 }
 
@@ -98,7 +78,7 @@ fn upstream(source: &config::Source) -> Upstream {
 pub fn accept(config: &Config) -> tls::accept::Options {
     let domains = config.domains.iter().map(|domain| domain.name.clone());
     tls::accept::Options {
-        min_version: min_version(config),
+        min_version: config.tls.min_version,
         names: std::iter::once(config.host.clone()).chain(domains).collect(),
         timeout: limits::HANDSHAKE_TIMEOUT,
         ..tls::accept::Options::default()
@@ -107,7 +87,7 @@ pub fn accept(config: &Config) -> tls::accept::Options {
 
 /// TLS of the connections that go out.
 pub fn connect(config: &Config) -> tls::connect::Options {
-    tls::connect::Options { min_version: min_version(config), ..tls::connect::Options::default() }
+    tls::connect::Options { min_version: config.tls.min_version, ..tls::connect::Options::default() }
 }
 
 /// The queue.
@@ -129,53 +109,12 @@ pub fn deliver(config: &Config) -> deliver::Options {
     }
 }
 
-/// DNS.
-pub fn dns(config: &Config) -> dns::Options {
-    dns::Options {
-        servers: config.dns.servers.clone(),
-        validation: match config.dns.validation {
-            config::Validation::Trusted => dns::Validation::Trusted,
-            config::Validation::InProcess => dns::Validation::InProcess,
-            config::Validation::Off => dns::Validation::Off,
-        },
-        trust_anchor: config.dns.trust_anchor.clone(),
-        timeout: config.dns.timeout,
-        ..dns::Options::default()
-    }
-}
-
-/// Certificate files.
-pub fn certificates(config: &Config) -> Vec<tls::CertificateFiles> {
-    let files = |certificate: &config::Certificate| tls::CertificateFiles {
-        names: Vec::new(),
-        chain: certificate.chain.clone(),
-        key: certificate.key.clone(),
-    };
-    config.certificates.iter().map(files).collect()
-}
-
 /// Whom to believe.
 pub fn roots(config: &Config) -> Result<tls::Roots, tls::roots::RootsError> {
     match &config.tls.roots {
         config::Roots::System => tls::Roots::system(),
         config::Roots::Files(files) if files.is_empty() => Ok(tls::Roots::none()),
         config::Roots::Files(files) => tls::Roots::from_files(files),
-    }
-}
-
-/// The oldest version of TLS.
-fn min_version(config: &Config) -> tls::MinVersion {
-    match config.tls.min_version {
-        config::MinVersion::Tls12 => tls::MinVersion::Tls12,
-        config::MinVersion::Tls13 => tls::MinVersion::Tls13,
-    }
-}
-
-/// Where a listener listens.
-pub fn address(listener: &config::Listener) -> net::Address {
-    match &listener.address {
-        config::Address::Tcp(address) => net::Address::Tcp(*address),
-        config::Address::Unix(path) => net::Address::Unix(path.clone(), listener.mode),
     }
 }
 

@@ -1,16 +1,17 @@
 //! What administrators ask of the running daemon.
 //!
 //! Listing and changing messages is [`offline`]'s work on the spool, which is the same whether a daemon runs or not; here the
-//! queue is told of each change, and the rest is answered from what the daemon knows.
+//! rows are told why they wait and the queue of each change, and the rest is answered from what the daemon knows.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use tokio::sync::{mpsc, oneshot};
 
-use crate::control::offline::Offline;
+use crate::control::offline::{self, Offline};
 use crate::control::protocol::{self, Call, Fault, FaultCode, Finding, Row};
 use crate::control::server::{Answer, Handler, Rows};
+use crate::daemon::waiting::Waiting;
 use crate::deliver::Peers;
 use crate::queue::schedule::Standing;
 use crate::queue::{Command, Counters};
@@ -38,7 +39,7 @@ pub struct Running {
     pub started: Timestamp,
     /// The spool.
     pub spool: Spool,
-    /// Lists and changes messages.
+    /// Changes messages.
     pub messages: Offline<Spool>,
     /// To the queue.
     pub commands: mpsc::Sender<Command>,
@@ -60,8 +61,15 @@ impl Handler for Running {
                 Call::Check => self.check(&rows).await,
                 Call::Reload => self.reload(&rows).await,
                 Call::Drain => self.requests.send(Request::Drain).await.map_err(|_| ending()),
-                call if call.changes().is_some() => self.change(call, rows).await,
-                call => self.messages.call(call, rows).await,
+                Call::List { select, limit } => {
+                    let (waiting, now) = (self.waiting().await, self.receive.clock.now());
+                    offline::list(&self.spool, &select, limit, now, |record| waiting.message(record), &rows).await
+                }
+                Call::Show { message, body } => {
+                    let waiting = self.waiting().await;
+                    offline::show(&self.spool, message, body, |record| waiting.message(record), &rows).await
+                }
+                change => self.change(change, rows).await,
             }
         })
     }
@@ -96,6 +104,13 @@ impl Running {
         let (answer, standings) = oneshot::channel();
         self.commands.send(Command::Standings(answer)).await.map_err(|_| ending())?;
         standings.await.map_err(|_| ending())
+    }
+
+    /// Why messages wait. While the queue is ending it is not asked any more, and the list has what the spool knows.
+    async fn waiting(&self) -> Waiting {
+        let standings = self.standings().await.unwrap_or_default();
+        let (accounts, table) = (self.receive.accounts.borrow().clone(), self.receive.table.borrow().clone());
+        Waiting::new(accounts, table, standings)
     }
 
     async fn status(&self, rows: &Rows) -> Result<(), Fault> {

@@ -2,6 +2,7 @@
 //! own (sd-daemon(3)); elsewhere the local time in RFC 3339 and the level.
 
 use std::fmt;
+use std::io::Write as _;
 
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::EnvFilter;
@@ -48,6 +49,11 @@ fn priority(level: Level) -> u8 {
 
 fn word(level: Level) -> &'static str {
     if level == Level::ERROR { "error" } else { "warning" }
+}
+
+/// A line of `program` for whoever started it, on standard error. A reader that has gone is no reason to fail.
+pub fn complain(program: &str, text: impl fmt::Display) {
+    let _ = writeln!(std::io::stderr(), "{program}: {text}");
 }
 
 /// Starts logging for the process, from `level` up, for our own modules; others' warnings too. A second call changes

@@ -5,8 +5,10 @@
 //! [`limits::DRAIN_TIMEOUT`], the rest stays in the spool.
 
 mod build;
+mod descriptors;
 mod handler;
 pub mod journal;
+mod waiting;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -15,7 +17,7 @@ use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc::{channel, unbounded_channel};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
 use crate::accounts::Accounts;
@@ -79,6 +81,7 @@ pub enum DaemonError {
 /// Runs until it is told to stop.
 pub fn run(config: Config) -> Result<(), DaemonError> {
     journal::start(config.log.level.keyword());
+    descriptors::raise(config.limits.connections.saturating_add(config.queue.connections));
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         let daemon = Daemon::start(config).await?;
@@ -96,7 +99,7 @@ struct Reloadable {
 impl Reloadable {
     /// Takes a new configuration over, all of what can be or nothing.
     fn take(&self, config: &Config) -> Result<(), tls::certificates::CertificateError> {
-        self.certificates.replace(build::certificates(config))?;
+        self.certificates.replace(config.certificates.clone())?;
         self.accounts.send_replace(Arc::new(build::accounts(config)));
         self.table.send_replace(Arc::new(build::table(config)));
         Ok(())
@@ -123,7 +126,7 @@ impl Daemon {
         let clock: Arc<dyn Clock> = Arc::new(clock::System::new());
         let certificates = certificates(&config, clock.now())?;
         let roots = Arc::new(build::roots(&config)?);
-        let resolver: Arc<dyn Resolve> = dns::from_options(build::dns(&config))?;
+        let resolver: Arc<dyn Resolve> = dns::from_options(config.dns.clone())?;
         let (spool, opened) = open(&config)?;
         let (accounts, local) = watch::channel(Arc::new(build::accounts(&config)));
         let (table, routes) = watch::channel(Arc::new(build::table(&config)));
@@ -163,6 +166,8 @@ impl Daemon {
             clock: clock.clone(),
             life,
             connections: Connections::new(config.limits.connections, config.limits.connections_per_address),
+            waiting: Arc::new(Semaphore::new(limits::WAITING_KIBIS)),
+            large: Arc::new(Semaphore::new(limits::LARGE_ENTITIES)),
             accepted: AtomicU64::new(0),
         });
         listen(&config, &context, &certificates, &closed, &mut tasks)?;
@@ -275,7 +280,7 @@ impl Daemon {
 
 /// Our certificates; what is not well about them is said.
 fn certificates(config: &Config, now: Timestamp) -> Result<Arc<Certificates>, DaemonError> {
-    let certificates = Certificates::load(build::certificates(config))?;
+    let certificates = Certificates::load(config.certificates.clone())?;
     for warning in certificates.warnings(now) {
         tracing::warn!("{warning}");
     }
@@ -306,15 +311,12 @@ fn listen(
     tasks: &mut JoinSet<()>,
 ) -> Result<(), DaemonError> {
     for listener in &config.listeners {
-        let service = match listener.service {
-            config::Service::Relay => Service::Relay,
-            config::Service::Mail => Service::Mail,
-        };
+        let service = listener.service;
         let tls = match service {
             Service::Relay => Some(Acceptor::new(certificates.clone(), build::accept(config))?),
             Service::Mail => None,
         };
-        let socket = net::listen(&build::address(listener))?;
+        let socket = net::listen(&listener.address)?;
         tracing::info!("listening on {} for {}", listener.address, build::purpose(service));
         let session = Arc::new(build::session(config, service));
         let any_sender = listener.senders == config::Senders::Any;

@@ -19,7 +19,7 @@ use crate::envelope::Class;
 use crate::net::{self, Stream};
 use crate::reply::EnhancedCode;
 use crate::route::{Hop, Host, Target, TlsPolicy};
-use crate::smtp::client::{self, Event, Protection, Session, StartTls};
+use crate::smtp::client::{self, Event, Fault, Protection, Session, StartTls};
 use crate::tls::{self, Expect, Proof};
 
 /// A connection over which transactions can go.
@@ -85,7 +85,7 @@ pub(super) async fn connect(context: &Context, start: &Start) -> Result<Connecte
                 return Ok(Connected { wire, target: target.clone(), relay, took: began.elapsed() });
             }
             Err(fault) => {
-                let reason = format!("{}:{}: {}", target.host, target.port, fault.reason);
+                let reason = placed(target, &fault.reason);
                 tracing::debug!(destination = %start.destination, reason, "not connected");
                 faults.push(Unreachable { reason, ..fault });
             }
@@ -95,6 +95,18 @@ pub(super) async fn connect(context: &Context, start: &Start) -> Result<Connecte
     match faults.into_iter().next() {
         Some(first) => Err(Unreachable { reason, ..first }),
         None => Err(Unreachable::new((4, 4, 4), "the route has no server".to_owned())),
+    }
+}
+
+/// The reason behind the target's name, which dialling an address has said already.
+fn placed(target: &Target, reason: &str) -> String {
+    let place = match &target.host {
+        Host::Address(address) => SocketAddr::new(*address, target.port).to_string(),
+        Host::Name(name) => format!("{name}:{}", target.port),
+    };
+    match reason.strip_prefix(&place) {
+        Some(rest) if rest.starts_with(": ") => reason.to_owned(),
+        _ => format!("{place}: {reason}"),
     }
 }
 
@@ -219,9 +231,17 @@ impl Server<'_> {
 
     /// Up to the answer to EHLO, through STARTTLS where that is asked for.
     async fn greet(&self, mut wire: Wire) -> Result<Wire, Setback> {
+        let over = |fault: Option<Fault>| {
+            let reason = fault.as_ref().map(ToString::to_string).unwrap_or_default();
+            Err(Setback::Other(Unreachable { status: outcome::status(fault.as_ref()), reason }))
+        };
         loop {
             match wire.event().await {
-                Event::Ready => return Ok(wire),
+                // It may have said 421 in the same breath: then the next target is to be tried.
+                Event::Ready => match wire.session.poll() {
+                    Some(Event::Over(fault)) => return over(fault),
+                    _ => return Ok(wire),
+                },
                 Event::StartTls => {
                     let Wire { stream, session, .. } = wire;
                     let mut session = session;
@@ -233,10 +253,7 @@ impl Server<'_> {
                     session.tls_started(protection, Instant::now().into_std());
                     wire = Wire::new(stream, session);
                 }
-                Event::Over(fault) => {
-                    let reason = fault.as_ref().map(ToString::to_string).unwrap_or_default();
-                    return Err(Setback::Other(Unreachable { status: outcome::status(fault.as_ref()), reason }));
-                }
+                Event::Over(fault) => return over(fault),
                 Event::Done { .. } => {}
             }
         }
@@ -294,6 +311,19 @@ mod tests {
             Ok(expected) => assert_eq!(got, Ok(expected)),
             Err(words) => assert!(got.unwrap_err().reason.contains(words)),
         }
+    }
+
+    #[test]
+    fn places_are_said_once() {
+        let check = |host: Host, reason: &str, expected: &str| {
+            assert_eq!(placed(&Target { host, port: 9, secure: true }, reason), expected);
+        };
+        let of = |address: &str| Host::Address(address.parse().unwrap());
+        check(of("192.0.2.1"), "192.0.2.1:9: connection refused", "192.0.2.1:9: connection refused");
+        check(of("192.0.2.1"), "it said: 421", "192.0.2.1:9: it said: 421");
+        check(of("2001:db8::1"), "[2001:db8::1]:9: no answer", "[2001:db8::1]:9: no answer");
+        let name = Host::Name(domain("mx.b.example"));
+        check(name, "192.0.2.1:9: connection refused", "mx.b.example:9: 192.0.2.1:9: connection refused");
     }
 
     #[test]

@@ -311,7 +311,16 @@ impl Connection {
         let (start, back) = (&self.start, std::mem::take(&mut self.back));
         let doubtful = |lane: u64| !self.progressed || self.doubtful.contains(&lane);
         let finished = &mut self.finished;
-        let lost = self.context.with(|pools, _| pools.leave(&start.destination, start.id, finished, back, doubtful));
+        // The next connection would fare no better: what waits is not offered again at once, as after a failed connect.
+        let fruitless = !self.progressed && (fault.is_some() || self.wire.session.is_exhausted());
+        let lost = self.context.with(|pools, _| {
+            let bulk = pools.is_bulk(&start.destination, start.id);
+            let mut lost = pools.leave(&start.destination, start.id, finished, back, doubtful);
+            if fruitless {
+                lost.extend(pools.give_up(&start.destination, bulk));
+            }
+            lost
+        });
         let outcome = outcome::of(Fate::Lost { uncertain: false }, &self.relay, fault.as_ref());
         for item in lost {
             self.context.report_unsent(&start.destination, item.job, &self.relay, &outcome);

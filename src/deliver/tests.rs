@@ -201,9 +201,49 @@ async fn the_second_server_takes_what_the_first_does_not() {
     let words = show(report.outcomes[0].1.clone());
     assert!(words.starts_with(&format!("deferred Destination 4.4.1 127.0.0.1:{dead}: ")), "{words}");
     assert!(words.contains("connection refused"), "{words}");
+    assert_eq!(words.matches(&format!("127.0.0.1:{dead}")).count(), 1, "{words}");
     assert!(words.ends_with(&format!("; 127.0.0.1:{}: it said: 421 4.3.2 busy", ports[1])), "{words}");
     world.report().await;
     assert_eq!(world.peers.status().destinations, 1, "c is forgotten, b has its connection");
+}
+
+#[tokio::test]
+async fn a_server_that_says_421_behind_its_greeting_is_passed_over() {
+    let conduct = Conduct { shows: IMPP.to_vec(), parting: Some("421 4.3.2 too many"), ..Conduct::default() };
+    let (mut world, busy, good) = (World::plain(), Sink::start(conduct).await, impp().await);
+    for number in 0..3 {
+        world.send(&clear(&busy), "hi\r\n", number).await;
+    }
+    for _ in 0..3 {
+        let words = world.outcomes().await;
+        assert!(words[0].starts_with("0 deferred Destination 4.3.2 "), "{words:?}");
+        assert!(words[0].contains("421 4.3.2 too many"), "{words:?}");
+    }
+    let ports = [busy.address.port(), good.address.port()];
+    world.send(&route("c", &ports, TlsPolicy::None), "hi\r\n", 1).await;
+    assert_eq!(world.outcomes().await, ["0 delivered 250 2.0.0 stored"]);
+    world.peers.close(Duration::from_secs(60)).await;
+    assert_eq!(world.peers.status(), Status::default());
+}
+
+#[tokio::test]
+async fn a_connection_that_fails_without_progress_gives_all_that_waits_back() {
+    let conduct = Conduct { no_mail: true, ..Conduct::default() };
+    let (mut world, sink) = (World::plain(), Sink::start(conduct).await);
+    let mut jobs = Vec::new();
+    for number in 0..5 {
+        jobs.push(world.job(&["bob"], "hi\r\n", number).await);
+    }
+    for job in jobs {
+        world.hand_over(&clear(&sink), job);
+    }
+    for _ in 0..5 {
+        let words = world.outcomes().await;
+        assert!(words[0].starts_with("0 deferred Destination 4.3.2 host 127.0.0.1"), "{words:?}");
+    }
+    world.peers.close(Duration::from_secs(60)).await;
+    assert_eq!(world.peers.status(), Status::default());
+    assert_eq!(sink.connections(), 1, "not one for each");
 }
 
 #[tokio::test]

@@ -28,8 +28,7 @@ impl Wire {
         Wire { stream, session, input: BytesMut::new(), unflushed: false }
     }
 
-    /// Moves octets both ways; resolves when the session has read something, or has ended. Dropping the future loses
-    /// nothing.
+    /// Moves octets both ways until the session has an event. Dropping the future loses nothing.
     pub async fn move_octets(&mut self) {
         if let Err(error) = poll_fn(|cx| self.poll(cx)).await {
             self.session.lost(Fault::Disconnected(words(&error)));
@@ -37,14 +36,13 @@ impl Wire {
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let now = Instant::now().into_std();
-        // Reading comes first: what a hop has said before it closed the connection is worth more than the error.
-        let read = self.poll_read(cx)?;
-        if read.is_ready() {
-            self.session.input(&mut self.input, now);
+        // Reading comes first, all that is there: what a hop has said before it closed the connection is worth more than
+        // the error, and what it asks for goes out in one write.
+        while !self.session.has_events() && self.poll_read(cx)?.is_ready() {
+            self.session.input(&mut self.input, Instant::now().into_std());
         }
         self.poll_write(cx)?;
-        read.map(Ok)
+        if self.session.has_events() { Poll::Ready(Ok(())) } else { Poll::Pending }
     }
 
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

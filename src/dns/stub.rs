@@ -128,6 +128,8 @@ fn telling(one: Failure, other: Failure) -> Failure {
 enum Fault {
     Io(io::Error),
     Garbage,
+    /// Cut off where there is room for all: what is missing is not known (RFC 2181 §9).
+    Truncated,
 }
 
 impl Fault {
@@ -136,6 +138,9 @@ impl Fault {
             Fault::Io(error) => Failure::Unreachable(format!("{server}: {}", crate::net::Fault::of(&error))),
             Fault::Garbage => {
                 Failure::Server { name: question.text(), code: "octets that are no DNS message".to_owned() }
+            }
+            Fault::Truncated => {
+                Failure::Server { name: question.text(), code: "over TCP, and yet cut off (TC),".to_owned() }
             }
         }
     }
@@ -198,7 +203,8 @@ async fn ask_tcp(server: SocketAddr, question: &Question, id: u16, query: &[u8])
     let length = stream.read_u16().await?;
     let mut answer = vec![0; usize::from(length)];
     stream.read_exact(&mut answer).await?;
-    wire::read(&answer, id, question).map_err(|_| Fault::Garbage)
+    let message = wire::read(&answer, id, question).map_err(|_| Fault::Garbage)?;
+    if message.metadata.truncation { Err(Fault::Truncated) } else { Ok(message) }
 }
 
 #[cfg(test)]

@@ -89,34 +89,13 @@ impl<'a> Iterator for Fields<'a> {
 /// The offset after the CRLF that ends the line at `from`; the end of `text` where none does.
 pub(super) fn line_end(text: &[u8], from: usize) -> usize {
     let mut at = from;
-    while let Some(distance) = find(&text[at..], b'\n') {
+    while let Some(distance) = memchr::memchr(b'\n', &text[at..]) {
         at += distance + 1;
         if at >= from + 2 && text[at - 2] == b'\r' {
             return at;
         }
     }
     text.len()
-}
-
-/// The first `wanted` in `text`, eight octets at a time.
-fn find(text: &[u8], wanted: u8) -> Option<usize> {
-    const LOW: u64 = 0x0101_0101_0101_0101;
-    const HIGH: u64 = 0x8080_8080_8080_8080;
-    let pattern = LOW * u64::from(wanted);
-    let mut words = text.chunks_exact(8);
-    let mut at = 0;
-    for word in words.by_ref() {
-        let mut octets = [0; 8];
-        octets.copy_from_slice(word);
-        let difference = u64::from_le_bytes(octets) ^ pattern;
-        // The lowest set bit marks the first octet that is zero; higher ones may be carried from it.
-        let zeros = difference.wrapping_sub(LOW) & !difference & HIGH;
-        if zeros != 0 {
-            return Some(at + zeros.trailing_zeros() as usize / 8);
-        }
-        at += 8;
-    }
-    words.remainder().iter().position(|b| *b == wanted).map(|distance| at + distance)
 }
 
 /// A field's value without its folds and the white space around it (RFC 5322 §2.2.3). Octets that are not UTF-8 become
@@ -177,13 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn finding() {
-        let text = b"0123456789abcdef\n\x0b\n";
-        for start in 0..text.len() {
-            let expected = text[start..].iter().position(|b| *b == b'\n');
-            assert_eq!(find(&text[start..], b'\n'), expected);
-        }
-        assert_eq!(find(b"\x0b\x0b\x0b\x0b\x0b\x0b\x0b\x0b", b'\n'), None);
+    fn ends_of_lines() {
         assert_eq!(line_end(b"\n\r\nx", 0), 3);
         assert_eq!(line_end(b"a\r\nb\r\n", 2), 6);
     }

@@ -75,6 +75,17 @@ pub fn received(hop: &Hop<'_>, now: Timestamp, id: impl Display) -> String {
     field
 }
 
+/// Whether a Received field says that the entity has passed `host`.
+pub fn passed(entity: &[u8], host: &Domain) -> bool {
+    let received = Fields::new(entity).flatten().filter(|field| field.is("Received"));
+    received.into_iter().any(|field| {
+        let value = super::unfold(field.value);
+        let mut words = value.split_ascii_whitespace();
+        words.any(|word| word.eq_ignore_ascii_case("by"))
+            && words.next().is_some_and(|by| by.trim_end_matches(';').eq_ignore_ascii_case(host.as_str()))
+    })
+}
+
 /// The entity with `prepend`, complete fields, before it, and without the fields that only a server on our side may
 /// have written: Return-Path, and Authentication-Results that name `own_authserv_id` or cannot be read.
 ///
@@ -114,7 +125,9 @@ fn same(one: &str, two: &str) -> bool {
 pub fn authserv_id(value: &[u8]) -> Option<String> {
     let rest = &value[skip_cfws(value, 0)?..];
     if rest.first() != Some(&b'"') {
-        let ends = |octet: &u8| matches!(octet, b' ' | b'\t' | b'\r' | b'\n' | b';' | b'(' | b'"');
+        // Any octet that cannot stand in a token (RFC 2045 §5.1): readers differ in what they take after it, such as
+        // "/1" for the version.
+        let ends = |octet: &u8| *octet <= b' ' || b"()<>@,;:\\\"/[]?=".contains(octet);
         let end = rest.iter().position(ends).unwrap_or(rest.len());
         return if end == 0 { None } else { std::str::from_utf8(&rest[..end]).ok().map(str::to_owned) };
     }
@@ -184,6 +197,7 @@ mod tests {
              authentication-results: (c) \"mx.b\\.example\"\r\n (c) 1;\r\n\tx=y\r\n",
             "X: 1\r\nFrom: a@b\r\n",
         );
+        check("Authentication-Results: mx.b.example/1; impp=pass\r\nFrom: a@b\r\n", "X: 1\r\nFrom: a@b\r\n");
         let other = "Authentication-Results: mx.c.example; x=y\r\nAuthentication-Results: amx.b.example\r\n\r\n";
         check(other, &format!("X: 1\r\n{other}"));
         // What cannot be read may be read as ours by somebody else.
@@ -199,6 +213,8 @@ mod tests {
             |value: &str, expected: Option<&str>| assert_eq!(authserv_id(value.as_bytes()).as_deref(), expected);
         check(" example.com;\r\n dkim=pass", Some("example.com"));
         check(" example.com 1; none", Some("example.com"));
+        check(" example.com/1; none", Some("example.com"));
+        check(" example.com=1; none", Some("example.com"));
         check("\r\n (a (b)) example.com(c); none", Some("example.com"));
         check(" \"a\\\"b\"; none", Some("a\"b"));
         check(" ; none", None);
@@ -227,5 +243,20 @@ mod tests {
             let _ = authserv_id(&entity);
             stamp(Bytes::from(entity), "X: 1\r\n", "mx.b.example");
         }
+    }
+
+    #[test]
+    fn where_it_has_passed() {
+        let host = Domain::parse("mx.a.example").unwrap();
+        let check = |entity: &str, expected| assert_eq!(passed(entity.as_bytes(), &host), expected, "{entity}");
+        let field = received(
+            &Hop { from: Source::Submission, by: &host, with: Protocol::default() },
+            Timestamp::from_secs(1_000_000_000),
+            "0000000001",
+        );
+        check(&format!("{field}From: a@a.example\r\n\r\n"), true);
+        check("Received: from x by\r\n\tMX.A.example; now\r\n\r\n", true);
+        check("Received: from mx.a.example by b.example; now\r\n\r\n", false);
+        check("Subject: by mx.a.example\r\n\r\nReceived: by mx.a.example\r\n", false);
     }
 }

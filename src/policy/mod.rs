@@ -13,16 +13,8 @@ use crate::mime;
 use crate::policy::identity::Finding;
 use crate::reply::{EnhancedCode, Reply};
 use crate::smtp::command::{By, Mail, Rcpt};
+pub use crate::smtp::server::Service;
 use crate::timestamp::Timestamp;
-
-/// What a listener is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Service {
-    /// Other domains' relays.
-    Relay,
-    /// The mail system on this host.
-    Mail,
-}
 
 fn refuse(code: u16, enhanced: (u8, u16, u16), text: impl Into<String>) -> Reply {
     Reply::new(code, EnhancedCode::new(enhanced.0, enhanced.1, enhanced.2), text.into())
@@ -92,8 +84,19 @@ pub fn recipient(
     }
 }
 
-/// The entity against its envelope. `proven` is the domain that a null sender's peer proved to be.
-pub fn entity(mail: &Mail, facts: &mime::Facts, proven: Option<&Domain>) -> Result<(), Reply> {
+/// In whose name a null sender may report.
+#[derive(Clone, Copy, Debug)]
+pub enum Reporter<'a> {
+    /// That of the domain that the peer proved to be.
+    Domain(&'a Domain),
+    /// Those of the domains that live here.
+    Local(&'a Accounts),
+    /// Whoever the mail system has examined.
+    Anybody,
+}
+
+/// The entity against its envelope.
+pub fn entity(mail: &Mail, facts: &mime::Facts, reporter: Reporter<'_>) -> Result<(), Reply> {
     let class = mail.class.unwrap_or(Class::Im);
     if facts.presence != (class == Class::Pres) {
         let text = "the field Presence and the class of the transaction contradict each other; \
@@ -104,10 +107,11 @@ pub fn entity(mail: &Mail, facts: &mime::Facts, proven: Option<&Domain>) -> Resu
         return Err(refuse(554, (5, 4, 6), "the message has passed too many servers; it is in a loop"));
     }
     let author = |wanted: &dyn Fn(&Mailbox) -> bool| facts.from.len() == 1 && facts.from.iter().all(wanted);
-    let agrees = match (&mail.sender, proven) {
+    let agrees = match (&mail.sender, reporter) {
         (ReversePath::Mailbox(sender), _) => author(&|from: &Mailbox| from.key() == sender.key()),
-        (ReversePath::Null, Some(proven)) => author(&|from: &Mailbox| from.domain() == proven),
-        (ReversePath::Null, None) => true,
+        (ReversePath::Null, Reporter::Domain(proven)) => author(&|from: &Mailbox| from.domain() == proven),
+        (ReversePath::Null, Reporter::Local(accounts)) => author(&|from: &Mailbox| accounts.is_local(from.domain())),
+        (ReversePath::Null, Reporter::Anybody) => true,
     };
     if !agrees {
         return Err(refuse(

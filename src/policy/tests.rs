@@ -88,8 +88,9 @@ fn facts(entity: &str) -> mime::Facts {
 #[test]
 fn entities_against_their_envelopes() {
     let check = |mail: &Mail, entity: &str, proven: Option<&str>, expected: &str| {
-        let proven = proven.map(|domain| Domain::parse(domain).unwrap());
-        assert_eq!(code(super::entity(mail, &facts(entity), proven.as_ref())), expected, "{entity}");
+        let (proven, accounts) = (proven.map(|domain| Domain::parse(domain).unwrap()), accounts());
+        let reporter = proven.as_ref().map_or(Reporter::Local(&accounts), Reporter::Domain);
+        assert_eq!(code(super::entity(mail, &facts(entity), reporter)), expected, "{entity}");
     };
     let bob = from("bob@b.example");
     check(&bob, "From: Bob <BOB@b.example>\r\n\r\nhi\r\n", None, "ok");
@@ -98,6 +99,8 @@ fn entities_against_their_envelopes() {
     check(&bob, "From: bob@b.example\r\nPresence: notify\r\n\r\nhi\r\n", None, "554 5.6.0");
     check(&pres("bob@b.example"), "From: bob@b.example\r\n\r\nhi\r\n", None, "554 5.6.0");
     check(&from(""), "From: postmaster@mx.b.example\r\n\r\nhi\r\n", Some("mx.b.example"), "ok");
+    check(&from(""), "From: alice@a.example\r\n\r\nhi\r\n", None, "ok");
+    check(&from(""), "From: ceo@bank.example\r\n\r\nhi\r\n", None, "550 5.7.1");
     check(&from(""), "From: postmaster@c.example\r\n\r\nhi\r\n", Some("mx.b.example"), "550 5.7.1");
     let looped = format!("{}From: bob@b.example\r\n\r\nhi\r\n", "Received: by x.example;\r\n".repeat(100));
     check(&bob, &looped, None, "554 5.4.6");

@@ -128,15 +128,9 @@ pub fn failure_receipt(
     compose(host, record, entity, &conclusion.about, now)
 }
 
-/// Whether the sender asked for it (RFC 3461 §4.1): decided again, to the letter, where the receipt is made; here to spare
-/// the reading of the entity.
+/// Whether the sender asked for it: decided again where the receipt is made; here to spare the reading of the entity.
 fn is_wanted(record: &Record, about: &About) -> bool {
     let Some(recipient) = record.envelope.recipients.get(about.index) else { return false };
-    let notify = recipient.notify();
-    let asked = match about.action {
-        Action::Delivered | Action::Relayed | Action::Expanded => notify.success,
-        Action::Delayed => notify.delay,
-        Action::Failed => notify.failure,
-    };
-    asked && record.envelope.sender.mailbox().is_some() && record.envelope.class == Class::Im
+    let due = receipt::is_due(&record.envelope, recipient.notify, about.action);
+    due && record.envelope.sender.mailbox().is_some() && record.envelope.class == Class::Im
 }

@@ -16,6 +16,9 @@ use crate::timestamp::Timestamp;
 /// Longest fault that is kept with a message, in characters.
 const REASON_CHARS: usize = 300;
 
+/// What delivery says of a job whose time was over before it was sent; no fault of the hop, and no news.
+const OUT_OF_TIME: EnhancedCode = EnhancedCode::new(4, 4, 7);
+
 /// What follows from an attempt.
 #[derive(Clone, Debug)]
 pub struct Conclusion {
@@ -41,11 +44,8 @@ pub fn attempt(record: &Record, report: &Report, lane: u64) -> Conclusion {
     for (index, outcome) in &report.outcomes {
         let Some(State::Open(progress)) = record.states.get(*index) else { continue };
         match outcome {
-            Outcome::Delivered { reply } => {
+            Outcome::Delivered { .. } => {
                 conclusion.states.push((*index, State::Closed(Disposition::Delivered)));
-                if record.envelope.deliver_by.is_some_and(|by| by.trace) {
-                    conclusion.about.push(handed_on(*index, report, reply));
-                }
             }
             Outcome::Relayed { reply } => {
                 conclusion.states.push((*index, State::Closed(Disposition::Relayed)));
@@ -65,10 +65,12 @@ pub fn attempt(record: &Record, report: &Report, lane: u64) -> Conclusion {
                     uncertain: false,
                 });
             }
-            Outcome::Deferred { scope: Scope::Destination, reason, .. } => {
+            Outcome::Deferred { reply: None, status: OUT_OF_TIME, .. } => conclusion.ended = Ended::Expired,
+            Outcome::Deferred { scope: Scope::Destination, reason, uncertain: false, .. } => {
                 conclusion.ended = Ended::Destination(reason.clone());
             }
-            Outcome::Deferred { scope: Scope::Recipient, reply, reason, .. } => {
+            // A hop that goes away whenever it gets this message shall not keep the others waiting: it waits by itself.
+            Outcome::Deferred { reply, reason, .. } => {
                 let deferred = deferred(progress, reply.as_ref(), reason);
                 if !matches!(conclusion.ended, Ended::Destination(_)) {
                     let attempts = deferred.attempts;
@@ -133,25 +135,27 @@ pub fn failure(record: &Record, indexes: &[usize], status: EnhancedCode, reason:
     conclusion
 }
 
-/// The message's time is over: why, for the recipients that are open.
-pub fn expiry(record: &Record) -> (EnhancedCode, String) {
-    let deliver_by = record.envelope.deliver_by.is_some_and(|by| by.mode == ByMode::Return);
-    let last = record.states.iter().find_map(|state| match state {
-        State::Open(progress) => progress.last.as_deref(),
-        State::Closed(_) => None,
-    });
-    let why = last.map(|last| format!("; the last fault was: {last}")).unwrap_or_default();
-    // RFC 2852 §4.1.4 and RFC 3463 §3.5: delivery time expired, for want of time or of a way.
-    let text = if deliver_by {
-        format!("it could not be delivered in the time that was given{why}")
-    } else {
-        format!("it could not be delivered in the time that messages are kept{why}")
-    };
-    (EnhancedCode::new(5, 4, 7), text)
+/// The message's time is over: the recipients that are open fail, each with its last fault, which is its own or that of its
+/// destination.
+pub fn expiry(record: &Record, destination: impl Fn(usize) -> Option<String>) -> Conclusion {
+    let given = record.envelope.deliver_by.is_some_and(|by| by.mode == ByMode::Return);
+    let time = if given { "that was given" } else { "that messages are kept" };
+    let mut conclusion = Conclusion::nothing();
+    for (index, state) in record.states.iter().enumerate() {
+        let State::Open(progress) = state else { continue };
+        let fault = progress.last.clone().or_else(|| destination(index));
+        let why = fault.map(|fault| format!("; the last fault was: {fault}")).unwrap_or_default();
+        let reason = format!("it could not be delivered in the time {time}{why}");
+        // RFC 2852 §4.1.4 and RFC 3463 §3.5: delivery time expired, for want of time or of a way.
+        let one = failure(record, &[index], EnhancedCode::new(5, 4, 7), &reason);
+        conclusion.states.extend(one.states);
+        conclusion.about.extend(one.about);
+    }
+    conclusion
 }
 
 /// The message is late: recipients that are open and whose sender was not told yet.
-pub fn delay(record: &Record, reason: Option<&str>) -> Conclusion {
+pub fn delay(record: &Record, destination: impl Fn(usize) -> Option<String>) -> Conclusion {
     let mut conclusion = Conclusion::nothing();
     for (index, state) in record.states.iter().enumerate() {
         let State::Open(progress) = state else { continue };
@@ -159,14 +163,14 @@ pub fn delay(record: &Record, reason: Option<&str>) -> Conclusion {
             continue;
         }
         conclusion.states.push((index, State::Open(Progress { delay_told: true, ..progress.clone() })));
-        let reason = progress.last.as_deref().or(reason).unwrap_or("the recipient has not fetched it yet");
+        let reason = progress.last.clone().or_else(|| destination(index));
         conclusion.about.push(About {
             index,
             action: Action::Delayed,
             status: EnhancedCode::new(4, 4, 7),
             remote: None,
             diagnostic: None,
-            reason: reason.to_owned(),
+            reason: reason.unwrap_or_else(|| "the recipient has not fetched it yet".to_owned()),
             retry_until: Some(record.expires),
             uncertain: false,
         });

@@ -33,6 +33,17 @@ pub fn place(table: &Table, domain: &Domain, class: Class) -> Destination {
     }
 }
 
+/// Whether [`place`] gives this destination, without making it.
+pub fn goes_to(table: &Table, domain: &Domain, class: Class, destination: &str) -> bool {
+    match table.way(domain, class) {
+        Way::Configured(hop) => destination.strip_prefix(ROUTE) == Some(hop.name.as_str()),
+        Way::Local | Way::Lookup => {
+            let rest = destination.strip_prefix(class.keyword()).and_then(|rest| rest.strip_prefix(' '));
+            rest == Some(domain.as_str())
+        }
+    }
+}
+
 /// Who asks.
 #[derive(Clone)]
 pub struct LookUp {
@@ -114,4 +125,29 @@ fn random(most: u32) -> u32 {
     // Without random numbers the first of equals is taken, which is an order like another.
     let _ = aws_lc_rs::rand::fill(&mut bytes);
     u32::try_from(u64::from(u32::from_le_bytes(bytes)) % (u64::from(most) + 1)).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::route::{Configured, Pattern, Rule, TlsPolicy};
+
+    #[test]
+    fn a_place_is_recognised_without_being_made() {
+        let hop = Configured { name: "hub".into(), targets: Vec::new(), tls: TlsPolicy::Required, socks5: None };
+        let pattern = Pattern::parse(".example").unwrap();
+        let table = Table::new([], [Rule { pattern, class: Some(Class::Im), hop: Arc::new(hop) }]);
+        let domains = ["a.example", "a.test", "example", "hub"].map(|name| Domain::parse(name).unwrap());
+        for one in &domains {
+            for class in [Class::Im, Class::Pres] {
+                let made = place(&table, one, class);
+                for other in &domains {
+                    for other_class in [Class::Im, Class::Pres] {
+                        let same = place(&table, other, other_class) == made;
+                        assert_eq!(goes_to(&table, other, other_class, &made), same, "{other} {other_class} {made}");
+                    }
+                }
+            }
+        }
+    }
 }

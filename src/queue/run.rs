@@ -20,7 +20,7 @@ use crate::deliver::{Deliver, Destination, Job, Outcome, Report, Work};
 use crate::envelope::{ByMode, Class};
 use crate::queue::complete::{Completer, Completion};
 use crate::queue::conclude::{self, Conclusion};
-use crate::queue::look_up::{self, place};
+use crate::queue::look_up::{self, goes_to, place};
 use crate::queue::schedule::{Ended, Entry, Onward, Resolved, Schedule, Standing, Step};
 use crate::queue::{log, schedule};
 use crate::reply::EnhancedCode;
@@ -32,6 +32,8 @@ use crate::timestamp::Timestamp;
 const RECORDS_AT_HAND: usize = 10_000;
 /// Records read at once when the daemon starts.
 const PAGE: usize = 5_000;
+/// Messages that are remembered as unanswered.
+const UNCERTAIN: usize = 100_000;
 /// How long an expiry waits for an attempt that is under way.
 const UNDER_WAY_PAUSE: Duration = Duration::from_secs(10);
 
@@ -124,6 +126,8 @@ struct Run {
     flights: HashMap<(QueueId, Destination), Flight>,
     /// Messages that an administrator changed: their records at hand are out of date.
     touched: HashSet<QueueId>,
+    /// Messages whose body went to a hop that never answered; a failure says so (RFC 1047). Forgotten by a restart.
+    uncertain: HashSet<QueueId>,
     at_hand: usize,
     completer: Completer,
     events: UnboundedSender<Event>,
@@ -150,6 +154,7 @@ pub async fn run(parts: Parts, options: Options, mut stop: watch::Receiver<bool>
         schedule: Schedule::new(options.schedule.clone(), seed),
         flights: HashMap::new(),
         touched: HashSet::new(),
+        uncertain: HashSet::new(),
         at_hand: 0,
         completer: Completer::new(spool.clone(), options.host.clone(), clock.clone()),
         events,
@@ -296,6 +301,7 @@ impl Run {
         let record = if self.flights.contains_key(&key) { None } else { self.current(entry) };
         let destination = key.1.clone();
         let Some(record) = record.filter(|record| !record.held) else {
+            self.touched.remove(&id);
             return self.schedule.ended(&destination, Entry { id, record: None }, Ended::Done, now);
         };
         let recipients = self.recipients_for(&record, &destination);
@@ -341,7 +347,7 @@ impl Run {
         let class = record.envelope.class;
         let goes_there = |index: &usize| {
             let address = &record.envelope.recipients[*index].address;
-            accounts.find(address, class) == Found::Foreign && place(&table, address.domain(), class) == *destination
+            accounts.find(address, class) == Found::Foreign && goes_to(&table, address.domain(), class, destination)
         };
         record.open().filter(goes_there).collect()
     }
@@ -351,6 +357,10 @@ impl Run {
         let Some(flight) = self.flights.get(&key) else { return };
         let (record, lane, started) = (flight.record.clone(), flight.lane, flight.started);
         self.counters.count(&report.outcomes);
+        let unanswered = |(_, outcome): &(usize, Outcome)| matches!(outcome, Outcome::Deferred { uncertain: true, .. });
+        if report.outcomes.iter().any(unanswered) && self.uncertain.len() < UNCERTAIN {
+            self.uncertain.insert(report.id);
+        }
         log::attempt(&record, report, started, self.clock.now());
         let conclusion = conclude::attempt(&record, report, lane);
         self.complete(&record, conclusion, Some((key.1, lane)));
@@ -389,10 +399,15 @@ impl Run {
                 self.schedule.resolved(&destination, resolved, now);
             }
             Event::Ended(destination, id, ended, lane) => {
-                self.flights.remove(&(id, destination.clone()));
+                let flight = self.flights.remove(&(id, destination.clone()));
+                if flight.is_some_and(|flight| flight.record.expires <= now) {
+                    // Its expiry has waited for this.
+                    self.schedule.expire_at(id, now);
+                }
                 if ended == Ended::Done {
                     self.schedule.release_lane(&destination, lane);
                     self.touched.remove(&id);
+                    self.uncertain.remove(&id);
                 }
                 self.schedule.ended(&destination, Entry { id, record: None }, ended, now);
             }
@@ -407,10 +422,10 @@ impl Run {
         if self.is_under_way(&record) {
             return self.schedule.expire_at(id, now.after(UNDER_WAY_PAUSE));
         }
-        let open: Vec<usize> = record.open().collect();
         self.touched.remove(&id);
-        let (status, reason) = conclude::expiry(&record);
-        let conclusion = conclude::failure(&record, &open, status, &reason);
+        let uncertain = self.uncertain.remove(&id);
+        let mut conclusion = conclude::expiry(&record, |index| self.fault(&record, index));
+        conclusion.about.iter_mut().for_each(|about| about.uncertain = uncertain);
         log::failed(&record, &conclusion, now);
         self.complete(&record, conclusion, None);
     }
@@ -423,13 +438,18 @@ impl Run {
         })
     }
 
+    /// Why the destination of a recipient is not reached at the moment.
+    fn fault(&self, record: &Record, index: usize) -> Option<String> {
+        let domain = record.envelope.recipients[index].address.domain();
+        let destination = place(&self.table.borrow(), domain, record.envelope.class);
+        let standing = self.schedule.standing_of(&destination)?;
+        standing.reason.filter(|_| standing.failures > 0)
+    }
+
     fn notice(&mut self, id: QueueId) {
         let Some(record) = self.current(Entry { id, record: None }).filter(|record| !record.held) else { return };
-        let first = record.open().next().map(|index| record.envelope.recipients[index].address.domain().clone());
-        let destination = first.map(|domain| place(&self.table.borrow(), &domain, record.envelope.class));
-        let standing = destination.and_then(|destination| self.schedule.standing_of(&destination));
         self.touched.insert(id);
-        let conclusion = conclude::delay(&record, standing.and_then(|standing| standing.reason).as_deref());
+        let conclusion = conclude::delay(&record, |index| self.fault(&record, index));
         self.complete(&record, conclusion, None);
     }
 
@@ -446,8 +466,9 @@ impl Run {
                 let _ = answer.send(self.schedule.standings());
             }
             Command::Changed(id) => {
-                let Some(record) = self.current(Entry { id, record: None }) else { return };
+                // Also when it is gone: its line may still have the record as it was.
                 self.touched.insert(id);
+                let Some(record) = self.current(Entry { id, record: None }) else { return };
                 for index in record.open() {
                     let domain = record.envelope.recipients[index].address.domain();
                     let destination = place(&self.table.borrow(), domain, record.envelope.class);

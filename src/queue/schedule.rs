@@ -75,6 +75,8 @@ pub enum Step {
 pub enum Ended {
     /// Nothing is left to do for this destination.
     Done,
+    /// The message's time was over before the destination was asked: its timer does the rest.
+    Expired,
     /// The destination is at fault; the message goes back into its line.
     Destination(String),
     /// A recipient was deferred for the `attempts`-th time; the lane is held back for a while.
@@ -261,6 +263,7 @@ impl Schedule {
         line.in_flight = line.in_flight.saturating_sub(1);
         match ended {
             Ended::Done => line.failures = 0,
+            Ended::Expired => {}
             Ended::Destination(reason) => {
                 line.waiting.push_front(entry);
                 line.disordered = true;

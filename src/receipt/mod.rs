@@ -119,7 +119,7 @@ pub fn receipt(facts: &Facts<'_>) -> Option<NewMessage> {
 }
 
 /// Whether the sender is to be told (RFC 3461 §5.2).
-fn is_due(envelope: &Envelope, notify: Option<Notify>, action: Action) -> bool {
+pub fn is_due(envelope: &Envelope, notify: Option<Notify>, action: Action) -> bool {
     let (asked, default) = match action {
         Action::Delivered | Action::Expanded => (notify.map(|n| n.success), false),
         Action::Failed => (notify.map(|n| n.failure), true),

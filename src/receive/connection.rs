@@ -2,25 +2,25 @@
 //!
 //! In: a stream, and who is at its other end. Out: messages in the spool, replies. Invariant: a `250` to an entity is written
 //! after the spool has it on stable storage; what the peer can make this hold is bounded by the session's options and by
-//! [`super::Budget`]. Fails: by closing, with `421` where the peer can still read it.
+//! [`limits::LARGE_ENTITIES`]. Fails: by closing, with `421` where the peer can still read it.
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::net::IpAddr;
-use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::task::{Context as TaskContext, Poll};
 use std::time::Duration;
 
 use bytes::BytesMut;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{Instant, timeout};
 
 use crate::address::{Domain, EhloName};
 use crate::limits;
 use crate::net::Stream;
-use crate::receive::transaction::Judge;
+use crate::receive::transaction::{Accepted, Accepting, Judge};
 use crate::receive::{Context, Listener};
 use crate::reply::{EnhancedCode, Reply};
 use crate::smtp::server::{Event, Session, Ticket};
@@ -46,7 +46,11 @@ pub struct Origin {
 /// A commit that a reply waits for.
 struct Commit {
     ticket: Ticket,
-    future: Pin<Box<dyn Future<Output = Result<Acceptance, SpoolError>> + Send>>,
+    /// The entity has been here before.
+    returned: bool,
+    /// Its share of what may wait for the disk.
+    _share: Option<OwnedSemaphorePermit>,
+    future: Accepted,
     done: Option<Result<Acceptance, SpoolError>>,
 }
 
@@ -59,41 +63,47 @@ pub async fn serve(
     mut stop: watch::Receiver<bool>,
 ) {
     let mut session = Session::new(listener.session.clone(), origin.tls.is_some());
-    let mut judge = Judge::new(context, listener.clone(), origin);
+    let mut judge = Judge::new(context.clone(), listener.clone(), origin);
     let mut commits: VecDeque<Commit> = VecDeque::new();
     let mut input = BytesMut::new();
     let mut busy = false;
-    let mut last_progress = Instant::now();
+    let mut large = Large::default();
+    let mut progress = Instant::now();
     loop {
         session.input(&mut input);
         while let Some(event) = session.poll() {
-            handle(event, &mut session, &mut judge, &mut commits).await;
+            handle(event, &mut session, &mut judge, &mut commits, &context.waiting).await;
             session.input(&mut input);
+            progress = Instant::now();
         }
-        poll_fn(|task| Poll::Ready(settle(task, &mut commits, &mut session))).await;
-        if !session.output().is_empty() && !write(&mut stream, &mut session).await {
-            return;
+        poll_fn(|task| Poll::Ready(settle(task, &mut commits, &mut session, &context.accepted))).await;
+        if !session.output().is_empty() {
+            if !write(&mut stream, &mut session).await {
+                return finish(commits).await;
+            }
+            progress = Instant::now();
+            // It reads no further while replies wait to be written.
+            continue;
         }
         if session.is_closing() && commits.is_empty() {
             let _ = timeout(WRITE_TIMEOUT, stream.shutdown()).await;
             return;
         }
-        let readable = session.wants_input() && !session.is_closing();
+        let readable =
+            session.wants_input() && !session.is_closing() && large.may_go_on(session.holds(), &context.large);
         input.reserve(if busy || session.is_receiving() { READ_OCTETS } else { IDLE_OCTETS });
         let patience = if session.is_receiving() { limits::ENTITY_TIMEOUT } else { limits::COMMAND_TIMEOUT };
         tokio::select! {
-            read = stream.read_buf(&mut input), if readable => {
-                match read {
-                    Ok(0) | Err(_) => return finish(commits).await,
-                    Ok(count) => busy = count >= IDLE_OCTETS,
-                }
-                last_progress = Instant::now();
+            read = stream.read_buf(&mut input), if readable => match read {
+                Ok(0) | Err(_) => return finish(commits).await,
+                Ok(count) => busy = count >= IDLE_OCTETS,
+            },
+            () = large.wait(&context.large), if large.waits(session.holds()) => {}
+            () = poll_fn(|task| ready(settle(task, &mut commits, &mut session, &context.accepted))), if !commits.is_empty() => {
+                progress = Instant::now();
             }
-            () = poll_fn(|task| ready(settle(task, &mut commits, &mut session))), if !commits.is_empty() => {
-                last_progress = Instant::now();
-            }
-            () = tokio::time::sleep_until(last_progress + patience), if commits.is_empty() => {
-                session.close(&Reply::new(421, EnhancedCode::new(4, 4, 2), "no command came in time, closing"));
+            () = tokio::time::sleep_until(progress + patience), if commits.is_empty() => {
+                session.close(&Reply::new(421, EnhancedCode::new(4, 4, 2), "nothing came to an end in time, closing"));
             }
             () = stopped(&mut stop), if !session.is_closing() && session.is_idle() && commits.is_empty() => {
                 session.close(&Reply::new(421, EnhancedCode::new(4, 3, 2), "the service is going down, try again later"));
@@ -101,7 +111,34 @@ pub async fn serve(
         }
         if input.is_empty() && !busy && session.is_idle() {
             input = BytesMut::new();
+            session.release_buffers();
         }
+    }
+}
+
+/// The place that a large entity needs while it comes: few at a time, so that memory is bounded however many connections
+/// there are. Small ones need none.
+#[derive(Default)]
+struct Large(Option<OwnedSemaphorePermit>);
+
+impl Large {
+    /// Whether an entity of which `held` octets are here has to wait for a place.
+    fn waits(&self, held: u64) -> bool {
+        held > limits::LARGE_OCTETS && self.0.is_none()
+    }
+
+    /// Takes a place where one is needed and free, gives it back where none is needed; whether to read on.
+    fn may_go_on(&mut self, held: u64, places: &Arc<Semaphore>) -> bool {
+        if held <= limits::LARGE_OCTETS {
+            self.0 = None;
+        } else if self.0.is_none() {
+            self.0 = places.clone().try_acquire_owned().ok();
+        }
+        !self.waits(held)
+    }
+
+    async fn wait(&mut self, places: &Arc<Semaphore>) {
+        self.0 = places.clone().acquire_owned().await.ok();
     }
 }
 
@@ -110,7 +147,12 @@ fn ready(progress: bool) -> Poll<()> {
 }
 
 /// Polls every commit; those at the front that are done get their replies, in order. Tells whether one was.
-fn settle(task: &mut TaskContext<'_>, commits: &mut VecDeque<Commit>, session: &mut Session) -> bool {
+fn settle(
+    task: &mut TaskContext<'_>,
+    commits: &mut VecDeque<Commit>,
+    session: &mut Session,
+    accepted: &AtomicU64,
+) -> bool {
     let mut progress = false;
     for commit in commits.iter_mut().filter(|commit| commit.done.is_none()) {
         match commit.future.as_mut().poll(task) {
@@ -120,15 +162,23 @@ fn settle(task: &mut TaskContext<'_>, commits: &mut VecDeque<Commit>, session: &
         }
     }
     while commits.front().is_some_and(|commit| commit.done.is_some()) {
-        let Some(Commit { ticket, done: Some(result), .. }) = commits.pop_front() else { break };
-        session.complete(ticket, reply(result));
+        let Some(Commit { ticket, returned, done: Some(result), .. }) = commits.pop_front() else { break };
+        if result.as_ref().is_ok_and(|acceptance| !acceptance.all_duplicate) {
+            accepted.fetch_add(1, Relaxed);
+        }
+        session.complete(ticket, reply(result, returned));
         progress = true;
     }
     progress
 }
 
-fn reply(result: Result<Acceptance, SpoolError>) -> Reply {
+/// A second copy that carries our own trace field is no repetition by a careful client: it would be dropped here, and
+/// nobody would be told. RFC 5321 §6.3.
+fn reply(result: Result<Acceptance, SpoolError>, returned: bool) -> Reply {
     match result {
+        Ok(acceptance) if acceptance.all_duplicate && returned => {
+            Reply::new(554, EnhancedCode::new(5, 4, 6), "the message has been here before; the routes are in a loop")
+        }
         Ok(acceptance) => Reply::new(250, EnhancedCode::new(2, 0, 0), format!("accepted as {}", acceptance.id)),
         Err(fault) => fault.reply(),
     }
@@ -152,15 +202,22 @@ async fn write(stream: &mut Stream, session: &mut Session) -> bool {
     matches!(written.await, Ok(Ok(())))
 }
 
-async fn handle(event: Event, session: &mut Session, judge: &mut Judge, commits: &mut VecDeque<Commit>) {
+async fn handle(
+    event: Event,
+    session: &mut Session,
+    judge: &mut Judge,
+    commits: &mut VecDeque<Commit>,
+    waiting: &Arc<Semaphore>,
+) {
     match event {
         Event::Hello { name, .. } => judge.hello(name),
         Event::Mail(mail) => session.answer(judge.mail(mail).await),
         Event::Rcpt(rcpt) => session.answer(judge.recipient(rcpt)),
         Event::Entity(transaction) => {
             let ticket = transaction.ticket;
-            match judge.entity(transaction) {
-                Ok(future) => commits.push_back(begin(ticket, future).await),
+            let share = share(waiting, transaction.entity.len()).await;
+            match judge.entity(transaction).await {
+                Ok(accepting) => commits.push_back(begin(ticket, accepting, share).await),
                 Err(refusal) => session.complete(ticket, refusal),
             }
         }
@@ -168,12 +225,16 @@ async fn handle(event: Event, session: &mut Session, judge: &mut Judge, commits:
     }
 }
 
+/// Waits until an entity's octets are within what may wait for the disk.
+async fn share(waiting: &Arc<Semaphore>, octets: usize) -> Option<OwnedSemaphorePermit> {
+    let kibis = octets.div_ceil(1024).min(limits::WAITING_KIBIS);
+    waiting.clone().acquire_many_owned(u32::try_from(kibis).unwrap_or(u32::MAX)).await.ok()
+}
+
 /// Asks the spool at once: it takes messages in the order in which their futures are first polled.
-async fn begin(
-    ticket: Ticket,
-    future: impl Future<Output = Result<Acceptance, SpoolError>> + Send + 'static,
-) -> Commit {
-    let mut commit = Commit { ticket, future: Box::pin(future), done: None };
+async fn begin(ticket: Ticket, accepting: Accepting, share: Option<OwnedSemaphorePermit>) -> Commit {
+    let Accepting { returned, future } = accepting;
+    let mut commit = Commit { ticket, returned, _share: share, future, done: None };
     commit.done = poll_fn(|task| match commit.future.as_mut().poll(task) {
         Poll::Ready(result) => Poll::Ready(Some(result)),
         Poll::Pending => Poll::Ready(None),

@@ -92,6 +92,10 @@ pub struct Context {
     pub life: UnboundedSender<Domain>,
     /// The connections there are.
     pub connections: Connections,
+    /// Places for large entities that are coming in ([`limits::LARGE_ENTITIES`]).
+    pub large: Arc<Semaphore>,
+    /// KiB of entities that may wait for the disk ([`limits::WAITING_KIBIS`]).
+    pub waiting: Arc<Semaphore>,
     /// Messages accepted since the start.
     pub accepted: AtomicU64,
 }

@@ -6,8 +6,8 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 
 use aws_lc_rs::rand;
 use bytes::Bytes;
@@ -17,7 +17,7 @@ use crate::address::{Domain, EhloName, ReversePath};
 use crate::envelope::Class;
 use crate::mime::{self, submission, trace};
 use crate::policy::identity::{self, Finding, Role};
-use crate::policy::{self, Service};
+use crate::policy::{self, Reporter, Service};
 use crate::receive::connection::{Origin, claimed};
 use crate::receive::identity::{Identity, REMEMBERED};
 use crate::receive::{Context, Listener, Upstream};
@@ -26,6 +26,17 @@ use crate::smtp::command::{Mail, Rcpt};
 use crate::smtp::server::Transaction;
 use crate::spool::{Acceptance, NewMessage, QueueId, SpoolError};
 use crate::tls::chain::{self, Purpose};
+
+/// What becomes of an entity in the spool.
+pub type Accepted = Pin<Box<dyn Future<Output = Result<Acceptance, SpoolError>> + Send>>;
+
+/// An entity on its way into the spool.
+pub struct Accepting {
+    /// It carries our own trace field.
+    pub returned: bool,
+    /// To be polled.
+    pub future: Accepted,
+}
 
 /// Answers for one connection.
 pub struct Judge {
@@ -86,26 +97,27 @@ impl Judge {
         }
     }
 
-    /// An entity, complete. `Ok`: it is on its way into the spool.
-    pub fn entity(
-        &mut self,
-        transaction: Transaction,
-    ) -> Result<impl Future<Output = Result<Acceptance, SpoolError>> + Send + use<>, Reply> {
+    /// An entity, complete. `Ok`: the spool takes it when the future is polled.
+    pub async fn entity(&mut self, transaction: Transaction) -> Result<Accepting, Reply> {
         let Transaction { mail, rcpts, entity, by_data, .. } = transaction;
         let now = self.context.clock.now();
         let entity = self.completed(&mail, entity)?;
         let facts = mime::inspect(&entity, policy::rules(&mail, by_data)).map_err(|defect| defect.reply())?;
         let finding = self.finding_of(&mail, &entity)?;
-        let proven = match &finding {
-            Some((domain, _, Finding::Proven { .. })) => Some(domain),
-            _ => None,
+        let proven = self.author(&mail, &facts, finding.as_ref()).await;
+        let accounts = self.context.accounts.borrow().clone();
+        let reporter = match (self.listener.service, &proven) {
+            (Service::Relay, Some(proven)) => Reporter::Domain(proven),
+            (Service::Mail, _) if self.listener.any_sender => Reporter::Anybody,
+            _ => Reporter::Local(&accounts),
         };
-        policy::entity(&mail, &facts, proven)?;
+        policy::entity(&mail, &facts, reporter)?;
+        let returned = facts.hops > 0 && trace::passed(&entity, &self.context.options.host);
         let digest = mime::digest(&entity);
         let id = self.context.spool.reserve();
         let entity = self.stamped(entity, &mail, finding.as_ref(), id);
         let origin = match self.listener.service {
-            Service::Relay => crate::spool::Origin::Peer { proven: proven.cloned() },
+            Service::Relay => crate::spool::Origin::Peer { proven },
             Service::Mail => crate::spool::Origin::Mail,
         };
         let terms = policy::Terms {
@@ -131,8 +143,25 @@ impl Judge {
             arrived: now,
             expires,
         };
-        self.context.accepted.fetch_add(1, Relaxed);
-        Ok(self.context.spool.accept(message))
+        Ok(Accepting { returned, future: Box::pin(self.context.spool.accept(message)) })
+    }
+
+    /// The proven domain in whose name the entity is. A report's author may be in another domain than the host of the
+    /// null sender's EHLO; then that domain is what the peer has to prove.
+    async fn author(
+        &mut self,
+        mail: &Mail,
+        facts: &mime::Facts,
+        finding: Option<&(Domain, Role, Finding)>,
+    ) -> Option<Domain> {
+        let proven = finding.filter(|(_, _, finding)| finding.is_proven()).map(|(domain, ..)| domain.clone());
+        match (&mail.sender, facts.from.as_slice(), &proven) {
+            (ReversePath::Null, [from], Some(ehlo)) if from.domain() != ehlo && !self.upstream => {
+                let finding = self.identity.finding(from.domain(), Role::Sender).await;
+                if finding.is_proven() { Some(from.domain().clone()) } else { proven }
+            }
+            _ => proven,
+        }
     }
 
     /// A submission gets the fields that every message has.
@@ -257,4 +286,25 @@ fn entropy() -> Result<[u8; 16], Reply> {
 /// An identifier that nobody guesses.
 fn random_token() -> Result<String, Reply> {
     Ok(entropy()?.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn networks() {
+        let check = |network: &str, bits, address: &str, expected| {
+            let got = within(address.parse().unwrap(), network.parse().unwrap(), bits);
+            assert_eq!(got, expected, "{address} in {network}/{bits}");
+        };
+        check("192.0.2.0", 24, "192.0.2.200", true);
+        check("192.0.2.0", 24, "::ffff:192.0.2.1", true);
+        check("192.0.2.0", 24, "192.0.3.1", false);
+        check("0.0.0.0", 0, "203.0.113.1", true);
+        check("0.0.0.0", 0, "2001:db8::1", false);
+        check("2001:db8::", 32, "2001:db8:1::1", true);
+        check("2001:db8::1", 128, "2001:db8::2", false);
+        check("::", 0, "2001:db8::2", true);
+    }
 }

@@ -11,7 +11,7 @@ mod table;
 
 pub use decide::{Decision, TARGETS, decide, service_name};
 pub use memory::Memory;
-pub use table::{Pattern, PatternError, Rule, Table, Way};
+pub use table::{Pattern, Rule, Table, Way};
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -122,6 +122,11 @@ impl Session {
         &self.offer
     }
 
+    /// Whether [`Session::poll`] has something.
+    pub fn has_events(&self) -> bool {
+        !self.events.is_empty()
+    }
+
     /// The next event.
     pub fn poll(&mut self) -> Option<Event> {
         self.events.pop_front()

@@ -7,16 +7,9 @@
 //! RFC 5321 §2.3.8, §4.1.1.4, §4.5.2 and §4.5.3.1.4, RFC 3030 §2.
 
 use bytes::{Buf, Bytes, BytesMut};
+use memchr::memchr;
 
 use crate::limits;
-
-/// The first LF. Blocks of 32 octets are compared at once: the compiler turns that into vector instructions.
-pub fn find_lf(octets: &[u8]) -> Option<usize> {
-    let (blocks, _) = octets.as_chunks::<32>();
-    let whole = blocks.iter().take_while(|block| !block.iter().fold(false, |hit, b| hit | (*b == b'\n'))).count() * 32;
-    let rest = octets.get(whole..)?;
-    rest.iter().position(|b| *b == b'\n').map(|at| whole + at)
-}
 
 /// Whether each CR is followed by LF, and each LF follows a CR.
 pub fn is_canonical(octets: &[u8]) -> bool {
@@ -54,7 +47,7 @@ impl Lines {
             return Line::Partial;
         }
         let unseen = input.get(self.scanned..).unwrap_or_default();
-        let lf = find_lf(unseen).map(|at| self.scanned + at);
+        let lf = memchr(b'\n', unseen).map(|at| self.scanned + at);
         self.scanned = 0;
         match lf {
             Some(at) if at >= limits::COMMAND_LINE_OCTETS => self.refuse(Line::TooLong),
@@ -75,7 +68,7 @@ impl Lines {
 
     /// Drops octets up to the next CRLF. A CR at the end stays: its LF may follow.
     fn skip(&mut self, input: &mut BytesMut) -> bool {
-        while let Some(at) = find_lf(input) {
+        while let Some(at) = memchr(b'\n', input) {
             let ended = at > 0 && input.get(at - 1) == Some(&b'\r');
             input.advance(at + 1);
             if ended {
@@ -206,7 +199,7 @@ impl Dots {
                 self.line_start = false;
             }
             let rest = input.get(at..).unwrap_or_default();
-            let Some(length) = find_lf(rest) else {
+            let Some(length) = memchr(b'\n', rest) else {
                 let keep = usize::from(rest.last() == Some(&b'\r'));
                 body.take(input, input.len() - keep, DATA_RESERVE_OCTETS);
                 return false;

@@ -353,6 +353,14 @@ impl Session {
         !matches!(self.reading, Reading::Commands)
     }
 
+    /// Octets that are kept of an entity that is still coming; none of one that is refused or too large.
+    pub fn holds(&self) -> u64 {
+        match &self.state {
+            State::Open(open) if !open.body.is_over() => open.body.total(),
+            _ => 0,
+        }
+    }
+
     /// Transactions that have not been completed.
     pub fn in_flight(&self) -> usize {
         self.replies.open()

@@ -25,6 +25,7 @@ use super::group::{Answer, Command, Group, Redo, Tally};
 use super::inbox::{Inbox, Taken};
 use super::lock::Lock;
 use super::meters::Meters;
+use super::reclaim::{Reclaim, Room};
 use super::record::Record;
 use super::store::{Batch, Fault, StateRow, Store};
 
@@ -60,7 +61,7 @@ pub(super) struct Committer {
 pub(super) struct Disk {
     dir: PathBuf,
     reserve: u64,
-    looked: Option<(Instant, bool)>,
+    looked: Option<(Instant, Room)>,
 }
 
 impl Disk {
@@ -69,21 +70,34 @@ impl Disk {
         Disk { dir, reserve, looked: None }
     }
 
-    /// Whether less is free than the reserve; a disk that cannot be asked is not.
     fn is_full(&mut self) -> bool {
+        self.room().full
+    }
+
+    /// Whether less is free than the reserve; a disk that cannot be asked is not full.
+    fn room(&mut self) -> Room {
         let now = Instant::now();
-        if let Some((when, full)) = self.looked
+        if let Some((when, room)) = self.looked
             && now.duration_since(when) < DISK_LOOK
         {
-            return full;
+            return room;
         }
-        let full =
-            rustix::fs::statvfs(&self.dir).is_ok_and(|stat| stat.f_bavail.saturating_mul(stat.f_frsize) < self.reserve);
-        if full && self.looked.is_none_or(|(_, before)| !before) {
+        let free = self.free().unwrap_or(u64::MAX);
+        let room = Room { full: free < self.reserve, free };
+        if room.full && self.looked.is_none_or(|(_, before)| !before.full) {
             tracing::error!(dir = %self.dir.display(), reserve = self.reserve, "the disk of the spool is nearly full");
         }
-        self.looked = Some((now, full));
-        full
+        self.looked = Some((now, room));
+        room
+    }
+
+    fn free(&self) -> Option<u64> {
+        #[cfg(test)]
+        if let Some(free) = super::reclaim_tests::pretended_free(&self.dir) {
+            return Some(free);
+        }
+        let stat = rustix::fs::statvfs(&self.dir).ok()?;
+        Some(stat.f_bavail.saturating_mul(stat.f_frsize))
     }
 }
 
@@ -120,6 +134,7 @@ struct Work {
     next: Arc<AtomicU64>,
     unsynced: Unsynced,
     down: Option<Box<Down>>,
+    reclaim: Reclaim,
 }
 
 impl Committer {
@@ -127,8 +142,10 @@ impl Committer {
     pub fn run(self) {
         let Committer { inbox, store, meters, arrivals, expiry, disk, state, next, lock, done } = self;
         let (unsynced, down) = (Unsynced::default(), None);
-        let mut work = Work { inbox, store, meters, arrivals, expiry, disk, state, next, unsynced, down };
+        let reclaim = Reclaim::new(store.clone());
+        let mut work = Work { inbox, store, meters, arrivals, expiry, disk, state, next, unsynced, down, reclaim };
         work.run();
+        work.reclaim.finish();
         work.store.close();
         drop(lock);
         // Nobody waits for it when the spool was dropped.
@@ -142,7 +159,10 @@ impl Work {
         loop {
             let until = match &self.down {
                 Some(down) => Some(down.next_try),
-                None => self.unsynced.since.map(|since| since + IDLE_SYNC),
+                None => {
+                    let sync = self.unsynced.since.map(|since| since + IDLE_SYNC);
+                    sync.into_iter().chain(self.reclaim.due(Instant::now())).min()
+                }
             };
             match self.inbox.take(&mut taken, until) {
                 Taken::Some => self.commands(&mut taken),
@@ -168,9 +188,23 @@ impl Work {
         } else if self.down.is_none() && self.unsynced.since.is_some_and(|since| since + IDLE_SYNC <= now) {
             self.sync();
         }
+        if self.down.is_none() && self.reclaim.step(self.disk.room(), &self.state) {
+            self.new_journal();
+        }
+    }
+
+    /// Changes to a new journal, so that the old one can go.
+    fn new_journal(&mut self) {
+        self.sync();
+        if self.down.is_none()
+            && let Err(fault) = self.store.new_journal()
+        {
+            self.go_down(&fault, Redo::default(), None);
+        }
     }
 
     fn commands(&mut self, taken: &mut Vec<Command>) {
+        self.reclaim.touched();
         let mut commands = taken.drain(..);
         while self.down.is_none() && commands.len() > 0 {
             self.group(&mut commands);

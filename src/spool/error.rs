@@ -77,7 +77,7 @@ pub enum SpoolError {
     #[error("the spool is read-only: {0}; it recovers by itself when the disk does")]
     ReadOnly(String),
     /// Less disk is free than the reserve.
-    #[error("the disk of the spool is nearly full; free some space, or lower the reserve")]
+    #[error("the disk of the spool is nearly full; free space on it, or move the spool to a larger one")]
     Full,
     /// What the store holds for this message is damaged.
     #[error("message {id} is damaged in the spool: {reason}")]

@@ -1,7 +1,8 @@
 //! The spool's directory: made if it is missing, locked against a second daemon, of a format that this program knows.
 //!
 //! In: a path. Out: a [`Lock`] that lasts as long as the value. Invariant: two processes never have the same directory;
-//! the lock is the kernel's (`flock`), so it cannot outlive its holder, and the file's text is only for people.
+//! the lock is the kernel's (`flock`), so it cannot outlive its holder, and the file's text is only for people. The file
+//! `format` comes last when a spool is made: a directory without it has never accepted a message.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{ErrorKind, Read, Seek, Write};
@@ -25,6 +26,8 @@ pub(super) struct Lock {
     _file: File,
     /// A number that nobody outside knows; see [`super::journal`].
     pub secret: u64,
+    /// The directory has no format yet: its store is still to be made, or a crash cut that short.
+    pub fresh: bool,
 }
 
 impl Lock {
@@ -55,9 +58,19 @@ impl Lock {
             .and_then(|()| file.rewind())
             .and_then(|()| file.write_all(text.as_bytes()))
             .map_err(|error| fault(dir, &path, error))?;
-        check_format(dir)?;
+        let fresh = !has_format(dir)?;
         let secret = secret(&dir.join(SECRET)).map_err(|error| fault(dir, &dir.join(SECRET), error))?;
-        Ok(Lock { _file: file, secret })
+        Ok(Lock { _file: file, secret, fresh })
+    }
+
+    /// Says what the directory is, once its store has been made.
+    pub fn seal(&mut self, dir: &Path) -> Result<(), OpenError> {
+        if self.fresh {
+            let path = dir.join(FORMAT);
+            replace(&path, FORMAT_TEXT, 0o644).map_err(|error| fault(dir, &path, error))?;
+            self.fresh = false;
+        }
+        Ok(())
     }
 }
 
@@ -78,22 +91,25 @@ pub(super) fn sync_dir(dir: &Path) -> std::io::Result<()> {
     File::open(dir)?.sync_all()
 }
 
-fn check_format(dir: &Path) -> Result<(), OpenError> {
+/// Whether the directory has a format, which then must be ours.
+fn has_format(dir: &Path) -> Result<bool, OpenError> {
     let path = dir.join(FORMAT);
     match fs::read_to_string(&path) {
-        Ok(text) if text == FORMAT_TEXT => Ok(()),
+        Ok(text) if text == FORMAT_TEXT => Ok(true),
         Ok(text) => Err(OpenError::Format { dir: dir.to_owned(), found: text.trim().chars().take(40).collect() }),
-        Err(error) if error.kind() == ErrorKind::NotFound => {
-            let write = || {
-                let mut file = File::create(&path)?;
-                file.write_all(FORMAT_TEXT.as_bytes())?;
-                file.sync_all()?;
-                sync_dir(dir)
-            };
-            write().map_err(|error| fault(dir, &path, error))
-        }
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
         Err(error) => Err(fault(dir, &path, error)),
     }
+}
+
+/// Writes a small file, durably and all at once: after a crash it is there as a whole or not at all.
+fn replace(path: &Path, text: &str, mode: u32) -> std::io::Result<()> {
+    let new = path.with_extension("new");
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(&new)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()?;
+    fs::rename(&new, path)?;
+    sync_dir(path.parent().unwrap_or(Path::new(".")))
 }
 
 /// Reads the secret, and makes one where there is none or none that can be read; the store then counts anew.
@@ -110,12 +126,7 @@ fn secret(path: &Path) -> std::io::Result<u64> {
     aws_lc_rs::rand::fill(&mut octets).map_err(|_| std::io::Error::other("no random numbers"))?;
     // Odd, so that it is not zero, which binds nothing.
     let secret = u64::from_le_bytes(octets) | 1;
-    let new = path.with_extension("new");
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
-    file.write_all(format!("{secret:016x}\n").as_bytes())?;
-    file.sync_all()?;
-    fs::rename(&new, path)?;
-    sync_dir(path.parent().unwrap_or(Path::new(".")))?;
+    replace(path, &format!("{secret:016x}\n"), 0o600)?;
     Ok(secret)
 }
 
@@ -149,6 +160,18 @@ mod tests {
         fs::write(dir.path().join(FORMAT), "impart spool 2\n").unwrap();
         let refused = Lock::take(dir.path()).unwrap_err().to_string();
         assert!(refused.contains("impart spool 2"), "{refused}");
+    }
+
+    #[test]
+    fn the_format_comes_last() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut lock = Lock::take(dir.path()).unwrap();
+        assert!(lock.fresh && !dir.path().join(FORMAT).exists());
+        lock.seal(dir.path()).unwrap();
+        assert!(!lock.fresh);
+        assert_eq!(fs::read_to_string(dir.path().join(FORMAT)).unwrap(), FORMAT_TEXT);
+        drop(lock);
+        assert!(!Lock::take(dir.path()).unwrap().fresh);
     }
 
     #[test]

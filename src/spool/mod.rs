@@ -50,12 +50,15 @@ mod inbox;
 mod journal;
 mod lock;
 mod meters;
+mod reclaim;
 pub mod record;
 mod row;
 mod store;
 
 #[cfg(test)]
 mod model_tests;
+#[cfg(test)]
+mod reclaim_tests;
 #[cfg(test)]
 mod tests;
 
@@ -178,9 +181,10 @@ impl Drop for Inner {
 impl Spool {
     /// Opens the spool in a directory, and makes both where they are missing.
     pub fn open(dir: &Path, options: Options) -> Result<(Spool, Opened), OpenError> {
-        let lock = Lock::take(dir)?;
+        let mut lock = Lock::take(dir)?;
         let expiry = Arc::new(Expiry::default());
-        let (store, mut set_aside) = open_store(dir, &options, &expiry, lock.secret)?;
+        let (store, mut set_aside) = open_store(dir, &options, &expiry, &lock)?;
+        lock.seal(dir)?;
         let unreadable = |fault| damaged(dir, fault);
         let state = store.state(!set_aside.is_empty()).map_err(unreadable)?;
         set_aside.extend(store.aside().map_err(unreadable)?.into_iter().map(|(id, reason)| (id.to_string(), reason)));
@@ -354,9 +358,9 @@ fn open_store(
     dir: &Path,
     options: &Options,
     expiry: &Arc<Expiry>,
-    secret: u64,
+    lock: &Lock,
 ) -> Result<(Store, SetAside), OpenError> {
-    let path = dir.join("store");
+    let (path, secret) = (dir.join("store"), lock.secret);
     let mut set_aside = SetAside::new();
     let mended = journal::mend(&path, &damaged_dir(dir), secret);
     set_aside.extend(mended.map_err(|error| OpenError::Io { path: path.clone(), error })?);
@@ -364,6 +368,15 @@ fn open_store(
         Ok(store) => return Ok((store, set_aside)),
         Err(fault) => fault,
     };
+    if lock.fresh && path.exists() {
+        // A crash cut the making of the store short. Nothing was accepted into it, but it is moved, not deleted.
+        let target = damaged_dir(dir);
+        let moved = std::fs::create_dir_all(&target).and_then(|()| std::fs::rename(&path, target.join("store")));
+        moved.map_err(|error| OpenError::Io { path: target.clone(), error })?;
+        tracing::warn!("the store was not finished when it was made ({fault}); it is made anew");
+        let store = Store::open(&path, options.cache, expiry.clone(), secret).map_err(|fault| damaged(dir, fault))?;
+        return Ok((store, set_aside));
+    }
     let refused = damaged(dir, fault);
     let OpenError::Damaged { reason, .. } = &refused else { return Err(refused) };
     if !options.set_aside_damaged {

@@ -12,15 +12,20 @@
 //! Identifiers are eight octets, big-endian, so that the order of keys is the order of arrival. Invariant: a batch is
 //! written whole or not at all. Fails by fjall's error, after which fjall takes no more writes until it is opened anew.
 
+use std::fs::{self, File};
+use std::os::unix::fs::MetadataExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, Instant};
 
 use fjall::compaction::filter::Factory;
 use fjall::config::BlockSizePolicy;
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, KvSeparationOptions, OwnedWriteBatch, PersistMode, Slice};
 
 use super::dedup::{Expiry, Filters, Key};
+use super::lock::sync_dir;
 use super::record::QueueId;
 use super::row;
 
@@ -35,6 +40,9 @@ const DEDUP_OCTETS: u64 = 8 << 20;
 const JOURNAL_OCTETS: u64 = 64 << 20;
 /// Threads that write out and compact.
 const WORKERS: usize = 2;
+/// The longest wait until what is in memory is written out, and the time between two looks.
+const WRITE_OUT: Duration = Duration::from_secs(60);
+const WRITE_OUT_POLL: Duration = Duration::from_millis(10);
 
 /// Where a row stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -221,6 +229,42 @@ impl Tables {
             Table::Dedup => &self.dedup,
         }
     }
+
+    fn all(&self) -> [&Keyspace; 3] {
+        [&self.messages, &self.entities, &self.dedup]
+    }
+
+    /// Has the workers write out what is in memory. With nothing in memory the store would not look for files that it no
+    /// longer needs, so there is a row always: the one of [`Batch::seal`].
+    fn write_out(&self) -> fjall::Result<()> {
+        self.entities.insert("m", "")?;
+        for table in self.all() {
+            table.rotate_memtable()?;
+        }
+        Ok(())
+    }
+}
+
+/// The journals in a directory: numbers, and octets on the disk.
+fn journals(path: &Path) -> Vec<(u64, u64)> {
+    let entries = fs::read_dir(path).into_iter().flatten().flatten();
+    let journal = |entry: fs::DirEntry| {
+        let number = entry.file_name().to_str()?.strip_suffix(".jnl")?.parse().ok()?;
+        Some((number, entry.metadata().ok()?.blocks() * 512))
+    };
+    entries.filter_map(journal).collect()
+}
+
+/// Octets on the disk of all files below a directory, as far as they can be seen.
+fn octets_under(path: &Path) -> u64 {
+    let entries = fs::read_dir(path).into_iter().flatten().flatten();
+    let octets = |entry: fs::DirEntry| match entry.metadata() {
+        Ok(metadata) if metadata.is_dir() => octets_under(&entry.path()),
+        // A sparse file counts with what it uses; one that went meanwhile does not count.
+        Ok(metadata) => metadata.blocks() * 512,
+        Err(_) => 0,
+    };
+    entries.map(octets).sum()
 }
 
 /// The tables, which may be away for a while after a fault.
@@ -281,10 +325,72 @@ impl Store {
     pub fn reopen(&self) -> Result<(), Fault> {
         let mut tables = self.tables.write().unwrap_or_else(PoisonError::into_inner);
         drop(tables.take());
+        *tables = Some(self.open_tables()?);
+        Ok(())
+    }
+
+    fn open_tables(&self) -> Result<Tables, Fault> {
         let open = || Tables::open(&self.path, self.cache, &self.expiry);
         // It asserts its own invariants on files that may be damaged.
-        *tables = Some(catch_unwind(AssertUnwindSafe(open)).map_err(|_| Fault::Panic)??);
+        Ok(catch_unwind(AssertUnwindSafe(open)).map_err(|_| Fault::Panic)??)
+    }
+
+    /// Begins a new journal. The store does so only at 64 MiB, and offers no way to ask for it: so an empty file with the
+    /// next number is put where it looks when it opens, which is what its own change of journals leaves in a crash. It
+    /// then takes the old ones for complete, and removes them when all that they hold is in tables.
+    pub fn new_journal(&self) -> Result<(), Fault> {
+        let mut tables = self.tables.write().unwrap_or_else(PoisonError::into_inner);
+        drop(tables.take());
+        let next = journals(&self.path).iter().map(|(number, _)| number.saturating_add(1)).max();
+        if let Some(next) = next {
+            let made = File::create_new(self.path.join(format!("{next}.jnl")))
+                .and_then(|file| file.sync_all())
+                .and_then(|()| sync_dir(&self.path));
+            if let Err(error) = made {
+                tracing::warn!(%error, "no new journal for the spool; it keeps the old one");
+            }
+        }
+        let opened = tables.insert(self.open_tables()?);
+        // Only now does it look which journals are needed.
+        opened.write_out()?;
         Ok(())
+    }
+
+    /// Gives back the disk space of rows that are gone. Takes as long as copying all records and small entities; reads
+    /// and commits go on meanwhile.
+    pub fn reclaim(&self, stop: &AtomicBool) -> Result<(), Fault> {
+        self.write_out(stop)?;
+        self.with(|tables| Ok(tables.messages.major_compact()?))?;
+        // A file of values goes with the compaction after the one that emptied it, and old files of either kind when the
+        // next memory has been written out.
+        for _ in 0..2 {
+            self.with(|tables| Ok(tables.entities.major_compact()?))?;
+            self.write_out(stop)?;
+        }
+        Ok(())
+    }
+
+    fn write_out(&self, stop: &AtomicBool) -> Result<(), Fault> {
+        let until = Instant::now() + WRITE_OUT;
+        self.with(|tables| Ok(tables.write_out()?))?;
+        while self.with(|tables| Ok(tables.all().iter().any(|table| table.sealed_memtable_count() > 0)))? {
+            if stop.load(Relaxed) || Instant::now() > until {
+                return Err(Fault::Away);
+            }
+            std::thread::sleep(WRITE_OUT_POLL);
+        }
+        Ok(())
+    }
+
+    /// Octets of the disk that are used for messages, waiting or gone: all but the tables of dedup keys.
+    pub fn disk_octets(&self) -> u64 {
+        let dedup = self.with(|tables| Ok(tables.dedup.disk_space())).unwrap_or(0);
+        octets_under(&self.path).saturating_sub(dedup)
+    }
+
+    /// Octets of the disk that journals use.
+    pub fn journal_octets(&self) -> u64 {
+        journals(&self.path).iter().map(|(_, octets)| octets).sum()
     }
 
     /// Closes the tables.

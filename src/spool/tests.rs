@@ -36,7 +36,7 @@ pub(crate) fn message(message_id: &str, recipients: &[&str]) -> NewMessage {
 }
 
 /// A message to one recipient.
-fn one(message_id: &str) -> NewMessage {
+pub(crate) fn one(message_id: &str) -> NewMessage {
     message(message_id, &["bob@b.example"])
 }
 
@@ -44,12 +44,12 @@ pub(crate) fn open(dir: &Path) -> (Spool, Opened) {
     Spool::open(dir, Options { cache: 1 << 20, ..Options::default() }).unwrap()
 }
 
-fn closing(id: QueueId, index: usize, receipts: Vec<NewMessage>) -> Settlement {
+pub(crate) fn closing(id: QueueId, index: usize, receipts: Vec<NewMessage>) -> Settlement {
     let states = vec![(index, State::Closed(Disposition::Delivered))];
     Settlement { id, states, receipts, held: None, expires: None }
 }
 
-fn ids(spool: &Spool) -> Vec<u64> {
+pub(crate) fn ids(spool: &Spool) -> Vec<u64> {
     spool.page(QueueId(0), 1000).unwrap().iter().map(|record| record.id.0).collect()
 }
 
@@ -547,7 +547,7 @@ async fn a_damaged_table_hides_no_more_than_a_block() {
     assert!(read.contains(&1) && read.contains(&500), "before and behind the damage");
 }
 
-fn find(dir: &Path, files: &mut Vec<PathBuf>) {
+pub(crate) fn find(dir: &Path, files: &mut Vec<PathBuf>) {
     for entry in std::fs::read_dir(dir).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() { find(&path, files) } else { files.push(path) }

@@ -4,9 +4,9 @@
 //! not looked at (RFC 9525 §2). Invariant: names are in lower case; a pattern that RFC 9525 §6.3 calls invalid matches
 //! nothing. A certificate that cannot be read has no names.
 
-use der::Decode;
-use der::asn1::{Ia5StringRef, ObjectIdentifier};
 use rustls::pki_types::CertificateDer;
+use x509_cert::der::Decode;
+use x509_cert::der::asn1::{Ia5StringRef, ObjectIdentifier};
 use x509_cert::ext::pkix::SubjectAltName;
 use x509_cert::ext::pkix::name::GeneralName;
 

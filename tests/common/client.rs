@@ -1,9 +1,14 @@
 //! A client that says lines and reads replies, nothing more: what is odd on the wire is said by the test itself.
 
-use std::io::{BufRead, BufReader, Error, ErrorKind, Result, Write};
+use std::io::{BufRead, BufReader, Error, ErrorKind, Read, Result, Write};
 use std::net::{SocketAddr, TcpStream};
 
 use super::wait::PATIENCE;
+
+/// What is spoken over: a socket, or TLS over one.
+pub trait Stream: Read + Write + Send {}
+
+impl<T: Read + Write + Send> Stream for T {}
 
 /// A reply: its code and its lines without code.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,7 +21,7 @@ pub struct Reply {
 
 /// A connection.
 pub struct Client {
-    reader: BufReader<TcpStream>,
+    reader: BufReader<Box<dyn Stream>>,
     /// The greeting.
     pub greeting: Reply,
 }
@@ -27,7 +32,12 @@ impl Client {
         let stream = TcpStream::connect(address)?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(PATIENCE))?;
-        let mut reader = BufReader::new(stream);
+        Client::over(stream)
+    }
+
+    /// Reads the greeting on a connection that is there.
+    pub fn over(stream: impl Stream + 'static) -> Result<Client> {
+        let mut reader: BufReader<Box<dyn Stream>> = BufReader::new(Box::new(stream));
         let greeting = read(&mut reader)?;
         Ok(Client { reader, greeting })
     }
@@ -41,7 +51,8 @@ impl Client {
 
     /// Sends octets as they are.
     pub fn send(&mut self, octets: &[u8]) -> Result<()> {
-        self.reader.get_mut().write_all(octets)
+        self.reader.get_mut().write_all(octets)?;
+        self.reader.get_mut().flush()
     }
 
     /// Reads the next reply.
@@ -85,7 +96,7 @@ pub fn entity(from: &str, to: &str, id: &str, text: &str) -> Vec<u8> {
     format!("{head}{text}\r\n").into_bytes()
 }
 
-fn read(reader: &mut BufReader<TcpStream>) -> Result<Reply> {
+fn read(reader: &mut impl BufRead) -> Result<Reply> {
     let mut reply = Reply { code: 0, lines: Vec::new() };
     loop {
         let mut line = String::new();

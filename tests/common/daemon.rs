@@ -2,9 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
+
+use serde_json::Value;
 
 use super::wait;
 
@@ -60,6 +63,13 @@ impl Setup {
         self
     }
 
+    /// Adds a line to the first section with this heading.
+    pub fn key(mut self, heading: &str, line: &str) -> Setup {
+        let at = self.sections.find(heading).expect("the section is there") + heading.len();
+        self.sections.insert_str(at, &format!("\n{line}"));
+        self
+    }
+
     /// The spool.
     pub fn spool(&self) -> PathBuf {
         self.directory.join("spool")
@@ -85,9 +95,14 @@ impl Setup {
         text
     }
 
+    /// Writes the configuration file.
+    pub fn write(&self) {
+        fs::write(self.config(), self.text()).expect("the configuration file");
+    }
+
     /// Starts the daemon without waiting for it.
     pub fn spawn(&self) -> Daemon {
-        fs::write(self.config(), self.text()).expect("the configuration file");
+        self.write();
         let log = fs::OpenOptions::new().create(true).append(true).open(self.directory.join("log"));
         let mut command = Command::new(env!("CARGO_BIN_EXE_impartd"));
         command.arg("--config").arg(self.config()).envs(&self.environment).current_dir(&self.directory);
@@ -111,21 +126,46 @@ impl Setup {
 }
 
 impl Setup {
+    /// What `impartctl --json` prints; nothing while nobody answers.
+    pub fn rows(&self, arguments: &[&str]) -> Vec<Value> {
+        let output = self.ctl(&[&["--json"], arguments].concat());
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        text.lines().filter_map(|row| serde_json::from_str(row).ok()).collect()
+    }
+
+    /// The messages that wait for an inbox or a recipient elsewhere, each as its whole entity with bare line feeds.
+    pub fn waiting(&self, address: &str) -> Vec<String> {
+        let open = |row: &Value| {
+            let recipients = row["recipients"].as_array().cloned().unwrap_or_default();
+            recipients.iter().any(|recipient| recipient["address"] == address && recipient["state"] == "open")
+        };
+        let rows = self.rows(&["queue", "list", "--address", address]);
+        let ids = rows.iter().filter(|row| open(row)).filter_map(|row| Some(row["id"].as_str()?.to_owned()));
+        let entity = |id: String| {
+            let rows = self.rows(&["queue", "show", &id, "--body"]);
+            rows.iter().find_map(|row| Some(row["text"].as_str()?.to_owned()))
+        };
+        ids.filter_map(entity).collect()
+    }
+
+    /// Waits until `count` messages wait for an address.
+    pub fn wait_for(&self, address: &str, count: usize) -> Vec<String> {
+        wait::until(&format!("{count} messages for {address} at {}", self.host), || {
+            Some(self.waiting(address)).filter(|messages| messages.len() >= count)
+        })
+    }
+
     /// A count of `impartctl status`; zero while nobody answers.
     pub fn status(&self, name: &str) -> u64 {
-        let output = self.ctl(&["--json", "status"]);
-        let rows = String::from_utf8_lossy(&output.stdout).into_owned();
-        let values = rows.lines().filter_map(|row| serde_json::from_str::<serde_json::Value>(row).ok());
-        values.filter_map(|row| row.get(name).and_then(serde_json::Value::as_u64)).next().unwrap_or_default()
+        let rows = self.rows(&["status"]);
+        rows.iter().find_map(|row| row.get(name).and_then(Value::as_u64)).unwrap_or_default()
     }
 
     /// Why a destination is not tried now, as `impartctl status` tells it.
     pub fn reason(&self, destination: &str) -> Option<String> {
-        let output = self.ctl(&["--json", "status"]);
-        let rows = String::from_utf8_lossy(&output.stdout).into_owned();
-        let values = rows.lines().filter_map(|row| serde_json::from_str::<serde_json::Value>(row).ok());
-        let mut rows = values.filter(|row| row.get("name").is_some_and(|name| name == destination));
-        Some(rows.next()?.get("reason")?.as_str()?.to_owned())
+        let rows = self.rows(&["status"]);
+        let row = rows.iter().find(|row| row.get("name").is_some_and(|name| name == destination))?;
+        Some(row.get("reason")?.as_str()?.to_owned())
     }
 }
 
@@ -136,18 +176,24 @@ pub struct Daemon {
 }
 
 impl Daemon {
-    /// Waits until the mail listener answers; false if the process ended first.
+    /// Waits until all listeners answer; false if the process ended first.
     pub fn ready(&mut self) -> bool {
-        let mail = self.setup.mail;
+        // The administration's socket is made when all others have been.
+        let control = self.setup.spool().join("control.sock");
         wait::until("impartd takes mail", || match self.child.try_wait() {
             Ok(Some(_)) => Some(false),
-            _ => TcpStream::connect(mail).ok().map(|_| true),
+            _ => UnixStream::connect(&control).ok().map(|_| true),
         })
     }
 
     /// Its process id.
     pub fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Waits for its end.
+    pub fn end(mut self) -> ExitStatus {
+        wait::until("impartd ends", || self.child.try_wait().ok().flatten())
     }
 
     /// Whether it has ended.

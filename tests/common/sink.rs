@@ -6,6 +6,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::Instant;
 
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
+
+use super::client::Stream;
 use super::wait::PATIENCE;
 
 /// A message that was answered 250.
@@ -15,8 +18,10 @@ pub struct Arrival {
     pub mail: String,
     /// The arguments of RCPT TO that were answered 250, with their parameters.
     pub rcpts: Vec<String>,
-    /// The entity.
+    /// The entity as text.
     pub entity: String,
+    /// The entity as it came.
+    pub octets: Vec<u8>,
     /// What [`Sink::set_epoch`] said when it came.
     pub epoch: u64,
 }
@@ -86,14 +91,23 @@ impl Sink {
 
     /// Starts one.
     pub fn with(manner: Manner) -> Sink {
+        Sink::listen(manner, None)
+    }
+
+    /// Starts one that speaks TLS at once.
+    pub fn secured(manner: Manner, tls: ServerConfig) -> Sink {
+        Sink::listen(manner, Some(Arc::new(tls)))
+    }
+
+    fn listen(manner: Manner, tls: Option<Arc<ServerConfig>>) -> Sink {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port on loopback");
         let sink = Sink { address: listener.local_addr().expect("its address"), kept: Arc::default() };
         let (kept, manner) = (sink.kept.clone(), Arc::new(manner));
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                let (kept, manner) = (kept.clone(), manner.clone());
+                let (kept, manner, tls) = (kept.clone(), manner.clone(), tls.clone());
                 // A connection that breaks is the other side's business.
-                std::thread::spawn(move || _ = serve(stream, &kept, &manner));
+                std::thread::spawn(move || _ = serve(stream, tls, &kept, &manner));
             }
         });
         sink
@@ -131,7 +145,7 @@ impl Sink {
 }
 
 struct Session<'a> {
-    reader: BufReader<TcpStream>,
+    reader: BufReader<Box<dyn Stream>>,
     out: Vec<u8>,
     kept: &'a Kept,
     manner: &'a Manner,
@@ -140,8 +154,12 @@ struct Session<'a> {
     chunks: Vec<u8>,
 }
 
-fn serve(stream: TcpStream, kept: &Kept, manner: &Manner) -> Result<()> {
+fn serve(stream: TcpStream, tls: Option<Arc<ServerConfig>>, kept: &Kept, manner: &Manner) -> Result<()> {
     stream.set_nodelay(true)?;
+    let stream: Box<dyn Stream> = match tls {
+        Some(tls) => Box::new(StreamOwned::new(ServerConnection::new(tls).map_err(std::io::Error::other)?, stream)),
+        None => Box::new(stream),
+    };
     let (mail, rcpts, chunks) = Default::default();
     let mut session = Session { reader: BufReader::new(stream), out: Vec::new(), kept, manner, mail, rcpts, chunks };
     session.reply("220 sink.test ESMTP");
@@ -151,6 +169,7 @@ fn serve(stream: TcpStream, kept: &Kept, manner: &Manner) -> Result<()> {
         if session.reader.buffer().is_empty() {
             let out = std::mem::take(&mut session.out);
             session.reader.get_mut().write_all(&out)?;
+            session.reader.get_mut().flush()?;
         }
         line.clear();
         if session.reader.read_until(b'\n', &mut line)? == 0 {
@@ -259,8 +278,8 @@ impl Session<'_> {
     }
 
     /// Keeps the entity first and answers then: what was answered has been kept.
-    fn finish(&mut self, entity: Vec<u8>) {
-        let entity = String::from_utf8_lossy(&entity).into_owned();
+    fn finish(&mut self, octets: Vec<u8>) {
+        let entity = String::from_utf8_lossy(&octets).into_owned();
         if let Some(refusal) = (self.manner.say)(&entity) {
             self.reset();
             return self.reply(&refusal);
@@ -268,7 +287,7 @@ impl Session<'_> {
         let (mail, rcpts) = (std::mem::take(&mut self.mail), std::mem::take(&mut self.rcpts));
         let epoch = self.kept.epoch.load(Ordering::SeqCst);
         let mut arrivals = self.kept.arrivals.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        arrivals.push(Arrival { mail, rcpts, entity, epoch });
+        arrivals.push(Arrival { mail, rcpts, entity, octets, epoch });
         drop(arrivals);
         self.kept.came.notify_all();
         self.reply("250 2.0.0 taken");

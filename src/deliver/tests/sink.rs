@@ -17,6 +17,10 @@ pub struct Conduct {
     pub greeting: Option<&'static str>,
     /// Never greets.
     pub silent: bool,
+    /// Said right behind the answer to EHLO; then it closes.
+    pub parting: Option<&'static str>,
+    /// Says 421 to MAIL and closes.
+    pub no_mail: bool,
     /// Says 421 after so many messages.
     pub most_messages: Option<usize>,
     /// Closes each connection instead of answering the entity.
@@ -151,9 +155,17 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Dialogue<'a, S> {
             match verb {
                 "EHLO" => {
                     let shown: String = self.conduct.shows.iter().map(|keyword| format!("250-{keyword}\r\n")).collect();
-                    self.say(&format!("250-sink\r\n{shown}250 HELP\r\n")).await?;
+                    let parting = self.conduct.parting;
+                    let last = parting.map(|text| format!("{text}\r\n")).unwrap_or_default();
+                    self.say(&format!("250-sink\r\n{shown}250 HELP\r\n{last}")).await?;
+                    if parting.is_some() {
+                        return Some(false);
+                    }
                 }
                 "STARTTLS" => return self.say("220 go\r\n").await.map(|()| true),
+                "MAIL" if self.conduct.no_mail => {
+                    return self.say("421 4.3.2 too many\r\n").await.map(|()| false);
+                }
                 "RSET" | "MAIL" => {
                     self.recipients = 0;
                     self.say("250 ok\r\n").await?;

@@ -116,6 +116,27 @@ async fn long_answers_come_by_tcp() {
     assert_eq!(ask(&stub, "long.test", Kind::A).await, "1 Insecure");
 }
 
+#[tokio::test]
+async fn an_answer_that_tcp_cuts_off_says_nothing() {
+    let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut query = vec![0; usize::from(stream.read_u16().await.unwrap())];
+        stream.read_exact(&mut query).await.unwrap();
+        let mut answer = Message::from_vec(&query).unwrap();
+        answer.metadata.message_type = MessageType::Response;
+        let answer = answer.truncate().to_vec().unwrap();
+        stream.write_u16(answer.len() as u16).await.unwrap();
+        stream.write_all(&answer).await.unwrap();
+    });
+    let question = Question::new("mx.b.test", Kind::A).unwrap();
+    let query = wire::query(&question, 7, true).unwrap();
+    let failure = ask_tcp(address, &question, 7, &query).await.unwrap_err().into_failure(address, &question);
+    assert_eq!(failure.to_string(), "the resolver answered over TCP, and yet cut off (TC), for mx.b.test");
+    assert!(!failure.is_absence());
+}
+
 /// A port on which nobody listens.
 async fn dead() -> SocketAddr {
     UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap().local_addr().unwrap()

@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::address::{Mailbox, ReversePath};
-use crate::envelope::{Body, Class, DeliverBy, Envelope, Notify, Recipient};
+use crate::envelope::{Body, Class, Envelope, Notify, Recipient};
 use crate::spool::{Origin, QueueId};
 
 fn record(count: usize) -> Record {
@@ -86,6 +86,16 @@ fn a_fault_of_the_destination_leaves_the_message_as_it_is() {
 }
 
 #[test]
+fn a_message_at_which_the_hop_went_away_waits_by_itself() {
+    let status = EnhancedCode::new(4, 4, 2);
+    let lost =
+        Outcome::Deferred { scope: Scope::Destination, reply: None, status, reason: "gone".into(), uncertain: true };
+    let conclusion = attempt(&record(1), &report(vec![(0, lost)]), 3);
+    assert_eq!(conclusion.ended, Ended::Recipient { attempts: 1, lane: 3 });
+    assert!(matches!(&conclusion.states[0].1, State::Open(progress) if progress.attempts == 1));
+}
+
+#[test]
 fn a_recipient_that_is_closed_stays_closed() {
     let mut record = record(1);
     record.states[0] = State::Closed(Disposition::Delivered);
@@ -96,25 +106,16 @@ fn a_recipient_that_is_closed_stays_closed() {
 }
 
 #[test]
-fn trace_asks_for_word_of_each_relay() {
-    let mut record = record(1);
-    let by = DeliverBy { at: Timestamp::from_secs(2000), mode: ByMode::Notify, trace: true };
-    Arc::make_mut(&mut record.envelope).deliver_by = Some(by);
-    let conclusion = attempt(&record, &report(vec![(0, Outcome::Delivered { reply: reply(250) })]), 0);
-    assert_eq!(conclusion.about[0].action, Action::Relayed);
-}
-
-#[test]
 fn late_is_told_once() {
     let mut record = record(2);
-    let conclusion = delay(&record, Some("refused"));
+    let conclusion = delay(&record, |_| Some("refused".to_owned()));
     assert_eq!(conclusion.about.len(), 2);
     assert_eq!(conclusion.about[0].reason, "refused");
     assert_eq!(conclusion.about[0].retry_until, Some(record.expires));
     for (index, state) in conclusion.states {
         record.states[index] = state;
     }
-    assert!(delay(&record, None).about.is_empty());
+    assert!(delay(&record, |_| None).about.is_empty());
 }
 
 #[test]
@@ -136,11 +137,29 @@ fn an_inbox_says_delivered_where_it_was_asked_and_then_never_failed() {
 
 #[test]
 fn expiry_says_why() {
-    let mut record = record(1);
+    let mut record = record(3);
     record.states[0] = State::Open(Progress { last: Some("451 try later".into()), ..Progress::default() });
-    let (status, reason) = expiry(&record);
-    assert_eq!(status, EnhancedCode::new(5, 4, 7));
-    assert!(reason.contains("451 try later"), "{reason}");
+    record.states[1] = State::Closed(Disposition::Delivered);
+    let conclusion = expiry(&record, |index| Some(format!("nobody answers at {index}")));
+    let about: Vec<_> = conclusion.about.iter().map(|about| (about.index, about.status)).collect();
+    let over = EnhancedCode::new(5, 4, 7);
+    assert_eq!((conclusion.states.len(), about), (2, vec![(0, over), (2, over)]));
+    for (about, fault) in conclusion.about.iter().zip(["451 try later", "nobody answers at 2"]) {
+        assert!(about.reason.ends_with(&format!("the last fault was: {fault}")), "{}", about.reason);
+    }
+}
+
+#[test]
+fn a_job_out_of_time_is_no_news() {
+    let outcome = Outcome::Deferred {
+        scope: Scope::Recipient,
+        reply: None,
+        status: EnhancedCode::new(4, 4, 7),
+        reason: "over".into(),
+        uncertain: false,
+    };
+    let conclusion = attempt(&record(1), &report(vec![(0, outcome)]), 1);
+    assert_eq!((conclusion.states.len(), conclusion.ended), (0, Ended::Expired));
 }
 
 #[test]

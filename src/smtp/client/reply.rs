@@ -3,6 +3,8 @@
 //! Invariant: what is not yet complete is bounded in its lines and octets, and no octet is looked at twice. Fails on a
 //! line that is no reply, on codes that differ within one reply, and on a bare CR or LF. RFC 5321 §4.2.
 
+use memchr::memchr;
+
 use crate::limits;
 use crate::reply::{EnhancedCode, Reply};
 
@@ -28,7 +30,7 @@ pub(super) struct Reader {
 impl Reader {
     /// The octets of the first complete reply of `input` and its code; `None` while it is not complete.
     pub fn next(&mut self, input: &[u8]) -> Result<Option<(u16, usize)>, &'static str> {
-        while let Some(found) = input[self.scanned..].iter().position(|b| *b == b'\n') {
+        while let Some(found) = memchr(b'\n', &input[self.scanned..]) {
             let end = self.scanned + found + 1;
             let line = &input[self.line_start..end];
             let last = self.line(line)?;

@@ -3,18 +3,6 @@ use proptest::prelude::*;
 use super::*;
 
 #[test]
-fn the_first_lf() {
-    for length in [0, 1, 31, 32, 33, 63, 64, 100] {
-        let mut octets = vec![b'x'; length];
-        assert_eq!(find_lf(&octets), None);
-        for at in (0..length).rev() {
-            octets[at] = b'\n';
-            assert_eq!(find_lf(&octets), Some(at), "{length}");
-        }
-    }
-}
-
-#[test]
 fn canonical_lines() {
     for good in ["", "a", "a\r\n", "\r\n\r\n", "a\r\nb"] {
         assert!(is_canonical(good.as_bytes()), "{good:?}");
@@ -187,7 +175,6 @@ proptest! {
         let (head, tail) = text.as_bytes().split_at(cut);
         prop_assert_eq!(lines(&[head, tail]), lines(&[text.as_bytes()]));
         prop_assert_eq!(dots(&[head, tail], 30), dots(&[text.as_bytes()], 30));
-        prop_assert_eq!(find_lf(text.as_bytes()), text.find('\n'));
         let bare = text.replace("\r\n", "").contains(['\r', '\n']);
         prop_assert_eq!(is_canonical(text.as_bytes()), !bare);
     }

@@ -1,0 +1,21 @@
+//! RFC 2779, requirement by requirement: real daemons, real sockets, DNS and certificates made for each test.
+//!
+//! The name of a test starts with the row of the table of requirements that it shows: `r5_4_1_unknown_inbox`.
+
+#[path = "rfc2779/administration.rs"]
+mod administration;
+#[path = "rfc2779/adversity.rs"]
+mod adversity;
+mod common;
+#[path = "rfc2779/confirmation.rs"]
+mod confirmation;
+#[path = "rfc2779/content.rs"]
+mod content;
+#[path = "rfc2779/failures.rs"]
+mod failures;
+#[path = "rfc2779/hops.rs"]
+mod hops;
+#[path = "rfc2779/once.rs"]
+mod once;
+#[path = "rfc2779/world.rs"]
+mod world;

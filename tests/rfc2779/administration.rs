@@ -1,0 +1,91 @@
+//! 2.1 and 2.2: domains of their own, any number of them, that meet without prior acquaintance.
+
+use crate::common::client::{Client, entity};
+use crate::common::sink::field;
+use crate::world::{World, check, send, submit};
+
+#[test]
+fn r2_1_4_two_daemons_without_common_configuration() {
+    let world = World::new();
+    let (a, b) = (world.domain("a.test", "alice"), world.domain("b.test", "bob"));
+    assert!(!a.sections.contains("b.test") && !b.sections.contains("a.test"));
+    let (_a, _b) = (a.start(), b.start());
+    send(&a, "bob@b.test", "there@a.test");
+    check(&b.wait_for("bob@b.test", 1)[0], "Message-ID", "<there@a.test>");
+    let reply = submit(&b, ("bob@b.test", ""), ("alice@a.test", ""), "back@b.test");
+    assert_eq!(reply.code, 250, "{reply:?}");
+    check(&a.wait_for("alice@a.test", 1)[0], "Message-ID", "<back@b.test>");
+}
+
+/// Local domains of one daemon.
+const DOMAINS: usize = 2000;
+
+#[test]
+fn r2_1_5_many_domains_in_one_daemon() {
+    let world = World::new();
+    let (a, mut b) = (world.domain("a.test", "alice"), world.domain("b.test", "bob"));
+    let relay = b.relay.expect("a relay listener").port();
+    let sections = (0..DOMAINS).map(|n| format!("[[domain]]\nname = \"d{n}.test\"\ninboxes = [\"user{n}\"]\n"));
+    b = b.with(&sections.collect::<String>());
+    let (_a, _b) = (a.start(), b.start());
+    let (mut client, _) = Client::hello(b.mail).unwrap();
+    // Each domain has its own inbox, and no other's.
+    for first in [0, 1000] {
+        let rcpts: Vec<_> = (first..first + 1000).map(|n| format!("<user{n}@d{n}.test>")).collect();
+        let rcpts: Vec<&str> = rcpts.iter().map(String::as_str).collect();
+        let message = entity("bob@b.test", "all@b.test", &format!("{first}@b.test"), "to all");
+        assert_eq!(client.transaction("<bob@b.test>", &rcpts, &message).unwrap().code, 250);
+    }
+    let reply = client.transaction("<bob@b.test>", &["<user7@d8.test>"], b"").unwrap();
+    assert_eq!((reply.code, &reply.lines[0][..6]), (550, "5.1.1 "), "{reply:?}");
+    assert_eq!(b.waiting("user7@d7.test").len(), 1);
+    // From elsewhere each is found by its own records, which all name one host.
+    for n in (0..DOMAINS).step_by(200) {
+        world.service(&format!("_im._impp.d{n}.test."), Some("mx.b.test"), relay);
+    }
+    world.certify("b.test", &certificate_of_all());
+    assert!(b.ctl(&["reload"]).status.success());
+    for n in (0..DOMAINS).step_by(200) {
+        send(&a, &format!("user{n}@d{n}.test"), &format!("m{n}@a.test"));
+    }
+    for n in (0..DOMAINS).step_by(200) {
+        let messages = b.wait_for(&format!("user{n}@d{n}.test"), 2);
+        assert!(messages.iter().any(|text| field(text, "Message-ID") == Some(format!("<m{n}@a.test>"))), "{n}");
+    }
+}
+
+/// The host of many domains proves to be the server of each.
+fn certificate_of_all() -> impart::tls::make::Leaf {
+    let names: Vec<_> = (0..DOMAINS).step_by(200).map(|n| format!("d{n}.test")).collect();
+    let names = ["mx.b.test", "b.test"].into_iter().chain(names.iter().map(String::as_str));
+    impart::tls::make::Leaf::new(&names.collect::<Vec<_>>(), crate::world::now())
+}
+
+#[test]
+fn r2_2_1_first_contact() {
+    let world = World::new();
+    let (a, b) = (world.domain("a.test", "alice"), world.domain("b.test", "bob"));
+    let (_a, _b) = (a.start(), b.start());
+    send(&a, "bob@b.test", "first@a.test");
+    let message = b.wait_for("bob@b.test", 1).remove(0);
+    check(&message, "Authentication-Results", "mx.b.test; impp=pass policy.proof=certificate smtp.mailfrom=a.test");
+    // RFC 3848: what came encrypted says so.
+    assert!(field(&message, "Received").unwrap().contains(" with ESMTPS "), "{message}");
+    let way = format!("relay=mx.b.test[127.0.0.1]:{}", b.relay.unwrap().port());
+    assert!(a.log().contains(&way), "{}", a.log());
+}
+
+#[test]
+fn r2_2_1_a_stranger_cannot_speak_for_a_domain() {
+    let world = World::new();
+    let (_a, b) = (world.domain("a.test", "alice"), world.domain("b.test", "bob"));
+    let _b = b.start();
+    world.domain("c.test", "carol");
+    let (mut client, _) = world.peer("c.test", &b);
+    let reply = client.say("MAIL FROM:<alice@a.test>").unwrap();
+    assert_eq!((reply.code, &reply.lines[0][..6]), (550, "5.7.1 "), "{reply:?}");
+    let reply = client.say("MAIL FROM:<bob@b.test>").unwrap();
+    assert_eq!((reply.code, &reply.lines[0][..6]), (550, "5.7.1 "), "{reply:?}");
+    let message = entity("carol@c.test", "bob@b.test", "own@c.test", "mine");
+    assert_eq!(client.transaction("<carol@c.test>", &["<bob@b.test>"], &message).unwrap().code, 250);
+}
