@@ -123,8 +123,14 @@ impl Sink {
         self.kept.arrivals.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
-    /// Waits until what has come satisfies `enough`; panics when it does not in time.
-    pub fn wait(&self, what: &str, mut enough: impl FnMut(&[Arrival]) -> bool) -> Vec<Arrival> {
+    /// Waits until what has come satisfies `enough`, and returns it; panics when it does not in time.
+    pub fn wait(&self, what: &str, enough: impl FnMut(&[Arrival]) -> bool) -> Vec<Arrival> {
+        self.wait_for(what, enough);
+        self.arrivals().clone()
+    }
+
+    /// As [`Sink::wait`], for those who look at arrivals as they come.
+    pub fn wait_for(&self, what: &str, mut enough: impl FnMut(&[Arrival]) -> bool) {
         let end = Instant::now() + PATIENCE;
         let mut arrivals = self.arrivals();
         while !enough(&arrivals) {
@@ -135,7 +141,6 @@ impl Sink {
                 Err(poisoned) => poisoned.into_inner().0,
             };
         }
-        arrivals.clone()
     }
 }
 
