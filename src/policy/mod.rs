@@ -7,7 +7,7 @@ pub mod identity;
 
 use crate::accounts::{Accounts, Found};
 use crate::address::{Domain, ForwardPath, Mailbox, ReversePath};
-use crate::envelope::{Body, ByMode, Class, DeliverBy, Envelope, Notify, Recipient};
+use crate::envelope::{ByMode, Class, DeliverBy, Envelope, Notify, Recipient};
 use crate::limits;
 use crate::mime;
 use crate::policy::identity::Finding;
@@ -175,9 +175,8 @@ fn absolute(by: By, now: Timestamp) -> DeliverBy {
 }
 
 /// What the entity may hold, for [`mime::inspect`].
-pub fn rules(mail: &Mail, by_data: bool) -> mime::Rules {
-    let body = if by_data && mail.body == Body::BinaryMime { Body::EightBitMime } else { mail.body };
-    mime::Rules { body, utf8: mail.utf8 }
+pub fn rules(mail: &Mail) -> mime::Rules {
+    mime::Rules { body: mail.body, utf8: mail.utf8 }
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::accounts::LocalDomain;
+use crate::envelope::Body;
 
 fn accounts() -> Accounts {
     let domain = |name: &str| Domain::parse(name).unwrap();

@@ -99,10 +99,10 @@ impl Judge {
 
     /// An entity, complete. `Ok`: the spool takes it when the future is polled.
     pub async fn entity(&mut self, transaction: Transaction) -> Result<Accepting, Reply> {
-        let Transaction { mail, rcpts, entity, by_data, .. } = transaction;
+        let Transaction { mail, rcpts, entity, .. } = transaction;
         let now = self.context.clock.now();
         let entity = self.completed(&mail, entity)?;
-        let facts = mime::inspect(&entity, policy::rules(&mail, by_data)).map_err(|defect| defect.reply())?;
+        let facts = mime::inspect(&entity, policy::rules(&mail)).map_err(|defect| defect.reply())?;
         let finding = self.finding_of(&mail, &entity)?;
         let proven = self.author(&mail, &facts, finding.as_ref()).await;
         let accounts = self.context.accounts.borrow().clone();
