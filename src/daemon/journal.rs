@@ -14,6 +14,7 @@ use crate::timestamp::Timestamp;
 
 struct Line {
     journald: bool,
+    process: u32,
 }
 
 impl<S, N> FormatEvent<S, N> for Line
@@ -27,7 +28,7 @@ where
             write!(out, "<{}>", priority(level))?;
         } else {
             let now = Timestamp::from(std::time::SystemTime::now());
-            write!(out, "{} impartd[{}]: ", now.rfc3339_local(), std::process::id())?;
+            write!(out, "{} impartd[{}]: ", now.rfc3339_local(), self.process)?;
             if level <= Level::WARN {
                 write!(out, "{}: ", word(level))?;
             }
@@ -60,7 +61,7 @@ pub fn complain(program: &str, text: impl fmt::Display) {
 /// nothing.
 pub fn start(level: &str) {
     let filter = EnvFilter::new(format!("warn,impart={level}"));
-    let line = Line { journald: std::env::var_os("JOURNAL_STREAM").is_some() };
+    let line = Line { journald: std::env::var_os("JOURNAL_STREAM").is_some(), process: std::process::id() };
     let subscriber = tracing_subscriber::fmt().with_env_filter(filter).event_format(line).with_writer(std::io::stderr);
     // Fails when there is one already: the demo's and a test's stay.
     let _ = subscriber.try_init();

@@ -22,6 +22,11 @@ use crate::timestamp::Timestamp;
 
 /// How long a connection takes new jobs: a changed record, certificate or route counts in the end for busy hops too.
 const LIFETIME: Duration = Duration::from_secs(300);
+/// How long a report may wait for more while the connection is busy: the queue is woken, and the spool written to, once for
+/// all of them.
+const GATHER: Duration = Duration::from_millis(2);
+/// Reports that wait at most.
+const GATHERED: usize = 64;
 
 /// A job under way.
 #[derive(Debug)]
@@ -54,6 +59,9 @@ pub(super) struct Connection {
     flying: Vec<Option<Flying>>,
     free: Vec<usize>,
     finished: Vec<Finished>,
+    /// Reports that wait for more, and since when.
+    reports: Vec<Report>,
+    gathering: Instant,
     /// Jobs that were not sent, and go by another connection.
     back: VecDeque<Item>,
     /// Lanes of which a job was lost: nothing that follows it may overtake it.
@@ -78,6 +86,8 @@ impl Connection {
             flying: Vec::new(),
             free: Vec::new(),
             finished: Vec::new(),
+            reports: Vec::new(),
+            gathering: Instant::now(),
             back: VecDeque::new(),
             doubtful: HashSet::new(),
             progressed: false,
@@ -125,9 +135,12 @@ impl Connection {
                 // There is work, if none that it can begin now.
                 idle_since = Instant::now();
             }
+            self.tell();
             self.wait(timer.as_mut(), idle_since).await;
         }
         self.leave();
+        self.gathering -= GATHER;
+        self.tell();
         self.wire.close().await;
     }
 
@@ -258,7 +271,10 @@ impl Connection {
         let Some(flying) = self.flying.get_mut(token).and_then(|slot| slot.take_if(complete)) else { return };
         self.free.push(token);
         self.finished.push(Finished { lane: flying.job.lane, bulk: flying.bulk });
-        self.context.report(Report {
+        if self.reports.is_empty() {
+            self.gathering = Instant::now();
+        }
+        self.reports.push(Report {
             id: flying.job.id,
             destination: self.start.destination.clone(),
             relay: self.relay.clone(),
@@ -268,10 +284,18 @@ impl Connection {
         });
     }
 
+    /// Sends the reports, unless more will be there soon.
+    fn tell(&mut self) {
+        if self.is_idle() || self.reports.len() >= GATHERED || self.gathering.elapsed() >= GATHER {
+            self.reports.drain(..).for_each(|report| self.context.report(report));
+        }
+    }
+
     /// Until something comes from the hop, the pool rings, or a deadline passes.
     async fn wait(&mut self, mut timer: Pin<&mut Sleep>, idle_since: Instant) {
         let idle = idle_since + self.context.options.idle;
         let due = self.wire.session.deadline().map_or(idle, Instant::from_std);
+        let due = if self.reports.is_empty() { due } else { due.min(self.gathering + GATHER) };
         // A timer that rings too early costs less than one that is set anew for each message.
         if timer.deadline() > due || timer.is_elapsed() {
             timer.as_mut().reset(due);

@@ -41,6 +41,10 @@ impl Wire {
         while !self.session.has_events() && self.poll_read(cx)?.is_ready() {
             self.session.input(&mut self.input, Instant::now().into_std());
         }
+        // The driver's answer to an event goes out together with what waits: one write, one wake-up of the hop.
+        if self.session.has_events() {
+            return Poll::Ready(Ok(()));
+        }
         self.poll_write(cx)?;
         if self.session.has_events() { Poll::Ready(Ok(())) } else { Poll::Pending }
     }
