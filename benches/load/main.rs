@@ -1,9 +1,11 @@
 //! A load generator and a fast sink for measuring relays.
 //!
 //! `load send` offers messages over many sessions and tells how many were accepted and how long each took; `load sink`
-//! takes whatever comes and tells how many came and how long they were on their way. Both run on one thread and do as
+//! takes whatever comes and tells how many came and how long they were on their way; `load attach` does the same for inboxes
+//! to which it logs in. All run on one thread and do as
 //! little as possible, because they share the machine with what they measure. Each prints one line of JSON at its end.
 
+mod attach;
 mod message;
 mod send;
 mod sink;
@@ -31,6 +33,8 @@ enum Command {
     Send(send::Options),
     /// Take messages.
     Sink(sink::Options),
+    /// Take the messages of inboxes, as their owners' devices.
+    Attach(attach::Options),
 }
 
 fn main() -> ExitCode {
@@ -46,6 +50,7 @@ fn main() -> ExitCode {
     let outcome = match command {
         Command::Send(options) => local.block_on(&runtime, send::run(options)),
         Command::Sink(options) => local.block_on(&runtime, sink::run(options)),
+        Command::Attach(options) => local.block_on(&runtime, attach::run(options)),
     };
     match outcome {
         Ok(line) => {

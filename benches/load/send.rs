@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use base64::prelude::{BASE64_STANDARD, Engine as _};
 use clap::ValueEnum;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::net::TcpStream;
@@ -56,10 +57,10 @@ pub struct Options {
     /// Messages per second in all; without it, as fast as possible.
     #[arg(long)]
     paced: Option<f64>,
-    /// The sender.
+    /// The sender; `{}` stands for the number of the session.
     #[arg(long, default_value = "s@a.test")]
     from: String,
-    /// The recipient.
+    /// The recipient, likewise.
     #[arg(long, default_value = "r@b.test")]
     rcpt: String,
     /// Parameters of MAIL FROM.
@@ -71,6 +72,9 @@ pub struct Options {
     /// The name in EHLO.
     #[arg(long, default_value = "load.a.test")]
     helo: String,
+    /// Log in as the sender with this password (AUTH PLAIN).
+    #[arg(long)]
+    password: Option<String>,
     /// Speak TLS at once; the server's certificate is not verified.
     #[arg(long)]
     tls: bool,
@@ -85,7 +89,6 @@ pub struct Options {
 /// What the sessions share.
 struct Shared {
     options: Options,
-    template: Template,
     next: Cell<u64>,
     started: Instant,
     refused: Cell<u64>,
@@ -117,9 +120,25 @@ impl Shared {
         let text = || String::from_utf8_lossy(line).trim().to_owned();
         self.first_refusal.borrow_mut().get_or_insert_with(text);
     }
+}
 
-    fn envelope(&self, out: &mut Vec<u8>) {
-        let Options { from, rcpt, mail, notify, .. } = &self.options;
+/// What one session says.
+struct Words {
+    from: String,
+    rcpt: String,
+    template: Template,
+}
+
+impl Words {
+    fn new(options: &Options, session: usize) -> Self {
+        let (from, rcpt) = (numbered(&options.from, session), numbered(&options.rcpt, session));
+        let template = Template::new(&from, &rcpt, options.size);
+        Words { from, rcpt, template }
+    }
+
+    fn envelope(&self, options: &Options, out: &mut Vec<u8>) {
+        let Words { from, rcpt, .. } = self;
+        let Options { mail, notify, .. } = options;
         let space = |text: &str| if text.is_empty() { "" } else { " " };
         let (after_from, after_rcpt) = (space(mail), space(notify));
         out.extend(format!("MAIL FROM:<{from}>{after_from}{mail}\r\n").as_bytes());
@@ -129,10 +148,8 @@ impl Shared {
 
 /// Sends all messages; the line tells how it went.
 pub async fn run(options: Options) -> Result<serde_json::Value> {
-    let template = Template::new(&options.from, &options.rcpt, options.size);
     let connector = options.tls.then(|| tls::connector(options.cert.as_deref(), options.key.as_deref())).transpose()?;
     let shared = Rc::new(Shared {
-        template,
         next: Cell::new(0),
         started: Instant::now(),
         refused: Cell::new(0),
@@ -141,8 +158,9 @@ pub async fn run(options: Options) -> Result<serde_json::Value> {
         options,
     });
     let mut sessions = tokio::task::JoinSet::new();
-    for _ in 0..shared.options.sessions {
-        sessions.spawn_local(connect(shared.clone(), connector.clone()));
+    for number in 0..shared.options.sessions {
+        let words = Words::new(&shared.options, number);
+        sessions.spawn_local(connect(shared.clone(), words, connector.clone()));
     }
     let mut fault = None;
     while let Some(ended) = sessions.join_next().await {
@@ -161,33 +179,59 @@ pub async fn run(options: Options) -> Result<serde_json::Value> {
         "fault": fault.map(|error| error.to_string()),
         "seconds": seconds,
         "per_second": accepted as f64 / seconds,
-        "octets": shared.template.size(),
+        "octets": shared.options.size,
         "latency_us": quantiles(&mut times),
     }))
 }
 
-async fn connect(shared: Rc<Shared>, connector: Option<tokio_rustls::TlsConnector>) -> Result<()> {
+/// The name of a session's user.
+pub fn numbered(pattern: &str, session: usize) -> String {
+    pattern.replace("{}", &session.to_string())
+}
+
+/// Greeting, EHLO, and AUTH PLAIN (RFC 4616) where there is a password.
+pub async fn open<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
+    replies: &mut Replies<R>,
+    writer: &mut W,
+    helo: &str,
+    login: Option<(&str, &str)>,
+) -> Result<()> {
+    replies.good().await?;
+    say(writer, format!("EHLO {helo}\r\n").as_bytes()).await?;
+    replies.good().await?;
+    if let Some((user, password)) = login {
+        let response = BASE64_STANDARD.encode(format!("\0{user}\0{password}"));
+        say(writer, format!("AUTH PLAIN {response}\r\n").as_bytes()).await?;
+        replies.good().await?;
+    }
+    Ok(())
+}
+
+async fn connect(shared: Rc<Shared>, words: Words, connector: Option<tokio_rustls::TlsConnector>) -> Result<()> {
     let stream = TcpStream::connect(shared.options.to).await?;
     stream.set_nodelay(true)?;
     match connector {
-        None => session(shared, stream).await,
+        None => session(shared, words, stream).await,
         Some(connector) => {
             let stream = connector.connect(tls::name()?, stream).await?;
-            session(shared, stream).await
+            session(shared, words, stream).await
         }
     }
 }
 
-async fn session<S: AsyncRead + AsyncWrite + Unpin + 'static>(shared: Rc<Shared>, stream: S) -> Result<()> {
+async fn session<S: AsyncRead + AsyncWrite + Unpin + 'static>(
+    shared: Rc<Shared>,
+    words: Words,
+    stream: S,
+) -> Result<()> {
     let (reader, mut writer) = tokio::io::split(stream);
     let mut replies = Replies::new(reader);
-    replies.good().await?;
-    say(&mut writer, format!("EHLO {}\r\n", shared.options.helo).as_bytes()).await?;
-    replies.good().await?;
+    let login = shared.options.password.as_deref().map(|password| (words.from.as_str(), password));
+    open(&mut replies, &mut writer, &shared.options.helo, login).await?;
     match shared.options.mode {
-        Mode::Source => one_by_one(&shared, &mut replies, &mut writer).await?,
-        Mode::Pipelined | Mode::Chunking => grouped(&shared, &mut replies, &mut writer).await?,
-        Mode::Impp => windowed(&shared, &mut replies, &mut writer).await?,
+        Mode::Source => one_by_one(&shared, &words, &mut replies, &mut writer).await?,
+        Mode::Pipelined | Mode::Chunking => grouped(&shared, &words, &mut replies, &mut writer).await?,
+        Mode::Impp => windowed(&shared, &words, &mut replies, &mut writer).await?,
     }
     say(&mut writer, b"QUIT\r\n").await?;
     replies.good().await.map(|_| ())
@@ -200,11 +244,12 @@ async fn say<W: AsyncWrite + Unpin>(writer: &mut W, octets: &[u8]) -> Result<()>
 
 async fn one_by_one<S: AsyncRead + AsyncWrite + Unpin>(
     shared: &Shared,
+    words: &Words,
     replies: &mut Replies<ReadHalf<S>>,
     writer: &mut WriteHalf<S>,
 ) -> Result<()> {
     let mut envelope = Vec::new();
-    shared.envelope(&mut envelope);
+    words.envelope(&shared.options, &mut envelope);
     let mail = envelope.iter().position(|byte| *byte == b'\n').map_or(0, |at| at + 1);
     let mut out = Vec::new();
     while let Some(number) = shared.take().await {
@@ -214,7 +259,7 @@ async fn one_by_one<S: AsyncRead + AsyncWrite + Unpin>(
             replies.good().await?;
         }
         out.clear();
-        shared.template.write(number, stamp, &mut out);
+        words.template.write(number, stamp, &mut out);
         out.extend(b".\r\n");
         say(writer, &out).await?;
         replies.good().await?;
@@ -226,12 +271,13 @@ async fn one_by_one<S: AsyncRead + AsyncWrite + Unpin>(
 /// One round trip for a message: its text goes with the envelope of the next.
 async fn grouped<S: AsyncRead + AsyncWrite + Unpin>(
     shared: &Shared,
+    words: &Words,
     replies: &mut Replies<ReadHalf<S>>,
     writer: &mut WriteHalf<S>,
 ) -> Result<()> {
     let chunking = shared.options.mode == Mode::Chunking;
     let mut envelope = Vec::new();
-    shared.envelope(&mut envelope);
+    words.envelope(&shared.options, &mut envelope);
     let mut expected = 2;
     if !chunking {
         envelope.extend(b"DATA\r\n");
@@ -249,9 +295,9 @@ async fn grouped<S: AsyncRead + AsyncWrite + Unpin>(
         out.clear();
         let since = Instant::now();
         if chunking {
-            out.extend(format!("BDAT {} LAST\r\n", shared.template.size()).as_bytes());
+            out.extend(format!("BDAT {} LAST\r\n", words.template.size()).as_bytes());
         }
-        shared.template.write(number, nanoseconds(), &mut out);
+        words.template.write(number, nanoseconds(), &mut out);
         if !chunking {
             out.extend(b".\r\n");
         }
@@ -277,6 +323,7 @@ async fn grouped<S: AsyncRead + AsyncWrite + Unpin>(
 /// Up to a window of transactions in flight; the answers are counted as they come.
 async fn windowed<S: AsyncRead + AsyncWrite + Unpin>(
     shared: &Shared,
+    words: &Words,
     replies: &mut Replies<ReadHalf<S>>,
     writer: &mut WriteHalf<S>,
 ) -> Result<()> {
@@ -285,7 +332,7 @@ async fn windowed<S: AsyncRead + AsyncWrite + Unpin>(
     let done = Cell::new(false);
     let ended = tokio::sync::Notify::new();
     let write = async {
-        let outcome = write_groups(shared, writer, &window, &flying).await;
+        let outcome = write_groups(shared, words, writer, &window, &flying).await;
         done.set(true);
         ended.notify_one();
         outcome
@@ -336,14 +383,15 @@ fn replies_of_one<R: AsyncRead + Unpin>(
 
 async fn write_groups<W: AsyncWrite + Unpin>(
     shared: &Shared,
+    words: &Words,
     writer: &mut W,
     window: &Semaphore,
     flying: &RefCell<VecDeque<(Instant, u8, bool)>>,
 ) -> Result<()> {
     let mut head = b"RSET\r\n".to_vec();
-    shared.envelope(&mut head);
-    head.extend(format!("BDAT {} LAST\r\n", shared.template.size()).as_bytes());
-    let mut out = Vec::with_capacity(BATCH * (head.len() + shared.template.size()));
+    words.envelope(&shared.options, &mut head);
+    head.extend(format!("BDAT {} LAST\r\n", words.template.size()).as_bytes());
+    let mut out = Vec::with_capacity(BATCH * (head.len() + words.template.size()));
     loop {
         window.acquire().await.map_err(Error::other)?.forget();
         let mut more = true;
@@ -355,7 +403,7 @@ async fn write_groups<W: AsyncWrite + Unpin>(
             };
             flying.borrow_mut().push_back((Instant::now(), 0, false));
             out.extend(&head);
-            shared.template.write(number, nanoseconds(), &mut out);
+            words.template.write(number, nanoseconds(), &mut out);
             match window.try_acquire() {
                 Ok(permit) if shared.options.paced.is_none() => permit.forget(),
                 _ => break,

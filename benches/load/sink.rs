@@ -15,7 +15,7 @@ use crate::tls;
 
 /// Octets of an entity in which the stamp is looked for.
 const HEAD: usize = 4096;
-/// Octets read at once.
+/// Octets read at once, at most.
 const READ: usize = 256 * 1024;
 
 /// How to take messages.
@@ -45,8 +45,8 @@ pub struct Options {
 }
 
 /// What the connections share.
-struct Shared {
-    options: Options,
+pub struct Shared {
+    expect: u64,
     greeting: Vec<u8>,
     count: Cell<u64>,
     octets: Cell<u64>,
@@ -61,42 +61,66 @@ struct Shared {
 pub async fn run(options: Options) -> Result<serde_json::Value> {
     let acceptor = options.tls.then(tls::acceptor).transpose()?;
     let listener = listen(options.listen)?;
-    let (idle, expect) = (Duration::from_secs_f64(options.idle), options.expect);
-    let shared = Rc::new(Shared {
-        greeting: ehlo_reply(&options),
-        options,
-        count: Cell::new(0),
-        octets: Cell::new(0),
-        connections: Cell::new(0),
-        first: Cell::new(None),
-        last: Cell::new((Instant::now(), 0)),
-        times: RefCell::new(Vec::new()),
-        complete: Notify::new(),
-    });
+    let shared = Rc::new(Shared::new(ehlo_reply(&options), options.expect));
     println!("{}", serde_json::json!({ "ready": listener.local_addr()?.to_string() }));
-    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
-    loop {
-        tokio::select! {
-            accepted = listener.accept() => serve(shared.clone(), accepted?.0, acceptor.clone())?,
-            () = shared.complete.notified() => break,
-            _ = terminate.recv() => break,
-            () = tokio::time::sleep_until((shared.last.get().0 + idle).into()) => {
-                if shared.last.get().0.elapsed() >= idle { break }
-            }
+    let accepting = async {
+        loop {
+            serve(shared.clone(), listener.accept().await?.0, acceptor.clone())?;
+        }
+    };
+    tokio::select! {
+        fault = accepting => return fault,
+        done = shared.done(Duration::from_secs_f64(options.idle)) => done?,
+    }
+    Ok(shared.report())
+}
+
+impl Shared {
+    /// Nothing has come yet.
+    pub fn new(greeting: Vec<u8>, expect: u64) -> Self {
+        Shared {
+            expect,
+            greeting,
+            count: Cell::new(0),
+            octets: Cell::new(0),
+            connections: Cell::new(0),
+            first: Cell::new(None),
+            last: Cell::new((Instant::now(), 0)),
+            times: RefCell::new(Vec::new()),
+            complete: Notify::new(),
         }
     }
-    // The last replies are still to be written.
-    tokio::time::sleep(Duration::from_millis(20)).await;
-    let mut times = shared.times.borrow_mut();
-    Ok(serde_json::json!({
-        "received": shared.count.get(),
-        "complete": expect == u64::MAX || shared.count.get() >= expect,
-        "octets": shared.octets.get(),
-        "connections": shared.connections.get(),
-        "first": shared.first.get().map(|at| at as f64 / 1e9),
-        "last": shared.last.get().1 as f64 / 1e9,
-        "way_us": quantiles(&mut times),
-    }))
+
+    /// Until enough has come, nothing has come for `idle`, or the process is told to end.
+    pub async fn done(&self, idle: Duration) -> Result<()> {
+        let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+        loop {
+            tokio::select! {
+                () = self.complete.notified() => break,
+                _ = terminate.recv() => break,
+                () = tokio::time::sleep_until((self.last.get().0 + idle).into()) => {
+                    if self.last.get().0.elapsed() >= idle { break }
+                }
+            }
+        }
+        // The last replies are still to be written.
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        Ok(())
+    }
+
+    /// What has come.
+    pub fn report(&self) -> serde_json::Value {
+        let mut times = self.times.borrow_mut();
+        serde_json::json!({
+            "received": self.count.get(),
+            "complete": self.expect == u64::MAX || self.count.get() >= self.expect,
+            "octets": self.octets.get(),
+            "connections": self.connections.get(),
+            "first": self.first.get().map(|at| at as f64 / 1e9),
+            "last": self.last.get().1 as f64 / 1e9,
+            "way_us": quantiles(&mut times),
+        })
+    }
 }
 
 fn listen(address: SocketAddr) -> Result<TcpListener> {
@@ -139,17 +163,26 @@ fn serve(shared: Rc<Shared>, stream: TcpStream, acceptor: Option<tokio_rustls::T
     Ok(())
 }
 
-async fn talk<S: AsyncRead + AsyncWrite + Unpin>(shared: &Shared, mut stream: S) -> Result<()> {
-    let mut session = Session { shared, phase: Phase::Command, head: Vec::with_capacity(HEAD), scanned: 0 };
-    let (mut input, mut output) = (Vec::with_capacity(READ), b"220 sink.test ESMTP\r\n".to_vec());
+/// Serves one connection, greeting first, in little memory while nothing comes.
+pub async fn talk<S: AsyncRead + AsyncWrite + Unpin>(shared: &Shared, mut stream: S) -> Result<()> {
+    let mut session = Session { shared, phase: Phase::Command, head: Vec::new(), scanned: 0 };
+    // Few octets while little comes: there may be ten thousand of these.
+    let mut room = 1024;
+    let (mut input, mut output) = (Vec::new(), b"220 sink.test ESMTP\r\n".to_vec());
     loop {
         if !output.is_empty() {
             stream.write_all(&output).await?;
             stream.flush().await?;
             output.clear();
         }
-        if matches!(session.phase, Phase::Over) || stream.read_buf(&mut input).await? == 0 {
+        if matches!(session.phase, Phase::Over) {
             return Ok(());
+        }
+        input.reserve(room);
+        match stream.read_buf(&mut input).await? {
+            0 => return Ok(()),
+            read if read >= room => room = (room * 4).min(READ),
+            _ => {}
         }
         let mut taken = 0;
         while let Some(octets) = session.take(&input[taken..], &mut output)? {
@@ -278,7 +311,7 @@ impl Session<'_> {
         shared.first.set(shared.first.get().or(Some(now)));
         shared.last.set((Instant::now(), now));
         shared.count.set(shared.count.get() + 1);
-        if shared.count.get() >= shared.options.expect {
+        if shared.count.get() >= shared.expect {
             shared.complete.notify_one();
         }
     }

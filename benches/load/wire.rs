@@ -17,7 +17,12 @@ pub struct Replies<R> {
 impl<R: AsyncRead + Unpin> Replies<R> {
     /// Reads from `reader`.
     pub fn new(reader: R) -> Self {
-        Replies { reader, buffer: Vec::with_capacity(READ), taken: 0 }
+        Replies { reader, buffer: Vec::new(), taken: 0 }
+    }
+
+    /// Gives the reader back; what was read and not taken is dropped.
+    pub fn into_inner(self) -> R {
+        self.reader
     }
 
     /// The next reply that has arrived in whole: its code and its last line.
@@ -40,6 +45,7 @@ impl<R: AsyncRead + Unpin> Replies<R> {
     pub async fn fill(&mut self) -> Result<()> {
         self.buffer.drain(..self.taken);
         self.taken = 0;
+        self.buffer.reserve(READ);
         match self.reader.read_buf(&mut self.buffer).await? {
             0 => Err(Error::new(ErrorKind::UnexpectedEof, "the server closed the connection")),
             _ => Ok(()),
