@@ -11,6 +11,7 @@ mod send;
 mod sink;
 mod tls;
 mod wire;
+mod xmpp;
 
 use std::process::ExitCode;
 
@@ -35,6 +36,8 @@ enum Command {
     Sink(sink::Options),
     /// Take the messages of inboxes, as their owners' devices.
     Attach(attach::Options),
+    /// Send messages from users of one XMPP server to those of another.
+    Xmpp(xmpp::Options),
 }
 
 fn main() -> ExitCode {
@@ -51,6 +54,7 @@ fn main() -> ExitCode {
         Command::Send(options) => local.block_on(&runtime, send::run(options)),
         Command::Sink(options) => local.block_on(&runtime, sink::run(options)),
         Command::Attach(options) => local.block_on(&runtime, attach::run(options)),
+        Command::Xmpp(options) => local.block_on(&runtime, xmpp::run(options)),
     };
     match outcome {
         Ok(line) => {
