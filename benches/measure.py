@@ -1,4 +1,4 @@
-"""Measures Impart beside Postfix; started by benches/run, in namespaces of its own.
+"""Measures Impart beside Postfix, Prosody and ejabberd; started by benches/run, in namespaces of its own.
 
 Every measurement is taken in rounds; in each round the two take turns in the order, on a fresh queue. Medians count.
 """
@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 
+import chat
 import peers
 from peers import Impart, LoadSink, Postfix, SmtpSink, load, smtp_source
 
@@ -34,11 +35,13 @@ class Run:
     def __init__(self, arguments):
         self.place = os.environ["BENCH_DIRECTORY"]
         self.quick, self.rounds, self.only = arguments.quick, arguments.rounds, arguments.only
-        self.figures = {}
+        self.figures, self.of_chat, self.part = {}, set(), None
         self.units = {}
 
     def note(self, measurement, unit, relay, value):
         self.units[measurement] = unit
+        if self.part in ("chat", "attached"):
+            self.of_chat.add(measurement)
         self.figures.setdefault(measurement, {}).setdefault(relay, []).append(value)
         print(f"{measurement:58} {relay:8} {value:12,.1f} {unit}", flush=True)
 
@@ -221,6 +224,51 @@ class Run:
             server.stop()
             shutil.rmtree(self.directory(relay))
 
+    # From client to client over two servers.
+
+    def chat(self, round_number):
+        names = chat.Names(f"{self.place}/names")
+        servers = chat.SERVERS if round_number % 2 == 0 else chat.SERVERS[::-1]
+        for server in servers:
+            pair = server(f"{self.place}/chat", 16)
+            seconds = 5 if self.quick else 30
+            way = pair.exchange(1, 20 * seconds, paced=20)["way_us"]
+            for quantile in ("p50", "p99"):
+                self.note(f"client to client, 20/s, {quantile}", "ms", server.name, way[quantile] / 1000)
+            for pairs in (1, 16):
+                count = 8000 if self.quick else 40000
+                rate = pair.exchange(pairs, count)["per_second"]
+                self.note(f"client to client, {pairs} pair{'s' if pairs > 1 else ''}", "msg/s", server.name, rate)
+            pair.stop()
+        names.stop()
+
+    def attached(self, round_number):
+        if round_number > 0:
+            return
+        names = chat.Names(f"{self.place}/names")
+        count = 1000 if self.quick else 10_000
+        pair = chat.Impart(f"{self.place}/chat", count)
+        time.sleep(1)
+        empty = pair.memory("b")
+        devices = chat.Devices(count, 10**9, "--again", idle=3600)
+        name = f"{count:,} devices attached over TLS"
+        self.note(f"time until attached, {name}", "s", "Impart", devices.attached["seconds"])
+        time.sleep(30)
+        before, since = peers.usage(pair.processes["b"].pid)[0], time.monotonic()
+        time.sleep(20)
+        spent = (peers.usage(pair.processes["b"].pid)[0] - before) / (time.monotonic() - since)
+        self.note(f"processor while idle, {name}", "%", "Impart", spent * 100)
+        self.note(f"memory each, {name}", "KiB", "Impart", (pair.memory("b") - empty) / count / 1024)
+        pair.processes["b"].terminate()
+        pair.processes["b"].wait()
+        start = time.monotonic()
+        pair.start("b")
+        devices.next()
+        self.note(f"start until all are back, {name}", "s", "Impart", time.monotonic() - start)
+        devices.stop()
+        pair.stop()
+        names.stop()
+
     # The ceiling: nothing between generator and sink.
 
     def direct(self, round_number):
@@ -254,11 +302,12 @@ class Run:
         self.note("disk: new file of 1 KiB, write, fsync, p50", "ms", "bare path", statistics.median(times) * 1000)
 
     def all(self):
-        parts = ["disk", "direct", "accept", "accept_large", "relay", "two_hops", "latency", "long_queue"]
+        parts = ["disk", "direct", "accept", "accept_large", "relay", "two_hops", "latency", "long_queue", "chat", "attached"]
         for round_number in range(self.rounds):
             for part in parts:
                 if not self.only or part in self.only:
                     print(f"-- round {round_number + 1} of {self.rounds}: {part}", flush=True)
+                    self.part = part
                     getattr(self, part)(round_number)
 
 
@@ -306,9 +355,29 @@ def cell(values):
     return form.format(middle) + " [" + form.format(min(values)) + ".." + form.format(max(values)) + "]"
 
 
+def chat_table(run):
+    names = ("Prosody", "ejabberd", "Impart")
+    rows = ["| measurement | unit | Prosody | ejabberd | Impart | to the slower | to the faster |", "| --- | --- | --- | --- | --- | --- | --- |"]
+    for measurement, figures in run.figures.items():
+        if measurement not in run.of_chat:
+            continue
+        cells = [measurement, run.units[measurement], *(cell(figures.get(name, [])) for name in names)]
+        others = sorted(statistics.median(figures[name]) for name in names[:2] if figures.get(name))
+        if len(others) == 2 and figures.get("Impart"):
+            slower, faster = others if run.units[measurement] == "msg/s" else others[::-1]
+            own = statistics.median(figures["Impart"])
+            cells += [f"{own / slower:.2g}", f"{own / faster:.2g}"]
+        else:
+            cells += ["", ""]
+        rows.append("| " + " | ".join(cells) + " |")
+    return "\n".join(rows)
+
+
 def table(run):
     rows = ["| measurement | unit | Postfix | Impart | bare path | ratio | aim |", "| --- | --- | --- | --- | --- | --- | --- |"]
     for measurement, figures in run.figures.items():
+        if measurement in run.of_chat:
+            continue
         postfix, impart = figures.get("Postfix", []), figures.get("Impart", [])
         ratio = ""
         if postfix and impart and statistics.median(postfix):
@@ -340,6 +409,10 @@ def machine(place):
     ])
 
 
+def debian_version(package):
+    return output("dpkg-query", "-W", "-f", "${Version}", package) or "not there"
+
+
 def document(run, seconds):
     return f"""# Impart beside Postfix
 
@@ -352,6 +425,14 @@ started on an empty queue. Generator, relays and sink share the machine's cores.
 
 {table(run)}
 
+# Impart beside Prosody and ejabberd
+
+From a client of a.test to one of b.test, bodies of 100 octets; Prosody {debian_version("prosody")}, ejabberd
+{debian_version("ejabberd")}. Theirs speak TLS to each other only and keep nothing on disk on the way; Impart speaks TLS on every
+connection, and each of its two servers waits for stable storage.
+
+{chat_table(run)}
+
 ## How
 
 - **accept**: into the queue and no further. Postfix holds the mail (`static:HOLD`); Impart keeps it for a local inbox.
@@ -362,6 +443,8 @@ started on an empty queue. Generator, relays and sink share the machine's cores.
 - **latency**: 20 messages a second, one command a round trip, from before MAIL FROM until the sink has the last octet.
 - Messages have 1 KiB, one recipient, no TLS. Both log each message to a file. Both wait for stable storage before 250.
 - **CPU** is the processes' own, user and system; **octets written to the disk** is what the device counted meanwhile.
+- **client to client**: one process sends for all users of a.test, one takes for all of b.test; from the writing of the
+  message to its arrival. **attached**: devices that log in, attach, and are silent; memory is the daemon's, resident.
 - **queued** messages are for a next hop that refuses connections. Postfix's queue is shorter, because filling it with a
   million takes a quarter of an hour and its queue manager keeps at most 20,000 in memory anyway.
 """
@@ -372,19 +455,19 @@ def main():
     parser.add_argument("--quick", action="store_true", help="a small run of each measurement")
     parser.add_argument("--rounds", type=int, help="rounds (5; 1 with --quick)")
     parser.add_argument("--only", action="append", help="a part: disk, direct, accept, accept_large, relay, two_hops, "
-                        "latency, long_queue; may be given more than once")
+                        "latency, long_queue, chat, attached; may be given more than once")
     parser.add_argument("--write", action="store_true", help="write RESULTS.md after a quick or partial run too")
     parser.add_argument("--results", default="RESULTS.md", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     arguments.rounds = arguments.rounds or (1 if arguments.quick else 5)
     lo_up()
     import resource
-    resource.setrlimit(resource.RLIMIT_NOFILE, (20000, 20000))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (50000, 50000))
     run = Run(arguments)
     start = time.monotonic()
     run.all()
     text = document(run, time.monotonic() - start)
-    print("\n" + table(run))
+    print("\n" + table(run) + "\n\n" + chat_table(run))
     if arguments.write or not (arguments.quick or arguments.only):
         with open(arguments.results, "w") as file:
             file.write(text)
