@@ -14,7 +14,7 @@ mod peers;
 mod pool;
 #[cfg(test)]
 mod tests;
-mod wire;
+pub mod wire;
 
 use std::sync::Arc;
 use std::time::Duration;

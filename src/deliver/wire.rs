@@ -16,7 +16,7 @@ use crate::smtp::client::{Event, Fault, Session};
 const READ: usize = 8 * 1024;
 
 #[derive(Debug)]
-pub(super) struct Wire {
+pub struct Wire {
     pub stream: Stream,
     pub session: Session,
     input: BytesMut,

@@ -1,0 +1,5 @@
+//! x
+pub mod clean;
+pub mod compose;
+pub mod history;
+pub mod read;
