@@ -4,8 +4,12 @@
 //! work is linear in the entity; what is kept of it is bounded; an entity that makes no sense is still a message.
 //! RFC 5322 §3.6, RFC 2046 §5.1, RFC 3464, RFC 3994 §3, RFC 8098 §3.
 
+use std::borrow::Cow;
+
 use aws_lc_rs::digest;
-use mail_parser::{Address, HeaderForm, HeaderValue, Message, MessageParser, MimeHeaders, PartType};
+use mail_parser::decoders::base64::base64_decode;
+use mail_parser::decoders::quoted_printable::quoted_printable_decode;
+use mail_parser::{Address, Encoding, HeaderForm, HeaderValue, Message, MessageParser, MimeHeaders, PartType};
 use serde::{Deserialize, Serialize};
 
 use super::clean;
@@ -112,7 +116,7 @@ pub fn read(entity: &[u8], sender: &ReversePath, now: Timestamp) -> Content {
     if is(&message, "multipart", "report") {
         let kind = message.content_type().and_then(|kind| kind.attribute("report-type"));
         if kind.is_some_and(|kind| kind.eq_ignore_ascii_case("disposition-notification")) {
-            return notice(&message).map_or(Content::Nothing, |id| Content::Displayed(Displayed { id, by: from }));
+            return notice(&message, entity).map_or(Content::Nothing, |id| Content::Displayed(Displayed { id, by: from }));
         }
     }
     Content::Message(Box::new(received(&message, entity, from, sender, now)))
@@ -167,7 +171,7 @@ fn received(message: &Message<'_>, entity: &[u8], from: Mailbox, sender: &Revers
         date: date.map_or(now, |date| Timestamp::from_secs(date.to_timestamp())),
         at: now,
         text: text(message),
-        attachments: enclosures(message),
+        attachments: enclosures(message, entity),
         in_reply_to: identifiers(message.in_reply_to()).into_iter().next(),
         references,
         wants_displayed,
@@ -189,7 +193,7 @@ fn text(message: &Message<'_>) -> String {
     clean::text(&whole).trim_end_matches('\n').to_owned()
 }
 
-fn enclosures(message: &Message<'_>) -> Vec<Enclosure> {
+fn enclosures(message: &Message<'_>, entity: &[u8]) -> Vec<Enclosure> {
     let enclosure = |part: &mail_parser::MessagePart<'_>| {
         let kind = part.content_type();
         let media = kind.map(|kind| format!("{}/{}", kind.ctype(), kind.subtype().unwrap_or_default()));
@@ -200,25 +204,29 @@ fn enclosures(message: &Message<'_>) -> Vec<Enclosure> {
         Enclosure {
             name: clean::file_name(&name),
             media: clean::line(&media.unwrap_or_default()).to_ascii_lowercase(),
-            size: contents(part).len() as u64,
+            size: contents(part, entity).len() as u64,
             file: String::new(),
         }
     };
     message.attachments().take(ATTACHMENTS).map(enclosure).collect()
 }
 
-fn contents<'a>(part: &'a mail_parser::MessagePart<'_>) -> &'a [u8] {
-    match &part.body {
-        PartType::Message(message) => &message.raw_message,
-        _ => part.contents(),
-    }
+/// The octets of a part, its transfer encoding undone and nothing else.
+fn contents<'a>(part: &mail_parser::MessagePart<'_>, entity: &'a [u8]) -> Cow<'a, [u8]> {
+    let body = entity.get(part.offset_body as usize..part.offset_end as usize).unwrap_or_default();
+    let decoded = match part.encoding {
+        Encoding::Base64 => base64_decode(body),
+        Encoding::QuotedPrintable => quoted_printable_decode(body),
+        Encoding::None => None,
+    };
+    decoded.map_or(Cow::Borrowed(body), Cow::Owned)
 }
 
 /// The octets of the attachment `index` of an entity, counted as [`Received::attachments`] counts.
 pub fn attachment(entity: &[u8], index: usize) -> Option<Vec<u8>> {
     let message = MessageParser::default().parse(entity)?;
     let part = message.attachments().take(ATTACHMENTS).nth(index)?;
-    Some(contents(part).to_vec())
+    Some(contents(part, entity).into_owned())
 }
 
 fn bracketed(id: &str) -> String {
@@ -268,7 +276,7 @@ fn element<'a>(document: &'a str, name: &str) -> Option<&'a str> {
 }
 
 /// RFC 8098 §3.1: the Message-ID, if the notice says `displayed`.
-fn notice(message: &Message<'_>) -> Option<String> {
+fn notice(message: &Message<'_>, entity: &[u8]) -> Option<String> {
     let part = message.parts.iter().find(|part| {
         part.content_type().is_some_and(|kind| {
             let subtype = kind.subtype().unwrap_or_default();
@@ -277,7 +285,7 @@ fn notice(message: &Message<'_>) -> Option<String> {
                     || subtype.eq_ignore_ascii_case("global-disposition-notification"))
         })
     })?;
-    let fields = contents(part);
+    let fields = contents(part, entity);
     let fields = String::from_utf8_lossy(&fields[..fields.len().min(NOTICE_OCTETS)]).into_owned();
     let field = |name: &str| {
         fields.lines().find_map(|line| {

@@ -208,7 +208,7 @@ impl Connection {
             match event {
                 Event::Done { token, fates } => self.done(token as usize, fates),
                 Event::Over(fault) => self.over = Some(fault),
-                Event::StartTls | Event::Ready => {}
+                Event::StartTls | Event::Ready | Event::Turned => {}
             }
         }
     }

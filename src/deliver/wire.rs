@@ -15,15 +15,19 @@ use crate::smtp::client::{Event, Fault, Session};
 /// Octets read at a time.
 const READ: usize = 8 * 1024;
 
+/// The two.
 #[derive(Debug)]
 pub struct Wire {
+    /// The socket.
     pub stream: Stream,
+    /// The session.
     pub session: Session,
     input: BytesMut,
     unflushed: bool,
 }
 
 impl Wire {
+    /// A session over a socket.
     pub fn new(stream: Stream, session: Session) -> Self {
         Wire { stream, session, input: BytesMut::new(), unflushed: false }
     }

@@ -14,6 +14,7 @@
 
 mod fitness;
 mod flight;
+mod login;
 mod reply;
 #[cfg(test)]
 mod tests;
@@ -28,12 +29,14 @@ use std::time::Instant;
 use bytes::{Buf, BytesMut};
 
 use crate::address::Domain;
+use crate::sasl::{self, Mechanism};
 use crate::smtp::extension::{Extension, Extensions};
 use crate::timestamp::Timestamp;
 
 use fitness::Hop;
 use flight::{Carrier, Flight, Step};
 use reply::{Raw, Reader};
+pub use login::Login;
 pub use words::{Event, Fate, Fault, Options, Protection, StartTls, Timeouts, Transaction};
 
 /// Recipients of one transaction where the hop does not show LIMITS (RFC 5321 §4.5.3.1.8).
@@ -48,6 +51,8 @@ enum State {
     Helo,
     StartTls,
     Upgrading,
+    Login,
+    Attach,
     Ready,
     Quitting,
     Over,
@@ -71,6 +76,11 @@ pub struct Session {
     state: State,
     protection: Protection,
     offer: Extensions,
+    /// Those of AUTH that the hop shows.
+    mechanisms: Vec<Mechanism>,
+    /// The exchange of AUTH that is under way.
+    exchange: Option<sasl::Client>,
+    authenticated: bool,
     most_transactions: usize,
     /// The domains of this session's recipients, where the hop limits them.
     domains: Vec<Domain>,
@@ -100,6 +110,9 @@ impl Session {
             state: State::Greeting,
             protection,
             offer: Extensions::default(),
+            mechanisms: Vec::new(),
+            exchange: None,
+            authenticated: false,
             most_transactions: usize::MAX,
             domains: Vec::new(),
             full: false,
@@ -272,7 +285,7 @@ impl Session {
         let timeouts = &self.options.timeouts;
         let patience = match self.state {
             State::Greeting => timeouts.greeting,
-            State::Ehlo | State::Helo | State::StartTls => timeouts.command,
+            State::Ehlo | State::Helo | State::StartTls | State::Login | State::Attach => timeouts.command,
             State::Quitting => timeouts.quit,
             State::Upgrading | State::Over => return None,
             State::Ready => match self.flights.front().and_then(Flight::awaited) {
@@ -298,6 +311,8 @@ impl Session {
             State::Greeting => "waiting for its greeting",
             State::Ehlo | State::Helo => "waiting for its answer to EHLO",
             State::StartTls | State::Upgrading => "starting TLS",
+            State::Login => "waiting for its answer to AUTH",
+            State::Attach => "waiting for its answer to ATRN",
             State::Quitting | State::Over => "waiting for its answer to QUIT",
             State::Ready => match self.flights.front().and_then(Flight::awaited) {
                 Some(Step::Rset) => "waiting for its answer to RSET",
@@ -353,6 +368,8 @@ impl Session {
             }
             State::StartTls if self.options.starttls == StartTls::Must => return Err(Fault::NoStartTls),
             State::StartTls => self.ready(),
+            State::Login => return self.login_reply(raw),
+            State::Attach => return self.attach_reply(raw),
             State::Ready => return self.transaction_reply(raw),
             State::Upgrading | State::Over => return Err(Fault::Protocol("a reply to no command")),
         }
@@ -366,7 +383,9 @@ impl Session {
     }
 
     fn take_offer(&mut self, raw: Raw<'_>) {
-        self.offer = Extensions::parse(&raw.to_reply());
+        let reply = raw.to_reply();
+        self.offer = Extensions::parse(&reply);
+        self.mechanisms = login::mechanisms(&reply);
         self.most_transactions = self.offer.limits.mail_max.map_or(usize::MAX, |most| most as usize);
         let wanted = self.options.starttls != StartTls::Never && self.protection == Protection::Clear;
         if wanted && self.offer.has(Extension::StartTls) {
@@ -380,6 +399,9 @@ impl Session {
     }
 
     fn ready(&mut self) {
+        if self.begins_login() {
+            return;
+        }
         let pipelining = self.offer.has(Extension::Pipelining);
         let impp = self.offer.has(Extension::Impp) && self.offer.has(Extension::Chunking);
         self.mode = match (impp, pipelining) {

@@ -20,6 +20,7 @@ fn options() -> Options {
         helo_fallback: true,
         window: 128,
         timeouts: Timeouts::default(),
+        login: None,
     }
 }
 
@@ -63,6 +64,7 @@ fn show(event: Event) -> Vec<String> {
     match event {
         Event::StartTls => vec!["tls".to_owned()],
         Event::Ready => vec![],
+        Event::Turned => vec!["turned".to_owned()],
         Event::Over(None) => vec!["over".to_owned()],
         Event::Over(Some(fault)) => vec![format!("over: {fault}")],
         Event::Done { token, fates } => fates
