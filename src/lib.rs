@@ -49,6 +49,7 @@ pub mod timestamp;
 pub mod mime;
 
 // 2: protocols without I/O
+pub mod sasl;
 pub mod smtp;
 
 // 3: platform

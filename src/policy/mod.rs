@@ -76,7 +76,8 @@ pub fn recipient(
         return Err(refuse(550, (5, 1, 1), "there is no inbox here, not even the postmaster's"));
     };
     match accounts.find(mailbox, class) {
-        Found::Inbox => Ok(()),
+        // Whether it exists is asked of the mail system where it must be: [`Accounts::exists`].
+        Found::Inbox | Found::Elsewhere => Ok(()),
         Found::NoInbox => Err(refuse(550, (5, 1, 1), "there is no such inbox here")),
         Found::NotOffered => Err(refuse(550, (5, 3, 3), format!("{} does not offer this service", mailbox.domain()))),
         Found::Foreign if service == Service::Mail || relayed(mailbox.domain()) => Ok(()),

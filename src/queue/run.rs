@@ -258,7 +258,7 @@ impl Run {
         for index in record.open() {
             let address = &record.envelope.recipients[index].address;
             match self.accounts.borrow().find(address, record.envelope.class) {
-                Found::Inbox => inboxes.push(index),
+                Found::Inbox | Found::Elsewhere => inboxes.push(index),
                 Found::NoInbox | Found::NotOffered => strangers.push(index),
                 Found::Foreign => {
                     let destination = place(&self.table.borrow(), address.domain(), record.envelope.class);
