@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::address::Domain;
+use crate::address::{Domain, Mailbox};
 use crate::envelope::Envelope;
 use crate::timestamp::Timestamp;
 
@@ -57,6 +57,11 @@ pub enum Origin {
     },
     /// From the mail system on this host, in the name of one of our domains.
     Mail,
+    /// From a client of one of our accounts.
+    Client {
+        /// The account.
+        account: Mailbox,
+    },
     /// Made here: a receipt.
     Own,
 }

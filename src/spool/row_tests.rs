@@ -41,7 +41,14 @@ fn shapes() -> Vec<(&'static str, NewMessage, Option<Vec<State>>)> {
     null.origin = Origin::Own;
     null.expires = Timestamp::MAX;
     let duplicate = Some(vec![State::Closed(Disposition::Duplicate), State::Open(Progress::default())]);
-    vec![("simple", simple, None), ("full", full, Some(states)), ("null", null, duplicate)]
+    let mut client = message("3@a.example", &["bob@b.example"]);
+    client.origin = Origin::Client { account: Mailbox::parse("\"al ice\"@a.example").unwrap() };
+    vec![
+        ("simple", simple, None),
+        ("full", full, Some(states)),
+        ("null", null, duplicate),
+        ("client", client, None),
+    ]
 }
 
 fn check_round_trip(message: &NewMessage, states: Option<&[State]>) {

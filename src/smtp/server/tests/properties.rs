@@ -48,7 +48,15 @@ fn settle(session: &mut Session, event: Event) {
             session.complete(transaction.ticket, super::reply(reply));
         }
         Event::StartTls => session.tls_started(),
-        Event::Hello { .. } | Event::Close => {}
+        // The first response is the password; whoever has none is challenged.
+        Event::Auth { initial: None, .. } => session.challenge(b"say"),
+        Event::Auth { initial: Some(response), .. } | Event::AuthResponse(response) if response == b"right" => {
+            session.answer(super::reply("235 2.7.0 welcome"));
+        }
+        Event::Auth { .. } | Event::AuthResponse(_) => session.answer(super::reply("535 5.7.8 wrong")),
+        Event::Atrn(atrn) if names_of(&atrn).contains("refused") => session.answer(super::reply("450 4.7.1 refused")),
+        Event::Atrn(_) => session.answer(super::reply("250 2.0.0 turning")),
+        Event::Hello { .. } | Event::Turn | Event::Close => {}
     }
 }
 

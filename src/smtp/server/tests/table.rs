@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::*;
 
-const COMMANDS: [&str; 21] = [
+const COMMANDS: [&str; 29] = [
     "EHLO mx.a.example\r\n",
     "HELO mx.a.example\r\n",
     "MAIL FROM:<a@a.example>\r\n",
@@ -23,6 +23,14 @@ const COMMANDS: [&str; 21] = [
     "NOOP\r\n",
     "QUIT\r\n",
     "STARTTLS\r\n",
+    "AUTH PLAIN cmlnaHQ=\r\n",
+    "AUTH PLAIN d3Jvbmc=\r\n",
+    "AUTH LOGIN\r\ncmlnaHQ=\r\n",
+    "AUTH LOGIN\r\n*\r\n",
+    "AUTH OTHER\r\n",
+    "ATRN\r\nNOOP\r\n",
+    "ATRN INBOX=refused@a.example\r\n",
+    "ATRN a.example,b.example\r\n",
     "VRFY b\r\n",
     "EXPN b\r\n",
     "HELP\r\n",
