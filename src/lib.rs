@@ -74,7 +74,8 @@ pub mod receive;
 // 7: the queue
 pub mod queue;
 
-// 8: configuration and administration
+// 8: configuration and administration, the person's client
+pub mod client;
 pub mod config;
 pub mod control;
 

@@ -18,6 +18,8 @@ use crate::timestamp::Timestamp;
 
 /// Message-IDs of a References field: the first and the latest (RFC 5322 §3.6.4 has no bound).
 const REFERENCES: usize = 10;
+/// Seconds for which a typing notice counts unless it is renewed (RFC 3994 §3.2).
+pub const TYPING_REFRESH: u32 = 90;
 /// How long a typing notice is worth delivering.
 const TYPING_WORTH: Duration = Duration::from_secs(60);
 

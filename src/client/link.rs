@@ -23,8 +23,6 @@ use crate::tls::{self, Certificates, Connector, Expect, Proof, Roots, TlsError};
 
 /// Servers of a domain that are tried.
 const SERVERS: usize = 8;
-/// The label of the exporter to which SCRAM is bound.
-const EXPORTER: &[u8] = b"EXPORTER-Channel-Binding";
 
 /// How long the server may take: a person is waiting.
 fn timeouts() -> Timeouts {
@@ -55,18 +53,16 @@ pub async fn open(account: &Account, credentials: &Credentials, attach: Option<A
     let roots = Arc::new(roots.map_err(|error| ClientError::Config(error.to_string()))?);
     let connector = Connector::new(roots, Certificates::none(), tls::connect::Options::default());
     let unreachable = |reason: String| ClientError::Unreachable { account: account.address.clone(), reason };
-    let resolver = dns::from_options(dns::Options::default()).map_err(|error| unreachable(error.to_string()));
+    let resolver = || dns::from_options(dns::Options::default()).map_err(|error| unreachable(error.to_string()));
     let targets = match &account.server {
         Some(server) => vec![configured(account, &server.host, server.port)],
-        None => looked_up(account.address.domain(), &**resolver.as_ref().map_err(copy(account))?)
-            .await
-            .map_err(unreachable)?,
+        None => looked_up(account.address.domain(), &*resolver()?).await.map_err(unreachable)?,
     };
     let mut faults = Vec::new();
     for target in &targets {
         let addresses = match &target.host {
             Host::Address(address) => vec![SocketAddr::new(*address, target.port)],
-            Host::Name(name) => match resolver.as_ref().map_err(copy(account))?.addresses(name).await {
+            Host::Name(name) => match resolver()?.addresses(name).await {
                 Ok(answer) => answer.records.iter().map(|address| SocketAddr::new(*address, target.port)).collect(),
                 Err(failure) => {
                     faults.push(failure.to_string());
@@ -91,23 +87,11 @@ pub async fn open(account: &Account, credentials: &Credentials, attach: Option<A
             }
         };
         debug_assert_ne!(proof, Proof::None, "an expectation was met");
-        let binding = channel_binding(stream.get_ref().1);
+        let binding = tls::channel_binding(&stream);
         let login = Login { credentials: credentials.clone(), channel_binding: binding, attach };
         return session(account, Stream::from(stream), login).await;
     }
     Err(unreachable(faults.join("; ")))
-}
-
-/// The resolver's fault, told to each who asks for it.
-fn copy(account: &Account) -> impl Fn(&ClientError) -> ClientError {
-    let account = account.address.clone();
-    move |error| ClientError::Unreachable { account: account.clone(), reason: error.to_string() }
-}
-
-/// 32 octets that both ends of a connection of TLS 1.3 know and nobody else.
-fn channel_binding(connection: &rustls::CommonState) -> Option<[u8; 32]> {
-    let _ = connection;
-    None
 }
 
 /// A server that the person named: it proves to be that host, or to serve the domain.

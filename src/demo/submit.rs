@@ -114,7 +114,7 @@ async fn deliver(server: SocketAddr, letter: &Letter, entities: Vec<Bytes>) -> R
                     left -= 1;
                 }
                 Event::Over(fault) => return over(left, fault),
-                Event::StartTls => {}
+                Event::StartTls | Event::Turned => {}
             }
         }
         if left == 0 {

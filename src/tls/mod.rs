@@ -18,6 +18,7 @@
 //! from the next connection on. It fails by [`TlsError`], which names the fault and who can mend it.
 
 pub mod accept;
+mod binding;
 pub mod certificates;
 pub mod chain;
 pub mod connect;
@@ -35,6 +36,7 @@ use std::sync::{Arc, LazyLock};
 use rustls::crypto::CryptoProvider;
 
 pub use accept::{Acceptor, Peer};
+pub use binding::channel_binding;
 pub use certificates::{CertificateFiles, Certificates};
 pub use connect::{Connector, Expect, Proof};
 pub use error::{Fault, TlsError};

@@ -179,6 +179,14 @@ impl Message {
         }
     }
 
+    /// The Message-IDs before it, the latest last.
+    pub fn thread(&self) -> Vec<String> {
+        let (references, reply) = self.references();
+        let mut thread = references.to_vec();
+        thread.extend(reply.filter(|id| !references.iter().any(|known| known == id)).map(str::to_owned));
+        thread
+    }
+
     fn references(&self) -> (&[String], Option<&str>) {
         match self {
             Message::In(received) => (&received.references, received.in_reply_to.as_deref()),
@@ -218,18 +226,26 @@ pub struct Index {
     envelopes: HashMap<String, usize>,
     contacts: BTreeMap<String, Contact>,
     told: HashSet<(String, String)>,
+    revision: u64,
 }
 
 impl Index {
     /// Adds what a record says; false where it says nothing new.
     pub fn apply(&mut self, record: Record) -> bool {
-        match record {
+        let new = match record {
             Record::Received(received) => self.received(received),
             Record::Written(draft) => self.written(draft),
             Record::State { id, to, state, reason, .. } => self.state(&id, &to, state, reason),
             Record::Read { with, at } => self.read(&with, at),
             Record::Told { to, id } => self.told.insert((to.key(), id)),
-        }
+        };
+        self.revision += u64::from(new);
+        new
+    }
+
+    /// Changes with everything that is new.
+    pub fn revision(&self) -> u64 {
+        self.revision
     }
 
     fn received(&mut self, received: Received) -> bool {
