@@ -7,6 +7,8 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
@@ -288,17 +290,9 @@ fn quoted_printable(line: &[u8], out: &mut String) {
 
 /// Lines of 76 columns (RFC 2045 §6.8).
 fn base64(octets: &[u8], out: &mut String) {
-    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     out.reserve(octets.len() / 57 * 78 + 80);
     for line in octets.chunks(57) {
-        for three in line.chunks(3) {
-            let at = |index: usize| u32::from(three.get(index).copied().unwrap_or(0));
-            let bits = at(0) << 16 | at(1) << 8 | at(2);
-            for index in 0..4 {
-                let letter = LETTERS[(bits >> (18 - 6 * index) & 63) as usize];
-                out.push(if index > three.len() { '=' } else { char::from(letter) });
-            }
-        }
+        BASE64.encode_string(line, out);
         out.push_str("\r\n");
     }
 }
