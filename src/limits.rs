@@ -55,6 +55,10 @@ pub const ORCPT_OCTETS: usize = 500;
 pub const DEDUP_RETENTION: Duration = Duration::from_secs(8 * 86_400);
 /// The longest stay of a message in a spool.
 pub const LONGEST_STAY: Duration = Duration::from_secs(7 * 86_400);
+/// Devices of one inbox that have a list of their own.
+pub const DEVICES: usize = 16;
+/// How long a device keeps its list without being attached.
+pub const DEVICE_RETENTION: Duration = Duration::from_secs(14 * 86_400);
 /// How long a TLS handshake may take.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long deliveries under way may take when the daemon stops.
