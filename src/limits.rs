@@ -9,10 +9,14 @@ pub const LOCAL_PART_OCTETS: usize = 64;
 /// Octets of a domain: 255 in RFC 5321 §4.5.3.1.2, of which DNS leaves 253 without the dots at its ends (RFC 1035 §2.3.4).
 pub const DOMAIN_OCTETS: usize = 253;
 /// Octets of a command line with CRLF: 512 (RFC 5321 §4.5.3.1.4) and what the extensions offered add to MAIL and RCPT:
-/// DSN 615 (RFC 3461 §5.4), and the smaller ones; AUTH needs 12288 (RFC 4954 §4).
+/// DSN 615 (RFC 3461 §5.4), AUTH 500 (RFC 4954 §3), and the smaller ones.
 pub const COMMAND_LINE_OCTETS: usize = 2048;
+/// Octets of a line of an AUTH exchange with CRLF, the command among them (RFC 4954 §4).
+pub const AUTH_LINE_OCTETS: usize = 12288;
 /// Octets of the name of a device.
 pub const DEVICE_OCTETS: usize = 64;
+/// Inboxes or domains that one ATRN may name.
+pub const ATRN_NAMES: usize = 32;
 /// Octets of a reply line with CRLF that we read: 512 in RFC 5321 §4.5.3.1.5; others write more.
 pub const REPLY_LINE_OCTETS: usize = 2048;
 /// Lines of a reply that we read.

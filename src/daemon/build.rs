@@ -50,6 +50,7 @@ pub fn session(config: &Config, service: Service) -> server::Options {
         service,
         starttls: false,
         impp: Services { im: offers_im || !config.routes.is_empty(), pres: false },
+        impp_noop: None,
         require_tls: relay,
         size: config.limits.message_size,
         recipients: config.limits.recipients,
@@ -123,5 +124,8 @@ pub fn purpose(service: Service) -> &'static str {
     match service {
         Service::Relay => "other domains' servers",
         Service::Mail => "the mail system",
+        Service::Client => "clients",
+        Service::Odmr => "mail relay on demand",
+        Service::Device => "a device",
     }
 }

@@ -313,8 +313,8 @@ fn listen(
     for listener in &config.listeners {
         let service = listener.service;
         let tls = match service {
-            Service::Relay => Some(Acceptor::new(certificates.clone(), build::accept(config))?),
             Service::Mail => None,
+            _ => Some(Acceptor::new(certificates.clone(), build::accept(config))?),
         };
         let socket = net::listen(&listener.address)?;
         tracing::info!("listening on {} for {}", listener.address, build::purpose(service));

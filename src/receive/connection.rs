@@ -221,7 +221,10 @@ async fn handle(
                 Err(refusal) => session.complete(ticket, refusal),
             }
         }
-        Event::StartTls | Event::Close => {}
+        Event::Auth { .. } | Event::AuthResponse(_) | Event::Atrn(_) => {
+            session.answer(Reply::new(502, EnhancedCode::new(5, 5, 1), "not implemented"));
+        }
+        Event::StartTls | Event::Turn | Event::Close => {}
     }
 }
 

@@ -118,7 +118,7 @@ impl Judge {
         let entity = self.stamped(entity, &mail, finding.as_ref(), id);
         let origin = match self.listener.service {
             Service::Relay => crate::spool::Origin::Peer { proven },
-            Service::Mail => crate::spool::Origin::Mail,
+            _ => crate::spool::Origin::Mail,
         };
         let terms = policy::Terms {
             now,

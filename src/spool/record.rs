@@ -58,6 +58,11 @@ pub enum Origin {
     },
     /// From the mail system on this host, in the name of one of our domains.
     Mail,
+    /// From a client of one of our accounts.
+    Client {
+        /// The account.
+        account: Mailbox,
+    },
     /// Made here: a receipt.
     Own,
 }

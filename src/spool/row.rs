@@ -236,6 +236,7 @@ impl Reader {
             1 => Origin::Peer { proven: Some(self.domain(input)?) },
             2 => Origin::Mail,
             3 => Origin::Own,
+            4 => Origin::Client { account: self.mailbox(input)? },
             _ => return Err(RowError::Invalid("origin")),
         })
     }
@@ -391,6 +392,10 @@ fn put_origin(row: &mut Vec<u8>, origin: &Origin) {
         }
         Origin::Mail => row.push(2),
         Origin::Own => row.push(3),
+        Origin::Client { account } => {
+            row.push(4);
+            put_mailbox(row, account);
+        }
     }
 }
 

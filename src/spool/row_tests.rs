@@ -41,6 +41,8 @@ fn shapes() -> Vec<(&'static str, NewMessage, Option<Vec<State>>)> {
     null.origin = Origin::Own;
     null.expires = Timestamp::MAX;
     let duplicate = Some(vec![State::Closed(Disposition::Duplicate), State::Open(Progress::default())]);
+    let mut client = message("3@a.example", &["bob@b.example"]);
+    client.origin = Origin::Client { account: Mailbox::parse("\"al ice\"@a.example").unwrap() };
     let had = vec![Holder::read("carol@c.example/desk.1").unwrap()];
     let last = Some("450 4.2.0 full".to_owned());
     let devices = Some(vec![
@@ -52,6 +54,7 @@ fn shapes() -> Vec<(&'static str, NewMessage, Option<Vec<State>>)> {
         ("simple", simple, None),
         ("full", full, Some(states)),
         ("null", null, duplicate),
+        ("client", client, None),
         ("devices", owed, devices),
     ]
 }

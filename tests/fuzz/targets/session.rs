@@ -24,6 +24,7 @@ fn options() -> Arc<Options> {
         service: Service::Relay,
         starttls: true,
         impp: Services { im: true, pres: true },
+        impp_noop: None,
         require_tls: true,
         size: 4096,
         recipients: 3,
