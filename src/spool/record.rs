@@ -208,7 +208,7 @@ impl State {
     }
 
     /// Takes over that a device, or an attachment without a name, has had the message; says whether something changed.
-    pub(super) fn had(&mut self, had: Had) -> bool {
+    pub(crate) fn had(&mut self, had: Had) -> bool {
         let Had { holder, completes, mut others, .. } = had;
         match self {
             State::Open(progress) if completes => {
