@@ -60,6 +60,7 @@ pub mod tls;
 
 // 4: what owns data
 pub mod accounts;
+pub mod attached;
 pub mod spool;
 
 // 5: decisions

@@ -292,7 +292,7 @@ fn check_options(config: &Config, running: bool) -> check::Options {
         host: config.host.clone(),
         domains: domains(config),
         relays: addresses(config, Service::Relay),
-        others: addresses(config, Service::Mail),
+        others: [Service::Mail, Service::Client, Service::Odmr].iter().flat_map(|it| addresses(config, *it)).collect(),
         certificates: config.certificates.iter().map(|pair| (pair.chain.clone(), pair.key.clone())).collect(),
         spool: config.spool.clone(),
         running,

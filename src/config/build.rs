@@ -203,34 +203,63 @@ fn listener(table: &Table<'_>, certified: bool, seen: &mut Seen<'_>, problems: &
         let what = format!("the address {}", address.get_ref());
         seen.enter(address.get_ref().to_string(), &what, address.span(), problems);
     }
+    let tls = table.value(&keys::LISTEN_TLS, problems);
+    let clear_auth = table.value(&keys::LISTEN_CLEAR_AUTH, problems);
     let (service, address) = (service?, address?);
-    let (kind, place) = (*service.get_ref(), address.get_ref());
+    let kind = *service.get_ref();
+    check_place(kind, &address, problems);
+    let open = kind == Service::Odmr && clear_auth == Some(true) && tls == Some(TlsStart::StartTls);
+    if kind != Service::Mail && !certified && !open {
+        let who = purpose(kind);
+        let problem =
+            Problem::new(service.span(), format!("a listener for {who} needs a certificate, and there is none"));
+        problems.push(problem.expected("a section [[certificate]] with `chain` and `key`"));
+    }
+    if let (Address::Tcp(_), Some(span)) = (address.get_ref(), table.has(&keys::LISTEN_MODE)) {
+        problems.push(Problem::new(span, "`mode` means nothing for an IP address").hint("leave it out"));
+    }
+    if let (true, Some(span)) = (kind != Service::Mail, table.has(&keys::LISTEN_SENDERS)) {
+        let problem =
+            Problem::new(span, format!("`senders` means nothing for {}, who prove who they are", purpose(kind)));
+        problems.push(problem.hint("leave it out"));
+    }
+    for (name, span) in [("tls", table.has(&keys::LISTEN_TLS)), ("clear_auth", table.has(&keys::LISTEN_CLEAR_AUTH))] {
+        if let (true, Some(span)) = (kind != Service::Odmr, span) {
+            let problem = Problem::new(span, format!("`{name}` means something only where service is \"odmr\""));
+            problems.push(problem.hint("leave it out"));
+        }
+    }
+    let (mode, mut address) = (mode?, address.into_inner());
+    if let Address::Unix(_, bits) = &mut address {
+        *bits = mode;
+    }
+    Some(Listener { service: kind, address, senders: senders?, tls: tls?, clear_auth: clear_auth? })
+}
+
+/// Who comes, in words.
+fn purpose(service: Service) -> &'static str {
+    match service {
+        Service::Relay => "servers of other domains",
+        Service::Client | Service::Device => "clients",
+        Service::Odmr => "clients of mail relay on demand",
+        Service::Mail => "the mail system",
+    }
+}
+
+/// The mail system is on this host, all others are not.
+fn check_place(kind: Service, address: &Spanned<Address>, problems: &mut Problems) {
+    let place = address.get_ref();
     if kind == Service::Mail && matches!(place, Address::Tcp(tcp) if !tcp.ip().to_canonical().is_loopback()) {
         let message =
             format!("`address`: {place} can be reached from other hosts, and a mail listener asks nobody who it is");
         let problem = Problem::new(address.span(), message);
         problems.push(problem.expected("a loopback address, such as \"127.0.0.1:2525\", or \"unix:/path\""));
     }
-    if kind == Service::Relay && matches!(place, Address::Unix(..)) {
-        let problem = Problem::new(address.span(), "`address`: servers of other domains cannot come by a Unix socket");
+    if kind != Service::Mail && matches!(place, Address::Unix(..)) {
+        let problem =
+            Problem::new(address.span(), format!("`address`: {} cannot come by a Unix socket", purpose(kind)));
         problems.push(problem.expected("an IP address and port, such as \"[::]:2779\""));
     }
-    if kind == Service::Relay && !certified {
-        let problem = Problem::new(service.span(), "a relay needs a certificate, and there is none");
-        problems.push(problem.expected("a section [[certificate]] with `chain` and `key`"));
-    }
-    if let (Address::Tcp(_), Some(span)) = (place, table.has(&keys::LISTEN_MODE)) {
-        problems.push(Problem::new(span, "`mode` means nothing for an IP address").hint("leave it out"));
-    }
-    if let (Service::Relay, Some(span)) = (kind, table.has(&keys::LISTEN_SENDERS)) {
-        let problem = Problem::new(span, "`senders` means nothing for a relay: its peers prove their domain");
-        problems.push(problem.hint("leave it out"));
-    }
-    let (mode, mut address) = (mode?, address.into_inner());
-    if let Address::Unix(_, bits) = &mut address {
-        *bits = mode;
-    }
-    Some(Listener { service: kind, address, senders: senders? })
 }
 
 fn tls(table: &Table<'_>, problems: &mut Problems) -> Option<Tls> {
@@ -359,12 +388,18 @@ fn limits(table: &Table<'_>, problems: &mut Problems) -> Option<Limits> {
     let connections = table.value(&keys::LIMIT_CONNECTIONS, problems);
     let connections_per_address = table.value(&keys::LIMIT_PER_ADDRESS, problems);
     let in_flight = table.value(&keys::LIMIT_IN_FLIGHT, problems);
+    let messages_per_minute = table.value(&keys::LIMIT_MESSAGES_PER_MINUTE, problems);
+    let inbox_messages = table.value(&keys::LIMIT_INBOX_MESSAGES, problems);
+    let inbox_octets = table.value(&keys::LIMIT_INBOX_OCTETS, problems);
     Some(Limits {
         message_size: message_size?,
         recipients: recipients?,
         connections: connections?,
         connections_per_address: connections_per_address?,
         in_flight: in_flight?,
+        messages_per_minute: messages_per_minute?,
+        inbox_messages: inbox_messages?,
+        inbox_octets: inbox_octets?,
     })
 }
 

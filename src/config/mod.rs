@@ -97,6 +97,15 @@ pub enum Senders {
     Any,
 }
 
+/// How TLS begins where clients choose when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TlsStart {
+    /// After STARTTLS.
+    StartTls,
+    /// Before the first octet.
+    AtOnce,
+}
+
 /// A listener.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listener {
@@ -104,8 +113,12 @@ pub struct Listener {
     pub service: Service,
     /// Where.
     pub address: Address,
-    /// Whose messages it takes; means nothing for a relay.
+    /// Whose messages it takes; means nothing but for the mail system.
     pub senders: Senders,
+    /// How TLS begins; means nothing but for mail relay on demand.
+    pub tls: TlsStart,
+    /// Whether clients may log in without TLS; means nothing but for mail relay on demand.
+    pub clear_auth: bool,
 }
 
 /// Whom to believe.
@@ -166,6 +179,12 @@ pub struct Limits {
     pub connections_per_address: usize,
     /// Transactions of one connection that wait for the disk.
     pub in_flight: usize,
+    /// Messages that an account submits in a minute.
+    pub messages_per_minute: usize,
+    /// Messages that wait in an inbox.
+    pub inbox_messages: usize,
+    /// Octets that wait in an inbox.
+    pub inbox_octets: u64,
 }
 
 /// How messages leave.

@@ -42,16 +42,16 @@ pub fn table(config: &Config) -> Table {
 }
 
 /// The sessions of one listener.
-pub fn session(config: &Config, service: Service) -> server::Options {
+pub fn session(config: &Config, service: Service, starttls: bool) -> server::Options {
     let offers_im = config.domains.iter().any(|domain| domain.im);
-    let relay = service == Service::Relay;
+    let require_tls = matches!(service, Service::Relay | Service::Client);
     server::Options {
         greeting_name: config.host.clone(),
         service,
-        starttls: false,
+        starttls,
         impp: Services { im: offers_im || !config.routes.is_empty(), pres: false },
         impp_noop: None,
-        require_tls: relay,
+        require_tls,
         size: config.limits.message_size,
         recipients: config.limits.recipients,
         in_flight: config.limits.in_flight,
@@ -71,17 +71,25 @@ pub fn receive(config: &Config) -> receive::Options {
             policy: config.policy.peer_identity,
             ..receive::identity::Options::default()
         },
+        inbox_messages: config.limits.inbox_messages,
+        inbox_octets: config.limits.inbox_octets,
         upstreams: config.routes.iter().flat_map(|route| &route.upstream).cloned().collect(),
     }
 }
 
 /// TLS of the connections that come in.
-pub fn accept(config: &Config) -> tls::accept::Options {
+pub fn accept(config: &Config, service: Service) -> tls::accept::Options {
+    // Programs of people send whatever name they were given; RFC 7672 §8.1.
+    let unknown_names = match service.authenticates() {
+        true => tls::accept::UnknownName::Fallback,
+        false => tls::accept::UnknownName::Refuse,
+    };
     let domains = config.domains.iter().map(|domain| domain.name.clone());
     tls::accept::Options {
         min_version: config.tls.min_version,
         names: std::iter::once(config.host.clone()).chain(domains).collect(),
         timeout: limits::HANDSHAKE_TIMEOUT,
+        unknown_names,
         ..tls::accept::Options::default()
     }
 }

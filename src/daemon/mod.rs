@@ -20,8 +20,9 @@ use tokio::sync::mpsc::{channel, unbounded_channel};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
-use crate::accounts::Accounts;
+use crate::accounts::{Accounts, Authority};
 use crate::address::Domain;
+use crate::attached::Attached;
 use crate::clock::{self, Clock};
 use crate::config::{self, Config};
 use crate::control;
@@ -33,7 +34,7 @@ use crate::net;
 use crate::policy::Service;
 use crate::queue::look_up::LookUp;
 use crate::queue::{self, Parts};
-use crate::receive::{self, Connections, Context, Listener};
+use crate::receive::{self, Connections, Context, Listener, Rates};
 use crate::route::Table;
 use crate::spool::{self, Spool};
 use crate::timestamp::Timestamp;
@@ -156,10 +157,16 @@ impl Daemon {
         };
         let queue = tokio::spawn(queue::run(parts, build::queue(&config), finished, limits::DRAIN_TIMEOUT));
         let mut tasks = JoinSet::new();
+        let attached = Attached::new(spool.devices().unwrap_or_default());
+        let (attach, _attaching) = channel(limits::ATTACHING);
         let context = Arc::new(Context {
             options: build::receive(&config),
             spool: spool.clone(),
             accounts: local,
+            authority: Arc::new(Authority),
+            attached,
+            attach,
+            rates: Rates::new(config.limits.messages_per_minute),
             table: routes,
             resolver,
             roots,
@@ -312,15 +319,19 @@ fn listen(
 ) -> Result<(), DaemonError> {
     for listener in &config.listeners {
         let service = listener.service;
-        let tls = match service {
+        let acceptor = match service {
             Service::Mail => None,
-            _ => Some(Acceptor::new(certificates.clone(), build::accept(config))?),
+            _ if config.certificates.is_empty() => None,
+            _ => Some(Acceptor::new(certificates.clone(), build::accept(config, service))?),
         };
+        let at_once = service != Service::Odmr || listener.tls == config::TlsStart::AtOnce;
+        let (tls, starttls) = if at_once { (acceptor, None) } else { (None, acceptor) };
         let socket = net::listen(&listener.address)?;
         tracing::info!("listening on {} for {}", listener.address, build::purpose(service));
-        let session = Arc::new(build::session(config, service));
+        let session = Arc::new(build::session(config, service, starttls.is_some()));
         let any_sender = listener.senders == config::Senders::Any;
-        let listener = Arc::new(Listener { service, any_sender, session, tls });
+        let clear_auth = listener.clear_auth;
+        let listener = Arc::new(Listener { service, any_sender, session, tls, starttls, clear_auth });
         tasks.spawn(receive::listen(socket, listener, context.clone(), closed.clone()));
     }
     Ok(())

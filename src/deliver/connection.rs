@@ -265,6 +265,7 @@ impl Connection {
             outcomes: flying.outcomes,
             connecting: flying.connecting,
             transmitting: flying.started.elapsed(),
+            device: None,
         });
     }
 

@@ -55,7 +55,7 @@ impl Completer {
         tokio::spawn(async move {
             let Completion { record, states, about, expires } = completion;
             let receipts = completer.receipts(&record, about).await;
-            let settlement = Settlement { id: record.id, states, receipts, held: None, expires };
+            let settlement = Settlement { states, receipts, expires, ..Settlement::new(record.id) };
             while let Err(fault) = completer.spool.settle(settlement.clone()).await {
                 if matches!(fault, SpoolError::Closed) {
                     return;

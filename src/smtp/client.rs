@@ -94,6 +94,8 @@ pub struct Session {
     clean: bool,
     opened: usize,
     output: BytesMut,
+    /// NOOP has been said and is not answered.
+    noop: bool,
     /// Octets that have left the output.
     written: u64,
     reader: Reader,
@@ -122,6 +124,7 @@ impl Session {
             clean: true,
             opened: 0,
             output: BytesMut::new(),
+            noop: false,
             written: 0,
             reader: Reader::default(),
             progress: now,
@@ -192,7 +195,7 @@ impl Session {
 
     /// Whether nothing is in flight and nothing is to be written.
     pub fn is_idle(&self) -> bool {
-        self.flights.is_empty() && self.output.is_empty() && self.state == State::Ready
+        self.flights.is_empty() && self.output.is_empty() && self.state == State::Ready && !self.noop
     }
 
     /// Takes a transaction. `wall` is the time of day, for what is left of DELIVERBY. What this hop cannot carry comes
@@ -273,6 +276,30 @@ impl Session {
         }
     }
 
+    /// Asks for a sign of life (RFC 5321 §4.1.1.9); only when the session is idle. Whatever is answered is one.
+    pub fn noop(&mut self, now: Instant) {
+        if self.is_idle() {
+            self.progress = now;
+            self.output.extend_from_slice(b"NOOP\r\n");
+            self.noop = true;
+        }
+    }
+
+    /// Since when nothing has come and nothing has gone.
+    pub fn quiet_since(&self) -> Instant {
+        self.progress
+    }
+
+    /// Gives back the memory that an idle session does not need.
+    pub fn rest(&mut self) {
+        if self.is_idle() {
+            (self.flights, self.output) = (VecDeque::new(), BytesMut::new());
+        }
+        if self.events.is_empty() {
+            self.events = VecDeque::new();
+        }
+    }
+
     /// The connection is gone, or the driver gives it up: everything in flight is told, then [`Event::Over`].
     pub fn lost(&mut self, fault: Fault) {
         if self.state != State::Over {
@@ -288,6 +315,7 @@ impl Session {
             State::Ehlo | State::Helo | State::StartTls | State::Login | State::Attach => timeouts.command,
             State::Quitting => timeouts.quit,
             State::Upgrading | State::Over => return None,
+            State::Ready if self.noop => timeouts.noop,
             State::Ready => match self.flights.front().and_then(Flight::awaited) {
                 Some(Step::Rset | Step::Mail | Step::Rcpt(_)) => timeouts.command,
                 Some(Step::Data) => timeouts.data,
@@ -314,6 +342,7 @@ impl Session {
             State::Login => "waiting for its answer to AUTH",
             State::Attach => "waiting for its answer to ATRN",
             State::Quitting | State::Over => "waiting for its answer to QUIT",
+            State::Ready if self.noop => "waiting for its answer to NOOP",
             State::Ready => match self.flights.front().and_then(Flight::awaited) {
                 Some(Step::Rset) => "waiting for its answer to RSET",
                 Some(Step::Mail) => "waiting for its answer to MAIL FROM",
@@ -414,6 +443,9 @@ impl Session {
     }
 
     fn transaction_reply(&mut self, raw: Raw<'_>) -> Result<(), Fault> {
+        if std::mem::take(&mut self.noop) {
+            return Ok(());
+        }
         let Some(front) = self.flights.front_mut() else { return Err(Fault::Protocol("a reply to no command")) };
         front.reply(raw)?;
         if front.is_over() {
@@ -454,7 +486,8 @@ impl Session {
 
     /// Writes what may be written now.
     fn pump(&mut self, now: Instant) {
-        while self.state == State::Ready && self.output.len() < OUTPUT_OCTETS {
+        // NOOP is the last of its group (RFC 2920 §3.1), but for hops that show IMPP.
+        while self.state == State::Ready && self.output.len() < OUTPUT_OCTETS && !(self.noop && self.mode != Mode::Impp) {
             let before_clean = match self.cursor.checked_sub(1) {
                 Some(before) => self.flights[before].leaves_clean(),
                 None => self.clean,

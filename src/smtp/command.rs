@@ -178,8 +178,7 @@ pub static COMMANDS: [Entry; 15] = [
         verb: Verb::Atrn,
         name: "ATRN",
         argument: Argument::Words,
-        form: "ATRN, and perhaps INBOX=address,address and DEVICE=name, or on the port for relay on demand domains with \
-               commas between",
+        form: "ATRN INBOX=address,address DEVICE=name, both if need be; for relay on demand ATRN domain,domain",
         states: States::READY,
         extension: Some(Extension::Atrn),
         after_auth: true,

@@ -128,7 +128,7 @@ impl Run {
         let id = self.model.messages.keys().nth(n).copied().unwrap_or(1);
         let receipts = receipt.iter().map(|name| message(name, &["alice@a.example"])).collect();
         let states = vec![(at, state.clone())];
-        let settlement = Settlement { id: QueueId(id), states, receipts, held: None, expires: None };
+        let settlement = Settlement { states, receipts, ..Settlement::new(QueueId(id)) };
         let next = self.model.arrivals.iter().chain(self.model.seen.values()).max().copied().unwrap_or(0);
         let settled = self.spool().settle(settlement).await.unwrap();
         assert_eq!(settled.applied, self.model.set(id, at, state));

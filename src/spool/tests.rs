@@ -46,7 +46,7 @@ pub(crate) fn open(dir: &Path) -> (Spool, Opened) {
 
 pub(crate) fn closing(id: QueueId, index: usize, receipts: Vec<NewMessage>) -> Settlement {
     let states = vec![(index, State::Closed(Disposition::Delivered))];
-    Settlement { id, states, receipts, held: None, expires: None }
+    Settlement { states, receipts, ..Settlement::new(id) }
 }
 
 pub(crate) fn ids(spool: &Spool) -> Vec<u64> {
@@ -175,14 +175,14 @@ async fn progress_hold_and_expiry_are_kept() {
     let progress = Progress { attempts: 3, delay_told: true, delivered_told: false, last };
     let expires = Timestamp::from_secs(1_900_000_000);
     let states = vec![(0, State::Open(progress.clone()))];
-    let change = Settlement { id, states, receipts: vec![], held: Some(true), expires: Some(expires) };
+    let change = Settlement { states, held: Some(true), expires: Some(expires), ..Settlement::new(id) };
     assert!(spool.settle(change).await.unwrap().applied);
     spool.close().await;
     drop(spool);
     let (spool, _opened) = open(dir.path());
     let record = spool.record(id).unwrap().unwrap();
     assert_eq!((record.held, record.expires, &record.states[0]), (true, expires, &State::Open(progress)));
-    let release = Settlement { id, states: vec![], receipts: vec![], held: Some(false), expires: None };
+    let release = Settlement { held: Some(false), ..Settlement::new(id) };
     assert!(spool.settle(release).await.unwrap().applied);
     assert!(!spool.record(id).unwrap().unwrap().held);
 }
@@ -449,7 +449,7 @@ async fn a_changed_record_does_not_come_back_from_an_older_table() {
     let id = spool.accept(one("1@a.example")).await.unwrap().id;
     spool.0.store.flush().unwrap();
     let states = vec![(0, State::Open(Progress { attempts: 1, ..Progress::default() }))];
-    spool.settle(Settlement { id, states, receipts: vec![], held: None, expires: None }).await.unwrap();
+    spool.settle(Settlement { states, ..Settlement::new(id) }).await.unwrap();
     spool.settle(closing(id, 0, vec![])).await.unwrap();
     for number in 10..20 {
         let other = spool.accept(one(&number.to_string())).await.unwrap().id;

@@ -43,6 +43,7 @@ fn report(outcomes: Vec<(usize, Outcome)>) -> Report {
         outcomes,
         connecting: Duration::ZERO,
         transmitting: Duration::ZERO,
+        device: None,
     }
 }
 

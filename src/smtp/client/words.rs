@@ -52,6 +52,8 @@ pub struct Timeouts {
     pub block: Duration,
     /// To answer a chunk or the end of the text.
     pub end: Duration,
+    /// To answer NOOP.
+    pub noop: Duration,
     /// To answer QUIT.
     pub quit: Duration,
     /// For one transaction in all, however slowly it goes on.
@@ -66,6 +68,7 @@ impl Default for Timeouts {
             data: Duration::from_secs(120),
             block: Duration::from_secs(180),
             end: Duration::from_secs(600),
+            noop: Duration::from_secs(20),
             quit: Duration::from_secs(5),
             transaction: Duration::from_secs(3600),
         }

@@ -4,6 +4,7 @@
 //! Escapes: `\r \n \t \0 \xHH \\`, and `<n*c>` for n times the character c.
 
 mod bounds;
+mod identify;
 mod plays;
 mod properties;
 mod table;
@@ -50,6 +51,7 @@ fn summary(event: &Event) -> String {
             )
         }
         Event::Auth { mechanism, initial: None } => format!("auth {mechanism}"),
+        Event::Auth { mechanism, initial: Some(initial) } if initial.is_empty() => format!("auth {mechanism} ="),
         Event::Auth { mechanism, initial: Some(initial) } => format!("auth {mechanism} {}", initial.escape_ascii()),
         Event::AuthResponse(response) => format!("response {}", response.escape_ascii()),
         Event::Atrn(atrn) => format!("atrn {}", names_of(atrn)),
@@ -59,6 +61,9 @@ fn summary(event: &Event) -> String {
 }
 
 fn names_of(atrn: &Atrn) -> String {
+    if *atrn == Atrn::default() {
+        return "all".to_owned();
+    }
     let inboxes = atrn.inboxes.iter().map(ToString::to_string);
     let domains = atrn.domains.iter().map(ToString::to_string);
     let device = atrn.device.iter().map(|device| format!("at {device}"));

@@ -9,7 +9,7 @@ pub(super) fn run(session: &mut Session, octets: &[u8]) -> String {
     run_in_pieces(session, [octets])
 }
 
-fn run_in_pieces<'a>(session: &mut Session, pieces: impl IntoIterator<Item = &'a [u8]>) -> String {
+pub(super) fn run_in_pieces<'a>(session: &mut Session, pieces: impl IntoIterator<Item = &'a [u8]>) -> String {
     let (mut events, mut output) = (String::new(), BytesMut::new());
     let mut input = BytesMut::new();
     for piece in pieces {

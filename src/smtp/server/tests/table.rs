@@ -69,23 +69,48 @@ fn every_command_in_every_state() {
     for (state, name) in States::EACH {
         writeln!(table, "== {name}").unwrap();
         for command in COMMANDS {
-            let mut session = in_state(name);
+            let session = in_state(name);
             assert_eq!(session.state.states(), state);
-            session.output().clear();
-            let said = properties::run(&mut session, command.as_bytes());
-            let course = if session.course == Course::Open { String::new() } else { format!(", {:?}", session.course) };
-            writeln!(table, "{}", command.escape_default()).unwrap();
-            said.lines().for_each(|line| writeln!(table, "    {}", line.trim_end()).unwrap());
-            writeln!(
-                table,
-                "    -> {}{}{course}",
-                state_of(&session),
-                if session.is_receiving() { ", receiving" } else { "" }
-            )
-            .unwrap();
+            row(&mut table, session, command);
         }
     }
     compare("states.txt", &table);
+}
+
+#[test]
+fn every_command_of_clients() {
+    let mut table = String::new();
+    for (service, name) in [(Service::Client, "client"), (Service::Odmr, "relay on demand")] {
+        for (state, script) in [
+            ("start", ""),
+            ("ready", "EHLO a.example\r\n"),
+            ("authenticated", "EHLO a.example\r\nAUTH PLAIN cmlnaHQ=\r\n"),
+            ("sender", "EHLO a.example\r\nAUTH PLAIN cmlnaHQ=\r\nMAIL FROM:<a@a.example>\r\n"),
+        ] {
+            if (service, state) == (Service::Odmr, "sender") {
+                continue;
+            }
+            writeln!(table, "== {name}, {state}").unwrap();
+            for command in COMMANDS {
+                let options = Options { service, ..options() };
+                let mut session = Session::new(Arc::new(options), true);
+                session.offer_mechanisms(vec!["PLAIN", "LOGIN"]);
+                properties::run(&mut session, script.as_bytes());
+                row(&mut table, session, command);
+            }
+        }
+    }
+    compare("clients.txt", &table);
+}
+
+fn row(table: &mut String, mut session: Session, command: &str) {
+    session.output().clear();
+    let said = properties::run(&mut session, command.as_bytes());
+    let course = if session.course == Course::Open { String::new() } else { format!(", {:?}", session.course) };
+    writeln!(table, "{}", command.escape_default()).unwrap();
+    said.lines().for_each(|line| writeln!(table, "    {}", line.trim_end()).unwrap());
+    let receiving = if session.is_receiving() { ", receiving" } else { "" };
+    writeln!(table, "    -> {}{receiving}{course}", state_of(&session)).unwrap();
 }
 
 fn compare(file: &str, table: &str) {
