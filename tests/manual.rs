@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use clap::CommandFactory as _;
 use impart::smtp::extension::Extension;
-use impart::{config, control, limits};
+use impart::{client, config, control, limits};
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
@@ -71,6 +71,14 @@ fn impartctl() {
     let page = page("impartctl.8");
     check("options of impartctl", &options_of(&page), &options);
     check("commands of impartctl", &commands_of(&page), &commands);
+}
+
+#[test]
+fn impart() {
+    let (commands, options) = real(client::cli::Arguments::command());
+    let page = page("impart.1");
+    check("options of impart", &options_of(&page), &options);
+    check("commands of impart", &commands_of(&page), &commands);
 }
 
 #[test]
@@ -217,8 +225,8 @@ fn every_reply_is_documented() {
 
 #[test]
 fn pages_are_clean() {
-    let pages =
-        ["impartd.8", "impartctl.8", "impart.toml.5", "impart-protocol.7"].map(|name| root().join("man").join(name));
+    let pages = ["impart.1", "impartd.8", "impartctl.8", "impart.toml.5", "impart-protocol.7"]
+        .map(|name| root().join("man").join(name));
     let output = match std::process::Command::new("mandoc").args(["-T", "lint"]).args(pages).output() {
         Ok(output) => output,
         Err(error) => {

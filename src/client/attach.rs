@@ -70,9 +70,10 @@ pub(super) async fn serve(
     let mut session = Session::new(Arc::new(options(account)), true);
     let silence = Duration::from_secs(u64::from(account.noop)) + GRACE;
     let mut input = BytesMut::new();
+    let mut closing = false;
     loop {
         let mut taken = Vec::new();
-        let closing = events(&mut session, &mut taken);
+        closing |= events(&mut session, &mut taken);
         if !taken.is_empty() {
             for (ticket, reply, incoming) in store(history, taken).await {
                 session.complete(ticket, reply);
@@ -169,7 +170,9 @@ fn keep(history: &mut History, taken: Vec<Taken>, at: Timestamp) -> Vec<(Ticket,
                 records.extend(reading.records);
                 whole.push((ticket, reading.passing));
             }
-            Err(error) => done.push((ticket, trouble("no room"), vec![Incoming::State(Link::Trouble(error.to_string()))])),
+            Err(error) => {
+                done.push((ticket, trouble("no room"), vec![Incoming::State(Link::Trouble(error.to_string()))]))
+            }
         }
     }
     match history.add(records) {
@@ -203,13 +206,9 @@ fn reading(history: &History, sender: &ReversePath, entity: &[u8], at: Timestamp
             records.push(Record::Received(*received));
         }
         Content::Receipt(report) => records.extend(states(history, &report, at)),
-        Content::Displayed(notice) => records.push(Record::State {
-            id: notice.id,
-            to: notice.by,
-            state: State::Displayed,
-            at,
-            reason: None,
-        }),
+        Content::Displayed(notice) => {
+            records.push(Record::State { id: notice.id, to: notice.by, state: State::Displayed, at, reason: None })
+        }
         Content::Typing(typing) => passing = Some(Incoming::Typing(typing)),
         Content::Nothing => {}
     }
@@ -224,7 +223,10 @@ fn states(history: &History, report: &Report, at: Timestamp) -> Vec<Record> {
     let state = |recipient: &crate::mime::report::Recipient| {
         let names = [recipient.original.as_ref(), Some(&recipient.final_recipient)];
         let is = |to: &crate::address::Mailbox| {
-            names.iter().flatten().any(|name| crate::address::Mailbox::parse(&name.address).is_ok_and(|it| it.key() == to.key()))
+            names
+                .iter()
+                .flatten()
+                .any(|name| crate::address::Mailbox::parse(&name.address).is_ok_and(|it| it.key() == to.key()))
         };
         // A receipt for a name that we never wrote, of a message to one person, is about that person.
         let to = draft.to.iter().find(|to| is(to)).or(draft.to.first().filter(|_| draft.to.len() == 1))?;

@@ -55,7 +55,8 @@ pub fn file_name(name: &str) -> String {
     let last = name.rsplit(['/', '\\']).next().unwrap_or_default();
     let mut clean = String::new();
     for c in line(last).trim().trim_start_matches('.').chars().take(NAME_CHARACTERS) {
-        let c = if matches!(c, ':' | '*' | '?' | '"' | '<' | '>' | '|' | '\u{fffd}') || c.is_control() { '_' } else { c };
+        let c =
+            if matches!(c, ':' | '*' | '?' | '"' | '<' | '>' | '|' | '\u{fffd}') || c.is_control() { '_' } else { c };
         if clean.len() + c.len_utf8() > NAME_OCTETS {
             break;
         }

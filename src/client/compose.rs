@@ -68,6 +68,9 @@ pub struct Draft {
     /// Whether a displayed notice is asked for.
     #[serde(default)]
     pub displayed: bool,
+    /// Whether a program wrote it (RFC 3834 §5).
+    #[serde(default)]
+    pub automatic: bool,
 }
 
 /// 128 bits that nobody can guess.
@@ -134,6 +137,10 @@ impl Draft {
         if !thread.is_empty() {
             let ids: Vec<String> = thread.into_iter().map(identifier).collect();
             let _ = write!(out, "References: {}\r\n", ids.join("\r\n "));
+        }
+        if self.automatic {
+            let kind = if self.in_reply_to.is_some() { "auto-replied" } else { "auto-generated" };
+            let _ = write!(out, "Auto-Submitted: {kind}\r\n");
         }
         if self.displayed {
             let _ = write!(out, "Disposition-Notification-To: <{}>\r\n", self.from);

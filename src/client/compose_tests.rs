@@ -18,6 +18,7 @@ fn draft(text: &str) -> Draft {
         references: vec![],
         receipt: false,
         displayed: false,
+        automatic: false,
     }
 }
 
@@ -67,11 +68,8 @@ fn threads_and_notices() {
 #[test]
 fn attachments() {
     let mut draft = draft("see");
-    let enclosure = |name: &str, media: &str| Enclosure {
-        name: name.to_owned(),
-        media: media.to_owned(),
-        ..Enclosure::default()
-    };
+    let enclosure =
+        |name: &str, media: &str| Enclosure { name: name.to_owned(), media: media.to_owned(), ..Enclosure::default() };
     draft.attachments = vec![enclosure("a.txt", "text/plain"), enclosure("写\".png", "x\r\nY: z")];
     check(
         &draft,

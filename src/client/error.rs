@@ -20,7 +20,9 @@ pub enum ClientError {
         reason: String,
     },
     /// No server could be reached.
-    #[error("cannot reach the server of {account}: {reason}; check the network, or name the server by `impart login --server`")]
+    #[error(
+        "cannot reach the server of {account}: {reason}; check the network, or name the server by `impart login --server`"
+    )]
     Unreachable {
         /// Of whom.
         account: Mailbox,
@@ -50,7 +52,9 @@ pub enum ClientError {
         error: SaslError,
     },
     /// The server does not deliver here for good.
-    #[error("the server does not deliver to {account} here: {reply}; check the account's inboxes and the device's name")]
+    #[error(
+        "the server does not deliver to {account} here: {reply}; check the account's inboxes and the device's name"
+    )]
     NotAttached {
         /// Who.
         account: Mailbox,

@@ -34,6 +34,7 @@ fn timeouts() -> Timeouts {
         end: Duration::from_secs(300),
         quit: Duration::from_secs(2),
         transaction: Duration::from_secs(1800),
+        ..Timeouts::default()
     }
 }
 
@@ -80,7 +81,9 @@ pub async fn open(account: &Account, credentials: &Credentials, attach: Option<A
         let domain = account.address.domain();
         let (stream, proof) = match connector.connect(tcp, domain, target.expect.clone(), None).await {
             Ok(connected) => connected,
-            Err(error @ TlsError::Certificate { .. }) => return Err(ClientError::Certificate { reason: error.to_string() }),
+            Err(error @ TlsError::Certificate { .. }) => {
+                return Err(ClientError::Certificate { reason: error.to_string() });
+            }
             Err(error) => {
                 faults.push(format!("{}:{}: {error}", target.host, target.port));
                 continue;
@@ -125,7 +128,9 @@ async fn looked_up(domain: &Domain, resolver: &dyn Resolve) -> Result<Vec<Target
         }
         let mut expect = Expect::Pkix { names: names.clone(), srv: None };
         // TLSA decides where it is proven (RFC 7673 §4); elsewhere nobody is asked for it.
-        if secure && let Ok(found) = resolver.tlsa(&host, port).await && found.security == Security::Secure
+        if secure
+            && let Ok(found) = resolver.tlsa(&host, port).await
+            && found.security == Security::Secure
             && !tls::dane::usable(&found.records).is_empty()
         {
             expect = Expect::Tlsa { records: found.records, names };

@@ -54,6 +54,10 @@ use compose::Draft;
 use history::{HistoryError, Record};
 use submit::{Submission, now};
 
+/// How often, and how long each time, another process that empties the outbox is waited for.
+const PATIENCE: u32 = 20;
+const MOMENT: std::time::Duration = std::time::Duration::from_millis(250);
+
 /// A message to send.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Message {
@@ -69,6 +73,8 @@ pub struct Message {
     pub receipt: bool,
     /// Whether a displayed notice is asked for.
     pub displayed: bool,
+    /// Whether a program wrote it: then no other program answers (RFC 3834 §2).
+    pub automatic: bool,
 }
 
 impl Message {
@@ -114,10 +120,8 @@ impl Client {
     pub async fn connect(account: Account) -> Result<Client, ClientError> {
         let client = Client::open(account).await?;
         client.shared.submission.lock().await.connect().await?;
-        match client.shared.flush().await {
-            Ok(_) | Err(ClientError::History(HistoryError::Busy { .. })) => Ok(client),
-            Err(error) => Err(error),
-        }
+        client.flush().await?;
+        Ok(client)
     }
 
     /// Opens the account's history without a connection; the password is asked for now, if it must be.
@@ -154,15 +158,7 @@ impl Client {
     /// [`Sent::waits`] tells. An error is one after which the message was not taken.
     pub async fn send(&self, message: Message) -> Result<Sent, ClientError> {
         let id = self.queue(message)?;
-        let waits = match self.shared.flush().await {
-            Ok(_) => None,
-            // Whoever is at it sends this one too.
-            Err(ClientError::History(HistoryError::Busy { .. })) => {
-                tokio::time::sleep(std::time::Duration::from_millis(300)).await;
-                self.shared.flush().await.err().map(|error| error.to_string())
-            }
-            Err(error) => Some(error.to_string()),
-        };
+        let waits = self.flush().await.err().map(|error| error.to_string());
         Ok(self.sent(id, waits))
     }
 
@@ -174,9 +170,17 @@ impl Client {
         Ok(id)
     }
 
-    /// Sends what waits in the outbox; the Message-IDs of which the server said something new.
+    /// Sends what waits in the outbox; what the server said, as far as it is new. Another process that is at it is waited
+    /// for, for a moment: it sends this process's messages too.
     pub async fn flush(&self) -> Result<Vec<Incoming>, ClientError> {
-        Ok(self.shared.flush().await?.into_iter().filter_map(attach::incoming).collect())
+        for _ in 0..PATIENCE {
+            match self.shared.flush().await {
+                Err(ClientError::History(HistoryError::Busy { .. })) => tokio::time::sleep(MOMENT).await,
+                flushed => return Ok(flushed?.into_iter().filter_map(attach::incoming).collect()),
+            }
+        }
+        self.history().refresh()?;
+        Ok(Vec::new())
     }
 
     /// What is known of a message of ours.
@@ -216,6 +220,7 @@ impl Client {
             references,
             receipt: message.receipt,
             displayed: message.displayed,
+            automatic: message.automatic,
         })
     }
 

@@ -109,14 +109,14 @@ pub fn read(entity: &[u8], sender: &ReversePath, now: Timestamp) -> Content {
     let Some(from) = sender.mailbox().cloned().or_else(|| author(&message)) else { return Content::Nothing };
     if is(&message, "application", "im-iscomposing+xml") {
         let body = message.root_part().contents();
-        return typing(&body[..body.len().min(NOTICE_OCTETS)]).map_or(Content::Nothing, |seconds| {
-            Content::Typing(Typing { from, seconds })
-        });
+        return typing(&body[..body.len().min(NOTICE_OCTETS)])
+            .map_or(Content::Nothing, |seconds| Content::Typing(Typing { from, seconds }));
     }
     if is(&message, "multipart", "report") {
         let kind = message.content_type().and_then(|kind| kind.attribute("report-type"));
         if kind.is_some_and(|kind| kind.eq_ignore_ascii_case("disposition-notification")) {
-            return notice(&message, entity).map_or(Content::Nothing, |id| Content::Displayed(Displayed { id, by: from }));
+            return notice(&message, entity)
+                .map_or(Content::Nothing, |id| Content::Displayed(Displayed { id, by: from }));
         }
     }
     Content::Message(Box::new(received(&message, entity, from, sender, now)))

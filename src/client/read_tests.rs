@@ -33,6 +33,7 @@ fn draft(text: &str) -> Draft {
         references: vec!["<8@b>".to_owned()],
         receipt: true,
         displayed: true,
+        automatic: false,
     }
 }
 
@@ -97,7 +98,8 @@ fn what_cannot_be_read_is_still_a_message() {
 
 #[test]
 fn displayed_notices_are_asked_for_by_the_sender_alone() {
-    let of = |to: &str| message(&format!("From: a@a.test\r\nDisposition-Notification-To: {to}\r\n\r\nx")).wants_displayed;
+    let of =
+        |to: &str| message(&format!("From: a@a.test\r\nDisposition-Notification-To: {to}\r\n\r\nx")).wants_displayed;
     assert!(of("<alice@a.test>") && of("Alice <ALICE@a.test>"));
     assert!(!of("eve@e.test") && !of("rubbish") && !of(""));
 }

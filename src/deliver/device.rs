@@ -140,7 +140,7 @@ impl Device {
                     self.over = Some(fault);
                     return false;
                 }
-                Event::StartTls | Event::Done { .. } => {}
+                Event::StartTls | Event::Turned | Event::Done { .. } => {}
             }
         }
     }
@@ -214,7 +214,7 @@ impl Device {
                     }
                 }
                 Event::Over(fault) => self.over = Some(fault),
-                Event::StartTls | Event::Ready => {}
+                Event::StartTls | Event::Turned | Event::Ready => {}
             }
         }
     }

@@ -127,7 +127,14 @@ impl Devices {
     ) -> Devices {
         let session = |timeouts| {
             let (helo, starttls) = (options.helo.clone(), StartTls::Never);
-            Arc::new(client::Options { helo, starttls, helo_fallback: true, window: options.window, timeouts })
+            Arc::new(client::Options {
+                helo,
+                starttls,
+                helo_fallback: true,
+                window: options.window,
+                timeouts,
+                login: None,
+            })
         };
         let context = Arc::new(Context {
             device: session(options.timeouts),

@@ -35,8 +35,8 @@ use crate::timestamp::Timestamp;
 
 use fitness::Hop;
 use flight::{Carrier, Flight, Step};
-use reply::{Raw, Reader};
 pub use login::Login;
+use reply::{Raw, Reader};
 pub use words::{Event, Fate, Fault, Options, Protection, StartTls, Timeouts, Transaction};
 
 /// Recipients of one transaction where the hop does not show LIMITS (RFC 5321 §4.5.3.1.8).
@@ -79,7 +79,7 @@ pub struct Session {
     /// Those of AUTH that the hop shows.
     mechanisms: Vec<Mechanism>,
     /// The exchange of AUTH that is under way.
-    exchange: Option<sasl::Client>,
+    exchange: Option<Box<sasl::Client>>,
     authenticated: bool,
     most_transactions: usize,
     /// The domains of this session's recipients, where the hop limits them.
@@ -487,7 +487,8 @@ impl Session {
     /// Writes what may be written now.
     fn pump(&mut self, now: Instant) {
         // NOOP is the last of its group (RFC 2920 §3.1), but for hops that show IMPP.
-        while self.state == State::Ready && self.output.len() < OUTPUT_OCTETS && !(self.noop && self.mode != Mode::Impp) {
+        while self.state == State::Ready && self.output.len() < OUTPUT_OCTETS && !(self.noop && self.mode != Mode::Impp)
+        {
             let before_clean = match self.cursor.checked_sub(1) {
                 Some(before) => self.flights[before].leaves_clean(),
                 None => self.clean,

@@ -139,7 +139,7 @@ impl Acceptor {
             alpn: connection.alpn_protocol().is_some(),
             version,
             cipher,
-            channel_binding: channel_binding(connection),
+            channel_binding: super::binding::exported(connection),
         };
         Ok((TlsStream::Server(stream), peer))
     }
@@ -149,14 +149,6 @@ impl Acceptor {
             || Domain::parse(name)
                 .is_ok_and(|domain| self.options.names.contains(&domain) || self.certificates.names(&domain))
     }
-}
-
-/// RFC 9266 §2: the label, no context.
-fn channel_binding(connection: &rustls::ServerConnection) -> Option<[u8; 32]> {
-    if connection.protocol_version() != Some(rustls::ProtocolVersion::TLSv1_3) {
-        return None;
-    }
-    connection.export_keying_material([0; 32], b"EXPORTER-Channel-Binding", Some(b"")).ok()
 }
 
 /// Picks our certificate by the server name and by the signatures that the client can verify.

@@ -225,7 +225,8 @@ mod tests {
         assert_eq!(editor.take(), "one");
         editor.insert("two");
         editor.take();
-        for (back, expected) in [(true, "two"), (true, "one"), (true, "one"), (false, "two"), (false, ""), (false, "")] {
+        for (back, expected) in [(true, "two"), (true, "one"), (true, "one"), (false, "two"), (false, ""), (false, "")]
+        {
             editor.recall(back);
             assert_eq!(editor.text(), expected);
         }

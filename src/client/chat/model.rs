@@ -217,8 +217,9 @@ impl Model {
             self.contacts.insert(0, Contact { address: current.clone(), unread: 0 });
         }
         let mut effects = Vec::new();
-        let unread = self.contacts.iter().any(|contact| contact.address.key() == current.key() && contact.unread > 0);
-        if unread {
+        let shown = self.contacts.iter_mut().find(|contact| contact.address.key() == current.key());
+        if let Some(contact) = shown.filter(|contact| contact.unread > 0) {
+            contact.unread = 0;
             effects.push(Effect::Read(current));
         }
         let asks = self.asking();
@@ -432,7 +433,8 @@ impl Model {
 
     fn named(&self, name: &str) -> Option<Mailbox> {
         let lower = name.to_lowercase();
-        let mut known = self.contacts.iter().filter(|contact| !lower.is_empty() && contact.address.key().starts_with(&lower));
+        let mut known =
+            self.contacts.iter().filter(|contact| !lower.is_empty() && contact.address.key().starts_with(&lower));
         match (known.next(), known.next()) {
             (Some(contact), None) => Some(contact.address.clone()),
             _ => Mailbox::parse(name).ok(),

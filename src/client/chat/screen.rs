@@ -45,7 +45,7 @@ pub async fn run(client: &Client, mut listener: Listener, with: Option<Mailbox>)
     let mut screen = Screen::open().map_err(fault)?;
     let mut keys = keys();
     let (say, mut said) = mpsc::channel(64);
-    let mut driver = Driver { client: client.clone(), say, model: model(client, with), quit: false };
+    let mut driver = Driver { client: client.clone(), say, model: model(client, with), shown: 0, quit: false };
     let clock = System::new();
     let mut tick = interval(LOOK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -69,7 +69,10 @@ pub async fn run(client: &Client, mut listener: Listener, with: Option<Mailbox>)
                     continue;
                 }
             },
-            Some(input) = said.recv() => input,
+            Some(input) = said.recv() => {
+                driver.refresh_if_changed();
+                input
+            }
             _ = tick.tick() => {
                 driver.refresh_if_changed();
                 Input::Tick
@@ -116,6 +119,8 @@ struct Driver {
     client: Client,
     say: mpsc::Sender<Input>,
     model: Model,
+    /// The revision of the history that the model shows.
+    shown: u64,
     quit: bool,
 }
 
@@ -127,6 +132,7 @@ impl Driver {
             if let Err(error) = refreshed {
                 self.model.status = error.to_string();
             }
+            self.shown = history.index().revision();
             self.model.show(history.index())
         };
         self.perform(effects);
@@ -135,8 +141,7 @@ impl Driver {
     fn refresh_if_changed(&mut self) {
         let changed = {
             let mut history = self.client.history();
-            let before = history.index().revision();
-            history.refresh().is_ok() && history.index().revision() != before
+            history.refresh().is_ok() && history.index().revision() != self.shown
         };
         if changed {
             self.refresh();

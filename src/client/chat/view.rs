@@ -19,12 +19,8 @@ const WIDE: u16 = 60;
 
 /// Draws.
 pub fn draw(model: &Model, frame: &mut Frame<'_>) {
-    let rows = Layout::vertical([
-        Constraint::Length(1),
-        Constraint::Min(1),
-        Constraint::Length(1),
-        Constraint::Length(1),
-    ]);
+    let rows =
+        Layout::vertical([Constraint::Length(1), Constraint::Min(1), Constraint::Length(1), Constraint::Length(1)]);
     let [title, middle, status, line] = rows.areas(frame.area());
     let bar = Style::new().add_modifier(Modifier::REVERSED);
     frame.render_widget(Paragraph::new(self::title(model, title.width)).style(bar), title);
@@ -96,7 +92,11 @@ fn conversation(model: &Model, frame: &mut Frame<'_>, area: Rect) {
     let mut shown: Vec<Line<'_>> = rows.into_iter().skip(skip).take(height).collect();
     let empty = height - shown.len();
     shown.reverse();
-    let place = Rect { y: area.y + u16::try_from(empty).unwrap_or(0), height: area.height - u16::try_from(empty).unwrap_or(0), ..area };
+    let place = Rect {
+        y: area.y + u16::try_from(empty).unwrap_or(0),
+        height: area.height - u16::try_from(empty).unwrap_or(0),
+        ..area
+    };
     frame.render_widget(Paragraph::new(shown), place);
 }
 

@@ -21,7 +21,10 @@ pub fn run(account: &Account, shown: &History) -> Result<(), Failure> {
         }
         (Some(with), search) => {
             let partner = history.partner(with).ok_or_else(|| {
-                Failure::new(exit::USAGE, format!("{with:?} is no address, and no name of the history that is only one"))
+                Failure::new(
+                    exit::USAGE,
+                    format!("{with:?} is no address, and no name of the history that is only one"),
+                )
             })?;
             let found: Option<Vec<&str>> =
                 search.as_deref().map(|words| index.search(words).map(Message::id).collect());

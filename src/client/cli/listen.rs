@@ -31,7 +31,9 @@ pub async fn run(client: &Client, listen: &Listen) -> Result<(), Failure> {
                     execute(command, message).await;
                 }
                 // A message that a person sees on this terminal is displayed; one that a program takes is not.
-                if client.account().displayed == Displayed::Yes && listen.exec.is_none() && !listen.json
+                if client.account().displayed == Displayed::Yes
+                    && listen.exec.is_none()
+                    && !listen.json
                     && let Err(error) = client.displayed(message, false).await
                 {
                     complain(format_args!("the displayed notice was not sent: {error}"));

@@ -70,7 +70,10 @@ fn entry(arguments: &Arguments, login: &Login, known: Option<Entry>) -> Result<E
 /// Puts the password into the keyring.
 fn keep(account: &Account, password: &Secret) -> Result<(), Failure> {
     let fault = |text: String| {
-        Failure::new(exit::UNAVAILABLE, format!("secret-tool: {text}; install libsecret-tools, or use --password-command"))
+        Failure::new(
+            exit::UNAVAILABLE,
+            format!("secret-tool: {text}; install libsecret-tools, or use --password-command"),
+        )
     };
     let label = format!("impart {}", account.address);
     let mut tool = Command::new("secret-tool");

@@ -98,6 +98,9 @@ pub struct Send {
     /// The Message-ID of the message that it answers.
     #[arg(long, value_name = "ID")]
     pub reply_to_id: Option<String>,
+    /// Say that a program writes this, so that no other program answers it.
+    #[arg(long)]
+    pub automatic: bool,
 }
 
 /// Listen.
@@ -279,15 +282,25 @@ mod tests {
 
     #[test]
     fn command_lines() {
-        let line = "impart send bob@b.test eve -m hi --attach a --attach b --receipt --wait 5 --reply-to-id <1@x> -a al";
+        let line =
+            "impart send bob@b.test eve -m hi --attach a --attach b --receipt --wait 5 --reply-to-id <1@x> -a al";
         let Some(Command::Send(send)) = parse(line) else { panic!("not send") };
         assert_eq!((send.to.len(), send.attach.len(), send.wait), (2, 2, Some(5)));
         assert!(matches!(parse("impart chat --line bob"), Some(Command::Chat(Chat { line: true, with: Some(_) }))));
         assert!(matches!(parse("impart history bob -n 5"), Some(Command::History(History { number: Some(5), .. }))));
-        let Some(Command::Login(login)) = parse("impart login a@a.test --server [::1]:5 --ca f") else { panic!("not login") };
+        let Some(Command::Login(login)) = parse("impart login a@a.test --server [::1]:5 --ca f") else {
+            panic!("not login")
+        };
         assert_eq!(login.address.to_string(), "a@a.test");
-        for bad in ["impart", "impart send", "impart login nobody", "impart login a@a.test --device a/b",
-            "impart login a@a.test --server x:y", "impart history x --save <1@x>", "impart listen --wait 5"] {
+        for bad in [
+            "impart",
+            "impart send",
+            "impart login nobody",
+            "impart login a@a.test --device a/b",
+            "impart login a@a.test --server x:y",
+            "impart history x --save <1@x>",
+            "impart listen --wait 5",
+        ] {
             assert!(parse(bad).is_none(), "{bad}");
         }
     }

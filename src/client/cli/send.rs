@@ -7,8 +7,8 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use super::{Failure, Send, complain, exit, print, show};
 use crate::address::Mailbox;
-use crate::client::history::{HistoryError, State};
-use crate::client::{Client, ClientError, Fate, Message, Sent};
+use crate::client::history::State;
+use crate::client::{Client, Fate, Message, Sent};
 
 /// Octets of a text from standard input.
 const TEXT_OCTETS: u64 = 1024 * 1024;
@@ -25,18 +25,14 @@ pub async fn run(client: &Client, send: &Send) -> Result<(), Failure> {
         reply_to: send.reply_to_id.clone(),
         receipt: send.receipt || send.wait.is_some(),
         displayed: send.displayed,
+        automatic: send.automatic,
     };
     for file in &message.attachments {
         std::fs::File::open(file)
             .map_err(|error| Failure::new(exit::NO_INPUT, format!("{}: {error}", file.display())))?;
     }
     let id = client.queue(message)?;
-    let mut fault = client.flush().await.err();
-    if matches!(fault, Some(ClientError::History(HistoryError::Busy { .. }))) {
-        // Another process sends what waits; this one too, or the next moment does.
-        sleep(LOOK * 2).await;
-        fault = client.flush().await.err();
-    }
+    let fault = client.flush().await.err();
     let sent = client.sent(id, None);
     let told: Vec<State> = sent.fates.iter().map(|fate| fate.state).collect();
     tell(&sent);
@@ -54,7 +50,10 @@ pub async fn run(client: &Client, send: &Send) -> Result<(), Failure> {
 
 fn recipient(client: &Client, name: &str) -> Result<Mailbox, Failure> {
     client.history().partner(name).ok_or_else(|| {
-        Failure::new(exit::USAGE, format!("{name:?} is no address, and no name of the history that is only one; write user@domain"))
+        Failure::new(
+            exit::USAGE,
+            format!("{name:?} is no address, and no name of the history that is only one; write user@domain"),
+        )
     })
 }
 

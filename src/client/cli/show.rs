@@ -45,7 +45,8 @@ pub fn fates(fates: &[Fate]) -> String {
             with_reason(first.state, first.reason.as_deref())
         }
         _ => {
-            let each = fates.iter().map(|fate| format!("{} {}", fate.to, with_reason(fate.state, fate.reason.as_deref())));
+            let each =
+                fates.iter().map(|fate| format!("{} {}", fate.to, with_reason(fate.state, fate.reason.as_deref())));
             each.collect::<Vec<_>>().join(", ")
         }
     }

@@ -14,7 +14,7 @@
 mod log;
 mod record;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read as _, Seek as _, Write as _};

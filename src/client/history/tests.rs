@@ -37,6 +37,7 @@ fn draft(id: &str, to: &[&str], at: i64) -> Draft {
         references: vec![],
         receipt: true,
         displayed: false,
+        automatic: false,
     }
 }
 
@@ -46,11 +47,15 @@ fn state(id: &str, to: &str, state: State) -> Record {
 
 /// A disk in memory on which there is room for so many octets.
 #[derive(Clone, Default)]
-struct Disk(Arc<Mutex<(Vec<u8>, usize)>>);
+pub(in crate::client) struct Disk(Arc<Mutex<(Vec<u8>, usize)>>);
 
 impl Disk {
-    fn with(text: &str, room: usize) -> Disk {
+    pub fn with(text: &str, room: usize) -> Disk {
         Disk(Arc::new(Mutex::new((text.as_bytes().to_vec(), room))))
+    }
+
+    pub fn grow(&self, room: usize) {
+        self.0.lock().unwrap().1 = room;
     }
 
     fn text(&self) -> String {
@@ -192,7 +197,7 @@ fn a_full_disk_takes_nothing_and_loses_nothing() {
                 assert!(error.to_string().contains("the disk is full; make room"), "{error}");
                 assert_eq!(disk.text(), HEAD);
                 assert!(!history.index().has_seen(&mailbox("bob@b.test"), "<1@b>"));
-                disk.0.lock().unwrap().1 = 10_000;
+                disk.grow(10_000);
                 history.add(vec![Record::Received(received("bob@b.test", "<1@b>", 10, "hi"))]).unwrap();
             }
         }

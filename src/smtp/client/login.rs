@@ -59,7 +59,7 @@ impl Session {
                     let _ = write!(self.output, " {initial}");
                 }
                 self.output.extend_from_slice(b"\r\n");
-                self.exchange = Some(client);
+                self.exchange = Some(Box::new(client));
                 self.state = State::Login;
             }
             Err(error) => self.end(Some(Fault::Login(error))),
