@@ -143,7 +143,10 @@ fn delegates_get_copies_and_complete_only_where_they_may() {
     assert_eq!(attached.load(&alice()), Load::default());
     arrive(&attached, [3]);
     let take_all = bob(&attached, Reads::Take, None);
-    assert_eq!(answer(&attached, &take_all, &take(&take_all)[0], Verdict::Had), "somebody completes [bob@a.example/phone phone]");
+    assert_eq!(
+        answer(&attached, &take_all, &take(&take_all)[0], Verdict::Had),
+        "somebody completes [bob@a.example/phone phone]"
+    );
     assert!(matches!(bob(&attached, Reads::No, None).take(9, Instant::now())[..], []));
 }
 
