@@ -20,7 +20,7 @@ use tokio::sync::mpsc::{channel, unbounded_channel};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
-use crate::accounts::{Accounts, Authority};
+use crate::accounts::{Accounts, Authority, Users};
 use crate::address::Domain;
 use crate::attached::Attached;
 use crate::clock::{self, Clock};
@@ -66,6 +66,12 @@ pub enum DaemonError {
     /// The trust anchors.
     #[error(transparent)]
     Roots(#[from] tls::roots::RootsError),
+    /// The accounts.
+    #[error("the accounts cannot be read: {0}")]
+    Accounts(#[from] crate::accounts::file::FileError),
+    /// There are no random octets.
+    #[error(transparent)]
+    Random(#[from] crate::sasl::SaslError),
     /// DNS cannot be set up.
     #[error(transparent)]
     Dns(#[from] dns::SetupError),
@@ -95,13 +101,15 @@ struct Reloadable {
     accounts: watch::Sender<Arc<Accounts>>,
     table: watch::Sender<Arc<Table>>,
     certificates: Arc<Certificates>,
+    users: Option<Arc<Users>>,
 }
 
 impl Reloadable {
     /// Takes a new configuration over, all of what can be or nothing.
-    fn take(&self, config: &Config) -> Result<(), tls::certificates::CertificateError> {
+    fn take(&self, config: &Config) -> Result<(), DaemonError> {
+        let accounts = build::accounts(config, self.users.clone())?;
         self.certificates.replace(config.certificates.clone())?;
-        self.accounts.send_replace(Arc::new(build::accounts(config)));
+        self.accounts.send_replace(Arc::new(accounts));
         self.table.send_replace(Arc::new(build::table(config)));
         Ok(())
     }
@@ -120,6 +128,9 @@ struct Daemon {
     queue: JoinHandle<()>,
     administration: JoinHandle<()>,
     requests: tokio::sync::mpsc::Receiver<handler::Request>,
+    authority: Authority,
+    /// The files of accounts as they were when they were read.
+    accounts_stamp: [Option<crate::accounts::file::Stamp>; 2],
 }
 
 impl Daemon {
@@ -129,13 +140,16 @@ impl Daemon {
         let roots = Arc::new(build::roots(&config)?);
         let resolver: Arc<dyn Resolve> = dns::from_options(config.dns.clone())?;
         let (spool, opened) = open(&config)?;
-        let (accounts, local) = watch::channel(Arc::new(build::accounts(&config)));
+        let (users, accounts_stamp) = (build::users(&config), build::accounts_stamp(&config));
+        let (accounts, local) = watch::channel(Arc::new(build::accounts(&config, users.clone())?));
         let (table, routes) = watch::channel(Arc::new(build::table(&config)));
         let (life, lives) = unbounded_channel();
         let (closing, closed) = watch::channel(false);
         let (finishing, finished) = watch::channel(false);
         let (reports, reported) = unbounded_channel();
         let connector = Arc::new(Connector::new(roots.clone(), certificates.clone(), build::connect(&config)));
+        let authority = Authority::new(build::authority(&config, &connector)?, local.clone(), clock.clone())?;
+        authority.refresh().await;
         let peers =
             Peers::new(build::deliver(&config), resolver.clone(), connector, spool.clone(), clock.clone(), reports);
         let peers = Arc::new(peers);
@@ -163,7 +177,7 @@ impl Daemon {
             options: build::receive(&config),
             spool: spool.clone(),
             accounts: local,
-            authority: Arc::new(Authority),
+            authority: authority.clone(),
             attached,
             attach,
             rates: Rates::new(config.limits.messages_per_minute),
@@ -194,8 +208,21 @@ impl Daemon {
         let socket = control::server::bind(&config.control).await;
         let socket = socket.map_err(|fault| DaemonError::Control { path: config.control.clone(), fault })?;
         let administration = tokio::spawn(control::server::serve(socket, Arc::new(handler)));
-        let reloadable = Arc::new(Reloadable { accounts, table, certificates });
-        Ok(Daemon { config, spool, peers, reloadable, closing, finishing, tasks, queue, administration, requests })
+        let reloadable = Arc::new(Reloadable { accounts, table, certificates, users });
+        Ok(Daemon {
+            config,
+            spool,
+            peers,
+            reloadable,
+            closing,
+            finishing,
+            tasks,
+            queue,
+            administration,
+            requests,
+            authority,
+            accounts_stamp,
+        })
     }
 
     async fn run(mut self) -> Result<(), DaemonError> {
@@ -214,7 +241,7 @@ impl Daemon {
                     handler::Request::Reload(answer) => { let _ = answer.send(self.reload()); }
                     handler::Request::Drain => break,
                 },
-                _ = certificates.tick() => self.look_at_certificates(),
+                _ = certificates.tick() => self.look_at_files(),
                 _ = watchdog.tick() => notify(&[sd_notify::NotifyState::Watchdog]),
             }
         }
@@ -222,22 +249,40 @@ impl Daemon {
         Ok(())
     }
 
-    fn look_at_certificates(&self) {
+    /// Certificates and accounts that have changed are read again. What Dovecot offers is asked.
+    fn look_at_files(&mut self) {
         for change in self.reloadable.certificates.reload_changed() {
             tracing::warn!("{change}");
         }
+        let stamp = build::accounts_stamp(&self.config);
+        if stamp != self.accounts_stamp {
+            self.accounts_stamp = stamp;
+            match build::accounts(&self.config, self.reloadable.users.clone()) {
+                Ok(accounts) => {
+                    tracing::info!("the accounts were read again: {} of them", accounts.entries().len());
+                    self.reloadable.accounts.send_replace(Arc::new(accounts));
+                }
+                Err(fault) => tracing::error!("the accounts stay as they were: {fault}"),
+            }
+        }
+        let authority = self.authority.clone();
+        tokio::spawn(async move { authority.refresh().await });
     }
 
     /// Reads the configuration again. What only a restart changes is said; a mistake leaves all as it was.
     fn reload(&mut self) -> Result<String, String> {
         notify(&[sd_notify::NotifyState::Reloading]);
+        let stamp = build::accounts_stamp(&self.config);
         let result = config::load(&self.config.file).map_err(|errors| errors.to_string()).and_then(|new| {
-            self.reloadable.take(&new).map_err(|fault| fault.to_string())?;
+            // A restart takes another section accounts over, as a whole.
+            let taken = Config { accounts: self.config.accounts.clone(), ..new.clone() };
+            self.reloadable.take(&taken).map_err(|fault| fault.to_string())?;
             Ok(new)
         });
         notify(&[sd_notify::NotifyState::Ready]);
         match result {
             Ok(new) => {
+                self.accounts_stamp = stamp;
                 let restart = needs_restart(&self.config, &new);
                 let said = if restart.is_empty() {
                     "the configuration was read again".to_owned()
@@ -351,6 +396,7 @@ fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
     differ("[[listen]]", old.listeners != new.listeners);
     differ("[tls]", old.tls != new.tls);
     differ("[dns]", old.dns != new.dns);
+    differ("[accounts]", old.accounts != new.accounts);
     differ("[limits]", old.limits != new.limits);
     differ("[queue]", old.queue != new.queue);
     differ("[policy]", old.policy != new.policy);

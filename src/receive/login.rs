@@ -4,8 +4,6 @@
 //! proven anything is nobody; after [`limits::LOGIN_FAILURES`] the connection is closed. The authority delays and limits
 //! what fails. RFC 4954 §4.
 
-use std::sync::Arc;
-
 use crate::accounts::{Authority, Exchange, Origin, Principal, Step};
 use crate::limits;
 use crate::reply::{EnhancedCode, Reply};
@@ -32,7 +30,7 @@ enum Stage {
 /// The login of one connection.
 #[derive(Debug)]
 pub struct Login {
-    authority: Arc<Authority>,
+    authority: Authority,
     origin: Origin,
     stage: Stage,
     principal: Option<Principal>,
@@ -41,7 +39,7 @@ pub struct Login {
 
 impl Login {
     /// Nobody has logged in from there.
-    pub fn new(authority: Arc<Authority>, origin: Origin) -> Login {
+    pub fn new(authority: Authority, origin: Origin) -> Login {
         Login { authority, origin, stage: Stage::None, principal: None, failures: 0 }
     }
 

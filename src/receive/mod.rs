@@ -93,7 +93,7 @@ pub struct Context {
     /// Who lives here.
     pub accounts: watch::Receiver<Arc<Accounts>>,
     /// Who judges what clients say of themselves.
-    pub authority: Arc<Authority>,
+    pub authority: Authority,
     /// What waits in the inboxes here.
     pub attached: Attached,
     /// Connections whose roles have been reversed go here.

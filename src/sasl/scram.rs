@@ -93,6 +93,12 @@ impl fmt::Debug for Verifier {
     }
 }
 
+/// The salt of a name, for a verifier that is made anew each time from a password that lies open.
+pub fn fixed_salt(name: &str) -> [u8; SALT] {
+    let digest = sha256(name.as_bytes());
+    std::array::from_fn(|at| digest[at])
+}
+
 /// Hi() of RFC 5802 §2.2.
 pub(super) fn salted(password: &Secret, salt: &[u8], iterations: u32) -> Result<Key, SaslError> {
     let count = std::num::NonZeroU32::new(iterations).ok_or(SaslError::Iterations(0))?;
