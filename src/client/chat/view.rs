@@ -105,7 +105,7 @@ fn entry(entry: &Entry, width: usize) -> Vec<Line<'static>> {
     let time = entry.date.rfc3339_local().get(11..16).unwrap_or_default().to_owned();
     let who = if entry.own { "me" } else { "  " };
     let marks = marks(entry);
-    let text = if marks.is_empty() { entry.text.clone() } else { format!("{} {marks}", entry.text) };
+    let text = if marks.is_empty() { entry.text.clone() } else { format!("{} {marks}", entry.text.trim_end()) };
     let head = format!("{time} {who} ");
     let indent = " ".repeat(head.width());
     let style = if entry.own { Style::new().add_modifier(Modifier::DIM) } else { Style::new() };
