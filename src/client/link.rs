@@ -178,3 +178,78 @@ pub(super) fn failed(account: &Account, fault: Option<Fault>) -> ClientError {
         None => ClientError::Session { account: address, reason: "it ended the session".to_owned() },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dns::{Answer, Failure, Lookup, Tlsa};
+
+    /// A zone of one SRV answer; TLSA where it is secure.
+    struct Zone(Result<Vec<Srv>, Failure>, Security);
+
+    impl Zone {
+        fn answer<R>(&self, records: Vec<R>) -> Answer<R> {
+            Answer { records, security: self.1, ttl: Duration::ZERO }
+        }
+    }
+
+    impl Resolve for Zone {
+        fn srv<'a>(&'a self, name: &'a str) -> Lookup<'a, Srv> {
+            assert_eq!(name, "_impp-client._tcp.a.test");
+            Box::pin(async { self.0.clone().map(|records| self.answer(records)) })
+        }
+
+        fn addresses<'a>(&'a self, host: &'a Domain) -> Lookup<'a, std::net::IpAddr> {
+            Box::pin(async { Err(Failure::Timeout(host.to_string())) })
+        }
+
+        fn tlsa<'a>(&'a self, host: &'a Domain, port: u16) -> Lookup<'a, Tlsa> {
+            assert!(self.1 == Security::Secure, "nobody is asked for what would not count");
+            let record = Tlsa { usage: 3, selector: 1, matching: 1, data: vec![0; 32] };
+            let found = port == 2 && host.as_str() == "mx2.a.test";
+            Box::pin(
+                async move { if found { Ok(self.answer(vec![record])) } else { Err(Failure::Timeout(String::new())) } },
+            )
+        }
+    }
+
+    fn srv(priority: u16, weight: u16, port: u16, target: Option<&str>) -> Srv {
+        Srv { priority, weight, port, target: target.map(|name| Domain::parse(name).unwrap()) }
+    }
+
+    async fn targets(zone: Zone) -> Result<Vec<String>, String> {
+        let targets = looked_up(&Domain::parse("a.test").unwrap(), &zone).await?;
+        let show = |target: Target| match target.expect {
+            Expect::Pkix { names, .. } => format!("{}:{} {names:?}", target.host, target.port),
+            Expect::Tlsa { .. } => format!("{}:{} TLSA", target.host, target.port),
+            Expect::Unproven => "nobody".to_owned(),
+        };
+        Ok(targets.into_iter().map(show).collect())
+    }
+
+    #[tokio::test]
+    async fn servers_that_dns_names() {
+        let records = || {
+            vec![
+                srv(20, 0, 3, Some("mx3.a.test")),
+                srv(10, 1, 1, Some("mx1.a.test")),
+                srv(10, 9, 2, Some("mx2.a.test")),
+            ]
+        };
+        let plain = targets(Zone(Ok(records()), Security::Insecure)).await.unwrap();
+        let only = "[Domain(a.test)]";
+        assert_eq!(
+            plain,
+            [format!("mx2.a.test:2 {only}"), format!("mx1.a.test:1 {only}"), format!("mx3.a.test:3 {only}")]
+        );
+        let secure = targets(Zone(Ok(records()), Security::Secure)).await.unwrap();
+        assert_eq!(secure[..2], ["mx2.a.test:2 TLSA", "mx1.a.test:1 [Domain(a.test), Domain(mx1.a.test)]"]);
+        let none = targets(Zone(Ok(vec![srv(0, 0, 0, None)]), Security::Secure)).await.unwrap_err();
+        assert!(none.contains("offers no service to clients"), "{none}");
+        let absent = Failure::NoData { name: "x".to_owned(), kind: "SRV", security: Security::Insecure };
+        let absent = targets(Zone(Err(absent), Security::Insecure)).await.unwrap_err();
+        assert!(absent.contains("names no server for clients (SRV _impp-client._tcp.a.test)"), "{absent}");
+        let broken = targets(Zone(Err(Failure::Timeout("x".to_owned())), Security::Insecure)).await.unwrap_err();
+        assert!(broken.contains("no answer for x"), "{broken}");
+    }
+}

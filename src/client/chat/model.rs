@@ -11,7 +11,7 @@ use super::editor::Editor;
 use crate::address::Mailbox;
 use crate::client::account::Displayed;
 use crate::client::cli::show_link;
-use crate::client::history::{Fate, Index, Message};
+use crate::client::history::{self, Fate, Index, Message};
 use crate::client::{Incoming, Link, clean};
 use crate::timestamp::Timestamp;
 
@@ -432,13 +432,7 @@ impl Model {
     }
 
     fn named(&self, name: &str) -> Option<Mailbox> {
-        let lower = name.to_lowercase();
-        let mut known =
-            self.contacts.iter().filter(|contact| !lower.is_empty() && contact.address.key().starts_with(&lower));
-        match (known.next(), known.next()) {
-            (Some(contact), None) => Some(contact.address.clone()),
-            _ => Mailbox::parse(name).ok(),
-        }
+        history::named(name, self.contacts.iter().map(|contact| &contact.address))
     }
 
     /// The connection in a few words.

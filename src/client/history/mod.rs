@@ -29,7 +29,7 @@ use super::compose::{self, Draft, Enclosure};
 use super::read::{self, Received};
 use crate::address::Mailbox;
 pub use log::{HistoryError, Storage, VERSION};
-pub use record::{Contact, Fate, Index, Message, Record, State};
+pub use record::{Contact, Fate, Index, Message, Record, State, named};
 
 use log::Log;
 
@@ -222,14 +222,9 @@ impl History {
         Err(missing(into, "there are too many files of that name"))
     }
 
-    /// The partner whom a name means: an address, or the start of one that is known.
+    /// Whom a name means, see [`named`].
     pub fn partner(&self, name: &str) -> Option<Mailbox> {
-        let name = name.to_lowercase();
-        let mut found = self.index.contacts().into_iter().filter(|contact| contact.address.key().starts_with(&name));
-        match (found.next(), found.next()) {
-            (Some(contact), None) => Some(contact.address.clone()),
-            _ => Mailbox::parse(&name).ok(),
-        }
+        named(name, self.index.contacts().into_iter().map(|contact| &contact.address))
     }
 }
 

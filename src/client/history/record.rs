@@ -201,6 +201,18 @@ impl Message {
     }
 }
 
+/// Whom a name means: an address as it is written, or, without a domain, the one known person whose address begins so. What
+/// has a domain is never completed: it could become somebody else's.
+pub fn named<'a>(name: &str, known: impl Iterator<Item = &'a Mailbox>) -> Option<Mailbox> {
+    let name = name.trim();
+    if name.contains('@') || name.is_empty() {
+        return Mailbox::parse(name).ok();
+    }
+    let lower = name.to_lowercase();
+    let mut found = known.filter(|known| known.key().starts_with(&lower));
+    found.next().filter(|_| found.next().is_none()).cloned()
+}
+
 /// Somebody with whom messages were exchanged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Contact {

@@ -267,3 +267,19 @@ fn attachments_are_copied_and_saved_beside_what_is_there() {
     assert!(history.save(&message, 1, directory.path()).is_err());
     assert!(history.enclose(&directory.path().join("none")).is_err());
 }
+
+#[test]
+fn names_are_never_completed_into_another_domain() {
+    let known = [mailbox("bob@b.test.example"), mailbox("bert@b.test"), mailbox("Eve@e.test")];
+    for (name, expected) in [
+        ("bob@b.test", Some("bob@b.test")),
+        ("bob", Some("bob@b.test.example")),
+        ("b", None),
+        ("EVE", Some("Eve@e.test")),
+        ("nobody", None),
+        ("", None),
+        ("@", None),
+    ] {
+        assert_eq!(named(name, known.iter()), expected.map(mailbox), "{name}");
+    }
+}
