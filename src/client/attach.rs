@@ -161,6 +161,8 @@ struct Reading {
 }
 
 fn keep(history: &mut History, taken: Vec<Taken>, at: Timestamp) -> Vec<(Ticket, Reply, Vec<Incoming>)> {
+    // Receipts may be about what another process has sent meanwhile; if it cannot be read, they are about nothing.
+    let _ = history.refresh();
     let mut done = Vec::new();
     let mut records = Vec::new();
     let mut whole = Vec::new();

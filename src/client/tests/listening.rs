@@ -59,7 +59,8 @@ async fn one_process_receives_and_the_second_is_told_which() {
 async fn receipts_count_with_their_envelope_identifier_alone() {
     let world = World::new().await;
     let client = world.client().await;
-    let sent = client.send(Message::to(mailbox("bob@b.test"), "hello")).await.unwrap();
+    // Another process: what it has sent is found in the file.
+    let sent = world.client().await.send(Message::to(mailbox("bob@b.test"), "hello")).await.unwrap();
     let envid = world.script().taken[0].1.clone().unwrap();
     let report = |envid: &str, action: &str| {
         format!(
