@@ -302,6 +302,7 @@ async fn examine(config: &Config, printer: &mut Printer) -> Result<(), Failure> 
     let options = check_options(config, client.is_some());
     let now = System::new().now();
     let mut found = check::local(&options, now);
+    found.push(account::finding(&config.accounts.file));
     found.extend(check::ports(&options).await);
     found.iter().for_each(|finding| printer.row(&Row::Finding(finding.clone())));
     match dns::from_options(config.dns.clone()) {
