@@ -13,7 +13,7 @@ use super::{Concluded, Item, Load, Status, Upkeep, Verdict};
 use crate::accounts::{Principal, Reads};
 use crate::address::{Device, Mailbox};
 use crate::limits;
-use crate::spool::{Had, Holder, Known, State};
+use crate::spool::{Had, Holder, Known, QueueId, State};
 use crate::timestamp::Timestamp;
 
 /// Messages that are looked at for one call; the attachment is woken to go on after that.
@@ -28,6 +28,8 @@ pub(super) struct Board {
     next: u64,
     restored: bool,
     closing: bool,
+    /// Conclusions that are not in the spool yet.
+    settling: usize,
     /// What there was to write before anybody could.
     due: Upkeep,
 }
@@ -88,11 +90,22 @@ impl Board {
     }
 
     pub fn settled(&mut self, key: &str, item: Item) {
+        self.settling = self.settling.saturating_sub(1);
         self.change(key, item, |waiting| waiting.settling = waiting.settling.saturating_sub(1));
     }
 
     pub fn withdraw(&mut self, key: &str, item: Item) {
         self.change(key, item, |waiting| waiting.phase = Phase::Done);
+    }
+
+    pub fn gone(&mut self, key: &str, id: QueueId) {
+        let Some(inbox) = self.inboxes.get(key) else { return };
+        let all = inbox.items.range(Item { id, index: 0 }..=Item { id, index: u32::MAX }).map(|(item, _)| *item);
+        all.collect::<Vec<_>>().into_iter().for_each(|item| self.withdraw(key, item));
+    }
+
+    pub fn is_quiet(&self) -> bool {
+        self.seats.is_empty() && self.settling == 0
     }
 
     pub fn hold(&mut self, key: &str, item: Item) {
@@ -322,7 +335,9 @@ impl Board {
         let Some(inbox) = self.inboxes.get_mut(&key) else { return Concluded::Nothing };
         let refused = verdict == Verdict::Refused;
         let meant = inbox.change(offer.item, |waiting, known| conclude(waiting, known, slot, completes, refused));
-        self.word(&key, offer.item, slot, meant.unwrap_or(Meant::Nothing))
+        let concluded = self.word(&key, offer.item, slot, meant.unwrap_or(Meant::Nothing));
+        self.settling += usize::from(concluded != Concluded::Nothing);
+        concluded
     }
 
     /// What was concluded, with the names of the devices.

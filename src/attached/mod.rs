@@ -174,6 +174,16 @@ impl Attached {
         self.board().withdraw(&inbox.key(), item);
     }
 
+    /// A message is not in the spool any more.
+    pub fn gone(&self, inbox: &Mailbox, id: QueueId) {
+        self.board().gone(&inbox.key(), id);
+    }
+
+    /// Whether nobody is attached, and all that was concluded is in the spool.
+    pub fn is_quiet(&self) -> bool {
+        self.board().is_quiet()
+    }
+
     /// An administrator holds a message; [`Attached::arrive`] releases it.
     pub fn hold(&self, inbox: &Mailbox, item: Item) {
         self.board().hold(&inbox.key(), item);

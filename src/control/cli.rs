@@ -117,6 +117,8 @@ pub enum StateName {
     Deferred,
     /// Held by an administrator.
     Held,
+    /// Delivered, and kept for devices that have not had it.
+    Owed,
 }
 
 impl Which {
@@ -133,6 +135,7 @@ impl Which {
                 StateName::Active => MessageState::Active,
                 StateName::Deferred => MessageState::Deferred,
                 StateName::Held => MessageState::Held,
+                StateName::Owed => MessageState::Owed,
             }),
         })
     }

@@ -22,11 +22,12 @@ use tokio::task::{JoinHandle, JoinSet};
 
 use crate::accounts::Accounts;
 use crate::address::Domain;
+use crate::attached::Attached;
 use crate::clock::{self, Clock};
 use crate::config::{self, Config};
 use crate::control;
 use crate::control::offline::{Compose, Offline};
-use crate::deliver::Peers;
+use crate::deliver::{Devices, Peers};
 use crate::dns::{self, Resolve};
 use crate::limits;
 use crate::net;
@@ -41,6 +42,8 @@ use crate::tls::{self, Acceptor, Certificates, Connector};
 
 /// How often certificate files are looked at.
 const CERTIFICATES_EVERY: Duration = Duration::from_secs(30);
+/// Attachments that may wait for the task that serves them.
+const ATTACHING: usize = 64;
 /// Commands of administrators that may wait.
 const COMMANDS: usize = 64;
 
@@ -110,6 +113,7 @@ struct Daemon {
     config: Config,
     spool: Spool,
     peers: Arc<Peers>,
+    devices: Devices,
     reloadable: Arc<Reloadable>,
     /// True: nothing new is taken.
     closing: watch::Sender<bool>,
@@ -135,6 +139,17 @@ impl Daemon {
         let (finishing, finished) = watch::channel(false);
         let (reports, reported) = unbounded_channel();
         let connector = Arc::new(Connector::new(roots.clone(), certificates.clone(), build::connect(&config)));
+        let attached = Attached::new(opened.devices);
+        let (_attach, attaching) = channel(ATTACHING);
+        let devices = Devices::new(
+            build::devices(&config),
+            attached.clone(),
+            spool.clone(),
+            clock.clone(),
+            local.clone(),
+            attaching,
+            reports.clone(),
+        );
         let peers =
             Peers::new(build::deliver(&config), resolver.clone(), connector, spool.clone(), clock.clone(), reports);
         let peers = Arc::new(peers);
@@ -146,6 +161,7 @@ impl Daemon {
             first_new: opened.first_new,
             deliver: peers.clone(),
             reports: reported,
+            attached: attached.clone(),
             look_up: LookUp::new(resolver.clone(), config.queue.socks5),
             accounts: local.clone(),
             table: routes.clone(),
@@ -182,13 +198,14 @@ impl Daemon {
             peers: peers.clone(),
             requests: asked,
             counters,
+            attached,
             receive: context,
         };
         let socket = control::server::bind(&config.control).await;
         let socket = socket.map_err(|fault| DaemonError::Control { path: config.control.clone(), fault })?;
         let administration = tokio::spawn(control::server::serve(socket, Arc::new(handler)));
         let reloadable = Arc::new(Reloadable { accounts, table, certificates });
-        Ok(Daemon { config, spool, peers, reloadable, closing, finishing, tasks, queue, administration, requests })
+        Ok(Daemon { config, spool, peers, devices, reloadable, closing, finishing, tasks, queue, administration, requests })
     }
 
     async fn run(mut self) -> Result<(), DaemonError> {
@@ -261,7 +278,8 @@ impl Daemon {
         self.finishing.send_replace(true);
         let finish = async {
             // The queue ends when what it gave out has been reported, which closing the connections brings about.
-            let _ = tokio::join!(&mut self.queue, self.peers.close(limits::DRAIN_TIMEOUT));
+            let (peers, devices) = (self.peers.close(limits::DRAIN_TIMEOUT), self.devices.close(limits::DRAIN_TIMEOUT));
+            let _ = tokio::join!(&mut self.queue, peers, devices);
         };
         tokio::select! {
             () = finish => {}

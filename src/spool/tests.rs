@@ -172,7 +172,7 @@ async fn progress_hold_and_expiry_are_kept() {
     let (spool, _opened) = open(dir.path());
     let id = spool.accept(one("1@a.example")).await.unwrap().id;
     let last = Some("450 4.2.0 later".to_owned());
-    let progress = Progress { attempts: 3, delay_told: true, delivered_told: false, last };
+    let progress = Progress { attempts: 3, delay_told: true, last, ..Progress::default() };
     let expires = Timestamp::from_secs(1_900_000_000);
     let states = vec![(0, State::Open(progress.clone()))];
     let change = Settlement { states, held: Some(true), expires: Some(expires), ..Settlement::new(id) };
