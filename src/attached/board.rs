@@ -220,14 +220,20 @@ impl Board {
             let same = seat.device.is_some() && other.device == seat.device;
             same && other.principal.account.key() == seat.principal.account.key() && shared(other)
         };
-        let mut floor = None;
-        for other in self.seats.values_mut().filter(|other| other.ready && same(other)) {
-            match other.limit {
-                Some(small) if limit.is_none_or(|limit| limit > small) => floor = floor.max(Some(small)),
-                _ => other.end(End::Replaced),
+        let (mut floor, mut replaced) = (None, false);
+        for (other_id, other) in self.seats.iter_mut().filter(|(_, other)| other.ready && same(other)) {
+            // Which is the older says the order of their coming, not of their EHLO.
+            match (*other_id < id, beside(limit, other.limit, *other_id < id)) {
+                (true, Some(small)) => floor = floor.max(Some(small)),
+                (true, None) => other.end(End::Replaced),
+                (false, Some(small)) => other.floor = other.floor.max(Some(small)),
+                (false, None) => replaced = true,
             }
         }
         seat.floor = floor;
+        if replaced {
+            seat.end(End::Replaced);
+        }
         seat.wake.notify_one();
         self.seats.insert(id, seat);
     }
@@ -398,6 +404,13 @@ impl Board {
         }
         upkeep
     }
+}
+
+/// The largest message that the older of two connections of one device takes, if the younger takes larger ones: then both
+/// stay.
+fn beside(limit: Option<u64>, other: Option<u64>, other_is_older: bool) -> Option<u64> {
+    let (older, younger) = if other_is_older { (other, limit) } else { (limit, other) };
+    older.filter(|small| younger.is_none_or(|limit| limit > *small))
 }
 
 /// What an answer means, by bits.

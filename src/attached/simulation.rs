@@ -110,7 +110,10 @@ impl World {
         assert!(fresh.by_ref().is_sorted(), "in order of acceptance: {offers:?}");
         for offer in &offers {
             if let Some(device) = self.feeds[at].0.filter(|_| !self.crashed) {
-                assert!(!self.answers.contains_key(&(device, offer.item)), "{offer:?} is offered after it was answered");
+                assert!(
+                    !self.answers.contains_key(&(device, offer.item)),
+                    "{offer:?} is offered after it was answered"
+                );
             }
         }
         self.feeds[at].2.extend(offers);

@@ -143,7 +143,10 @@ fn delegates_get_copies_and_complete_only_where_they_may() {
     assert_eq!(attached.load(&alice()), Load::default());
     arrive(&attached, [3]);
     let take_all = bob(&attached, Reads::Take, None);
-    assert_eq!(answer(&attached, &take_all, &take(&take_all)[0], Verdict::Had), "somebody completes [bob@a.example/phone phone]");
+    assert_eq!(
+        answer(&attached, &take_all, &take(&take_all)[0], Verdict::Had),
+        "somebody completes [bob@a.example/phone phone]"
+    );
     assert!(matches!(bob(&attached, Reads::No, None).take(9, Instant::now())[..], []));
 }
 
@@ -202,6 +205,24 @@ fn a_device_that_attaches_again_ends_its_older_connection() {
     assert_eq!(show(new.answered(&offers[0], Verdict::Had, Instant::now())), "phone completes []");
     let other = seat(&attached, Some("desk"));
     assert_eq!((new.end(), other.end()), (None, None), "another device is another");
+}
+
+#[test]
+fn the_younger_connection_stays_whichever_is_ready_first() {
+    let attached = board();
+    let join = || join(&attached, "alice@a.example", "alice@a.example", Reads::Own, Some("phone")).feed;
+    let (old, new) = (join(), join());
+    new.ready(None);
+    old.ready(None);
+    assert_eq!((old.end(), new.end()), (Some(End::Replaced), None));
+    drop((old, new));
+    let (old, new) = (join(), join());
+    new.ready(Some(1000));
+    old.ready(Some(10));
+    assert_eq!((old.end(), new.end()), (None, None));
+    attached.arrive(&alice(), item(1), 10, &open());
+    attached.arrive(&alice(), item(2), 11, &open());
+    assert_eq!((ids(&take(&old)), ids(&take(&new))), (vec![1], vec![2]));
 }
 
 #[test]

@@ -211,14 +211,16 @@ fn listener(table: &Table<'_>, certified: bool, seen: &mut Seen<'_>, problems: &
     let open = kind == Service::Odmr && clear_auth == Some(true) && tls == Some(TlsStart::StartTls);
     if kind != Service::Mail && !certified && !open {
         let who = purpose(kind);
-        let problem = Problem::new(service.span(), format!("a listener for {who} needs a certificate, and there is none"));
+        let problem =
+            Problem::new(service.span(), format!("a listener for {who} needs a certificate, and there is none"));
         problems.push(problem.expected("a section [[certificate]] with `chain` and `key`"));
     }
     if let (Address::Tcp(_), Some(span)) = (address.get_ref(), table.has(&keys::LISTEN_MODE)) {
         problems.push(Problem::new(span, "`mode` means nothing for an IP address").hint("leave it out"));
     }
     if let (true, Some(span)) = (kind != Service::Mail, table.has(&keys::LISTEN_SENDERS)) {
-        let problem = Problem::new(span, format!("`senders` means nothing for {}, who prove who they are", purpose(kind)));
+        let problem =
+            Problem::new(span, format!("`senders` means nothing for {}, who prove who they are", purpose(kind)));
         problems.push(problem.hint("leave it out"));
     }
     for (name, span) in [("tls", table.has(&keys::LISTEN_TLS)), ("clear_auth", table.has(&keys::LISTEN_CLEAR_AUTH))] {
@@ -254,7 +256,8 @@ fn check_place(kind: Service, address: &Spanned<Address>, problems: &mut Problem
         problems.push(problem.expected("a loopback address, such as \"127.0.0.1:2525\", or \"unix:/path\""));
     }
     if kind != Service::Mail && matches!(place, Address::Unix(..)) {
-        let problem = Problem::new(address.span(), format!("`address`: {} cannot come by a Unix socket", purpose(kind)));
+        let problem =
+            Problem::new(address.span(), format!("`address`: {} cannot come by a Unix socket", purpose(kind)));
         problems.push(problem.expected("an IP address and port, such as \"[::]:2779\""));
     }
 }

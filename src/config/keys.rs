@@ -331,18 +331,13 @@ pub(super) static LOG_LEVEL: Key<Level> =
 
 impl Choice for Service {
     const EXPECTED: &'static str = "\"relay\", \"mail\", \"client\" or \"odmr\"";
-    const CHOICES: &'static [(&'static str, Self)] = &[
-        ("relay", Service::Relay),
-        ("mail", Service::Mail),
-        ("client", Service::Client),
-        ("odmr", Service::Odmr),
-    ];
+    const CHOICES: &'static [(&'static str, Self)] =
+        &[("relay", Service::Relay), ("mail", Service::Mail), ("client", Service::Client), ("odmr", Service::Odmr)];
 }
 
 impl Choice for TlsStart {
     const EXPECTED: &'static str = "\"starttls\" or \"at-once\"";
-    const CHOICES: &'static [(&'static str, Self)] =
-        &[("starttls", TlsStart::StartTls), ("at-once", TlsStart::AtOnce)];
+    const CHOICES: &'static [(&'static str, Self)] = &[("starttls", TlsStart::StartTls), ("at-once", TlsStart::AtOnce)];
 }
 
 impl Choice for Senders {

@@ -205,7 +205,19 @@ impl Daemon {
         let socket = socket.map_err(|fault| DaemonError::Control { path: config.control.clone(), fault })?;
         let administration = tokio::spawn(control::server::serve(socket, Arc::new(handler)));
         let reloadable = Arc::new(Reloadable { accounts, table, certificates });
-        Ok(Daemon { config, spool, peers, devices, reloadable, closing, finishing, tasks, queue, administration, requests })
+        Ok(Daemon {
+            config,
+            spool,
+            peers,
+            devices,
+            reloadable,
+            closing,
+            finishing,
+            tasks,
+            queue,
+            administration,
+            requests,
+        })
     }
 
     async fn run(mut self) -> Result<(), DaemonError> {

@@ -51,9 +51,7 @@ impl Wire {
         let mut room = [const { MaybeUninit::uninit() }; READ];
         let mut read = ReadBuf::uninit(&mut room);
         match Pin::new(&mut self.stream).poll_read(cx, &mut read) {
-            Poll::Ready(Ok(())) if read.filled().is_empty() => {
-                Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()))
-            }
+            Poll::Ready(Ok(())) if read.filled().is_empty() => Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into())),
             Poll::Ready(Ok(())) => {
                 self.input.extend_from_slice(read.filled());
                 Poll::Ready(Ok(()))

@@ -160,7 +160,9 @@ pub fn device(record: &Record, index: usize, outcome: &Outcome, concluded: &Conc
             conclusion.about.iter_mut().for_each(|about| about.diagnostic.clone_from(reply));
             conclusion
         }
-        (Concluded::Fails, _) => failure(record, &[index], EnhancedCode::new(5, 0, 0), "the recipient's client refused it"),
+        (Concluded::Fails, _) => {
+            failure(record, &[index], EnhancedCode::new(5, 0, 0), "the recipient's client refused it")
+        }
     }
 }
 

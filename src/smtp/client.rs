@@ -465,7 +465,8 @@ impl Session {
     /// Writes what may be written now.
     fn pump(&mut self, now: Instant) {
         // NOOP is the last of its group (RFC 2920 §3.1), but for hops that show IMPP.
-        while self.state == State::Ready && self.output.len() < OUTPUT_OCTETS && !(self.noop && self.mode != Mode::Impp) {
+        while self.state == State::Ready && self.output.len() < OUTPUT_OCTETS && !(self.noop && self.mode != Mode::Impp)
+        {
             let before_clean = match self.cursor.checked_sub(1) {
                 Some(before) => self.flights[before].leaves_clean(),
                 None => self.clean,

@@ -539,7 +539,9 @@ impl Session {
             States::READY => "say MAIL first",
             States::FAILED => "a chunk of this transaction was refused; say RSET first",
             States::REFUSED => "this connection was refused; say QUIT",
-            _ if matches!(entry.verb, Verb::Mail | Verb::StartTls | Verb::Auth | Verb::Atrn) => "a transaction is open; say RSET first",
+            _ if matches!(entry.verb, Verb::Mail | Verb::StartTls | Verb::Auth | Verb::Atrn) => {
+                "a transaction is open; say RSET first"
+            }
             States::SENDER => "there is no recipient; say RCPT first",
             States::CHUNKS => "the entity has begun; send BDAT LAST or RSET",
             _ => "say RSET first",

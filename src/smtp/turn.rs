@@ -44,7 +44,8 @@ pub fn encode(octets: &[u8]) -> String {
 /// Reads `mechanism [initial-response]`.
 pub(super) fn auth(argument: &str, wrong: CommandError) -> Result<Auth, CommandError> {
     let mut words = argument.split(' ').filter(|word| !word.is_empty());
-    let is_token = |word: &&str| word.len() <= 20 && word.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b));
+    let is_token =
+        |word: &&str| word.len() <= 20 && word.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b));
     let mechanism = words.next().filter(is_token).ok_or(wrong.clone())?.to_owned();
     let initial = match words.next() {
         None => None,
@@ -128,7 +129,12 @@ mod tests {
             let got = atrn(text, WRONG).map(|atrn| {
                 let inboxes: Vec<_> = atrn.inboxes.iter().map(Mailbox::to_string).collect();
                 let domains: Vec<_> = atrn.domains.iter().map(Domain::as_str).collect();
-                format!("{} {} {}", inboxes.join(" "), domains.join(" "), atrn.device.map_or(String::new(), |d| d.to_string()))
+                format!(
+                    "{} {} {}",
+                    inboxes.join(" "),
+                    domains.join(" "),
+                    atrn.device.map_or(String::new(), |d| d.to_string())
+                )
             });
             assert_eq!(got, expected.map(str::to_owned), "{text}");
         };

@@ -85,9 +85,9 @@ use self::lock::Lock;
 use self::meters::Meters;
 pub use self::record::*;
 pub use self::row::RowError;
+use self::store::{Fault, Scanned, Store, Table};
 #[cfg(test)]
 pub(crate) use self::tests::copy as copy_for_tests;
-use self::store::{Fault, Scanned, Store, Table};
 
 /// What an administrator may choose.
 #[derive(Clone, Debug, PartialEq, Eq)]

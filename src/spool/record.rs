@@ -218,7 +218,8 @@ impl State {
                 true
             }
             State::Open(progress) => {
-                let new = holder.filter(|holder| !progress.had.contains(holder) && progress.had.len() < limits::DEVICES);
+                let new =
+                    holder.filter(|holder| !progress.had.contains(holder) && progress.had.len() < limits::DEVICES);
                 let changed = new.is_some();
                 progress.had.extend(new);
                 changed

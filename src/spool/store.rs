@@ -26,8 +26,8 @@ use fjall::config::BlockSizePolicy;
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, KvSeparationOptions, OwnedWriteBatch, PersistMode, Slice};
 
 use super::dedup::{Expiry, Filters, Key};
-use super::lock::sync_dir;
 use super::known;
+use super::lock::sync_dir;
 use super::record::{Known, QueueId};
 use super::row;
 

@@ -107,7 +107,11 @@ async fn serve(stream: TcpStream, conduct: Conduct, seen: &Mutex<Seen>) -> Optio
                 let mut chunk = vec![0; line.split(' ').nth(1)?.parse().ok()?];
                 stream.read_exact(&mut chunk).await.ok()?;
                 entity.extend_from_slice(&chunk);
-                if line.ends_with("LAST") { store(&conduct, seen, &envelope, &mut entity) } else { "250 more".to_owned() }
+                if line.ends_with("LAST") {
+                    store(&conduct, seen, &envelope, &mut entity)
+                } else {
+                    "250 more".to_owned()
+                }
             }
             "DATA" => {
                 stream.write_all(b"354 go\r\n").await.ok()?;

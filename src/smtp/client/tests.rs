@@ -148,7 +148,11 @@ fn check(messages: &[Transaction], script: &str, expected: &[&str]) {
 
 #[test]
 fn a_sign_of_life() {
-    check(&[], "S: 250 b.example\nNOOP\nC: NOOP\nNOOP\nS: 250 ok\nNOOP\nC: NOOP\nQUIT\nS: 500 what\nQUIT\nC: QUIT", &[]);
+    check(
+        &[],
+        "S: 250 b.example\nNOOP\nC: NOOP\nNOOP\nS: 250 ok\nNOOP\nC: NOOP\nQUIT\nS: 500 what\nQUIT\nC: QUIT",
+        &[],
+    );
     let asks = "S: 250 b.example\nNOOP\nC: NOOP\n";
     check(&[], &format!("{asks}TIMEOUT"), &["over: timed out while waiting for its answer to NOOP"]);
     check(&[], &format!("{asks}S: 421 4.3.2 bye"), &["over: it said: 421 4.3.2 bye"]);
@@ -158,7 +162,9 @@ fn a_sign_of_life() {
 #[test]
 fn a_sign_of_life_and_a_transaction() {
     let start = Instant::now();
-    for (keywords, goes_on) in [("", false), ("250-PIPELINING\r\n", false), ("250-PIPELINING\r\n250-CHUNKING\r\n250-IMPP IM\r\n", true)] {
+    for (keywords, goes_on) in
+        [("", false), ("250-PIPELINING\r\n", false), ("250-PIPELINING\r\n250-CHUNKING\r\n250-IMPP IM\r\n", true)]
+    {
         let mut session = Session::new(Arc::new(options()), Protection::Clear, start);
         let feed = |session: &mut Session, text: &str| session.input(&mut BytesMut::from(text), start);
         feed(&mut session, "220 b\r\n");
