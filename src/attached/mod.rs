@@ -14,8 +14,6 @@ mod feed;
 mod inbox;
 mod seat;
 #[cfg(test)]
-mod simulation;
-#[cfg(test)]
 mod tests;
 
 use std::any::Any;

@@ -4,8 +4,6 @@
 //! in the spool and the receipt that it causes, in one commit. [`schedule`] decides when, purely; [`conclude`] decides what
 //! follows from an outcome, purely; [`inboxes`] tells those who are attached; [`run`] is the loop; [`complete`] writes; [`look_up`] asks DNS for a destination.
 
-#[cfg(test)]
-mod attached_tests;
 pub mod complete;
 pub mod conclude;
 pub mod inboxes;
@@ -13,5 +11,7 @@ pub mod log;
 pub mod look_up;
 pub mod run;
 pub mod schedule;
+#[cfg(test)]
+mod tests;
 
 pub use run::{Command, Counters, Options, Parts, run};
