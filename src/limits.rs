@@ -15,6 +15,16 @@ pub const COMMAND_LINE_OCTETS: usize = 2048;
 pub const AUTH_LINE_OCTETS: usize = 12288;
 /// Octets of the name of a device.
 pub const DEVICE_OCTETS: usize = 64;
+/// How long a client may take to authenticate, from the start of its connection.
+pub const LOGIN_TIMEOUT: Duration = Duration::from_secs(120);
+/// Failed authentications of one connection, after which it is closed.
+pub const LOGIN_FAILURES: usize = 3;
+/// Accounts whose rate of submission is remembered.
+pub const RATED_ACCOUNTS: usize = 100_000;
+/// Attachments that wait to be taken over.
+pub const ATTACHING: usize = 256;
+/// How long an ATRN waits for its place among those.
+pub const ATTACH_TIMEOUT: Duration = Duration::from_secs(30);
 /// Inboxes or domains that one ATRN may name.
 pub const ATRN_NAMES: usize = 32;
 /// Octets of a reply line with CRLF that we read: 512 in RFC 5321 §4.5.3.1.5; others write more.

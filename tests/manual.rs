@@ -133,6 +133,9 @@ fn limits_of_the_protocol() {
     };
     assert_eq!(bound("command line"), limits::COMMAND_LINE_OCTETS);
     assert_eq!(bound("line of text"), limits::TEXT_LINE_OCTETS);
+    assert_eq!(bound("AUTH exchange"), limits::AUTH_LINE_OCTETS);
+    assert_eq!(bound("one ATRN"), limits::ATRN_NAMES);
+    assert_eq!(bound("name of a device"), limits::DEVICE_OCTETS);
     assert_eq!(bound("Octets of the header"), limits::HEADER_OCTETS);
     assert_eq!(bound("Fields of the header"), limits::HEADER_FIELDS);
     assert_eq!(bound("Depth"), limits::MIME_DEPTH);
@@ -145,6 +148,8 @@ fn limits_of_the_protocol() {
     assert!(words.contains(&format!("The key is kept for {} days", limits::DEDUP_RETENTION.as_secs() / 86_400)));
     assert!(words.contains(&format!("longer than {}.", limits::LONGEST_STAY.as_secs() / 86_400)));
     assert!(words.contains(&format!("silent for {} minutes", limits::COMMAND_TIMEOUT.as_secs() / 60)));
+    assert!(words.contains(&format!("logged in within {} minutes", limits::LOGIN_TIMEOUT.as_secs() / 60)));
+    assert!(words.contains(&format!("logging in has failed {} times", limits::LOGIN_FAILURES)));
 }
 
 /// The Rust files of the modules that make replies, without their tests.

@@ -5,13 +5,28 @@
 //! Invariants: `postmaster` exists in every domain (RFC 5321 §4.5.1); unknown, disabled and mistaken look and cost the same.
 
 mod authority;
+mod dovecot;
+mod edit;
 mod entries;
+mod exchange;
+pub mod file;
+pub mod ldap;
+mod limit;
+mod passwd;
+mod remote;
+pub mod token;
+mod verifiers;
 
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
+use std::sync::Arc;
 
-pub use authority::{Authority, Exchange, Step};
-pub use entries::{Account, Entries};
+pub use authority::{Authority, Options};
+pub use dovecot::Users;
+pub use edit::{Change, change, generated};
+pub use entries::{Account, Entries, EntriesError};
+pub use exchange::{Exchange, Step};
+pub use remote::Place;
 
 use crate::address::{Domain, Mailbox};
 use crate::envelope::Class;
@@ -37,6 +52,13 @@ pub struct Origin {
     pub chain: Vec<CertificateDer<'static>>,
     /// Whether it is a session of ODMR (RFC 2645).
     pub odmr: bool,
+}
+
+impl Origin {
+    /// Whether nobody in between can read along: TLS, or a socket of this host.
+    pub fn is_secure(&self) -> bool {
+        self.tls || self.address.is_none()
+    }
 }
 
 /// One domain.
@@ -76,6 +98,18 @@ pub enum Reads {
     Own,
 }
 
+impl Reads {
+    /// As it stands in the file of accounts: `no`, `copy`, `take`, `own`.
+    pub fn keyword(self) -> &'static str {
+        match self {
+            Reads::No => "no",
+            Reads::Copy => "copy",
+            Reads::Take => "take",
+            Reads::Own => "own",
+        }
+    }
+}
+
 /// The mail system could not be asked: `451 4.3.0`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
@@ -88,6 +122,7 @@ pub struct Accounts {
     /// Keys of aliases and groups; their members, without other aliases among them.
     aliases: HashMap<String, Vec<Mailbox>>,
     entries: Entries,
+    users: Option<Arc<Users>>,
 }
 
 impl Accounts {
@@ -106,6 +141,19 @@ impl Accounts {
     #[must_use]
     pub fn with_aliases(self, aliases: HashMap<String, Vec<Mailbox>>) -> Self {
         Accounts { aliases, ..self }
+    }
+
+    /// With the users of the mail system, who are asked for.
+    #[must_use]
+    pub fn with_users(self, users: Option<Arc<Users>>) -> Self {
+        Accounts { users, ..self }
+    }
+
+    /// Members of aliases that have no inbox here, as far as that can be told: each with its alias.
+    pub fn lost_members(&self) -> impl Iterator<Item = (&str, &Mailbox)> {
+        let members =
+            self.aliases.iter().flat_map(|(alias, members)| members.iter().map(move |one| (alias.as_str(), one)));
+        members.filter(|(_, member)| !matches!(self.find(member, Class::Im), Found::Inbox | Found::Elsewhere))
     }
 
     /// Whether the domain lives here.
@@ -139,12 +187,30 @@ impl Accounts {
             || domain.inboxes.contains(&key)
             || self.aliases.contains_key(&key)
             || self.entries.has_inbox(&key);
-        if known { Found::Inbox } else { Found::NoInbox }
+        match (known, &self.users) {
+            (true, _) => Found::Inbox,
+            // Of an account of the file it is known that it has none.
+            (false, Some(_)) if self.entries.get(&key).is_none() => Found::Elsewhere,
+            (false, _) => Found::NoInbox,
+        }
     }
 
     /// Whether the inbox exists; asks the mail system where [`Accounts::find`] gives [`Found::Elsewhere`].
     pub async fn exists(&self, mailbox: &Mailbox) -> Result<bool, Fault> {
-        Ok(self.find(mailbox, Class::Im) == Found::Inbox)
+        match (self.find(mailbox, Class::Im), &self.users) {
+            (Found::Inbox, _) => Ok(true),
+            (Found::Elsewhere, Some(users)) => users.exists(mailbox).await,
+            _ => Ok(false),
+        }
+    }
+
+    /// Whether an account of this name may log in, as far as that can be told without its proof.
+    pub(crate) async fn may_log_in(&self, name: &Mailbox) -> Result<bool, Fault> {
+        match self.entries.get(&name.key()) {
+            Some(account) => Ok(!account.disabled),
+            None if self.members(name).is_some() => Ok(false),
+            None => self.exists(name).await,
+        }
     }
 
     /// Who gets what is sent to an alias (one) or a group (several): local addresses, none of them an alias. `None`: the

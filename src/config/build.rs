@@ -9,6 +9,7 @@ use toml::Spanned;
 use toml::de::DeTable;
 
 use super::keys::{self, SECTIONS, Section};
+use super::people::{self, Aliases};
 use super::problem::{Problem, position};
 use super::read::Table;
 use super::value::bare;
@@ -16,7 +17,7 @@ use super::*;
 use crate::limits::LONGEST_STAY;
 use crate::route::Host;
 
-type Problems = Vec<Problem>;
+pub(super) type Problems = Vec<Problem>;
 
 /// Reads the text; on failure at least one problem.
 pub(super) fn config(text: &str, path: &Path) -> Result<Config, Vec<Problem>> {
@@ -68,6 +69,7 @@ fn sections(text: &str, path: &Path, document: &DeTable<'_>, problems: &mut Prob
         problems.push(problem.expected("at least one section [[domain]] or [[route]]"));
     }
     let (spool, queue) = (spool?, queue?);
+    let accounts = people::accounts(document, &spool, &domains, problems);
     let control = match control {
         Some(control) => control,
         None => derived_control(&spool, problems)?,
@@ -83,6 +85,7 @@ fn sections(text: &str, path: &Path, document: &DeTable<'_>, problems: &mut Prob
         tls: tls?,
         dns: dns?,
         routes,
+        accounts: accounts?,
         limits: limits?,
         queue,
         policy: Policy { peer_identity: policy? },
@@ -91,7 +94,7 @@ fn sections(text: &str, path: &Path, document: &DeTable<'_>, problems: &mut Prob
 }
 
 /// The section of this name; the table has all that are asked for.
-fn section(name: &str) -> &'static Section {
+pub(super) fn section(name: &str) -> &'static Section {
     SECTIONS.iter().find(|section| section.name == name).unwrap_or(&keys::TOP)
 }
 
@@ -106,7 +109,7 @@ fn derived_control(spool: &Path, problems: &mut Problems) -> Option<PathBuf> {
 }
 
 /// Remembers where something stood first, to say so when it comes again.
-struct Seen<'a> {
+pub(super) struct Seen<'a> {
     text: &'a str,
     /// Offsets in the text: to count lines for each of many domains would take too long.
     places: HashMap<String, usize>,
@@ -117,7 +120,7 @@ impl<'a> Seen<'a> {
         Seen { text, places: HashMap::new() }
     }
 
-    fn enter(&mut self, key: String, what: &str, span: Range<usize>, problems: &mut Problems) {
+    pub fn enter(&mut self, key: String, what: &str, span: Range<usize>, problems: &mut Problems) {
         if let Some(first) = self.places.get(&key).map(|place| position(self.text, *place).0) {
             problems.push(Problem::new(span, format!("{what} stands twice")).hint(format!("first in line {first}")));
         } else {
@@ -129,10 +132,19 @@ impl<'a> Seen<'a> {
 fn domains(text: &str, document: &DeTable<'_>, problems: &mut Problems) -> Vec<LocalDomain> {
     let mut seen = Seen::new(text);
     let tables = Table::repeated(document, section("domain"), problems);
-    tables.iter().filter_map(|table| domain(table, &mut seen, problems)).collect()
+    let mut aliases = Aliases::default();
+    let mut domains: Vec<LocalDomain> =
+        tables.iter().filter_map(|table| domain(table, &mut aliases, &mut seen, problems)).collect();
+    aliases.resolve(&mut domains, problems);
+    domains
 }
 
-fn domain(table: &Table<'_>, seen: &mut Seen<'_>, problems: &mut Problems) -> Option<LocalDomain> {
+fn domain(
+    table: &Table<'_>,
+    aliases: &mut Aliases,
+    seen: &mut Seen<'_>,
+    problems: &mut Problems,
+) -> Option<LocalDomain> {
     let name = table.get(&keys::DOMAIN_NAME, problems);
     let im = table.value(&keys::DOMAIN_IM, problems);
     let inboxes = table.value(&keys::DOMAIN_INBOXES, problems);
@@ -140,9 +152,11 @@ fn domain(table: &Table<'_>, seen: &mut Seen<'_>, problems: &mut Problems) -> Op
         let what = format!("the domain {}", name.get_ref());
         seen.enter(name.get_ref().to_string(), &what, name.span(), problems);
     }
+    let entries = people::aliases(table, problems);
     let name = name?.into_inner();
     let inboxes = inboxes_of(&name, inboxes?, seen, problems);
-    Some(LocalDomain { name, im: im?, inboxes })
+    aliases.enter(&name, entries, seen, problems);
+    Some(LocalDomain { name, im: im?, inboxes, aliases: Vec::new() })
 }
 
 fn inboxes_of(

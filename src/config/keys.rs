@@ -2,12 +2,15 @@
 //!
 //! The reader, `conf/impart.toml`, the list in `man/impart.toml.5` and the nearest-name help all come from here.
 
+mod accounts;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use toml::Spanned;
 
+pub(super) use self::accounts::*;
 use super::value::{self, Choice, Kind, choice};
 use super::{Address, Level, MinVersion, Pattern, PeerIdentity, Roots, Senders, Service, TlsStart, Upstreams};
 use crate::address::Domain;
@@ -389,7 +392,8 @@ impl Choice for Level {
 }
 
 /// The sections, in the order of the sample and the manual.
-pub static SECTIONS: &[Section] = &[TOP, DOMAIN, LISTEN, CERTIFICATE, TLS, DNS, ROUTE, LIMITS, QUEUE, POLICY, LOG];
+pub static SECTIONS: &[Section] =
+    &[TOP, DOMAIN, LISTEN, CERTIFICATE, TLS, DNS, ROUTE, ACCOUNTS, LDAP, OAUTH, LIMITS, QUEUE, POLICY, LOG];
 
 pub(super) const TOP: Section = Section {
     name: "",
@@ -403,7 +407,7 @@ pub(super) const DOMAIN: Section = Section {
     repeated: true,
     commented: false,
     text: "A domain that this server serves.",
-    keys: &[&DOMAIN_NAME.info, &DOMAIN_IM.info, &DOMAIN_INBOXES.info],
+    keys: &[&DOMAIN_NAME.info, &DOMAIN_IM.info, &DOMAIN_INBOXES.info, &DOMAIN_ALIASES.info],
 };
 pub(super) const LISTEN: Section = Section {
     name: "listen",

@@ -8,6 +8,7 @@ pub mod arguments;
 mod build;
 pub mod document;
 pub mod keys;
+mod people;
 mod problem;
 mod read;
 #[cfg(test)]
@@ -18,6 +19,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::accounts::{ldap, token};
 use crate::address::{Domain, Mailbox};
 use crate::dns;
 use crate::envelope::Class;
@@ -60,6 +62,8 @@ pub struct Config {
     pub dns: dns::Options,
     /// Configured routes; no pattern twice for one class, none for a domain served here.
     pub routes: Vec<Route>,
+    /// Who may log in.
+    pub accounts: Accounts,
     /// What others may use up.
     pub limits: Limits,
     /// How messages leave.
@@ -79,6 +83,8 @@ pub struct LocalDomain {
     pub im: bool,
     /// Local parts that exist, `postmaster` among them; compare by [`Mailbox::key`].
     pub inboxes: Vec<String>,
+    /// Aliases and groups, each with its members, which are none.
+    pub aliases: Vec<(Mailbox, Vec<Mailbox>)>,
 }
 
 impl LocalDomain {
@@ -164,6 +170,29 @@ pub struct Route {
     pub socks5: Option<SocketAddr>,
     /// Relays whose Authentication-Results are believed.
     pub upstream: Vec<Upstream>,
+}
+
+/// Who may log in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Accounts {
+    /// The file of accounts; it may be missing.
+    pub file: PathBuf,
+    /// The domain of names without one.
+    pub domain: Option<Domain>,
+    /// A passwd-file.
+    pub passwd_file: Option<PathBuf>,
+    /// Dovecot's socket for authentication; none beside a directory.
+    pub dovecot_auth: Option<PathBuf>,
+    /// Dovecot's socket for users.
+    pub dovecot_users: Option<PathBuf>,
+    /// Authorities for client certificates.
+    pub client_authorities: Vec<PathBuf>,
+    /// Lists of revoked client certificates.
+    pub client_revocations: Vec<PathBuf>,
+    /// A directory.
+    pub ldap: Option<ldap::Options>,
+    /// Tokens.
+    pub oauth: Option<token::Options>,
 }
 
 /// What others may use up.

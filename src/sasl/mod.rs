@@ -8,11 +8,18 @@
 //! to know, which cannot wait for a socket; a failed SCRAM ends like a successful one; and its salt for unknown users has
 //! another length than ours.
 
+mod claims;
 mod client;
-
-pub use client::{Client, Credentials};
+mod prepare;
+pub mod scram;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
+
+pub use claims::{BEARER_REFUSED, Bearer, CramResponse, Plain, external};
+pub use client::{Client, Credentials};
+pub use prepare::prepare;
 
 /// A mechanism, the better first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

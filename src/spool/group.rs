@@ -40,16 +40,25 @@ pub(super) struct Prepared {
     row: Vec<u8>,
     entity: Vec<u8>,
     keys: Vec<Key>,
+    /// What accepting it causes, each with the index of the recipient that it is about.
+    receipts: Vec<(usize, Prepared)>,
 }
 
 impl Prepared {
+    /// Encodes a message, and the receipts that accepting it causes.
+    pub fn with_receipts(message: NewMessage, receipts: Vec<(usize, NewMessage)>) -> Prepared {
+        let receipts = receipts.into_iter().map(|(index, receipt)| (index, Prepared::new(receipt))).collect();
+        Prepared { receipts, ..Prepared::new(message) }
+    }
+
     /// Encodes a message.
     pub fn new(message: NewMessage) -> Prepared {
         let row = row::record(&message, None);
         let keys = dedup::keys(&message);
         let NewMessage { id, envelope, entity, origin, arrived, expires, .. } = message;
         let size = entity.len() as u64;
-        Prepared { id, envelope, origin, arrived, expires, size, row, entity: row::entity(&entity), keys }
+        let entity = row::entity(&entity);
+        Prepared { id, envelope, origin, arrived, expires, size, row, entity, keys, receipts: Vec::new() }
     }
 }
 
@@ -233,6 +242,12 @@ impl<'a> Group<'a> {
         // Also a second copy is answered after the first is durable, which may be in this very batch.
         self.sync = true;
         let acceptance = self.store_message(&mut message, &firsts, Cause::Accepting);
+        for (index, mut receipt) in std::mem::take(&mut message.receipts) {
+            if firsts.get(index).is_none_or(Option::is_none) {
+                self.id_of(&mut receipt);
+                self.store_message(&mut receipt, &[], Cause::Accepting);
+            }
+        }
         self.answers.push(Answer::Accept(reply, (acceptance, message)));
     }
 

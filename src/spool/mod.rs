@@ -239,8 +239,18 @@ impl Spool {
     /// Messages are stored in the order in which their futures are first polled. When the future is dropped the
     /// message may be stored nevertheless.
     pub fn accept(&self, message: NewMessage) -> impl Future<Output = Result<Acceptance, SpoolError>> + Send + use<> {
+        self.accept_with(message, Vec::new())
+    }
+
+    /// Takes a message, and in the same commit receipts that its acceptance causes, each with the index of a recipient: it
+    /// is stored unless that recipient had the message before.
+    pub fn accept_with(
+        &self,
+        message: NewMessage,
+        receipts: Vec<(usize, NewMessage)>,
+    ) -> impl Future<Output = Result<Acceptance, SpoolError>> + Send + use<> {
         let inner = self.0.clone();
-        let message = Box::new(Prepared::new(message));
+        let message = Box::new(Prepared::with_receipts(message, receipts));
         async move {
             let (reply, answer) = oneshot::channel();
             let sent = inner.inbox.send(Command::Accept(message, reply)).await;

@@ -49,6 +49,22 @@ pub(crate) fn closing(id: QueueId, index: usize, receipts: Vec<NewMessage>) -> S
     Settlement { states, receipts, ..Settlement::new(id) }
 }
 
+#[tokio::test]
+async fn receipts_of_acceptance_enter_with_the_message() {
+    let dir = tempfile::tempdir().unwrap();
+    let (spool, mut opened) = open(dir.path());
+    let group = || message("1@a.example", &["bob@b.example", "carol@b.example"]);
+    let about = |index| vec![(index, one(&format!("receipt-{index}@a.example")))];
+    let first = spool.accept_with(group(), about(1)).await.unwrap();
+    assert_eq!(opened.arrivals.recv().await.unwrap().id, first.id);
+    let receipt = opened.arrivals.recv().await.unwrap();
+    assert!(receipt.id > first.id && ids(&spool) == [first.id.0, receipt.id.0]);
+    assert!(spool.accept_with(group(), about(0)).await.unwrap().all_duplicate, "nothing comes of a second copy");
+    let more = message("1@a.example", &["bob@b.example", "dave@b.example"]);
+    assert_eq!(spool.accept_with(more.clone(), about(0)).await.unwrap().duplicates, 1);
+    assert_eq!(ids(&spool).len(), 3, "its group had it before");
+}
+
 pub(crate) fn ids(spool: &Spool) -> Vec<u64> {
     spool.page(QueueId(0), 1000).unwrap().iter().map(|record| record.id.0).collect()
 }

@@ -75,6 +75,9 @@ pub struct Peer {
     pub version: String,
     /// The cipher suite: `TLS_AES_256_GCM_SHA384`.
     pub cipher: String,
+    /// What an authentication is bound to, so that it is worth nothing on another connection: RFC 9266 §2. `None` before
+    /// TLS 1.3, where it is not unique unless more is agreed on.
+    pub channel_binding: Option<[u8; 32]>,
 }
 
 /// Makes handshakes in the role of the server.
@@ -136,6 +139,7 @@ impl Acceptor {
             alpn: connection.alpn_protocol().is_some(),
             version,
             cipher,
+            channel_binding: channel_binding(connection),
         };
         Ok((TlsStream::Server(stream), peer))
     }
@@ -145,6 +149,14 @@ impl Acceptor {
             || Domain::parse(name)
                 .is_ok_and(|domain| self.options.names.contains(&domain) || self.certificates.names(&domain))
     }
+}
+
+/// RFC 9266 §2: the label, no context.
+fn channel_binding(connection: &rustls::ServerConnection) -> Option<[u8; 32]> {
+    if connection.protocol_version() != Some(rustls::ProtocolVersion::TLSv1_3) {
+        return None;
+    }
+    connection.export_keying_material([0; 32], b"EXPORTER-Channel-Binding", Some(b"")).ok()
 }
 
 /// Picks our certificate by the server name and by the signatures that the client can verify.

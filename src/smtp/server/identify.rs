@@ -6,6 +6,11 @@ use crate::smtp::command::{Atrn, Auth, CommandError};
 use crate::smtp::turn;
 
 impl Service {
+    /// Whether what comes is submitted: in the name of somebody here, to anybody anywhere.
+    pub fn submits(self) -> bool {
+        matches!(self, Service::Mail | Service::Client)
+    }
+
     /// Whether clients say who they are before they may do anything.
     pub fn authenticates(self) -> bool {
         matches!(self, Service::Client | Service::Odmr)

@@ -108,8 +108,8 @@ fn challenges_and_responses() {
         "
         C: AUTH cram-md5
         E: auth CRAM-MD5
-        CH: <1@b>
-        S: 334 PDFAYj4=
+        CH: 1@b
+        S: 334 MUBi
         C: d3Jvbmc=
         E: response wrong
         A: 535 5.7.8 wrong
