@@ -13,7 +13,7 @@ use super::{Concluded, Item, Load, Status, Upkeep, Verdict};
 use crate::accounts::{Principal, Reads};
 use crate::address::{Device, Mailbox};
 use crate::limits;
-use crate::spool::{Had, Holder, Known, State};
+use crate::spool::{Had, Holder, Known, QueueId, State};
 use crate::timestamp::Timestamp;
 
 /// Messages that are looked at for one call; the attachment is woken to go on after that.
@@ -28,6 +28,8 @@ pub(super) struct Board {
     next: u64,
     restored: bool,
     closing: bool,
+    /// Conclusions that are not in the spool yet.
+    settling: usize,
     /// What there was to write before anybody could.
     due: Upkeep,
 }
@@ -88,11 +90,22 @@ impl Board {
     }
 
     pub fn settled(&mut self, key: &str, item: Item) {
+        self.settling = self.settling.saturating_sub(1);
         self.change(key, item, |waiting| waiting.settling = waiting.settling.saturating_sub(1));
     }
 
     pub fn withdraw(&mut self, key: &str, item: Item) {
         self.change(key, item, |waiting| waiting.phase = Phase::Done);
+    }
+
+    pub fn gone(&mut self, key: &str, id: QueueId) {
+        let Some(inbox) = self.inboxes.get(key) else { return };
+        let all = inbox.items.range(Item { id, index: 0 }..=Item { id, index: u32::MAX }).map(|(item, _)| *item);
+        all.collect::<Vec<_>>().into_iter().for_each(|item| self.withdraw(key, item));
+    }
+
+    pub fn is_quiet(&self) -> bool {
+        self.seats.is_empty() && self.settling == 0
     }
 
     pub fn hold(&mut self, key: &str, item: Item) {
@@ -207,14 +220,20 @@ impl Board {
             let same = seat.device.is_some() && other.device == seat.device;
             same && other.principal.account.key() == seat.principal.account.key() && shared(other)
         };
-        let mut floor = None;
-        for other in self.seats.values_mut().filter(|other| other.ready && same(other)) {
-            match other.limit {
-                Some(small) if limit.is_none_or(|limit| limit > small) => floor = floor.max(Some(small)),
-                _ => other.end(End::Replaced),
+        let (mut floor, mut replaced) = (None, false);
+        for (other_id, other) in self.seats.iter_mut().filter(|(_, other)| other.ready && same(other)) {
+            // Which is the older says the order of their coming, not of their EHLO.
+            match (*other_id < id, beside(limit, other.limit, *other_id < id)) {
+                (true, Some(small)) => floor = floor.max(Some(small)),
+                (true, None) => other.end(End::Replaced),
+                (false, Some(small)) => other.floor = other.floor.max(Some(small)),
+                (false, None) => replaced = true,
             }
         }
         seat.floor = floor;
+        if replaced {
+            seat.end(End::Replaced);
+        }
         seat.wake.notify_one();
         self.seats.insert(id, seat);
     }
@@ -322,7 +341,9 @@ impl Board {
         let Some(inbox) = self.inboxes.get_mut(&key) else { return Concluded::Nothing };
         let refused = verdict == Verdict::Refused;
         let meant = inbox.change(offer.item, |waiting, known| conclude(waiting, known, slot, completes, refused));
-        self.word(&key, offer.item, slot, meant.unwrap_or(Meant::Nothing))
+        let concluded = self.word(&key, offer.item, slot, meant.unwrap_or(Meant::Nothing));
+        self.settling += usize::from(concluded != Concluded::Nothing);
+        concluded
     }
 
     /// What was concluded, with the names of the devices.
@@ -383,6 +404,13 @@ impl Board {
         }
         upkeep
     }
+}
+
+/// The largest message that the older of two connections of one device takes, if the younger takes larger ones: then both
+/// stay.
+fn beside(limit: Option<u64>, other: Option<u64>, other_is_older: bool) -> Option<u64> {
+    let (older, younger) = if other_is_older { (other, limit) } else { (limit, other) };
+    older.filter(|small| younger.is_none_or(|limit| limit > *small))
 }
 
 /// What an answer means, by bits.

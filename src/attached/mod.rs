@@ -14,8 +14,6 @@ mod feed;
 mod inbox;
 mod seat;
 #[cfg(test)]
-mod simulation;
-#[cfg(test)]
 mod tests;
 
 use std::any::Any;
@@ -172,6 +170,16 @@ impl Attached {
     /// A message is no longer to be delivered: it has expired or was taken out.
     pub fn withdraw(&self, inbox: &Mailbox, item: Item) {
         self.board().withdraw(&inbox.key(), item);
+    }
+
+    /// A message is not in the spool any more.
+    pub fn gone(&self, inbox: &Mailbox, id: QueueId) {
+        self.board().gone(&inbox.key(), id);
+    }
+
+    /// Whether nobody is attached, and all that was concluded is in the spool.
+    pub fn is_quiet(&self) -> bool {
+        self.board().is_quiet()
     }
 
     /// An administrator holds a message; [`Attached::arrive`] releases it.

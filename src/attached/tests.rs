@@ -1,3 +1,5 @@
+mod simulation;
+
 use std::time::{Duration, Instant};
 
 use super::*;
@@ -205,6 +207,24 @@ fn a_device_that_attaches_again_ends_its_older_connection() {
     assert_eq!(show(new.answered(&offers[0], Verdict::Had, Instant::now())), "phone completes []");
     let other = seat(&attached, Some("desk"));
     assert_eq!((new.end(), other.end()), (None, None), "another device is another");
+}
+
+#[test]
+fn the_younger_connection_stays_whichever_is_ready_first() {
+    let attached = board();
+    let join = || join(&attached, "alice@a.example", "alice@a.example", Reads::Own, Some("phone")).feed;
+    let (old, new) = (join(), join());
+    new.ready(None);
+    old.ready(None);
+    assert_eq!((old.end(), new.end()), (Some(End::Replaced), None));
+    drop((old, new));
+    let (old, new) = (join(), join());
+    new.ready(Some(1000));
+    old.ready(Some(10));
+    assert_eq!((old.end(), new.end()), (None, None));
+    attached.arrive(&alice(), item(1), 10, &open());
+    attached.arrive(&alice(), item(2), 11, &open());
+    assert_eq!((ids(&take(&old)), ids(&take(&new))), (vec![1], vec![2]));
 }
 
 #[test]

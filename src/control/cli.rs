@@ -182,6 +182,8 @@ pub enum StateName {
     Deferred,
     /// Held by an administrator.
     Held,
+    /// Delivered, and kept for devices that have not had it.
+    Owed,
 }
 
 impl Which {
@@ -198,6 +200,7 @@ impl Which {
                 StateName::Active => MessageState::Active,
                 StateName::Deferred => MessageState::Deferred,
                 StateName::Held => MessageState::Held,
+                StateName::Owed => MessageState::Owed,
             }),
         })
     }

@@ -243,9 +243,17 @@ pub struct Status {
     pub draining: bool,
     /// Why the spool takes nothing, if so.
     pub read_only: Option<String>,
-    /// Messages in the spool.
+    /// Messages in the spool that are to be delivered.
     pub messages: u64,
-    /// Octets of their entities.
+    /// Messages that are delivered, and kept for further devices.
+    pub owed: u64,
+    /// Connections of clients that are attached.
+    pub attached: u64,
+    /// Inboxes that they are attached to.
+    pub attached_inboxes: u64,
+    /// Devices that are known, attached or not.
+    pub devices: u64,
+    /// Octets of the entities of both.
     pub octets: u64,
     /// Messages in delivery at the moment.
     pub in_delivery: u64,

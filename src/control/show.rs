@@ -55,6 +55,13 @@ fn status(row: &Status) -> String {
         ("state", state),
         ("queue", format!("{} messages, {}; {} in delivery", row.messages, size(row.octets), row.in_delivery)),
         ("connections", format!("{} from outside, {} to other servers", row.connections_in, row.connections_out)),
+        (
+            "clients",
+            format!(
+                "{} attached, to {} inboxes; {} devices known, {} messages kept for them",
+                row.attached, row.attached_inboxes, row.devices, row.owed
+            ),
+        ),
         ("accepted", format!("{} messages, {} second copies dropped", row.accepted, row.duplicates)),
         (
             "recipients",

@@ -163,6 +163,11 @@ pub fn deliver(config: &Config) -> deliver::Options {
     }
 }
 
+/// Delivery to devices.
+pub fn devices(config: &Config) -> deliver::DeviceOptions {
+    deliver::DeviceOptions::new(config.host.clone())
+}
+
 /// Whom to believe.
 pub fn roots(config: &Config) -> Result<tls::Roots, tls::roots::RootsError> {
     match &config.tls.roots {

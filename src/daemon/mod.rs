@@ -16,18 +16,18 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::mpsc::{channel, unbounded_channel};
+use tokio::sync::mpsc::{Sender, UnboundedReceiver, UnboundedSender, channel, unbounded_channel};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
 use crate::accounts::{Accounts, Authority, Users};
 use crate::address::Domain;
-use crate::attached::Attached;
+use crate::attached::{Attached, Attachment};
 use crate::clock::{self, Clock};
 use crate::config::{self, Config};
 use crate::control;
 use crate::control::offline::{Compose, Offline};
-use crate::deliver::Peers;
+use crate::deliver::{Devices, Peers, Report};
 use crate::dns::{self, Resolve};
 use crate::limits;
 use crate::net;
@@ -119,6 +119,7 @@ struct Daemon {
     config: Config,
     spool: Spool,
     peers: Arc<Peers>,
+    devices: Devices,
     reloadable: Arc<Reloadable>,
     /// True: nothing new is taken.
     closing: watch::Sender<bool>,
@@ -131,6 +132,44 @@ struct Daemon {
     authority: Authority,
     /// The files of accounts as they were when they were read.
     accounts_stamp: [Option<crate::accounts::file::Stamp>; 2],
+}
+
+/// What most parts need.
+struct Base {
+    spool: Spool,
+    clock: Arc<dyn Clock>,
+    resolver: Arc<dyn Resolve>,
+    accounts: watch::Receiver<Arc<Accounts>>,
+    table: watch::Receiver<Arc<Table>>,
+}
+
+/// Whoever delivers: to other servers, and to clients that are attached.
+struct Delivery {
+    peers: Arc<Peers>,
+    attached: Attached,
+    attach: Sender<Attachment>,
+    devices: Devices,
+    reports: UnboundedReceiver<Report>,
+}
+
+impl Delivery {
+    fn start(config: &Config, base: &Base, connector: Arc<Connector>, known: Vec<spool::Known>) -> Delivery {
+        let (reports, reported) = unbounded_channel();
+        let (attach, attaching) = channel(limits::ATTACHING);
+        let attached = Attached::new(known);
+        let devices = Devices::new(
+            build::devices(config),
+            attached.clone(),
+            base.spool.clone(),
+            base.clock.clone(),
+            base.accounts.clone(),
+            attaching,
+            reports.clone(),
+        );
+        let (resolver, spool, clock) = (base.resolver.clone(), base.spool.clone(), base.clock.clone());
+        let peers = Arc::new(Peers::new(build::deliver(config), resolver, connector, spool, clock, reports));
+        Delivery { peers, attached, attach, devices, reports: reported }
+    }
 }
 
 impl Daemon {
@@ -146,63 +185,46 @@ impl Daemon {
         let (life, lives) = unbounded_channel();
         let (closing, closed) = watch::channel(false);
         let (finishing, finished) = watch::channel(false);
-        let (reports, reported) = unbounded_channel();
+        let base = Base { spool, clock, resolver, accounts: local, table: routes };
         let connector = Arc::new(Connector::new(roots.clone(), certificates.clone(), build::connect(&config)));
-        let authority = Authority::new(build::authority(&config, &connector)?, local.clone(), clock.clone())?;
+        let authority =
+            Authority::new(build::authority(&config, &connector)?, base.accounts.clone(), base.clock.clone())?;
         authority.refresh().await;
-        let peers =
-            Peers::new(build::deliver(&config), resolver.clone(), connector, spool.clone(), clock.clone(), reports);
-        let peers = Arc::new(peers);
+        let Delivery { peers, attached, attach, devices, reports } =
+            Delivery::start(&config, &base, connector, opened.devices);
         let (commands, commanded) = channel(COMMANDS);
         let counters = Arc::new(queue::Counters::default());
         let parts = Parts {
-            spool: spool.clone(),
+            spool: base.spool.clone(),
             arrivals: opened.arrivals,
             first_new: opened.first_new,
             deliver: peers.clone(),
-            reports: reported,
-            look_up: LookUp::new(resolver.clone(), config.queue.socks5),
-            accounts: local.clone(),
-            table: routes.clone(),
-            clock: clock.clone(),
+            reports,
+            attached: attached.clone(),
+            look_up: LookUp::new(base.resolver.clone(), config.queue.socks5),
+            accounts: base.accounts.clone(),
+            table: base.table.clone(),
+            clock: base.clock.clone(),
             life: lives,
             commands: commanded,
             counters: counters.clone(),
         };
         let queue = tokio::spawn(queue::run(parts, build::queue(&config), finished, limits::DRAIN_TIMEOUT));
+        let context = receiving(&config, &base, roots, authority.clone(), (attached.clone(), attach), life);
         let mut tasks = JoinSet::new();
-        let attached = Attached::new(spool.devices().unwrap_or_default());
-        let (attach, _attaching) = channel(limits::ATTACHING);
-        let context = Arc::new(Context {
-            options: build::receive(&config),
-            spool: spool.clone(),
-            accounts: local,
-            authority: authority.clone(),
-            attached,
-            attach,
-            rates: Rates::new(config.limits.messages_per_minute),
-            table: routes,
-            resolver,
-            roots,
-            clock: clock.clone(),
-            life,
-            connections: Connections::new(config.limits.connections, config.limits.connections_per_address),
-            waiting: Arc::new(Semaphore::new(limits::WAITING_KIBIS)),
-            large: Arc::new(Semaphore::new(limits::LARGE_ENTITIES)),
-            accepted: AtomicU64::new(0),
-        });
         listen(&config, &context, &certificates, &closed, &mut tasks)?;
         let (asked, requests) = channel(1);
-        let compose = compose(config.host.clone());
+        let spool = base.spool;
         let handler = handler::Running {
             host: config.host.to_string(),
-            started: clock.now(),
+            started: base.clock.now(),
             spool: spool.clone(),
-            messages: Offline::new(spool.clone(), compose, Box::new(clock.clone())),
+            messages: Offline::new(spool.clone(), compose(config.host.clone()), Box::new(base.clock)),
             commands,
             peers: peers.clone(),
             requests: asked,
             counters,
+            attached,
             receive: context,
         };
         let socket = control::server::bind(&config.control).await;
@@ -213,6 +235,7 @@ impl Daemon {
             config,
             spool,
             peers,
+            devices,
             reloadable,
             closing,
             finishing,
@@ -313,7 +336,8 @@ impl Daemon {
         self.finishing.send_replace(true);
         let finish = async {
             // The queue ends when what it gave out has been reported, which closing the connections brings about.
-            let _ = tokio::join!(&mut self.queue, self.peers.close(limits::DRAIN_TIMEOUT));
+            let (peers, devices) = (self.peers.close(limits::DRAIN_TIMEOUT), self.devices.close(limits::DRAIN_TIMEOUT));
+            let _ = tokio::join!(&mut self.queue, peers, devices);
         };
         tokio::select! {
             () = finish => {}
@@ -346,6 +370,35 @@ fn open(config: &Config) -> Result<(Spool, spool::Opened), DaemonError> {
         tracing::error!("{what} was put aside: {why}");
     }
     Ok((spool, opened))
+}
+
+/// What connections from outside share.
+fn receiving(
+    config: &Config,
+    base: &Base,
+    roots: Arc<tls::Roots>,
+    authority: Authority,
+    (attached, attach): (Attached, Sender<Attachment>),
+    life: UnboundedSender<Domain>,
+) -> Arc<Context> {
+    Arc::new(Context {
+        options: build::receive(config),
+        spool: base.spool.clone(),
+        accounts: base.accounts.clone(),
+        authority,
+        attached,
+        attach,
+        rates: Rates::new(config.limits.messages_per_minute),
+        table: base.table.clone(),
+        resolver: base.resolver.clone(),
+        roots,
+        clock: base.clock.clone(),
+        life,
+        connections: Connections::new(config.limits.connections, config.limits.connections_per_address),
+        waiting: Arc::new(Semaphore::new(limits::WAITING_KIBIS)),
+        large: Arc::new(Semaphore::new(limits::LARGE_ENTITIES)),
+        accepted: AtomicU64::new(0),
+    })
 }
 
 /// The receipt for recipients that an administrator fails.

@@ -12,6 +12,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, timeout_at};
 
 use super::{Report, device};
+use crate::accounts::Accounts;
 use crate::address::Domain;
 use crate::attached::{Attached, Attachment, Upkeep};
 use crate::clock::Clock;
@@ -116,12 +117,14 @@ impl std::fmt::Debug for Devices {
 }
 
 impl Devices {
-    /// Within a tokio runtime: serves what comes by `attachments`. Reports go to `reports`.
+    /// Within a tokio runtime: serves what comes by `attachments`, for as long as `accounts` allow it. Reports go to
+    /// `reports`.
     pub fn new(
         options: DeviceOptions,
         attached: Attached,
         spool: Spool,
         clock: Arc<dyn Clock>,
+        accounts: watch::Receiver<Arc<Accounts>>,
         attachments: mpsc::Receiver<Attachment>,
         reports: mpsc::UnboundedSender<Report>,
     ) -> Devices {
@@ -146,7 +149,7 @@ impl Devices {
             reports,
         });
         let (closing, closed) = watch::channel(None);
-        let tasks = tokio::spawn(serve(context, attachments, closed));
+        let tasks = tokio::spawn(serve(context, attachments, accounts, closed));
         Devices { attached, closing, tasks: tokio::sync::Mutex::new(Some(tasks)) }
     }
 
@@ -165,6 +168,7 @@ impl Devices {
 async fn serve(
     context: Arc<Context>,
     mut attachments: mpsc::Receiver<Attachment>,
+    mut accounts: watch::Receiver<Arc<Accounts>>,
     mut closing: watch::Receiver<Option<Instant>>,
 ) {
     let mut tasks = JoinSet::new();
@@ -174,6 +178,10 @@ async fn serve(
         tokio::select! {
             Some(attachment) = attachments.recv() => drop(tasks.spawn(device::serve(context.clone(), attachment))),
             Some(_) = tasks.join_next() => {}
+            Ok(()) = accounts.changed() => {
+                let now = accounts.borrow_and_update().clone();
+                context.attached.revise(|principal, inbox| now.reads(principal, inbox));
+            }
             _ = upkeep.tick() => {
                 let due = context.attached.upkeep(context.clock.now());
                 if let Err(fault) = context.write(due).await {

@@ -86,6 +86,8 @@ use self::meters::Meters;
 pub use self::record::*;
 pub use self::row::RowError;
 use self::store::{Fault, Scanned, Store, Table};
+#[cfg(test)]
+pub(crate) use self::tests::copy as copy_for_tests;
 
 /// What an administrator may choose.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -113,6 +115,8 @@ pub struct Opened {
     pub arrivals: mpsc::UnboundedReceiver<Arc<Record>>,
     /// The identifier of the first new record; smaller ones were there, and [`Spool::page`] shows them.
     pub first_new: QueueId,
+    /// The devices that are known.
+    pub devices: Vec<Known>,
     /// What was put aside, now or earlier, with the reasons: identifiers of messages, names of files.
     pub set_aside: Vec<(String, String)>,
 }
@@ -195,6 +199,7 @@ impl Spool {
         let unreadable = |fault| damaged(dir, fault);
         let state = store.state(!set_aside.is_empty()).map_err(unreadable)?;
         set_aside.extend(store.aside().map_err(unreadable)?.into_iter().map(|(id, reason)| (id.to_string(), reason)));
+        let devices = store.devices().map_err(unreadable)?;
         let (arrivals, opened) = mpsc::unbounded_channel();
         let (done, finished) = oneshot::channel();
         let (store, meters) = (Arc::new(store), Arc::new(Meters::default()));
@@ -220,7 +225,7 @@ impl Spool {
             .map_err(|error| OpenError::Io { path: dir.to_owned(), error })?;
         let (done, thread) = (Mutex::new(Some(finished)), Mutex::new(Some(thread)));
         let spool = Spool(Arc::new(Inner { inbox, store, meters, next, done, thread }));
-        Ok((spool, Opened { arrivals: opened, first_new: QueueId(state.next), set_aside }))
+        Ok((spool, Opened { arrivals: opened, first_new: QueueId(state.next), devices, set_aside }))
     }
 
     /// An identifier for a message that is about to be accepted, so that its trace field can name it. One that is not used

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use super::tests::{holder, item, join, mailbox, open};
 use super::*;
+use super::{holder, item, join, mailbox, open};
 use crate::spool::Disposition;
 
 const DEVICES: [&str; 3] = ["phone", "desk", "tablet"];
