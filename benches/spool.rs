@@ -128,7 +128,7 @@ async fn churn(tasks: u64, time: Duration) {
 
 fn settle(spool: &Spool, id: QueueId) -> impl Future<Output = ()> + use<> {
     let states = vec![(0, State::Closed(Disposition::Delivered))];
-    let settling = spool.settle(Settlement { id, states, receipts: Vec::new(), held: None, expires: None });
+    let settling = spool.settle(Settlement { states, ..Settlement::new(id) });
     async move { assert!(settling.await.unwrap().applied) }
 }
 

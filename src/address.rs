@@ -38,6 +38,9 @@ pub enum AddressError {
     /// RFC 5321 §4.1.3.
     #[error("the address literal is not an IPv4 or IPv6 address")]
     Literal,
+    /// Not the name of a device.
+    #[error("a device's name is 1 to 64 letters, digits, dots, underscores and hyphens")]
+    Device,
 }
 
 /// A domain name: lower case, A-labels, no trailing dot, at most 253 octets.
@@ -316,6 +319,51 @@ pub enum ForwardPath {
     Mailbox(Mailbox),
 }
 
+/// The name of a device, by which a server tells the lists of one inbox's devices apart: 1 to 64 letters, digits, dots,
+/// underscores and hyphens, compared as they are.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Device(Arc<str>);
+
+impl Device {
+    /// Reads a name.
+    pub fn parse(text: &str) -> Result<Device, AddressError> {
+        let valid = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+        let fits = (1..=limits::DEVICE_OCTETS).contains(&text.len()) && text.bytes().all(valid);
+        if fits { Ok(Device(Arc::from(text))) } else { Err(AddressError::Device) }
+    }
+
+    /// As it was written.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Device {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::str::FromStr for Device {
+    type Err = AddressError;
+    fn from_str(text: &str) -> Result<Self, AddressError> {
+        Device::parse(text)
+    }
+}
+
+impl Serialize for Device {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Device {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+        Device::parse(&text).map_err(serde::de::Error::custom)
+    }
+}
+
 /// The argument of EHLO: a domain or an address literal (RFC 5321 §4.1.3).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum EhloName {
@@ -391,6 +439,16 @@ mod tests {
         let two = Mailbox::parse("CAF\u{c9}@a.example").unwrap();
         assert_eq!(one.key(), two.key());
         assert_eq!(one.key(), "caf\u{e9}@a.example");
+    }
+
+    #[test]
+    fn devices() {
+        let show = |text: &str| Device::parse(text).map(|device| device.to_string());
+        assert_eq!(show("Alices_phone-2.0"), Ok("Alices_phone-2.0".into()));
+        assert!(show(&"x".repeat(64)).is_ok());
+        for bad in ["", "a b", "a,b", "h\u{e9}", &"x".repeat(65)] {
+            assert_eq!(show(bad), Err(AddressError::Device), "{bad}");
+        }
     }
 
     #[test]

@@ -49,6 +49,7 @@ pub mod timestamp;
 pub mod mime;
 
 // 2: protocols without I/O
+pub mod sasl;
 pub mod smtp;
 
 // 3: platform
@@ -59,6 +60,7 @@ pub mod tls;
 
 // 4: what owns data
 pub mod accounts;
+pub mod attached;
 pub mod spool;
 
 // 5: decisions
@@ -73,7 +75,8 @@ pub mod receive;
 // 7: the queue
 pub mod queue;
 
-// 8: configuration and administration
+// 8: configuration and administration, the person's client
+pub mod client;
 pub mod config;
 pub mod control;
 

@@ -9,8 +9,24 @@ pub const LOCAL_PART_OCTETS: usize = 64;
 /// Octets of a domain: 255 in RFC 5321 §4.5.3.1.2, of which DNS leaves 253 without the dots at its ends (RFC 1035 §2.3.4).
 pub const DOMAIN_OCTETS: usize = 253;
 /// Octets of a command line with CRLF: 512 (RFC 5321 §4.5.3.1.4) and what the extensions offered add to MAIL and RCPT:
-/// DSN 615 (RFC 3461 §5.4), and the smaller ones; AUTH needs 12288 (RFC 4954 §4).
+/// DSN 615 (RFC 3461 §5.4), AUTH 500 (RFC 4954 §3), and the smaller ones.
 pub const COMMAND_LINE_OCTETS: usize = 2048;
+/// Octets of a line of an AUTH exchange with CRLF, the command among them (RFC 4954 §4).
+pub const AUTH_LINE_OCTETS: usize = 12288;
+/// Octets of the name of a device.
+pub const DEVICE_OCTETS: usize = 64;
+/// How long a client may take to authenticate, from the start of its connection.
+pub const LOGIN_TIMEOUT: Duration = Duration::from_secs(120);
+/// Failed authentications of one connection, after which it is closed.
+pub const LOGIN_FAILURES: usize = 3;
+/// Accounts whose rate of submission is remembered.
+pub const RATED_ACCOUNTS: usize = 100_000;
+/// Attachments that wait to be taken over.
+pub const ATTACHING: usize = 256;
+/// How long an ATRN waits for its place among those.
+pub const ATTACH_TIMEOUT: Duration = Duration::from_secs(30);
+/// Inboxes or domains that one ATRN may name.
+pub const ATRN_NAMES: usize = 32;
 /// Octets of a reply line with CRLF that we read: 512 in RFC 5321 §4.5.3.1.5; others write more.
 pub const REPLY_LINE_OCTETS: usize = 2048;
 /// Lines of a reply that we read.
@@ -49,6 +65,10 @@ pub const ORCPT_OCTETS: usize = 500;
 pub const DEDUP_RETENTION: Duration = Duration::from_secs(8 * 86_400);
 /// The longest stay of a message in a spool.
 pub const LONGEST_STAY: Duration = Duration::from_secs(7 * 86_400);
+/// Devices of one inbox that have a list of their own.
+pub const DEVICES: usize = 16;
+/// How long a device keeps its list without being attached.
+pub const DEVICE_RETENTION: Duration = Duration::from_secs(14 * 86_400);
 /// How long a TLS handshake may take.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long deliveries under way may take when the daemon stops.

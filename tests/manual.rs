@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use clap::CommandFactory as _;
 use impart::smtp::extension::Extension;
-use impart::{config, control, limits};
+use impart::{client, config, control, limits};
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
@@ -74,6 +74,14 @@ fn impartctl() {
 }
 
 #[test]
+fn impart() {
+    let (commands, options) = real(client::cli::Arguments::command());
+    let page = page("impart.1");
+    check("options of impart", &options_of(&page), &options);
+    check("commands of impart", &commands_of(&page), &commands);
+}
+
+#[test]
 fn impartd() {
     let (commands, options) = real(config::arguments::Arguments::command());
     let page = page("impartd.8");
@@ -133,6 +141,9 @@ fn limits_of_the_protocol() {
     };
     assert_eq!(bound("command line"), limits::COMMAND_LINE_OCTETS);
     assert_eq!(bound("line of text"), limits::TEXT_LINE_OCTETS);
+    assert_eq!(bound("AUTH exchange"), limits::AUTH_LINE_OCTETS);
+    assert_eq!(bound("one ATRN"), limits::ATRN_NAMES);
+    assert_eq!(bound("name of a device"), limits::DEVICE_OCTETS);
     assert_eq!(bound("Octets of the header"), limits::HEADER_OCTETS);
     assert_eq!(bound("Fields of the header"), limits::HEADER_FIELDS);
     assert_eq!(bound("Depth"), limits::MIME_DEPTH);
@@ -145,6 +156,8 @@ fn limits_of_the_protocol() {
     assert!(words.contains(&format!("The key is kept for {} days", limits::DEDUP_RETENTION.as_secs() / 86_400)));
     assert!(words.contains(&format!("longer than {}.", limits::LONGEST_STAY.as_secs() / 86_400)));
     assert!(words.contains(&format!("silent for {} minutes", limits::COMMAND_TIMEOUT.as_secs() / 60)));
+    assert!(words.contains(&format!("logged in within {} minutes", limits::LOGIN_TIMEOUT.as_secs() / 60)));
+    assert!(words.contains(&format!("logging in has failed {} times", limits::LOGIN_FAILURES)));
 }
 
 /// The Rust files of the modules that make replies, without their tests.
@@ -201,7 +214,8 @@ const COMPUTED: [&str; 2] = ["554 5.6.1", "554 5.6.9"];
 #[test]
 fn every_reply_is_documented() {
     let mut texts = Vec::new();
-    for module in ["smtp/server", "smtp/server.rs", "smtp/command.rs", "mime", "spool", "receive", "policy"] {
+    for module in ["smtp/server", "smtp/server.rs", "smtp/command.rs", "mime", "spool", "receive", "policy", "accounts"]
+    {
         sources(&root().join("src").join(module), &mut texts);
     }
     let real: BTreeSet<String> = texts.iter().flat_map(|text| replies_in(text)).collect();
@@ -212,8 +226,8 @@ fn every_reply_is_documented() {
 
 #[test]
 fn pages_are_clean() {
-    let pages =
-        ["impartd.8", "impartctl.8", "impart.toml.5", "impart-protocol.7"].map(|name| root().join("man").join(name));
+    let pages = ["impart.1", "impartd.8", "impartctl.8", "impart.toml.5", "impart-protocol.7"]
+        .map(|name| root().join("man").join(name));
     let output = match std::process::Command::new("mandoc").args(["-T", "lint"]).args(pages).output() {
         Ok(output) => output,
         Err(error) => {

@@ -3,6 +3,8 @@
 //!
 //! A test whose program is not installed is left out, and says so by name; `tests/run` installs them where it can.
 
+#[path = "peers/clients.rs"]
+mod clients;
 mod common;
 #[path = "peers/knot.rs"]
 mod knot;

@@ -20,6 +20,8 @@ const SAME_LAYER: &[(&str, &str, &str)] = &[
     ("address", "limits", "a bound is a word, and the address is what it bounds"),
     ("envelope", "address", "an envelope is made of addresses"),
     ("envelope", "timestamp", "an envelope's deliver-by is a time"),
+    ("attached", "accounts", "an attachment says who it is and what it may read"),
+    ("attached", "spool", "what waits is named by the spool's identifiers, and concluded in its words"),
     ("dns", "net", "a fault of a socket is told in the same words everywhere"),
     ("tls", "dns", "DANE compares certificates with TLSA records, which are values of dns"),
 ];

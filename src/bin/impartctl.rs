@@ -3,18 +3,21 @@
 use std::process::ExitCode;
 
 use clap::Parser;
+use impart::accounts::file::FileError;
+use impart::address::Mailbox;
 use impart::clock::{Clock, System};
 use impart::config::{self, Config};
-use impart::control::cli::{Arguments, Command, Queue};
+use impart::control::cli::{Account, Arguments, Command, Queue};
 use impart::control::client::{Client, ClientError};
 use impart::control::offline::{Compose, Offline};
 use impart::control::server::{Handler, Rows};
-use impart::control::{Call, Fault, FaultCode, Finding, Level, Row, certificate, check, publish, show};
+use impart::control::{Call, Fault, FaultCode, Finding, Level, Row, account, certificate, check, publish, show};
 use impart::daemon::journal::complain;
 use impart::dns;
 use impart::net::Address;
 use impart::policy::Service;
 use impart::queue;
+use impart::sasl::Secret;
 use impart::spool::{self, Spool};
 
 /// Codes of sysexits.h.
@@ -66,6 +69,18 @@ impl From<ClientError> for Failure {
     }
 }
 
+impl From<FileError> for Failure {
+    fn from(error: FileError) -> Failure {
+        let code = match &error {
+            FileError::System { error, .. } if error.kind() == std::io::ErrorKind::PermissionDenied => exit::PERMISSION,
+            FileError::System { .. } => exit::IO,
+            FileError::Content { .. } => exit::CONFIG,
+            FileError::Change(_) => exit::DATA,
+        };
+        Failure::new(code, error)
+    }
+}
+
 fn main() -> ExitCode {
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
@@ -104,6 +119,7 @@ async fn run(arguments: &Arguments) -> Result<(), Failure> {
         Command::Status => ask(&config, Call::Status, &mut printer).await,
         Command::Reload => ask(&config, Call::Reload, &mut printer).await,
         Command::Drain => ask(&config, Call::Drain, &mut printer).await,
+        Command::Account(wanted) => account(&config, wanted, &mut printer).await,
         Command::Queue(queue) => {
             let call = call(queue)?;
             printer.heading = matches!(call, Call::List { .. });
@@ -117,6 +133,45 @@ async fn run(arguments: &Arguments) -> Result<(), Failure> {
             Ok(())
         }
     }
+}
+
+/// The file of accounts; a daemon that runs is told of a change.
+async fn account(config: &Config, wanted: &Account, printer: &mut Printer) -> Result<(), Failure> {
+    let served: Vec<_> = config.domains.iter().map(|domain| domain.name.clone()).collect();
+    let done = account::run(wanted, &config.accounts.file, &served, printer.json, password)?;
+    done.lines.iter().for_each(|line| printer.text(&format!("{line}\n")));
+    if !done.changed {
+        return Ok(());
+    }
+    let mut client = match Client::connect(&config.control).await {
+        Ok(client) => client,
+        Err(ClientError::NotRunning(_)) => return Ok(()),
+        Err(error) => {
+            complain("impartctl", format_args!("impartd sees the change in half a minute: {error}"));
+            return Ok(());
+        }
+    };
+    let rows = |_: Row| {};
+    client.call(Call::Reload, rows).await.map(drop).map_err(|error| {
+        Failure::new(exit::CONFIG, format!("the account was changed, and impartd could not read it: {error}"))
+    })
+}
+
+/// A new password: asked for twice at a terminal, else the first line of standard input.
+fn password(account: &Mailbox) -> Result<Secret, String> {
+    use std::io::{BufRead as _, IsTerminal as _, Read as _};
+    if !std::io::stdin().is_terminal() {
+        let mut line = String::new();
+        let read = std::io::stdin().lock().take(4096).read_line(&mut line);
+        read.map_err(|error| format!("no password on standard input: {error}"))?;
+        return Ok(Secret::new(line.trim_end_matches(['\r', '\n'])));
+    }
+    let ask = |what: &str| rpassword::prompt_password(what).map_err(|error| format!("no password: {error}"));
+    let first = ask(&format!("Password for {account}: "))?;
+    if first != ask("Once more: ")? {
+        return Err("the two differ; nothing was changed".to_owned());
+    }
+    Ok(Secret::new(first))
 }
 
 async fn ask(config: &Config, call: Call, printer: &mut Printer) -> Result<(), Failure> {
@@ -247,6 +302,7 @@ async fn examine(config: &Config, printer: &mut Printer) -> Result<(), Failure> 
     let options = check_options(config, client.is_some());
     let now = System::new().now();
     let mut found = check::local(&options, now);
+    found.push(account::finding(&config.accounts.file));
     found.extend(check::ports(&options).await);
     found.iter().for_each(|finding| printer.row(&Row::Finding(finding.clone())));
     match dns::from_options(config.dns.clone()) {
@@ -292,7 +348,7 @@ fn check_options(config: &Config, running: bool) -> check::Options {
         host: config.host.clone(),
         domains: domains(config),
         relays: addresses(config, Service::Relay),
-        others: addresses(config, Service::Mail),
+        others: [Service::Mail, Service::Client, Service::Odmr].iter().flat_map(|it| addresses(config, *it)).collect(),
         certificates: config.certificates.iter().map(|pair| (pair.chain.clone(), pair.key.clone())).collect(),
         spool: config.spool.clone(),
         running,

@@ -9,6 +9,7 @@ use toml::Spanned;
 use toml::de::DeTable;
 
 use super::keys::{self, SECTIONS, Section};
+use super::people::{self, Aliases};
 use super::problem::{Problem, position};
 use super::read::Table;
 use super::value::bare;
@@ -16,7 +17,7 @@ use super::*;
 use crate::limits::LONGEST_STAY;
 use crate::route::Host;
 
-type Problems = Vec<Problem>;
+pub(super) type Problems = Vec<Problem>;
 
 /// Reads the text; on failure at least one problem.
 pub(super) fn config(text: &str, path: &Path) -> Result<Config, Vec<Problem>> {
@@ -68,6 +69,7 @@ fn sections(text: &str, path: &Path, document: &DeTable<'_>, problems: &mut Prob
         problems.push(problem.expected("at least one section [[domain]] or [[route]]"));
     }
     let (spool, queue) = (spool?, queue?);
+    let accounts = people::accounts(document, &spool, &domains, problems);
     let control = match control {
         Some(control) => control,
         None => derived_control(&spool, problems)?,
@@ -83,6 +85,7 @@ fn sections(text: &str, path: &Path, document: &DeTable<'_>, problems: &mut Prob
         tls: tls?,
         dns: dns?,
         routes,
+        accounts: accounts?,
         limits: limits?,
         queue,
         policy: Policy { peer_identity: policy? },
@@ -91,7 +94,7 @@ fn sections(text: &str, path: &Path, document: &DeTable<'_>, problems: &mut Prob
 }
 
 /// The section of this name; the table has all that are asked for.
-fn section(name: &str) -> &'static Section {
+pub(super) fn section(name: &str) -> &'static Section {
     SECTIONS.iter().find(|section| section.name == name).unwrap_or(&keys::TOP)
 }
 
@@ -106,7 +109,7 @@ fn derived_control(spool: &Path, problems: &mut Problems) -> Option<PathBuf> {
 }
 
 /// Remembers where something stood first, to say so when it comes again.
-struct Seen<'a> {
+pub(super) struct Seen<'a> {
     text: &'a str,
     /// Offsets in the text: to count lines for each of many domains would take too long.
     places: HashMap<String, usize>,
@@ -117,7 +120,7 @@ impl<'a> Seen<'a> {
         Seen { text, places: HashMap::new() }
     }
 
-    fn enter(&mut self, key: String, what: &str, span: Range<usize>, problems: &mut Problems) {
+    pub fn enter(&mut self, key: String, what: &str, span: Range<usize>, problems: &mut Problems) {
         if let Some(first) = self.places.get(&key).map(|place| position(self.text, *place).0) {
             problems.push(Problem::new(span, format!("{what} stands twice")).hint(format!("first in line {first}")));
         } else {
@@ -129,10 +132,19 @@ impl<'a> Seen<'a> {
 fn domains(text: &str, document: &DeTable<'_>, problems: &mut Problems) -> Vec<LocalDomain> {
     let mut seen = Seen::new(text);
     let tables = Table::repeated(document, section("domain"), problems);
-    tables.iter().filter_map(|table| domain(table, &mut seen, problems)).collect()
+    let mut aliases = Aliases::default();
+    let mut domains: Vec<LocalDomain> =
+        tables.iter().filter_map(|table| domain(table, &mut aliases, &mut seen, problems)).collect();
+    aliases.resolve(&mut domains, problems);
+    domains
 }
 
-fn domain(table: &Table<'_>, seen: &mut Seen<'_>, problems: &mut Problems) -> Option<LocalDomain> {
+fn domain(
+    table: &Table<'_>,
+    aliases: &mut Aliases,
+    seen: &mut Seen<'_>,
+    problems: &mut Problems,
+) -> Option<LocalDomain> {
     let name = table.get(&keys::DOMAIN_NAME, problems);
     let im = table.value(&keys::DOMAIN_IM, problems);
     let inboxes = table.value(&keys::DOMAIN_INBOXES, problems);
@@ -140,9 +152,11 @@ fn domain(table: &Table<'_>, seen: &mut Seen<'_>, problems: &mut Problems) -> Op
         let what = format!("the domain {}", name.get_ref());
         seen.enter(name.get_ref().to_string(), &what, name.span(), problems);
     }
+    let entries = people::aliases(table, problems);
     let name = name?.into_inner();
     let inboxes = inboxes_of(&name, inboxes?, seen, problems);
-    Some(LocalDomain { name, im: im?, inboxes })
+    aliases.enter(&name, entries, seen, problems);
+    Some(LocalDomain { name, im: im?, inboxes, aliases: Vec::new() })
 }
 
 fn inboxes_of(
@@ -203,34 +217,63 @@ fn listener(table: &Table<'_>, certified: bool, seen: &mut Seen<'_>, problems: &
         let what = format!("the address {}", address.get_ref());
         seen.enter(address.get_ref().to_string(), &what, address.span(), problems);
     }
+    let tls = table.value(&keys::LISTEN_TLS, problems);
+    let clear_auth = table.value(&keys::LISTEN_CLEAR_AUTH, problems);
     let (service, address) = (service?, address?);
-    let (kind, place) = (*service.get_ref(), address.get_ref());
+    let kind = *service.get_ref();
+    check_place(kind, &address, problems);
+    let open = kind == Service::Odmr && clear_auth == Some(true) && tls == Some(TlsStart::StartTls);
+    if kind != Service::Mail && !certified && !open {
+        let who = purpose(kind);
+        let problem =
+            Problem::new(service.span(), format!("a listener for {who} needs a certificate, and there is none"));
+        problems.push(problem.expected("a section [[certificate]] with `chain` and `key`"));
+    }
+    if let (Address::Tcp(_), Some(span)) = (address.get_ref(), table.has(&keys::LISTEN_MODE)) {
+        problems.push(Problem::new(span, "`mode` means nothing for an IP address").hint("leave it out"));
+    }
+    if let (true, Some(span)) = (kind != Service::Mail, table.has(&keys::LISTEN_SENDERS)) {
+        let problem =
+            Problem::new(span, format!("`senders` means nothing for {}, who prove who they are", purpose(kind)));
+        problems.push(problem.hint("leave it out"));
+    }
+    for (name, span) in [("tls", table.has(&keys::LISTEN_TLS)), ("clear_auth", table.has(&keys::LISTEN_CLEAR_AUTH))] {
+        if let (true, Some(span)) = (kind != Service::Odmr, span) {
+            let problem = Problem::new(span, format!("`{name}` means something only where service is \"odmr\""));
+            problems.push(problem.hint("leave it out"));
+        }
+    }
+    let (mode, mut address) = (mode?, address.into_inner());
+    if let Address::Unix(_, bits) = &mut address {
+        *bits = mode;
+    }
+    Some(Listener { service: kind, address, senders: senders?, tls: tls?, clear_auth: clear_auth? })
+}
+
+/// Who comes, in words.
+fn purpose(service: Service) -> &'static str {
+    match service {
+        Service::Relay => "servers of other domains",
+        Service::Client | Service::Device => "clients",
+        Service::Odmr => "clients of mail relay on demand",
+        Service::Mail => "the mail system",
+    }
+}
+
+/// The mail system is on this host, all others are not.
+fn check_place(kind: Service, address: &Spanned<Address>, problems: &mut Problems) {
+    let place = address.get_ref();
     if kind == Service::Mail && matches!(place, Address::Tcp(tcp) if !tcp.ip().to_canonical().is_loopback()) {
         let message =
             format!("`address`: {place} can be reached from other hosts, and a mail listener asks nobody who it is");
         let problem = Problem::new(address.span(), message);
         problems.push(problem.expected("a loopback address, such as \"127.0.0.1:2525\", or \"unix:/path\""));
     }
-    if kind == Service::Relay && matches!(place, Address::Unix(..)) {
-        let problem = Problem::new(address.span(), "`address`: servers of other domains cannot come by a Unix socket");
+    if kind != Service::Mail && matches!(place, Address::Unix(..)) {
+        let problem =
+            Problem::new(address.span(), format!("`address`: {} cannot come by a Unix socket", purpose(kind)));
         problems.push(problem.expected("an IP address and port, such as \"[::]:2779\""));
     }
-    if kind == Service::Relay && !certified {
-        let problem = Problem::new(service.span(), "a relay needs a certificate, and there is none");
-        problems.push(problem.expected("a section [[certificate]] with `chain` and `key`"));
-    }
-    if let (Address::Tcp(_), Some(span)) = (place, table.has(&keys::LISTEN_MODE)) {
-        problems.push(Problem::new(span, "`mode` means nothing for an IP address").hint("leave it out"));
-    }
-    if let (Service::Relay, Some(span)) = (kind, table.has(&keys::LISTEN_SENDERS)) {
-        let problem = Problem::new(span, "`senders` means nothing for a relay: its peers prove their domain");
-        problems.push(problem.hint("leave it out"));
-    }
-    let (mode, mut address) = (mode?, address.into_inner());
-    if let Address::Unix(_, bits) = &mut address {
-        *bits = mode;
-    }
-    Some(Listener { service: kind, address, senders: senders? })
 }
 
 fn tls(table: &Table<'_>, problems: &mut Problems) -> Option<Tls> {
@@ -359,12 +402,18 @@ fn limits(table: &Table<'_>, problems: &mut Problems) -> Option<Limits> {
     let connections = table.value(&keys::LIMIT_CONNECTIONS, problems);
     let connections_per_address = table.value(&keys::LIMIT_PER_ADDRESS, problems);
     let in_flight = table.value(&keys::LIMIT_IN_FLIGHT, problems);
+    let messages_per_minute = table.value(&keys::LIMIT_MESSAGES_PER_MINUTE, problems);
+    let inbox_messages = table.value(&keys::LIMIT_INBOX_MESSAGES, problems);
+    let inbox_octets = table.value(&keys::LIMIT_INBOX_OCTETS, problems);
     Some(Limits {
         message_size: message_size?,
         recipients: recipients?,
         connections: connections?,
         connections_per_address: connections_per_address?,
         in_flight: in_flight?,
+        messages_per_minute: messages_per_minute?,
+        inbox_messages: inbox_messages?,
+        inbox_octets: inbox_octets?,
     })
 }
 

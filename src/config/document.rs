@@ -34,7 +34,9 @@ pub fn sample() -> String {
 /// A relay needs a certificate; both are switched on together.
 const RELAY: &str = "\n# The sockets for the servers of other domains; they need a certificate, below.\n\
                      # [[listen]]\n# service = \"relay\"\n# address = \"[::]:2779\"\n\n\
-                     # [[listen]]\n# service = \"relay\"\n# address = \"0.0.0.0:2779\"\n";
+                     # [[listen]]\n# service = \"relay\"\n# address = \"0.0.0.0:2779\"\n\n\
+                     # That for people's programs; it needs a certificate too.\n\
+                     # [[listen]]\n# service = \"client\"\n# address = \"[::]:2780\"\n";
 
 fn sample_key(section: &Section, info: &Info, out: &mut String) {
     comment(info.text, out);

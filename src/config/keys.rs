@@ -2,14 +2,17 @@
 //!
 //! The reader, `conf/impart.toml`, the list in `man/impart.toml.5` and the nearest-name help all come from here.
 
+mod accounts;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use toml::Spanned;
 
+pub(super) use self::accounts::*;
 use super::value::{self, Choice, Kind, choice};
-use super::{Address, Level, MinVersion, Pattern, PeerIdentity, Roots, Senders, Service, Upstreams};
+use super::{Address, Level, MinVersion, Pattern, PeerIdentity, Roots, Senders, Service, TlsStart, Upstreams};
 use crate::address::Domain;
 use crate::dns::Validation;
 use crate::envelope::Class;
@@ -126,7 +129,9 @@ pub(super) static LISTEN_SERVICE: Key<Service> = key(
     "\"mail\"",
     "relay is for the servers of other domains: TLS at once, and the peer must prove its domain. \
      mail is for the mail system and the programs of this host, in the clear, therefore on a loopback address or a \
-     Unix socket only.",
+     Unix socket only. \
+     client is for people's programs: TLS at once, and they log in; they submit messages, and attach to receive. \
+     odmr is for mail relay on demand (RFC 2645), such as fetchmail does: programs log in, and get what waits.",
 );
 pub(super) static LISTEN_ADDRESS: Key<Address> = key(
     "address",
@@ -134,7 +139,7 @@ pub(super) static LISTEN_ADDRESS: Key<Address> = key(
     Default::Required,
     "\"127.0.0.1:2525\"",
     "Where to listen. \
-     The port of a relay is 2779. \
+     The port of a relay is 2779, that of clients 2780, that of mail relay on demand 366. \
      [::] is IPv6 only; IPv4 wants a section of its own with 0.0.0.0.",
 );
 pub(super) static LISTEN_MODE: Key<u32> = standard("mode", value::MODE, "\"0660\"", "Permissions of a Unix socket.");
@@ -144,6 +149,20 @@ pub(super) static LISTEN_SENDERS: Key<Senders> = standard(
     "\"own\"",
     "Whose messages a mail listener takes: own admits senders in the domains of this file and the null sender, any \
      admits all, for a mail system that passes on what it has itself examined.",
+);
+
+pub(super) static LISTEN_TLS: Key<TlsStart> = standard(
+    "tls",
+    choice::<TlsStart>(),
+    "\"starttls\"",
+    "How TLS begins on an odmr listener: starttls after that command, at-once before the first octet.",
+);
+pub(super) static LISTEN_CLEAR_AUTH: Key<bool> = standard(
+    "clear_auth",
+    value::BOOLEAN,
+    "false",
+    "Whether clients may log in on an odmr listener without TLS, by mechanisms that do not show the password; \
+     what they then fetch can be read by everybody on the way.",
 );
 
 pub(super) static CERTIFICATE_CHAIN: Key<PathBuf> = key(
@@ -252,6 +271,21 @@ pub(super) static LIMIT_PER_ADDRESS: Key<usize> = standard(
 pub(super) static LIMIT_IN_FLIGHT: Key<usize> =
     standard("in_flight", value::COUNT, "256", "Transactions of one connection that may wait for the disk.");
 
+pub(super) static LIMIT_MESSAGES_PER_MINUTE: Key<usize> = standard(
+    "messages_per_minute",
+    value::COUNT,
+    "600",
+    "Messages that one account may submit in a minute; what is more is told to come later.",
+);
+pub(super) static LIMIT_INBOX_MESSAGES: Key<usize> = standard(
+    "inbox_messages",
+    value::COUNT,
+    "10000",
+    "Messages that may wait in one inbox; further ones are told to come later.",
+);
+pub(super) static LIMIT_INBOX_OCTETS: Key<u64> =
+    standard("inbox_octets", value::SIZE, "\"1 GiB\"", "The size in all of what may wait in one inbox.");
+
 pub(super) static QUEUE_RETENTION: Key<Duration> = standard(
     "retention",
     value::DURATION,
@@ -299,8 +333,14 @@ pub(super) static LOG_LEVEL: Key<Level> =
     standard("level", choice::<Level>(), "\"info\"", "What is logged; info has a line per delivery.");
 
 impl Choice for Service {
-    const EXPECTED: &'static str = "\"relay\" or \"mail\"";
-    const CHOICES: &'static [(&'static str, Self)] = &[("relay", Service::Relay), ("mail", Service::Mail)];
+    const EXPECTED: &'static str = "\"relay\", \"mail\", \"client\" or \"odmr\"";
+    const CHOICES: &'static [(&'static str, Self)] =
+        &[("relay", Service::Relay), ("mail", Service::Mail), ("client", Service::Client), ("odmr", Service::Odmr)];
+}
+
+impl Choice for TlsStart {
+    const EXPECTED: &'static str = "\"starttls\" or \"at-once\"";
+    const CHOICES: &'static [(&'static str, Self)] = &[("starttls", TlsStart::StartTls), ("at-once", TlsStart::AtOnce)];
 }
 
 impl Choice for Senders {
@@ -352,7 +392,8 @@ impl Choice for Level {
 }
 
 /// The sections, in the order of the sample and the manual.
-pub static SECTIONS: &[Section] = &[TOP, DOMAIN, LISTEN, CERTIFICATE, TLS, DNS, ROUTE, LIMITS, QUEUE, POLICY, LOG];
+pub static SECTIONS: &[Section] =
+    &[TOP, DOMAIN, LISTEN, CERTIFICATE, TLS, DNS, ROUTE, ACCOUNTS, LDAP, OAUTH, LIMITS, QUEUE, POLICY, LOG];
 
 pub(super) const TOP: Section = Section {
     name: "",
@@ -366,14 +407,21 @@ pub(super) const DOMAIN: Section = Section {
     repeated: true,
     commented: false,
     text: "A domain that this server serves.",
-    keys: &[&DOMAIN_NAME.info, &DOMAIN_IM.info, &DOMAIN_INBOXES.info],
+    keys: &[&DOMAIN_NAME.info, &DOMAIN_IM.info, &DOMAIN_INBOXES.info, &DOMAIN_ALIASES.info],
 };
 pub(super) const LISTEN: Section = Section {
     name: "listen",
     repeated: true,
     commented: false,
     text: "A socket to listen on.",
-    keys: &[&LISTEN_SERVICE.info, &LISTEN_ADDRESS.info, &LISTEN_MODE.info, &LISTEN_SENDERS.info],
+    keys: &[
+        &LISTEN_SERVICE.info,
+        &LISTEN_ADDRESS.info,
+        &LISTEN_MODE.info,
+        &LISTEN_SENDERS.info,
+        &LISTEN_TLS.info,
+        &LISTEN_CLEAR_AUTH.info,
+    ],
 };
 pub(super) const CERTIFICATE: Section = Section {
     name: "certificate",
@@ -423,6 +471,9 @@ pub(super) const LIMITS: Section = Section {
         &LIMIT_CONNECTIONS.info,
         &LIMIT_PER_ADDRESS.info,
         &LIMIT_IN_FLIGHT.info,
+        &LIMIT_MESSAGES_PER_MINUTE.info,
+        &LIMIT_INBOX_MESSAGES.info,
+        &LIMIT_INBOX_OCTETS.info,
     ],
 };
 pub(super) const QUEUE: Section = Section {

@@ -8,6 +8,7 @@ pub mod arguments;
 mod build;
 pub mod document;
 pub mod keys;
+mod people;
 mod problem;
 mod read;
 #[cfg(test)]
@@ -18,6 +19,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::accounts::{ldap, token};
 use crate::address::{Domain, Mailbox};
 use crate::dns;
 use crate::envelope::Class;
@@ -60,6 +62,8 @@ pub struct Config {
     pub dns: dns::Options,
     /// Configured routes; no pattern twice for one class, none for a domain served here.
     pub routes: Vec<Route>,
+    /// Who may log in.
+    pub accounts: Accounts,
     /// What others may use up.
     pub limits: Limits,
     /// How messages leave.
@@ -79,6 +83,8 @@ pub struct LocalDomain {
     pub im: bool,
     /// Local parts that exist, `postmaster` among them; compare by [`Mailbox::key`].
     pub inboxes: Vec<String>,
+    /// Aliases and groups, each with its members, which are none.
+    pub aliases: Vec<(Mailbox, Vec<Mailbox>)>,
 }
 
 impl LocalDomain {
@@ -97,6 +103,15 @@ pub enum Senders {
     Any,
 }
 
+/// How TLS begins where clients choose when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TlsStart {
+    /// After STARTTLS.
+    StartTls,
+    /// Before the first octet.
+    AtOnce,
+}
+
 /// A listener.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listener {
@@ -104,8 +119,12 @@ pub struct Listener {
     pub service: Service,
     /// Where.
     pub address: Address,
-    /// Whose messages it takes; means nothing for a relay.
+    /// Whose messages it takes; means nothing but for the mail system.
     pub senders: Senders,
+    /// How TLS begins; means nothing but for mail relay on demand.
+    pub tls: TlsStart,
+    /// Whether clients may log in without TLS; means nothing but for mail relay on demand.
+    pub clear_auth: bool,
 }
 
 /// Whom to believe.
@@ -153,6 +172,29 @@ pub struct Route {
     pub upstream: Vec<Upstream>,
 }
 
+/// Who may log in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Accounts {
+    /// The file of accounts; it may be missing.
+    pub file: PathBuf,
+    /// The domain of names without one.
+    pub domain: Option<Domain>,
+    /// A passwd-file.
+    pub passwd_file: Option<PathBuf>,
+    /// Dovecot's socket for authentication; none beside a directory.
+    pub dovecot_auth: Option<PathBuf>,
+    /// Dovecot's socket for users.
+    pub dovecot_users: Option<PathBuf>,
+    /// Authorities for client certificates.
+    pub client_authorities: Vec<PathBuf>,
+    /// Lists of revoked client certificates.
+    pub client_revocations: Vec<PathBuf>,
+    /// A directory.
+    pub ldap: Option<ldap::Options>,
+    /// Tokens.
+    pub oauth: Option<token::Options>,
+}
+
 /// What others may use up.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -166,6 +208,12 @@ pub struct Limits {
     pub connections_per_address: usize,
     /// Transactions of one connection that wait for the disk.
     pub in_flight: usize,
+    /// Messages that an account submits in a minute.
+    pub messages_per_minute: usize,
+    /// Messages that wait in an inbox.
+    pub inbox_messages: usize,
+    /// Octets that wait in an inbox.
+    pub inbox_octets: u64,
 }
 
 /// How messages leave.

@@ -70,6 +70,11 @@ impl<'a> Table<'a> {
         tables
     }
 
+    /// Whether the section is there.
+    pub fn is_there(&self) -> bool {
+        self.values.is_some()
+    }
+
     /// Where the section begins.
     pub fn span(&self) -> Range<usize> {
         self.span.clone()

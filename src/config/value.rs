@@ -3,6 +3,8 @@
 //! Each kind of value has a name, which says what is expected, and a reader. A reader names the fault by the octets
 //! that it is about, so that a mistake in a list points at its element.
 
+mod services;
+
 use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
 use std::path::PathBuf;
@@ -11,6 +13,7 @@ use std::time::Duration;
 use toml::Spanned;
 use toml::de::DeValue;
 
+pub(super) use self::services::*;
 use super::problem::nearest;
 use super::{Address, Pattern, Roots, Upstream, Upstreams};
 use crate::address::{Domain, Mailbox};

@@ -4,9 +4,10 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use super::account::Delegate;
 use super::protocol::MessageState;
 use super::select::{AddressMatch, Selector};
-use crate::address::Domain;
+use crate::address::{Domain, Mailbox};
 use crate::spool::QueueId;
 
 /// Administer impartd.
@@ -36,10 +37,74 @@ pub enum Command {
     /// Look at the queue and change it.
     #[command(subcommand)]
     Queue(Queue),
+    /// Look at the accounts and change them.
+    #[command(subcommand)]
+    Account(Account),
     /// Have the daemon read its configuration and certificates again.
     Reload,
     /// Have the daemon finish what it is delivering, and end.
     Drain,
+}
+
+/// What to do with the accounts.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Account {
+    /// Add an account; its password is asked for, or read from standard input.
+    Add {
+        /// Its name.
+        #[arg(value_name = "ADDRESS")]
+        account: Mailbox,
+        /// Give it no password.
+        #[arg(long)]
+        no_password: bool,
+        /// Give it no instant inbox.
+        #[arg(long)]
+        no_inbox: bool,
+        /// Give it no presentity.
+        #[arg(long)]
+        no_presentity: bool,
+        /// Make a secret for ODMR, and print it.
+        #[arg(long)]
+        odmr: bool,
+        /// Give it a further address.
+        #[arg(long = "address", value_name = "ADDRESS")]
+        addresses: Vec<Mailbox>,
+        /// Let another account read its inbox.
+        #[arg(long = "delegate", value_name = "ADDRESS=copy|take")]
+        delegates: Vec<Delegate>,
+    },
+    /// Set its password.
+    Passwd {
+        /// Its name.
+        #[arg(value_name = "ADDRESS")]
+        account: Mailbox,
+        /// Make a new secret for ODMR instead, and print it.
+        #[arg(long, conflicts_with = "no_odmr")]
+        odmr: bool,
+        /// Take its secret for ODMR away instead.
+        #[arg(long)]
+        no_odmr: bool,
+    },
+    /// List the accounts of the file.
+    List,
+    /// Let it log in no more.
+    Disable {
+        /// Its name.
+        #[arg(value_name = "ADDRESS")]
+        account: Mailbox,
+    },
+    /// Let it log in again.
+    Enable {
+        /// Its name.
+        #[arg(value_name = "ADDRESS")]
+        account: Mailbox,
+    },
+    /// Take it out of the file.
+    Remove {
+        /// Its name.
+        #[arg(value_name = "ADDRESS")]
+        account: Mailbox,
+    },
 }
 
 /// What to do with the queue.
@@ -117,6 +182,8 @@ pub enum StateName {
     Deferred,
     /// Held by an administrator.
     Held,
+    /// Delivered, and kept for devices that have not had it.
+    Owed,
 }
 
 impl Which {
@@ -133,6 +200,7 @@ impl Which {
                 StateName::Active => MessageState::Active,
                 StateName::Deferred => MessageState::Deferred,
                 StateName::Held => MessageState::Held,
+                StateName::Owed => MessageState::Owed,
             }),
         })
     }

@@ -5,6 +5,7 @@
 //! [`client::Client`], and where no daemon runs, [`offline`] does the same work on the spool itself.
 //! Invariant: everything a client can make grow is bounded; a request that is not understood changes nothing.
 
+pub mod account;
 pub mod certificate;
 pub mod check;
 pub mod cli;

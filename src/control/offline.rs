@@ -85,8 +85,7 @@ impl<S: Store> Offline<S> {
     }
 
     fn settlement(call: &Call, record: &Record, meant: &[usize]) -> Option<(Settlement, Changed)> {
-        let mut settlement =
-            Settlement { id: record.id, states: Vec::new(), receipts: Vec::new(), held: None, expires: None };
+        let mut settlement = Settlement::new(record.id);
         let addresses = || meant.iter().map(|index| record.envelope.recipients[*index].address.to_string()).collect();
         let close = |how| meant.iter().map(|index| (*index, State::Closed(how))).collect();
         let (what, recipients) = match call {
@@ -108,6 +107,10 @@ impl<S: Store> Offline<S> {
             }
             Call::Bounce { .. } => {
                 settlement.states = close(Disposition::Failed);
+                settlement.states.retain(|(index, _)| record.states[*index].is_open());
+                if settlement.states.is_empty() {
+                    return None;
+                }
                 ("bounced", addresses())
             }
             _ => return None,

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::select::Selector;
 use crate::envelope::Class;
-use crate::spool::{Disposition, QueueId, Record, State};
+use crate::spool::{Disposition, Holder, QueueId, Record, State};
 
 /// The version of the protocol; a request of another one is refused.
 pub const VERSION: u32 = 1;
@@ -243,9 +243,17 @@ pub struct Status {
     pub draining: bool,
     /// Why the spool takes nothing, if so.
     pub read_only: Option<String>,
-    /// Messages in the spool.
+    /// Messages in the spool that are to be delivered.
     pub messages: u64,
-    /// Octets of their entities.
+    /// Messages that are delivered, and kept for further devices.
+    pub owed: u64,
+    /// Connections of clients that are attached.
+    pub attached: u64,
+    /// Inboxes that they are attached to.
+    pub attached_inboxes: u64,
+    /// Devices that are known, attached or not.
+    pub devices: u64,
+    /// Octets of the entities of both.
     pub octets: u64,
     /// Messages in delivery at the moment.
     pub in_delivery: u64,
@@ -291,6 +299,8 @@ pub enum MessageState {
     Deferred,
     /// Held by an administrator.
     Held,
+    /// Delivered, and kept for devices that have not had it.
+    Owed,
     /// All recipients are completed.
     Done,
 }
@@ -299,10 +309,13 @@ impl MessageState {
     /// Of a record.
     pub fn of(record: &Record) -> MessageState {
         let deferred = |state: &State| matches!(state, State::Open(progress) if progress.attempts > 0);
-        if record.open().next().is_none() {
+        let (open, owed) = (record.open().next().is_some(), record.owed().next().is_some());
+        if !open && !owed {
             MessageState::Done
         } else if record.held {
             MessageState::Held
+        } else if !open {
+            MessageState::Owed
         } else if record.states.iter().any(deferred) {
             MessageState::Deferred
         } else {
@@ -316,7 +329,7 @@ impl MessageState {
 pub struct Recipient {
     /// Where it goes.
     pub address: String,
-    /// `open`, `delivered`, `relayed`, `failed`, `duplicate` or `removed`.
+    /// `open`, `owed` (delivered, and kept for further devices), `delivered`, `relayed`, `failed`, `duplicate` or `removed`.
     pub state: String,
     /// Attempts that were deferred.
     #[serde(default)]
@@ -381,6 +394,7 @@ impl Recipient {
     fn of(address: &crate::address::Mailbox, state: &State) -> Recipient {
         let (word, attempts, reason) = match state {
             State::Open(progress) => ("open", progress.attempts, progress.last.clone()),
+            State::Owed(holders) => ("owed", 0, Some(kept_for(holders))),
             State::Closed(Disposition::Delivered) => ("delivered", 0, None),
             State::Closed(Disposition::Relayed) => ("relayed", 0, None),
             State::Closed(Disposition::Failed) => ("failed", 0, None),
@@ -389,6 +403,12 @@ impl Recipient {
         };
         Recipient { address: address.to_string(), state: word.to_owned(), attempts, reason }
     }
+}
+
+/// The devices that have not had it, in words.
+fn kept_for(holders: &[Holder]) -> String {
+    let names: Vec<&str> = holders.iter().map(Holder::as_str).collect();
+    format!("delivered, kept for {}", names.join(", "))
 }
 
 /// An entity.

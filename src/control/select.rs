@@ -143,12 +143,14 @@ impl Matcher {
         &self.ids
     }
 
-    /// The indexes of the open recipients that are meant; `None` if the message is not.
+    /// The indexes of the recipients that are meant, open or kept for further devices; `None` if the message is not.
     pub fn recipients(&self, record: &Record) -> Option<Vec<usize>> {
         if !self.message(record) {
             return None;
         }
-        let meant: Vec<usize> = record.open().filter(|index| self.recipient(record, *index)).collect();
+        let kept = record.open().chain(record.owed());
+        let mut meant: Vec<usize> = kept.filter(|index| self.recipient(record, *index)).collect();
+        meant.sort_unstable();
         if meant.is_empty() { None } else { Some(meant) }
     }
 

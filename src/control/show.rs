@@ -55,6 +55,13 @@ fn status(row: &Status) -> String {
         ("state", state),
         ("queue", format!("{} messages, {}; {} in delivery", row.messages, size(row.octets), row.in_delivery)),
         ("connections", format!("{} from outside, {} to other servers", row.connections_in, row.connections_out)),
+        (
+            "clients",
+            format!(
+                "{} attached, to {} inboxes; {} devices known, {} messages kept for them",
+                row.attached, row.attached_inboxes, row.devices, row.owed
+            ),
+        ),
         ("accepted", format!("{} messages, {} second copies dropped", row.accepted, row.duplicates)),
         (
             "recipients",
@@ -71,13 +78,13 @@ fn destination(row: &Destination) -> String {
     format!("{name:<28} {waiting:>8} waiting, {:>5} in delivery{next}{reason}\n", row.in_delivery)
 }
 
-/// One line for each open recipient; the first has what is the message's own. A held message's id is followed by `!`.
+/// One line for each recipient that is open or kept for further devices; the first has what is the message's own. A held message's id is followed by `!`.
 fn message(row: &Message) -> String {
     let mark = if row.state == MessageState::Held { "!" } else { "" };
     let sender = if row.sender.is_empty() { "<>".to_owned() } else { plain(&row.sender) };
     let own = format!("{:<11} {:<8} {:<26} {sender:<25}", format!("{}{mark}", row.id), row.size, local(&row.arrived));
     let mut out = String::new();
-    for recipient in row.recipients.iter().filter(|recipient| recipient.state == "open") {
+    for recipient in row.recipients.iter().filter(|recipient| matches!(recipient.state.as_str(), "open" | "owed")) {
         let first = if out.is_empty() { own.clone() } else { " ".repeat(own.chars().count()) };
         let reason = recipient.reason.as_deref().map(|reason| format!("({})", plain(reason))).unwrap_or_default();
         let line = format!("{first} {:<25} {reason}", plain(&recipient.address));

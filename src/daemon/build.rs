@@ -4,7 +4,8 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::accounts::{Accounts, LocalDomain};
+use crate::accounts::file::FileError;
+use crate::accounts::{self, Accounts, LocalDomain, Users};
 use crate::config::{self, Config};
 use crate::policy::Service;
 use crate::route::{Configured, Rule, Table};
@@ -15,13 +16,57 @@ use crate::{deliver, limits, queue, receive, tls};
 /// The least time that a sender may give for delivery (RFC 2852 §2).
 const DELIVER_BY_MIN: Duration = Duration::from_secs(1);
 
-/// Who lives here.
-pub fn accounts(config: &Config) -> Accounts {
+/// Who lives here; `users` are those of the mail system. What is of no use is said.
+pub fn accounts(config: &Config, users: Option<Arc<Users>>) -> Result<Accounts, FileError> {
+    let mut entries = accounts::file::load(&config.accounts.file)?;
+    if let Some(path) = &config.accounts.passwd_file {
+        let text = accounts::file::read(path)?;
+        let (more, faults) = entries.with_passwd(&text, config.accounts.domain.as_ref());
+        entries = more;
+        faults.iter().for_each(|fault| tracing::warn!("{}: {fault}", path.display()));
+    }
     let local = |domain: &config::LocalDomain| {
         let inboxes: HashSet<String> = domain.mailboxes().map(|mailbox| mailbox.key()).collect();
         (domain.name.clone(), LocalDomain { im: domain.im, inboxes })
     };
-    Accounts::new(config.domains.iter().map(local).collect::<HashMap<_, _>>())
+    let aliases = config.domains.iter().flat_map(|domain| &domain.aliases);
+    let aliases = aliases.map(|(alias, members)| (alias.key(), members.clone())).collect();
+    let accounts = Accounts::new(config.domains.iter().map(local).collect::<HashMap<_, _>>());
+    let accounts = accounts.with_aliases(aliases).with_entries(entries).with_users(users);
+    for (alias, member) in accounts.lost_members() {
+        tracing::warn!("the alias {alias} has a member without an inbox, {member}: add its account or its inbox");
+    }
+    Ok(accounts)
+}
+
+/// The mail system's users.
+pub fn users(config: &Config) -> Option<Arc<Users>> {
+    config.accounts.dovecot_users.clone().map(|socket| Arc::new(Users::new(socket)))
+}
+
+/// The files of accounts as they are now: when one changes, they are read again.
+pub fn accounts_stamp(config: &Config) -> [Option<accounts::file::Stamp>; 2] {
+    let passwd = config.accounts.passwd_file.as_deref().and_then(accounts::file::stamp);
+    [accounts::file::stamp(&config.accounts.file), passwd]
+}
+
+/// Who judges whoever logs in.
+pub fn authority(config: &Config, connector: &tls::Connector) -> Result<accounts::Options, tls::roots::RootsError> {
+    let people = &config.accounts;
+    let authorities = match &people.client_authorities[..] {
+        [] => tls::Roots::none(),
+        files => tls::Roots::from_files(files)?,
+    };
+    Ok(accounts::Options {
+        domain: people.domain.clone(),
+        dovecot: people.dovecot_auth.clone(),
+        ldap: people.ldap.clone(),
+        tokens: people.oauth.clone(),
+        authorities,
+        revocations: people.client_revocations.clone(),
+        connector: Some(connector.clone()),
+        ..accounts::Options::new(config.host.clone())
+    })
 }
 
 /// The configured routes.
@@ -42,15 +87,16 @@ pub fn table(config: &Config) -> Table {
 }
 
 /// The sessions of one listener.
-pub fn session(config: &Config, service: Service) -> server::Options {
+pub fn session(config: &Config, service: Service, starttls: bool) -> server::Options {
     let offers_im = config.domains.iter().any(|domain| domain.im);
-    let relay = service == Service::Relay;
+    let require_tls = matches!(service, Service::Relay | Service::Client);
     server::Options {
         greeting_name: config.host.clone(),
         service,
-        starttls: false,
+        starttls,
         impp: Services { im: offers_im || !config.routes.is_empty(), pres: false },
-        require_tls: relay,
+        impp_noop: None,
+        require_tls,
         size: config.limits.message_size,
         recipients: config.limits.recipients,
         in_flight: config.limits.in_flight,
@@ -70,17 +116,25 @@ pub fn receive(config: &Config) -> receive::Options {
             policy: config.policy.peer_identity,
             ..receive::identity::Options::default()
         },
+        inbox_messages: config.limits.inbox_messages,
+        inbox_octets: config.limits.inbox_octets,
         upstreams: config.routes.iter().flat_map(|route| &route.upstream).cloned().collect(),
     }
 }
 
 /// TLS of the connections that come in.
-pub fn accept(config: &Config) -> tls::accept::Options {
+pub fn accept(config: &Config, service: Service) -> tls::accept::Options {
+    // Programs of people send whatever name they were given; RFC 7672 §8.1.
+    let unknown_names = match service.authenticates() {
+        true => tls::accept::UnknownName::Fallback,
+        false => tls::accept::UnknownName::Refuse,
+    };
     let domains = config.domains.iter().map(|domain| domain.name.clone());
     tls::accept::Options {
         min_version: config.tls.min_version,
         names: std::iter::once(config.host.clone()).chain(domains).collect(),
         timeout: limits::HANDSHAKE_TIMEOUT,
+        unknown_names,
         ..tls::accept::Options::default()
     }
 }
@@ -109,6 +163,11 @@ pub fn deliver(config: &Config) -> deliver::Options {
     }
 }
 
+/// Delivery to devices.
+pub fn devices(config: &Config) -> deliver::DeviceOptions {
+    deliver::DeviceOptions::new(config.host.clone())
+}
+
 /// Whom to believe.
 pub fn roots(config: &Config) -> Result<tls::Roots, tls::roots::RootsError> {
     match &config.tls.roots {
@@ -123,5 +182,8 @@ pub fn purpose(service: Service) -> &'static str {
     match service {
         Service::Relay => "other domains' servers",
         Service::Mail => "the mail system",
+        Service::Client => "clients",
+        Service::Odmr => "mail relay on demand",
+        Service::Device => "a device",
     }
 }

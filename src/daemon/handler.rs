@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use tokio::sync::{mpsc, oneshot};
 
+use crate::attached::Attached;
 use crate::control::offline::{self, Offline};
 use crate::control::protocol::{self, Call, Fault, FaultCode, Finding, Row};
 use crate::control::server::{Answer, Handler, Rows};
@@ -49,6 +50,8 @@ pub struct Running {
     pub requests: mpsc::Sender<Request>,
     /// What the queue counts.
     pub counters: Arc<Counters>,
+    /// Who is attached.
+    pub attached: Attached,
     /// Receiving.
     pub receive: Arc<Context>,
 }
@@ -89,7 +92,8 @@ impl Running {
                     && let Ok(id) = change.id.parse::<QueueId>()
                 {
                     tracing::info!("{id}: {} by an administrator", change.what);
-                    self.commands.send(Command::Changed(id)).await.map_err(|_| ending())?;
+                    let recipients = change.recipients.iter().filter_map(|address| address.parse().ok()).collect();
+                    self.commands.send(Command::Changed(id, recipients)).await.map_err(|_| ending())?;
                 }
                 // A client that has gone does not stop a change that has begun.
                 let _ = rows.send(row).await;
@@ -115,7 +119,7 @@ impl Running {
 
     async fn status(&self, rows: &Rows) -> Result<(), Fault> {
         let standings = self.standings().await?;
-        let spool = self.spool.status();
+        let (spool, attached) = (self.spool.status(), self.attached.status());
         let status = protocol::Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             host: self.host.clone(),
@@ -124,6 +128,10 @@ impl Running {
             draining: false,
             read_only: spool.read_only,
             messages: spool.messages,
+            owed: spool.owed,
+            attached: attached.attached as u64,
+            attached_inboxes: attached.inboxes as u64,
+            devices: attached.devices as u64,
             octets: spool.octets,
             in_delivery: standings.iter().map(|standing| standing.in_flight as u64).sum(),
             connections_in: self.receive.connections.count() as u64,

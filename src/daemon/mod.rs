@@ -16,24 +16,25 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::mpsc::{channel, unbounded_channel};
+use tokio::sync::mpsc::{Sender, UnboundedReceiver, UnboundedSender, channel, unbounded_channel};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
-use crate::accounts::Accounts;
+use crate::accounts::{Accounts, Authority, Users};
 use crate::address::Domain;
+use crate::attached::{Attached, Attachment};
 use crate::clock::{self, Clock};
 use crate::config::{self, Config};
 use crate::control;
 use crate::control::offline::{Compose, Offline};
-use crate::deliver::Peers;
+use crate::deliver::{Devices, Peers, Report};
 use crate::dns::{self, Resolve};
 use crate::limits;
 use crate::net;
 use crate::policy::Service;
 use crate::queue::look_up::LookUp;
 use crate::queue::{self, Parts};
-use crate::receive::{self, Connections, Context, Listener};
+use crate::receive::{self, Connections, Context, Listener, Rates};
 use crate::route::Table;
 use crate::spool::{self, Spool};
 use crate::timestamp::Timestamp;
@@ -65,6 +66,12 @@ pub enum DaemonError {
     /// The trust anchors.
     #[error(transparent)]
     Roots(#[from] tls::roots::RootsError),
+    /// The accounts.
+    #[error("the accounts cannot be read: {0}")]
+    Accounts(#[from] crate::accounts::file::FileError),
+    /// There are no random octets.
+    #[error(transparent)]
+    Random(#[from] crate::sasl::SaslError),
     /// DNS cannot be set up.
     #[error(transparent)]
     Dns(#[from] dns::SetupError),
@@ -94,13 +101,15 @@ struct Reloadable {
     accounts: watch::Sender<Arc<Accounts>>,
     table: watch::Sender<Arc<Table>>,
     certificates: Arc<Certificates>,
+    users: Option<Arc<Users>>,
 }
 
 impl Reloadable {
     /// Takes a new configuration over, all of what can be or nothing.
-    fn take(&self, config: &Config) -> Result<(), tls::certificates::CertificateError> {
+    fn take(&self, config: &Config) -> Result<(), DaemonError> {
+        let accounts = build::accounts(config, self.users.clone())?;
         self.certificates.replace(config.certificates.clone())?;
-        self.accounts.send_replace(Arc::new(build::accounts(config)));
+        self.accounts.send_replace(Arc::new(accounts));
         self.table.send_replace(Arc::new(build::table(config)));
         Ok(())
     }
@@ -110,6 +119,7 @@ struct Daemon {
     config: Config,
     spool: Spool,
     peers: Arc<Peers>,
+    devices: Devices,
     reloadable: Arc<Reloadable>,
     /// True: nothing new is taken.
     closing: watch::Sender<bool>,
@@ -119,6 +129,47 @@ struct Daemon {
     queue: JoinHandle<()>,
     administration: JoinHandle<()>,
     requests: tokio::sync::mpsc::Receiver<handler::Request>,
+    authority: Authority,
+    /// The files of accounts as they were when they were read.
+    accounts_stamp: [Option<crate::accounts::file::Stamp>; 2],
+}
+
+/// What most parts need.
+struct Base {
+    spool: Spool,
+    clock: Arc<dyn Clock>,
+    resolver: Arc<dyn Resolve>,
+    accounts: watch::Receiver<Arc<Accounts>>,
+    table: watch::Receiver<Arc<Table>>,
+}
+
+/// Whoever delivers: to other servers, and to clients that are attached.
+struct Delivery {
+    peers: Arc<Peers>,
+    attached: Attached,
+    attach: Sender<Attachment>,
+    devices: Devices,
+    reports: UnboundedReceiver<Report>,
+}
+
+impl Delivery {
+    fn start(config: &Config, base: &Base, connector: Arc<Connector>, known: Vec<spool::Known>) -> Delivery {
+        let (reports, reported) = unbounded_channel();
+        let (attach, attaching) = channel(limits::ATTACHING);
+        let attached = Attached::new(known);
+        let devices = Devices::new(
+            build::devices(config),
+            attached.clone(),
+            base.spool.clone(),
+            base.clock.clone(),
+            base.accounts.clone(),
+            attaching,
+            reports.clone(),
+        );
+        let (resolver, spool, clock) = (base.resolver.clone(), base.spool.clone(), base.clock.clone());
+        let peers = Arc::new(Peers::new(build::deliver(config), resolver, connector, spool, clock, reports));
+        Delivery { peers, attached, attach, devices, reports: reported }
+    }
 }
 
 impl Daemon {
@@ -128,67 +179,73 @@ impl Daemon {
         let roots = Arc::new(build::roots(&config)?);
         let resolver: Arc<dyn Resolve> = dns::from_options(config.dns.clone())?;
         let (spool, opened) = open(&config)?;
-        let (accounts, local) = watch::channel(Arc::new(build::accounts(&config)));
+        let (users, accounts_stamp) = (build::users(&config), build::accounts_stamp(&config));
+        let (accounts, local) = watch::channel(Arc::new(build::accounts(&config, users.clone())?));
         let (table, routes) = watch::channel(Arc::new(build::table(&config)));
         let (life, lives) = unbounded_channel();
         let (closing, closed) = watch::channel(false);
         let (finishing, finished) = watch::channel(false);
-        let (reports, reported) = unbounded_channel();
+        let base = Base { spool, clock, resolver, accounts: local, table: routes };
         let connector = Arc::new(Connector::new(roots.clone(), certificates.clone(), build::connect(&config)));
-        let peers =
-            Peers::new(build::deliver(&config), resolver.clone(), connector, spool.clone(), clock.clone(), reports);
-        let peers = Arc::new(peers);
+        let authority =
+            Authority::new(build::authority(&config, &connector)?, base.accounts.clone(), base.clock.clone())?;
+        authority.refresh().await;
+        let Delivery { peers, attached, attach, devices, reports } =
+            Delivery::start(&config, &base, connector, opened.devices);
         let (commands, commanded) = channel(COMMANDS);
         let counters = Arc::new(queue::Counters::default());
         let parts = Parts {
-            spool: spool.clone(),
+            spool: base.spool.clone(),
             arrivals: opened.arrivals,
             first_new: opened.first_new,
             deliver: peers.clone(),
-            reports: reported,
-            look_up: LookUp::new(resolver.clone(), config.queue.socks5),
-            accounts: local.clone(),
-            table: routes.clone(),
-            clock: clock.clone(),
+            reports,
+            attached: attached.clone(),
+            look_up: LookUp::new(base.resolver.clone(), config.queue.socks5),
+            accounts: base.accounts.clone(),
+            table: base.table.clone(),
+            clock: base.clock.clone(),
             life: lives,
             commands: commanded,
             counters: counters.clone(),
         };
         let queue = tokio::spawn(queue::run(parts, build::queue(&config), finished, limits::DRAIN_TIMEOUT));
+        let context = receiving(&config, &base, roots, authority.clone(), (attached.clone(), attach), life);
         let mut tasks = JoinSet::new();
-        let context = Arc::new(Context {
-            options: build::receive(&config),
-            spool: spool.clone(),
-            accounts: local,
-            table: routes,
-            resolver,
-            roots,
-            clock: clock.clone(),
-            life,
-            connections: Connections::new(config.limits.connections, config.limits.connections_per_address),
-            waiting: Arc::new(Semaphore::new(limits::WAITING_KIBIS)),
-            large: Arc::new(Semaphore::new(limits::LARGE_ENTITIES)),
-            accepted: AtomicU64::new(0),
-        });
         listen(&config, &context, &certificates, &closed, &mut tasks)?;
         let (asked, requests) = channel(1);
-        let compose = compose(config.host.clone());
+        let spool = base.spool;
         let handler = handler::Running {
             host: config.host.to_string(),
-            started: clock.now(),
+            started: base.clock.now(),
             spool: spool.clone(),
-            messages: Offline::new(spool.clone(), compose, Box::new(clock.clone())),
+            messages: Offline::new(spool.clone(), compose(config.host.clone()), Box::new(base.clock)),
             commands,
             peers: peers.clone(),
             requests: asked,
             counters,
+            attached,
             receive: context,
         };
         let socket = control::server::bind(&config.control).await;
         let socket = socket.map_err(|fault| DaemonError::Control { path: config.control.clone(), fault })?;
         let administration = tokio::spawn(control::server::serve(socket, Arc::new(handler)));
-        let reloadable = Arc::new(Reloadable { accounts, table, certificates });
-        Ok(Daemon { config, spool, peers, reloadable, closing, finishing, tasks, queue, administration, requests })
+        let reloadable = Arc::new(Reloadable { accounts, table, certificates, users });
+        Ok(Daemon {
+            config,
+            spool,
+            peers,
+            devices,
+            reloadable,
+            closing,
+            finishing,
+            tasks,
+            queue,
+            administration,
+            requests,
+            authority,
+            accounts_stamp,
+        })
     }
 
     async fn run(mut self) -> Result<(), DaemonError> {
@@ -207,7 +264,7 @@ impl Daemon {
                     handler::Request::Reload(answer) => { let _ = answer.send(self.reload()); }
                     handler::Request::Drain => break,
                 },
-                _ = certificates.tick() => self.look_at_certificates(),
+                _ = certificates.tick() => self.look_at_files(),
                 _ = watchdog.tick() => notify(&[sd_notify::NotifyState::Watchdog]),
             }
         }
@@ -215,22 +272,40 @@ impl Daemon {
         Ok(())
     }
 
-    fn look_at_certificates(&self) {
+    /// Certificates and accounts that have changed are read again. What Dovecot offers is asked.
+    fn look_at_files(&mut self) {
         for change in self.reloadable.certificates.reload_changed() {
             tracing::warn!("{change}");
         }
+        let stamp = build::accounts_stamp(&self.config);
+        if stamp != self.accounts_stamp {
+            self.accounts_stamp = stamp;
+            match build::accounts(&self.config, self.reloadable.users.clone()) {
+                Ok(accounts) => {
+                    tracing::info!("the accounts were read again: {} of them", accounts.entries().len());
+                    self.reloadable.accounts.send_replace(Arc::new(accounts));
+                }
+                Err(fault) => tracing::error!("the accounts stay as they were: {fault}"),
+            }
+        }
+        let authority = self.authority.clone();
+        tokio::spawn(async move { authority.refresh().await });
     }
 
     /// Reads the configuration again. What only a restart changes is said; a mistake leaves all as it was.
     fn reload(&mut self) -> Result<String, String> {
         notify(&[sd_notify::NotifyState::Reloading]);
+        let stamp = build::accounts_stamp(&self.config);
         let result = config::load(&self.config.file).map_err(|errors| errors.to_string()).and_then(|new| {
-            self.reloadable.take(&new).map_err(|fault| fault.to_string())?;
+            // A restart takes another section accounts over, as a whole.
+            let taken = Config { accounts: self.config.accounts.clone(), ..new.clone() };
+            self.reloadable.take(&taken).map_err(|fault| fault.to_string())?;
             Ok(new)
         });
         notify(&[sd_notify::NotifyState::Ready]);
         match result {
             Ok(new) => {
+                self.accounts_stamp = stamp;
                 let restart = needs_restart(&self.config, &new);
                 let said = if restart.is_empty() {
                     "the configuration was read again".to_owned()
@@ -261,7 +336,8 @@ impl Daemon {
         self.finishing.send_replace(true);
         let finish = async {
             // The queue ends when what it gave out has been reported, which closing the connections brings about.
-            let _ = tokio::join!(&mut self.queue, self.peers.close(limits::DRAIN_TIMEOUT));
+            let (peers, devices) = (self.peers.close(limits::DRAIN_TIMEOUT), self.devices.close(limits::DRAIN_TIMEOUT));
+            let _ = tokio::join!(&mut self.queue, peers, devices);
         };
         tokio::select! {
             () = finish => {}
@@ -296,6 +372,35 @@ fn open(config: &Config) -> Result<(Spool, spool::Opened), DaemonError> {
     Ok((spool, opened))
 }
 
+/// What connections from outside share.
+fn receiving(
+    config: &Config,
+    base: &Base,
+    roots: Arc<tls::Roots>,
+    authority: Authority,
+    (attached, attach): (Attached, Sender<Attachment>),
+    life: UnboundedSender<Domain>,
+) -> Arc<Context> {
+    Arc::new(Context {
+        options: build::receive(config),
+        spool: base.spool.clone(),
+        accounts: base.accounts.clone(),
+        authority,
+        attached,
+        attach,
+        rates: Rates::new(config.limits.messages_per_minute),
+        table: base.table.clone(),
+        resolver: base.resolver.clone(),
+        roots,
+        clock: base.clock.clone(),
+        life,
+        connections: Connections::new(config.limits.connections, config.limits.connections_per_address),
+        waiting: Arc::new(Semaphore::new(limits::WAITING_KIBIS)),
+        large: Arc::new(Semaphore::new(limits::LARGE_ENTITIES)),
+        accepted: AtomicU64::new(0),
+    })
+}
+
 /// The receipt for recipients that an administrator fails.
 fn compose(host: Domain) -> Box<Compose> {
     Box::new(move |record, entity, indexes, reason, now| {
@@ -312,15 +417,19 @@ fn listen(
 ) -> Result<(), DaemonError> {
     for listener in &config.listeners {
         let service = listener.service;
-        let tls = match service {
-            Service::Relay => Some(Acceptor::new(certificates.clone(), build::accept(config))?),
+        let acceptor = match service {
             Service::Mail => None,
+            _ if config.certificates.is_empty() => None,
+            _ => Some(Acceptor::new(certificates.clone(), build::accept(config, service))?),
         };
+        let at_once = service != Service::Odmr || listener.tls == config::TlsStart::AtOnce;
+        let (tls, starttls) = if at_once { (acceptor, None) } else { (None, acceptor) };
         let socket = net::listen(&listener.address)?;
         tracing::info!("listening on {} for {}", listener.address, build::purpose(service));
-        let session = Arc::new(build::session(config, service));
+        let session = Arc::new(build::session(config, service, starttls.is_some()));
         let any_sender = listener.senders == config::Senders::Any;
-        let listener = Arc::new(Listener { service, any_sender, session, tls });
+        let clear_auth = listener.clear_auth;
+        let listener = Arc::new(Listener { service, any_sender, session, tls, starttls, clear_auth });
         tasks.spawn(receive::listen(socket, listener, context.clone(), closed.clone()));
     }
     Ok(())
@@ -340,6 +449,7 @@ fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
     differ("[[listen]]", old.listeners != new.listeners);
     differ("[tls]", old.tls != new.tls);
     differ("[dns]", old.dns != new.dns);
+    differ("[accounts]", old.accounts != new.accounts);
     differ("[limits]", old.limits != new.limits);
     differ("[queue]", old.queue != new.queue);
     differ("[policy]", old.policy != new.policy);

@@ -40,7 +40,7 @@ impl Waiting {
         for index in record.open() {
             let (address, class) = (&record.envelope.recipients[index].address, record.envelope.class);
             let reason = match self.accounts.find(address, class) {
-                Found::Inbox => Some("in the inbox, waiting for its client".to_owned()),
+                Found::Inbox | Found::Elsewhere => Some("in the inbox, waiting for its client".to_owned()),
                 Found::NoInbox | Found::NotOffered => None,
                 Found::Foreign => {
                     let standing = self.failing.get(&place(&self.table, address.domain(), class));

@@ -224,6 +224,7 @@ impl Server<'_> {
             helo_fallback: self.terms.peer.is_none(),
             window: self.context.options.window,
             timeouts: self.context.options.timeouts,
+            login: None,
         });
         let wire = Wire::new(stream, Session::new(options, protection, Instant::now().into_std()));
         Ok((self.greet(wire).await?, relay))
@@ -254,7 +255,7 @@ impl Server<'_> {
                     wire = Wire::new(stream, session);
                 }
                 Event::Over(fault) => return over(fault),
-                Event::Done { .. } => {}
+                Event::Done { .. } | Event::Turned => {}
             }
         }
     }

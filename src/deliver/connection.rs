@@ -221,7 +221,7 @@ impl Connection {
             match event {
                 Event::Done { token, fates } => self.done(token as usize, fates),
                 Event::Over(fault) => self.over = Some(fault),
-                Event::StartTls | Event::Ready => {}
+                Event::StartTls | Event::Ready | Event::Turned => {}
             }
         }
     }
@@ -281,6 +281,7 @@ impl Connection {
             outcomes: flying.outcomes,
             connecting: flying.connecting,
             transmitting: flying.started.elapsed(),
+            device: None,
         });
     }
 

@@ -2,29 +2,34 @@
 //!
 //! In: [`Work`], a job and the hop that it goes by. Out: one [`Report`] for each job, on a channel, with one [`Outcome`]
 //! for each recipient. [`pool`] decides which connection takes which job, [`connect`] finds a server and has it prove
-//! itself, [`connection`] drives one session, [`outcome`] puts into words what it said.
+//! itself, [`connection`] drives one session, [`outcome`] puts into words what it said. [`devices`] and [`device`] do the
+//! same for attachments, whose connections come from the other side.
 //!
 //! Invariants: connections are bounded for each destination and in all; a job that waits holds no entity; jobs of one lane
 //! go in order. A hop that fails gives [`Outcome::Deferred`], never a loss. RFC 5321 §4.5.4, RFC 1047.
 
 mod connect;
 mod connection;
+mod device;
+mod devices;
 mod outcome;
 mod peers;
 mod pool;
 #[cfg(test)]
 mod tests;
-mod wire;
+pub mod wire;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::attached::{Concluded, Item};
 use crate::envelope::Envelope;
 use crate::reply::{EnhancedCode, Reply};
 use crate::route::Hop;
-use crate::spool::QueueId;
+use crate::spool::{QueueId, Record};
 use crate::timestamp::Timestamp;
 
+pub use devices::{DeviceOptions, Devices};
 pub use peers::{Options, Peers, Status};
 
 /// A destination: whatever shares a pool of connections, a back-off and a place in the round. For a domain found by
@@ -109,6 +114,19 @@ pub struct Report {
     pub connecting: Duration,
     /// Time from the first octet to the last reply.
     pub transmitting: Duration,
+    /// What a device said, where it was one.
+    pub device: Option<DeviceAnswer>,
+}
+
+/// What a device said of a message, and what follows.
+#[derive(Clone, Debug)]
+pub struct DeviceAnswer {
+    /// The message as it was when it was offered.
+    pub record: Arc<Record>,
+    /// Which recipient.
+    pub item: Item,
+    /// What is to be written down.
+    pub concluded: Concluded,
 }
 
 /// Whoever delivers. A job that is handed over gives exactly one [`Report`], with an outcome for each of its recipients.

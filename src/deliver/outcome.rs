@@ -50,6 +50,7 @@ pub(super) fn status(fault: Option<&Fault>) -> EnhancedCode {
         Some(Fault::Refused(reply)) if reply.is_transient() => reply.status(),
         Some(Fault::Refused(reply)) => EnhancedCode { class: 4, ..reply.status() },
         Some(Fault::Protocol(_)) => EnhancedCode::new(4, 5, 0),
+        Some(Fault::NotAuthenticated(_) | Fault::Login(_) | Fault::NotAttached(_)) => EnhancedCode::new(4, 7, 0),
         Some(Fault::NoStartTls) => EnhancedCode::new(4, 7, 10),
         Some(Fault::TimedOut(_) | Fault::Disconnected(_)) | None => EnhancedCode::new(4, 4, 2),
     }

@@ -119,6 +119,7 @@ impl Context {
             outcomes: job.recipients.into_iter().map(|index| (index, outcome.clone())).collect(),
             connecting: Duration::ZERO,
             transmitting: Duration::ZERO,
+            device: None,
         });
     }
 }
@@ -168,6 +169,7 @@ fn give_up(context: &Context, start: &Start, unreachable: Unreachable, took: Dur
             outcomes: item.job.recipients.into_iter().map(|index| (index, outcome.clone())).collect(),
             connecting: took,
             transmitting: Duration::ZERO,
+            device: None,
         });
     }
 }

@@ -2,11 +2,12 @@
 
 use std::future::poll_fn;
 use std::io;
-use std::pin::{Pin, pin};
+use std::mem::MaybeUninit;
+use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::BytesMut;
-use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::{Instant, sleep_until};
 
 use crate::net::Stream;
@@ -15,15 +16,19 @@ use crate::smtp::client::{Event, Fault, Session};
 /// Octets read at a time.
 const READ: usize = 8 * 1024;
 
+/// The two.
 #[derive(Debug)]
-pub(super) struct Wire {
+pub struct Wire {
+    /// The socket.
     pub stream: Stream,
+    /// The session.
     pub session: Session,
     input: BytesMut,
     unflushed: bool,
 }
 
 impl Wire {
+    /// A session over a socket.
     pub fn new(stream: Stream, session: Session) -> Self {
         Wire { stream, session, input: BytesMut::new(), unflushed: false }
     }
@@ -50,12 +55,25 @@ impl Wire {
     }
 
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.input.reserve(READ);
-        match pin!(self.stream.read_buf(&mut self.input)).poll(cx) {
-            Poll::Ready(Ok(0)) => Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into())),
-            Poll::Ready(result) => Poll::Ready(result.map(|_| ())),
-            Poll::Pending => Poll::Pending,
+        // On the stack: a connection that waits holds no buffer.
+        let mut room = [const { MaybeUninit::uninit() }; READ];
+        let mut read = ReadBuf::uninit(&mut room);
+        match Pin::new(&mut self.stream).poll_read(cx, &mut read) {
+            Poll::Ready(Ok(())) if read.filled().is_empty() => Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into())),
+            Poll::Ready(Ok(())) => {
+                self.input.extend_from_slice(read.filled());
+                Poll::Ready(Ok(()))
+            }
+            other => other,
         }
+    }
+
+    /// Gives back the memory that an idle connection does not need.
+    pub fn rest(&mut self) {
+        if self.input.is_empty() {
+            self.input = BytesMut::new();
+        }
+        self.session.rest();
     }
 
     fn poll_write(&mut self, cx: &mut Context<'_>) -> io::Result<()> {

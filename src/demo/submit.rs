@@ -86,8 +86,14 @@ async fn deliver(server: SocketAddr, letter: &Letter, entities: Vec<Bytes>) -> R
     let mut stream = TcpStream::connect(server).await.map_err(broken)?;
     stream.set_nodelay(true).map_err(broken)?;
     let helo = Domain::parse("localhost").map_err(|fault| DemoError::Refused(fault.to_string()))?;
-    let options =
-        Options { helo, starttls: StartTls::Never, helo_fallback: false, window: 256, timeouts: Timeouts::default() };
+    let options = Options {
+        helo,
+        starttls: StartTls::Never,
+        helo_fallback: false,
+        window: 256,
+        timeouts: Timeouts::default(),
+        login: None,
+    };
     let mut session = Session::new(Arc::new(options), Protection::Clear, Instant::now());
     let envelope = Arc::new(letter.envelope()?);
     let mut left = entities.len();
@@ -114,7 +120,7 @@ async fn deliver(server: SocketAddr, letter: &Letter, entities: Vec<Bytes>) -> R
                     left -= 1;
                 }
                 Event::Over(fault) => return over(left, fault),
-                Event::StartTls => {}
+                Event::StartTls | Event::Turned => {}
             }
         }
         if left == 0 {

@@ -3,9 +3,11 @@
 //! In: a command or an entity's facts, who the peer is, who lives here. Out: `Ok`, or the reply that refuses. Nothing here
 //! asks the disk, DNS or the clock. RFC 5321 §7.8, RFC 6409 §6, RFC 2852 §4, RFC 8689 §4.
 
+pub mod expand;
 pub mod identity;
+pub mod submission;
 
-use crate::accounts::{Accounts, Found};
+use crate::accounts::{Accounts, Found, Principal};
 use crate::address::{Domain, ForwardPath, Mailbox, ReversePath};
 use crate::envelope::{ByMode, Class, DeliverBy, Envelope, Notify, Recipient};
 use crate::limits;
@@ -76,10 +78,11 @@ pub fn recipient(
         return Err(refuse(550, (5, 1, 1), "there is no inbox here, not even the postmaster's"));
     };
     match accounts.find(mailbox, class) {
-        Found::Inbox => Ok(()),
+        // Whether it exists is asked of the mail system where it must be: [`Accounts::exists`].
+        Found::Inbox | Found::Elsewhere => Ok(()),
         Found::NoInbox => Err(refuse(550, (5, 1, 1), "there is no such inbox here")),
         Found::NotOffered => Err(refuse(550, (5, 3, 3), format!("{} does not offer this service", mailbox.domain()))),
-        Found::Foreign if service == Service::Mail || relayed(mailbox.domain()) => Ok(()),
+        Found::Foreign if service.submits() || relayed(mailbox.domain()) => Ok(()),
         Found::Foreign => Err(refuse(550, (5, 7, 1), format!("we do not relay for {}", mailbox.domain()))),
     }
 }
@@ -93,6 +96,8 @@ pub enum Reporter<'a> {
     Local(&'a Accounts),
     /// Whoever the mail system has examined.
     Anybody,
+    /// One who has authenticated, in a report.
+    Account(&'a Principal, &'a Accounts),
 }
 
 /// The entity against its envelope.
@@ -111,6 +116,9 @@ pub fn entity(mail: &Mail, facts: &mime::Facts, reporter: Reporter<'_>) -> Resul
         (ReversePath::Mailbox(sender), _) => author(&|from: &Mailbox| from.key() == sender.key()),
         (ReversePath::Null, Reporter::Domain(proven)) => author(&|from: &Mailbox| from.domain() == proven),
         (ReversePath::Null, Reporter::Local(accounts)) => author(&|from: &Mailbox| accounts.is_local(from.domain())),
+        (ReversePath::Null, Reporter::Account(principal, accounts)) => {
+            author(&|from: &Mailbox| accounts.sends_as(principal, from))
+        }
         (ReversePath::Null, Reporter::Anybody) => true,
     };
     if !agrees {

@@ -16,7 +16,7 @@ use crate::limits;
 use crate::queue::conclude;
 use crate::receipt::{self, About, Action};
 use crate::reply::EnhancedCode;
-use crate::spool::{NewMessage, Record, Settlement, Spool, SpoolError, State};
+use crate::spool::{Had, NewMessage, Record, Settlement, Spool, SpoolError, State};
 use crate::timestamp::Timestamp;
 
 /// Pause before a settlement that was refused is tried again.
@@ -29,6 +29,8 @@ pub struct Completion {
     pub record: Arc<Record>,
     /// New states by index of recipient.
     pub states: Vec<(usize, State)>,
+    /// What devices have had.
+    pub had: Vec<Had>,
     /// What receipts are due about, as far as the sender wants them.
     pub about: Vec<About>,
     /// A new time of expiry.
@@ -53,9 +55,9 @@ impl Completer {
     pub fn complete(&self, completion: Completion, written: impl FnOnce() + Send + 'static) {
         let completer = self.clone();
         tokio::spawn(async move {
-            let Completion { record, states, about, expires } = completion;
+            let Completion { record, states, had, about, expires } = completion;
             let receipts = completer.receipts(&record, about).await;
-            let settlement = Settlement { id: record.id, states, receipts, held: None, expires };
+            let settlement = Settlement { states, had, receipts, expires, ..Settlement::new(record.id) };
             while let Err(fault) = completer.spool.settle(settlement.clone()).await {
                 if matches!(fault, SpoolError::Closed) {
                     return;

@@ -4,13 +4,14 @@
 //! are about, what the schedule needs to know. Invariant: a recipient that is completed appears once in the states and at
 //! most once in the receipts, so one commit holds both. RFC 3461 §5.2, RFC 2852 §4.
 
+use crate::attached::Concluded;
 use crate::deliver::{Outcome, Report, Scope};
 use crate::envelope::ByMode;
 use crate::limits;
 use crate::queue::schedule::Ended;
 use crate::receipt::{About, Action};
 use crate::reply::{EnhancedCode, Reply};
-use crate::spool::{Disposition, Progress, Record, State};
+use crate::spool::{Disposition, Had, Progress, Record, State};
 use crate::timestamp::Timestamp;
 
 /// Longest fault that is kept with a message, in characters.
@@ -24,6 +25,8 @@ const OUT_OF_TIME: EnhancedCode = EnhancedCode::new(4, 4, 7);
 pub struct Conclusion {
     /// New states by index of recipient.
     pub states: Vec<(usize, State)>,
+    /// What devices have had.
+    pub had: Vec<Had>,
     /// What receipts are due about, as far as the sender wants them.
     pub about: Vec<About>,
     /// For the schedule.
@@ -34,7 +37,12 @@ pub struct Conclusion {
 
 impl Conclusion {
     fn nothing() -> Self {
-        Conclusion { states: Vec::new(), about: Vec::new(), ended: Ended::Done, expires: None }
+        Conclusion { states: Vec::new(), had: Vec::new(), about: Vec::new(), ended: Ended::Done, expires: None }
+    }
+
+    /// Only this is written.
+    pub fn had(had: Vec<Had>) -> Self {
+        Conclusion { had, ..Conclusion::nothing() }
     }
 }
 
@@ -135,9 +143,50 @@ pub fn failure(record: &Record, indexes: &[usize], status: EnhancedCode, reason:
     conclusion
 }
 
+/// What follows from what a device said of a recipient. The reply is told to the sender, the device is not.
+pub fn device(record: &Record, index: usize, outcome: &Outcome, concluded: &Concluded) -> Conclusion {
+    match (concluded, outcome) {
+        (Concluded::Nothing, _) => Conclusion::nothing(),
+        (Concluded::Had(had), _) => {
+            let mut conclusion = Conclusion::had(vec![had.clone()]);
+            let wanted = had.completes && record.envelope.recipients[index].notify().success;
+            if wanted && matches!(&record.states[index], State::Open(progress) if !progress.delivered_told) {
+                conclusion.about.push(delivered(index));
+            }
+            conclusion
+        }
+        (Concluded::Fails, Outcome::Failed { reply, status, .. }) => {
+            let mut conclusion = failure(record, &[index], *status, "");
+            conclusion.about.iter_mut().for_each(|about| about.diagnostic.clone_from(reply));
+            conclusion
+        }
+        (Concluded::Fails, _) => {
+            failure(record, &[index], EnhancedCode::new(5, 0, 0), "the recipient's client refused it")
+        }
+    }
+}
+
+fn delivered(index: usize) -> About {
+    About {
+        index,
+        action: Action::Delivered,
+        status: EnhancedCode::new(2, 1, 5),
+        remote: None,
+        diagnostic: None,
+        reason: String::new(),
+        retry_until: None,
+        uncertain: false,
+    }
+}
+
+/// When the devices of a delivered message that have not had it are given up.
+pub fn last_day(record: &Record) -> Timestamp {
+    record.arrived.after(limits::LONGEST_STAY)
+}
+
 /// The message's time is over: the recipients that are open fail, each with its last fault, which is its own or that of its
-/// destination.
-pub fn expiry(record: &Record, destination: impl Fn(usize) -> Option<String>) -> Conclusion {
+/// destination; those that are delivered are kept for further devices until [`last_day`].
+pub fn expiry(record: &Record, now: Timestamp, destination: impl Fn(usize) -> Option<String>) -> Conclusion {
     let given = record.envelope.deliver_by.is_some_and(|by| by.mode == ByMode::Return);
     let time = if given { "that was given" } else { "that messages are kept" };
     let mut conclusion = Conclusion::nothing();
@@ -150,6 +199,9 @@ pub fn expiry(record: &Record, destination: impl Fn(usize) -> Option<String>) ->
         let one = failure(record, &[index], EnhancedCode::new(5, 4, 7), &reason);
         conclusion.states.extend(one.states);
         conclusion.about.extend(one.about);
+    }
+    if last_day(record) <= now {
+        conclusion.states.extend(record.owed().map(|index| (index, State::Closed(Disposition::Delivered))));
     }
     conclusion
 }
@@ -188,17 +240,8 @@ pub fn inbox(record: &Record, indexes: &[usize]) -> Conclusion {
             continue;
         }
         conclusion.states.push((*index, State::Open(Progress { delivered_told: true, ..progress.clone() })));
-        conclusion.expires = Some(record.arrived.after(limits::LONGEST_STAY));
-        conclusion.about.push(About {
-            index: *index,
-            action: Action::Delivered,
-            status: EnhancedCode::new(2, 1, 5),
-            remote: None,
-            diagnostic: None,
-            reason: String::new(),
-            retry_until: None,
-            uncertain: false,
-        });
+        conclusion.expires = Some(last_day(record));
+        conclusion.about.push(delivered(*index));
     }
     conclusion
 }

@@ -14,12 +14,14 @@ use tokio::sync::mpsc::{Receiver, UnboundedReceiver, UnboundedSender, unbounded_
 use tokio::sync::{oneshot, watch};
 
 use crate::accounts::{Accounts, Found};
-use crate::address::Domain;
+use crate::address::{Domain, Mailbox};
+use crate::attached::{Attached, Concluded};
 use crate::clock::Clock;
-use crate::deliver::{Deliver, Destination, Job, Outcome, Report, Work};
+use crate::deliver::{Deliver, Destination, DeviceAnswer, Job, Outcome, Report, Work};
 use crate::envelope::{ByMode, Class};
 use crate::queue::complete::{Completer, Completion};
 use crate::queue::conclude::{self, Conclusion};
+use crate::queue::inboxes::Inboxes;
 use crate::queue::look_up::{self, goes_to, place};
 use crate::queue::schedule::{Ended, Entry, Onward, Resolved, Schedule, Standing, Step};
 use crate::queue::{log, schedule};
@@ -34,6 +36,8 @@ const RECORDS_AT_HAND: usize = 10_000;
 const PAGE: usize = 5_000;
 /// Messages that are remembered as unanswered.
 const UNCERTAIN: usize = 100_000;
+/// How often it is looked whether everything is finished, once the queue is to end.
+const ENDING_POLL: Duration = Duration::from_millis(50);
 /// How long an expiry waits for an attempt that is under way.
 const UNDER_WAY_PAUSE: Duration = Duration::from_secs(10);
 
@@ -60,6 +64,8 @@ pub struct Parts {
     pub deliver: Arc<dyn Deliver>,
     /// What became of it.
     pub reports: UnboundedReceiver<Report>,
+    /// Who is attached.
+    pub attached: Attached,
     /// Who knows where domains' servers are.
     pub look_up: look_up::LookUp,
     /// Who lives here.
@@ -105,12 +111,15 @@ impl Counters {
 pub enum Command {
     /// How the destinations stand.
     Standings(oneshot::Sender<Vec<Standing>>),
-    /// The message was changed in the spool, or is to be tried at once.
-    Changed(QueueId),
+    /// The message was changed in the spool, for these recipients, or is to be tried at once.
+    Changed(QueueId, Vec<Mailbox>),
 }
 
 enum Event {
     Restored(Vec<Arc<Record>>, oneshot::Sender<()>),
+    AllRestored,
+    /// It is written that the inboxes of these recipients have the message.
+    Taken(Arc<Record>, Vec<usize>),
     Resolved(Destination, Resolved),
     Ended(Destination, QueueId, Ended, u64),
 }
@@ -134,6 +143,7 @@ struct Run {
     options: Options,
     spool: Spool,
     deliver: Arc<dyn Deliver>,
+    inboxes: Inboxes,
     look_up: look_up::LookUp,
     accounts: watch::Receiver<Arc<Accounts>>,
     table: watch::Receiver<Arc<Table>>,
@@ -161,6 +171,7 @@ pub async fn run(parts: Parts, options: Options, mut stop: watch::Receiver<bool>
         options,
         spool,
         deliver,
+        inboxes: Inboxes::new(parts.attached),
         look_up,
         accounts,
         table,
@@ -172,7 +183,7 @@ pub async fn run(parts: Parts, options: Options, mut stop: watch::Receiver<bool>
     loop {
         if deadline.is_none() {
             run.work();
-        } else if run.flights.is_empty() {
+        } else if run.flights.is_empty() && run.inboxes.is_quiet() {
             return;
         }
         let wake = run.until_wake(deadline);
@@ -208,7 +219,10 @@ async fn restore(spool: Spool, first_new: QueueId, events: UnboundedSender<Event
             }
             Err(_) => return,
         };
-        let Some(last) = records.last().map(|record| record.id) else { return };
+        let Some(last) = records.last().map(|record| record.id) else {
+            let _ = events.send(Event::AllRestored);
+            return;
+        };
         from = QueueId(last.0 + 1);
         let (taken, wait) = oneshot::channel();
         if events.send(Event::Restored(records, taken)).is_err() || wait.await.is_err() {
@@ -221,7 +235,7 @@ impl Run {
     fn until_wake(&self, deadline: Option<tokio::time::Instant>) -> Duration {
         const LONGEST: Duration = Duration::from_secs(60);
         if let Some(deadline) = deadline {
-            return deadline.saturating_duration_since(tokio::time::Instant::now());
+            return deadline.saturating_duration_since(tokio::time::Instant::now()).min(ENDING_POLL);
         }
         let wake = self.schedule.wake_at().map_or(LONGEST, |at| at.since(self.clock.now()));
         wake.clamp(Duration::from_millis(1), LONGEST)
@@ -250,7 +264,7 @@ impl Run {
         let by = record.envelope.deliver_by.filter(|by| by.mode == ByMode::Notify);
         let notice = record.arrived.after(self.options.delay_notice);
         let notice = by.map_or(notice, |by| by.at.min(notice));
-        if notice < record.expires {
+        if notice < record.expires && record.open().next().is_some() {
             self.schedule.notice_at(id, notice);
         }
         let (mut inboxes, mut strangers) = (Vec::new(), Vec::new());
@@ -258,7 +272,7 @@ impl Run {
         for index in record.open() {
             let address = &record.envelope.recipients[index].address;
             match self.accounts.borrow().find(address, record.envelope.class) {
-                Found::Inbox => inboxes.push(index),
+                Found::Inbox | Found::Elsewhere => inboxes.push(index),
                 Found::NoInbox | Found::NotOffered => strangers.push(index),
                 Found::Foreign => {
                     let destination = place(&self.table.borrow(), address.domain(), record.envelope.class);
@@ -273,14 +287,40 @@ impl Run {
             self.at_hand += usize::from(at_hand);
             self.schedule.arrive(&destination, Entry { id, record: at_hand.then(|| record.clone()) });
         }
-        if !inboxes.is_empty() {
-            self.complete(record, conclude::inbox(record, &inboxes), None);
-        }
+        self.take_in(record, inboxes);
+        self.offer(record, &record.owed().collect::<Vec<_>>());
         if !strangers.is_empty() {
             let conclusion =
                 conclude::failure(record, &strangers, EnhancedCode::new(5, 1, 1), "there is no such inbox here");
             self.complete(record, conclusion, None);
         }
+    }
+
+    /// A message for inboxes here: first what its sender is told of that is written, then it is offered.
+    fn take_in(&mut self, record: &Arc<Record>, mut indexes: Vec<usize>) {
+        let conclusion = conclude::inbox(record, &indexes);
+        let told: Vec<usize> = conclusion.states.iter().map(|(index, _)| *index).collect();
+        indexes.retain(|index| !told.contains(index));
+        self.offer(record, &indexes);
+        if !told.is_empty() {
+            let (events, taken) = (self.events.clone(), record.clone());
+            self.write(record, conclusion, move || {
+                let _ = events.send(Event::Taken(taken, told));
+            });
+        }
+    }
+
+    fn offer(&self, record: &Arc<Record>, indexes: &[usize]) {
+        let strangers = self.inboxes.offer(record, indexes);
+        if !strangers.is_empty() {
+            self.write(record, Conclusion::had(strangers), || ());
+        }
+    }
+
+    /// Has a conclusion written, and calls `written` when it is.
+    fn write(&self, record: &Arc<Record>, conclusion: Conclusion, written: impl FnOnce() + Send + 'static) {
+        let Conclusion { states, had, about, expires, .. } = conclusion;
+        self.completer.complete(Completion { record: record.clone(), states, had, about, expires }, written);
     }
 
     fn resolve(&self, destination: Destination) {
@@ -353,6 +393,9 @@ impl Run {
     }
 
     fn report(&mut self, report: &Report) {
+        if let Some(answer) = &report.device {
+            return self.answered(report, answer);
+        }
         let key = (report.id, report.destination.clone());
         let Some(flight) = self.flights.get(&key) else { return };
         let (record, lane, started) = (flight.record.clone(), flight.lane, flight.started);
@@ -366,23 +409,38 @@ impl Run {
         self.complete(&record, conclusion, Some((key.1, lane)));
     }
 
+    /// A device has said something of a message.
+    fn answered(&self, report: &Report, answer: &DeviceAnswer) {
+        let DeviceAnswer { record, item, concluded } = answer;
+        let now = self.clock.now();
+        log::attempt(record, report, now.before(report.transmitting), now);
+        let copy = matches!(concluded, Concluded::Had(had) if !had.completes);
+        if !copy {
+            self.counters.count(&report.outcomes);
+        }
+        let Some((index, outcome)) = report.outcomes.first() else { return };
+        if *concluded != Concluded::Nothing {
+            let conclusion = conclude::device(record, *index, outcome, concluded);
+            let (inboxes, settled, item) = (self.inboxes.clone(), record.clone(), *item);
+            self.write(record, conclusion, move || inboxes.settled(&settled, item));
+        }
+    }
+
     /// Has a conclusion written; its flight, if it is one, ends when it is.
     fn complete(&mut self, record: &Arc<Record>, conclusion: Conclusion, flight: Option<(Destination, u64)>) {
-        let Conclusion { states, about, ended, expires } = conclusion;
-        let id = record.id;
-        if states.is_empty() {
+        let (id, ended) = (record.id, conclusion.ended.clone());
+        if conclusion.states.is_empty() {
             if let Some((destination, lane)) = flight {
                 self.happened(Event::Ended(destination, id, ended, lane));
             }
             return;
         }
         let events = self.events.clone();
-        let written = move || {
+        self.write(record, conclusion, move || {
             if let Some((destination, lane)) = flight {
                 let _ = events.send(Event::Ended(destination, id, ended, lane));
             }
-        };
-        self.completer.complete(Completion { record: record.clone(), states, about, expires }, written);
+        });
     }
 
     fn happened(&mut self, event: Event) {
@@ -392,6 +450,8 @@ impl Run {
                 records.iter().for_each(|record| self.arrive(record, false));
                 let _ = taken.send(());
             }
+            Event::AllRestored => self.inboxes.restored(),
+            Event::Taken(record, indexes) => self.offer(&record, &indexes),
             Event::Resolved(destination, resolved) => {
                 if let Resolved::Later(reason) = &resolved {
                     tracing::warn!("{destination}: cannot be looked up, tried again later: {reason}");
@@ -424,9 +484,13 @@ impl Run {
         }
         self.touched.remove(&id);
         let uncertain = self.uncertain.remove(&id);
-        let mut conclusion = conclude::expiry(&record, |index| self.fault(&record, index));
+        let mut conclusion = conclude::expiry(&record, now, |index| self.fault(&record, index));
         conclusion.about.iter_mut().for_each(|about| about.uncertain = uncertain);
         log::failed(&record, &conclusion, now);
+        self.inboxes.withdraw(&record, &conclusion.states);
+        if record.owed().next().is_some() && conclude::last_day(&record) > now {
+            self.schedule.expire_at(id, conclude::last_day(&record));
+        }
         self.complete(&record, conclusion, None);
     }
 
@@ -435,7 +499,7 @@ impl Run {
         record.open().any(|index| {
             let destination = place(&table, record.envelope.recipients[index].address.domain(), class);
             self.flights.contains_key(&(record.id, destination))
-        })
+        }) || self.inboxes.is_under_way(record)
     }
 
     /// Why the destination of a recipient is not reached at the moment.
@@ -465,10 +529,17 @@ impl Run {
             Command::Standings(answer) => {
                 let _ = answer.send(self.schedule.standings());
             }
-            Command::Changed(id) => {
+            Command::Changed(id, recipients) => {
                 // Also when it is gone: its line may still have the record as it was.
                 self.touched.insert(id);
-                let Some(record) = self.current(Entry { id, record: None }) else { return };
+                let Some(record) = self.current(Entry { id, record: None }) else {
+                    return self.inboxes.gone(id, &recipients);
+                };
+                let states: Vec<_> = record.states.iter().cloned().enumerate().collect();
+                self.inboxes.withdraw(&record, &states);
+                if record.held {
+                    return self.inboxes.hold(&record);
+                }
                 for index in record.open() {
                     let domain = record.envelope.recipients[index].address.domain();
                     let destination = place(&self.table.borrow(), domain, record.envelope.class);

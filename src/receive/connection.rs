@@ -20,8 +20,10 @@ use tokio::time::{Instant, timeout};
 use crate::address::{Domain, EhloName};
 use crate::limits;
 use crate::net::Stream;
+use crate::policy::Service;
+use crate::receive::login::Say;
 use crate::receive::transaction::{Accepted, Accepting, Judge};
-use crate::receive::{Context, Listener};
+use crate::receive::{Context, Listener, Place, encrypt};
 use crate::reply::{EnhancedCode, Reply};
 use crate::smtp::server::{Event, Session, Ticket};
 use crate::spool::{Acceptance, SpoolError};
@@ -54,36 +56,56 @@ struct Commit {
     done: Option<Result<Acceptance, SpoolError>>,
 }
 
-/// Serves a connection until either side ends it.
+/// What comes when the output is written.
+#[derive(Clone, Copy)]
+enum Next {
+    Commands,
+    StartTls,
+    Turn,
+}
+
+/// Serves a connection until either side ends it, or the roles are reversed.
 pub async fn serve(
     mut stream: Stream,
     origin: Origin,
     context: Arc<Context>,
     listener: Arc<Listener>,
     mut stop: watch::Receiver<bool>,
+    place: Place,
 ) {
     let mut session = Session::new(listener.session.clone(), origin.tls.is_some());
     let mut judge = Judge::new(context.clone(), listener.clone(), origin);
+    session.offer_mechanisms(judge.mechanisms());
     let mut commits: VecDeque<Commit> = VecDeque::new();
-    let mut input = BytesMut::new();
-    let mut busy = false;
-    let mut large = Large::default();
-    let mut progress = Instant::now();
+    let (mut input, mut busy, mut large) = (BytesMut::new(), false, Large::default());
+    let mut next = Next::Commands;
+    let started = Instant::now();
+    let mut progress = started;
     loop {
         session.input(&mut input);
         while let Some(event) = session.poll() {
-            handle(event, &mut session, &mut judge, &mut commits, &context.waiting).await;
+            next = handle(event, &mut session, &mut judge, &mut commits, &stop).await;
             session.input(&mut input);
             progress = Instant::now();
         }
         poll_fn(|task| Poll::Ready(settle(task, &mut commits, &mut session, &context.accepted))).await;
         if !session.output().is_empty() {
-            if !write(&mut stream, &mut session).await {
+            if !write(&mut stream, &mut session, listener.service).await {
                 return finish(commits).await;
             }
             progress = Instant::now();
             // It reads no further while replies wait to be written.
             continue;
+        }
+        match next {
+            Next::Commands => {}
+            Next::Turn => return judge.turn(stream, place),
+            Next::StartTls => {
+                next = Next::Commands;
+                let Some(encrypted) = upgrade(stream, &listener, &mut session, &mut judge).await else { return };
+                stream = encrypted;
+                continue;
+            }
         }
         if session.is_closing() && commits.is_empty() {
             let _ = timeout(WRITE_TIMEOUT, stream.shutdown()).await;
@@ -92,7 +114,7 @@ pub async fn serve(
         let readable =
             session.wants_input() && !session.is_closing() && large.may_go_on(session.holds(), &context.large);
         input.reserve(if busy || session.is_receiving() { READ_OCTETS } else { IDLE_OCTETS });
-        let patience = if session.is_receiving() { limits::ENTITY_TIMEOUT } else { limits::COMMAND_TIMEOUT };
+        let end = patience(&session, listener.service, started, progress);
         tokio::select! {
             read = stream.read_buf(&mut input), if readable => match read {
                 Ok(0) | Err(_) => return finish(commits).await,
@@ -102,11 +124,11 @@ pub async fn serve(
             () = poll_fn(|task| ready(settle(task, &mut commits, &mut session, &context.accepted))), if !commits.is_empty() => {
                 progress = Instant::now();
             }
-            () = tokio::time::sleep_until(progress + patience), if commits.is_empty() => {
+            () = tokio::time::sleep_until(end), if commits.is_empty() => {
                 session.close(&Reply::new(421, EnhancedCode::new(4, 4, 2), "nothing came to an end in time, closing"));
             }
             () = stopped(&mut stop), if !session.is_closing() && session.is_idle() && commits.is_empty() => {
-                session.close(&Reply::new(421, EnhancedCode::new(4, 3, 2), "the service is going down, try again later"));
+                session.close(&going_down());
             }
         }
         if input.is_empty() && !busy && session.is_idle() {
@@ -114,6 +136,29 @@ pub async fn serve(
             session.release_buffers();
         }
     }
+}
+
+/// Until when something must come to an end.
+fn patience(session: &Session, service: Service, started: Instant, progress: Instant) -> Instant {
+    let patience = if session.is_receiving() { limits::ENTITY_TIMEOUT } else { limits::COMMAND_TIMEOUT };
+    if service.authenticates() && !session.is_authenticated() {
+        return (progress + patience).min(started + limits::LOGIN_TIMEOUT);
+    }
+    progress + patience
+}
+
+/// TLS after STARTTLS: what was said before counts no more (RFC 3207 §4.2).
+async fn upgrade(stream: Stream, listener: &Listener, session: &mut Session, judge: &mut Judge) -> Option<Stream> {
+    let (stream, peer) = encrypt(stream, listener.starttls.as_ref()?).await?;
+    judge.encrypted(peer);
+    session.tls_started();
+    session.offer_mechanisms(judge.mechanisms());
+    Some(stream)
+}
+
+/// What a client is told while the daemon stops.
+pub(super) fn going_down() -> Reply {
+    Reply::new(421, EnhancedCode::new(4, 3, 2), "the service is going down, try again later")
 }
 
 /// The place that a large entity needs while it comes: few at a time, so that memory is bounded however many connections
@@ -193,13 +238,22 @@ async fn finish(commits: VecDeque<Commit>) {
     }
 }
 
-async fn write(stream: &mut Stream, session: &mut Session) -> bool {
+async fn write(stream: &mut Stream, session: &mut Session, service: Service) -> bool {
     let output = session.output().split();
+    // fetchmail waits for ever when a record of TLS has more than one line.
+    let by_lines = service == Service::Odmr && stream.is_tls();
     let written = timeout(WRITE_TIMEOUT, async {
+        if by_lines {
+            for line in output.split_inclusive(|octet| *octet == b'\n') {
+                stream.write_all(line).await?;
+                stream.flush().await?;
+            }
+            return Ok(());
+        }
         stream.write_all(&output).await?;
         stream.flush().await
     });
-    matches!(written.await, Ok(Ok(())))
+    matches!(written.await, Ok(Ok::<(), std::io::Error>(())))
 }
 
 async fn handle(
@@ -207,21 +261,35 @@ async fn handle(
     session: &mut Session,
     judge: &mut Judge,
     commits: &mut VecDeque<Commit>,
-    waiting: &Arc<Semaphore>,
-) {
+    stop: &watch::Receiver<bool>,
+) -> Next {
     match event {
         Event::Hello { name, .. } => judge.hello(name),
         Event::Mail(mail) => session.answer(judge.mail(mail).await),
-        Event::Rcpt(rcpt) => session.answer(judge.recipient(rcpt)),
+        Event::Rcpt(rcpt) => session.answer(judge.recipient(rcpt).await),
         Event::Entity(transaction) => {
             let ticket = transaction.ticket;
-            let share = share(waiting, transaction.entity.len()).await;
+            let share = share(judge.waiting(), transaction.entity.len()).await;
             match judge.entity(transaction).await {
                 Ok(accepting) => commits.push_back(begin(ticket, accepting, share).await),
                 Err(refusal) => session.complete(ticket, refusal),
             }
         }
-        Event::StartTls | Event::Close => {}
+        Event::Auth { mechanism, initial } => say(session, judge.login(mechanism, initial).await),
+        Event::AuthResponse(response) => say(session, judge.respond(response).await),
+        Event::Atrn(_) if *stop.borrow() => session.answer(going_down()),
+        Event::Atrn(atrn) => session.answer(judge.attach(atrn).await),
+        Event::StartTls => return Next::StartTls,
+        Event::Turn => return Next::Turn,
+        Event::Close => {}
+    }
+    Next::Commands
+}
+
+fn say(session: &mut Session, say: Say) {
+    match say {
+        Say::Challenge(challenge) => session.challenge(&challenge),
+        Say::Reply(reply) => session.answer(reply),
     }
 }
 

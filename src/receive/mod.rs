@@ -3,8 +3,11 @@
 //! In: connections. Out: messages in the spool, which tells the queue; signs of life of domains. Invariant: connections are
 //! bounded in all and for each address; each is bounded in time and memory. Nothing here knows the queue or who delivers.
 
+mod attach;
 pub mod connection;
 pub mod identity;
+mod login;
+mod rates;
 mod transaction;
 
 use std::collections::HashMap;
@@ -14,13 +17,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
-use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::mpsc::{Sender, UnboundedSender};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::timeout;
 
-use crate::accounts::Accounts;
+use crate::accounts::{Accounts, Authority};
 use crate::address::Domain;
+use crate::attached::{Attached, Attachment};
 use crate::clock::Clock;
 use crate::dns::Resolve;
 use crate::limits;
@@ -30,9 +33,10 @@ use crate::reply::{EnhancedCode, Reply};
 use crate::route::Table;
 use crate::smtp::server;
 use crate::spool::Spool;
-use crate::tls::{Acceptor, Roots};
+use crate::tls::{Acceptor, Peer, Roots};
 
 use connection::Origin;
+pub use rates::Rates;
 
 /// What the administrator decides.
 #[derive(Clone, Debug)]
@@ -49,6 +53,10 @@ pub struct Options {
     pub identity: identity::Options,
     /// Relays whose Authentication-Results are believed.
     pub upstreams: Vec<Upstream>,
+    /// Messages that may wait in one inbox.
+    pub inbox_messages: usize,
+    /// Octets that may wait in one inbox.
+    pub inbox_octets: u64,
 }
 
 /// A relay whose Authentication-Results are believed, as it shows itself.
@@ -68,8 +76,12 @@ pub struct Listener {
     pub any_sender: bool,
     /// The session's options.
     pub session: Arc<server::Options>,
-    /// Who makes TLS of a connection at once; `None` for the mail listener.
+    /// Who makes TLS of a connection at once; `None` where it begins in the clear.
     pub tls: Option<Acceptor>,
+    /// Who makes TLS of it after STARTTLS.
+    pub starttls: Option<Acceptor>,
+    /// Whether clients may log in without TLS.
+    pub clear_auth: bool,
 }
 
 /// What all connections share.
@@ -80,6 +92,14 @@ pub struct Context {
     pub spool: Spool,
     /// Who lives here.
     pub accounts: watch::Receiver<Arc<Accounts>>,
+    /// Who judges what clients say of themselves.
+    pub authority: Authority,
+    /// What waits in the inboxes here.
+    pub attached: Attached,
+    /// Connections whose roles have been reversed go here.
+    pub attach: Sender<Attachment>,
+    /// What accounts have submitted lately.
+    pub rates: Rates,
     /// For whom we relay.
     pub table: watch::Receiver<Arc<Table>>,
     /// Who answers what peers claim to be.
@@ -195,10 +215,7 @@ pub async fn listen(
             continue;
         };
         let (listener, context, stop) = (listener.clone(), context.clone(), stop.clone());
-        tokio::spawn(async move {
-            welcome(stream, address, listener, context, stop).await;
-            drop(place);
-        });
+        tokio::spawn(welcome(stream, address, listener, context, stop, place));
     }
 }
 
@@ -216,53 +233,28 @@ async fn welcome(
     listener: Arc<Listener>,
     context: Arc<Context>,
     stop: watch::Receiver<bool>,
+    place: Place,
 ) {
     let Some(acceptor) = &listener.tls else {
         let origin = Origin { address, tls: None };
-        return connection::serve(stream, origin, context, listener, stop).await;
+        return connection::serve(stream, origin, context, listener, stop, place).await;
     };
-    let Stream::Tcp(stream) = stream else { return };
-    match timeout(limits::HANDSHAKE_TIMEOUT, handshake(acceptor, stream)).await {
-        Ok(Ok((stream, peer))) => {
-            let origin = Origin { address, tls: Some(peer) };
-            connection::serve(stream, origin, context, listener.clone(), stop).await;
-        }
+    if let Some((stream, peer)) = encrypt(stream, acceptor).await {
+        let origin = Origin { address, tls: Some(peer) };
+        connection::serve(stream, origin, context, listener.clone(), stop, place).await;
+    }
+}
+
+/// The handshake on a connection that is in the clear; what goes wrong is logged.
+async fn encrypt(stream: Stream, acceptor: &Acceptor) -> Option<(Stream, Peer)> {
+    let Stream::Tcp(stream) = stream else { return None };
+    match timeout(limits::HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await {
+        Ok(Ok((stream, peer))) => return Some((stream.into(), peer)),
         Ok(Err(fault)) => tracing::info!("TLS with a peer failed: {fault}"),
         Err(_) => tracing::info!("TLS with a peer failed: no handshake in time"),
     }
-}
-
-async fn handshake(acceptor: &Acceptor, stream: TcpStream) -> Result<(Stream, crate::tls::Peer), crate::tls::TlsError> {
-    let (stream, peer) = acceptor.accept(stream).await?;
-    Ok((Stream::Tls(Box::new(stream.into())), peer))
+    None
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn ip(text: &str) -> Option<IpAddr> {
-        Some(text.parse().unwrap())
-    }
-
-    #[test]
-    fn connections_are_bounded() {
-        let connections = Connections::new(4, 2);
-        let first = connections.enter(ip("192.0.2.1")).unwrap();
-        let _second = connections.enter(ip("::ffff:192.0.2.1")).unwrap();
-        assert!(connections.enter(ip("192.0.2.1")).is_none());
-        drop(first);
-        let _third = connections.enter(ip("192.0.2.1")).unwrap();
-        let _four = connections.enter(ip("127.0.0.1")).unwrap();
-        let _five = connections.enter(ip("::1")).unwrap();
-        assert!(connections.enter(None).is_none(), "four in all");
-    }
-
-    #[test]
-    fn an_ipv6_network_counts_as_one() {
-        let connections = Connections::new(10, 1);
-        let _one = connections.enter(ip("2001:db8::1")).unwrap();
-        assert!(connections.enter(ip("2001:db8::2")).is_none());
-        assert!(connections.enter(ip("2001:db8:0:1::2")).is_some());
-    }
-}
+mod tests;

@@ -12,15 +12,23 @@ use std::sync::Arc;
 use aws_lc_rs::rand;
 use bytes::Bytes;
 use rustls::pki_types::UnixTime;
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
 
-use crate::address::{Domain, EhloName, ReversePath};
+use crate::accounts::{Accounts, Found};
+use crate::address::{Domain, EhloName, ForwardPath, Mailbox, ReversePath};
 use crate::envelope::Class;
 use crate::mime::{self, submission, trace};
+use crate::policy::expand::{Expansion, expand};
 use crate::policy::identity::{self, Finding, Role};
+use crate::policy::submission::is_report;
 use crate::policy::{self, Reporter, Service};
+use crate::receipt;
+use crate::receive::attach::{self, Turn};
 use crate::receive::connection::{Origin, claimed};
 use crate::receive::identity::{Identity, REMEMBERED};
-use crate::receive::{Context, Listener, Upstream};
+use crate::receive::login::Login;
+use crate::receive::{Context, Listener, Options, Upstream};
 use crate::reply::{EnhancedCode, Reply};
 use crate::smtp::command::{Mail, Rcpt};
 use crate::smtp::server::Transaction;
@@ -40,10 +48,12 @@ pub struct Accepting {
 
 /// Answers for one connection.
 pub struct Judge {
-    context: Arc<Context>,
-    listener: Arc<Listener>,
-    origin: Origin,
-    ehlo: Option<EhloName>,
+    pub(super) context: Arc<Context>,
+    pub(super) listener: Arc<Listener>,
+    pub(super) origin: Origin,
+    pub(super) ehlo: Option<EhloName>,
+    pub(super) login: Option<Login>,
+    pub(super) turn: Option<Turn>,
     mail: Option<Mail>,
     identity: Identity,
     /// What was found of the sender of the transaction that is open or waits for its entity, by domain.
@@ -58,7 +68,14 @@ impl Judge {
         let (resolver, roots) = (context.resolver.clone(), context.roots.clone());
         let identity = Identity::new(resolver, roots, chain, origin.address, context.options.identity.clone());
         let upstream = is_upstream(&context, &origin);
-        Judge { context, listener, origin, ehlo: None, mail: None, identity, findings: HashMap::new(), upstream }
+        let login = attach::login(&context, &listener, &origin);
+        let findings = HashMap::new();
+        Judge { context, listener, origin, ehlo: None, login, turn: None, mail: None, identity, findings, upstream }
+    }
+
+    /// KiB that may wait for the disk.
+    pub fn waiting(&self) -> &Arc<Semaphore> {
+        &self.context.waiting
     }
 
     /// EHLO or HELO.
@@ -69,7 +86,11 @@ impl Judge {
     /// MAIL FROM.
     pub async fn mail(&mut self, mail: Mail) -> Reply {
         let accounts = self.context.accounts.borrow().clone();
-        if let Err(refusal) = policy::mail(self.listener.service, &mail, self.listener.any_sender, &accounts) {
+        let judged = match self.listener.service {
+            Service::Client => self.submitter(&mail, &accounts),
+            service => policy::mail(service, &mail, self.listener.any_sender, &accounts),
+        };
+        if let Err(refusal) = judged {
             return refusal;
         }
         if self.listener.service == Service::Relay && !self.upstream {
@@ -82,19 +103,56 @@ impl Judge {
         Reply::new(250, EnhancedCode::new(2, 1, 0), "sender accepted")
     }
 
+    /// Whether the account may send in that name, and now.
+    fn submitter(&self, mail: &Mail, accounts: &Accounts) -> Result<(), Reply> {
+        let principal = self.principal()?;
+        policy::submission::mail(mail, principal, accounts)?;
+        self.context.rates.count(&principal.account.key(), Instant::now())
+    }
+
     /// RCPT TO.
-    pub fn recipient(&mut self, rcpt: Rcpt) -> Reply {
-        let accounts = self.context.accounts.borrow();
-        let table = self.context.table.borrow();
+    pub async fn recipient(&mut self, rcpt: Rcpt) -> Reply {
+        let accounts = self.context.accounts.borrow().clone();
         let Some(mail) = &self.mail else {
             return Reply::new(503, EnhancedCode::new(5, 5, 1), "MAIL first");
         };
         let class = mail.class.unwrap_or(Class::Im);
-        let relayed = |domain: &Domain| table.relays_for(domain, class);
-        match policy::recipient(self.listener.service, mail, &rcpt, &accounts, relayed) {
+        let judged = {
+            let table = self.context.table.borrow();
+            let relayed = |domain: &Domain| table.relays_for(domain, class);
+            policy::recipient(self.listener.service, mail, &rcpt, &accounts, relayed)
+        };
+        let ForwardPath::Mailbox(mailbox) = &rcpt.path else {
+            return judged.err().unwrap_or_else(|| no_such_inbox());
+        };
+        let found = accounts.find(mailbox, class);
+        let judged = match judged {
+            Ok(()) if found == Found::Elsewhere => exists(&accounts, mailbox).await,
+            judged => judged,
+        };
+        let room = |()| if found == Found::Foreign { Ok(()) } else { self.room(mailbox, &accounts) };
+        match judged.and_then(room) {
             Ok(()) => Reply::new(250, EnhancedCode::new(2, 1, 5), "recipient accepted"),
             Err(refusal) => refusal,
         }
+    }
+
+    /// Whether the inbox, or one of those that an alias or a group stands for, has room.
+    fn room(&self, mailbox: &Mailbox, accounts: &Accounts) -> Result<(), Reply> {
+        let Options { inbox_messages, inbox_octets, .. } = self.context.options;
+        let is_full = |inbox: &Mailbox| {
+            let load = self.context.attached.load(inbox);
+            load.messages >= inbox_messages || load.octets >= inbox_octets
+        };
+        let full = match accounts.members(mailbox) {
+            Some(members) if !members.is_empty() => members.iter().all(is_full),
+            _ => is_full(mailbox),
+        };
+        if full {
+            let text = "the inbox is full; try again when its owner has fetched messages";
+            return Err(Reply::new(452, EnhancedCode::new(4, 2, 2), text));
+        }
+        Ok(())
     }
 
     /// An entity, complete. `Ok`: the spool takes it when the future is polled.
@@ -108,24 +166,33 @@ impl Judge {
         let accounts = self.context.accounts.borrow().clone();
         let reporter = match (self.listener.service, &proven) {
             (Service::Relay, Some(proven)) => Reporter::Domain(proven),
+            (Service::Client, _) => Reporter::Account(self.principal()?, &accounts),
             (Service::Mail, _) if self.listener.any_sender => Reporter::Anybody,
             _ => Reporter::Local(&accounts),
         };
         policy::entity(&mail, &facts, reporter)?;
+        if self.listener.service == Service::Client && mail.sender == ReversePath::Null && !is_report(&entity) {
+            let text = "only reports have a null sender; send in your own name";
+            return Err(Reply::new(550, EnhancedCode::new(5, 7, 1), text));
+        }
         let returned = facts.hops > 0 && trace::passed(&entity, &self.context.options.host);
         let digest = mime::digest(&entity);
         let id = self.context.spool.reserve();
         let entity = self.stamped(entity, &mail, finding.as_ref(), id);
         let origin = match self.listener.service {
             Service::Relay => crate::spool::Origin::Peer { proven },
-            Service::Mail => crate::spool::Origin::Mail,
+            Service::Client => crate::spool::Origin::Client { account: self.principal()?.account.clone() },
+            _ => crate::spool::Origin::Mail,
         };
         let terms = policy::Terms {
             now,
             retention: self.context.options.retention,
-            envid: (self.listener.service == Service::Mail).then(random_token).transpose()?,
+            envid: self.listener.service.submits().then(random_token).transpose()?,
         };
         let (envelope, expires) = policy::envelope(mail, rcpts, terms);
+        let expansion = expand(envelope, |address| accounts.members(address));
+        let receipts = self.expanded(&expansion, &entity, id)?;
+        let envelope = expansion.envelope;
         tracing::info!(
             "{id}: from=<{}>, size={}, nrcpt={}, message-id={}",
             envelope.sender,
@@ -143,7 +210,41 @@ impl Judge {
             arrived: now,
             expires,
         };
-        Ok(Accepting { returned, future: Box::pin(self.context.spool.accept(message)) })
+        Ok(Accepting { returned, future: Box::pin(self.context.spool.accept_with(message, receipts)) })
+    }
+
+    /// The receipts for groups, each with the index of a member (RFC 3461 §5.2.7.3).
+    fn expanded(&self, expansion: &Expansion, entity: &Bytes, id: QueueId) -> Result<Vec<(usize, NewMessage)>, Reply> {
+        let Some(before) = &expansion.before else { return Ok(Vec::new()) };
+        let (now, options) = (self.context.clock.now(), &self.context.options);
+        let mut receipts = Vec::new();
+        for group in &expansion.groups {
+            let Some(recipient) = before.recipients.get(group.index) else { continue };
+            let about = receipt::About {
+                index: group.index,
+                action: receipt::Action::Expanded,
+                status: EnhancedCode::new(2, 1, 5),
+                remote: None,
+                diagnostic: None,
+                reason: String::new(),
+                retry_until: None,
+                uncertain: false,
+            };
+            let facts = receipt::Facts {
+                reporting: &options.host,
+                from_domain: recipient.address.domain(),
+                envelope: before,
+                arrived: now,
+                now,
+                expires: now.after(options.retention),
+                entity,
+                id,
+                message_id_entropy: entropy()?,
+                recipients: &[about],
+            };
+            receipts.extend(receipt::receipt(&facts).map(|receipt| (group.member, receipt)));
+        }
+        Ok(receipts)
     }
 
     /// The proven domain in whose name the entity is. A report's author may be in another domain than the host of the
@@ -170,9 +271,10 @@ impl Judge {
             return Ok(entity);
         }
         let sender = mail.sender.mailbox();
+        let domain = self.principal().map_or(&self.context.options.host, |principal| principal.account.domain());
         let origin = submission::Origin {
             sender,
-            domain: sender.map_or(&self.context.options.host, |sender| sender.domain()),
+            domain: sender.map_or(domain, Mailbox::domain),
             now: self.context.clock.now(),
             entropy: entropy()?,
         };
@@ -182,7 +284,7 @@ impl Judge {
     /// The domain that the transaction is sent for and what was found about it; `None` for submissions. What an upstream
     /// relay found is in the entity.
     fn finding_of(&self, mail: &Mail, entity: &[u8]) -> Result<Option<(Domain, Role, Finding)>, Reply> {
-        if self.listener.service == Service::Mail {
+        if self.listener.service != Service::Relay {
             return Ok(None);
         }
         let Some((domain, role)) = self.claim(mail) else { return Ok(None) };
@@ -215,7 +317,8 @@ impl Judge {
             (Some(name), Service::Relay) => trace::Source::Relay(name),
             _ => trace::Source::Submission,
         };
-        let with = trace::Protocol { utf8: mail.utf8, tls: self.origin.tls.is_some(), ..trace::Protocol::default() };
+        let (tls, auth) = (self.origin.tls.is_some(), self.principal().is_ok());
+        let with = trace::Protocol { utf8: mail.utf8, tls, auth, ..trace::Protocol::default() };
         let hop = trace::Hop { from, by: host, with };
         let mut prepend = trace::received(&hop, self.context.clock.now(), id);
         if let Some((domain, role, finding)) = finding {
@@ -272,6 +375,23 @@ fn within(address: IpAddr, network: IpAddr, bits: u8) -> bool {
         }
         (IpAddr::V6(one), IpAddr::V6(other)) => shifted(one.to_bits(), 128) == shifted(other.to_bits(), 128),
         _ => false,
+    }
+}
+
+fn no_such_inbox() -> Reply {
+    Reply::new(550, EnhancedCode::new(5, 1, 1), "there is no such inbox here")
+}
+
+/// What the mail system says of an address.
+async fn exists(accounts: &Accounts, mailbox: &Mailbox) -> Result<(), Reply> {
+    match accounts.exists(mailbox).await {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(no_such_inbox()),
+        Err(fault) => {
+            tracing::warn!("whether {mailbox} exists cannot be told: {fault}");
+            let text = "whether that inbox exists cannot be told at the moment, try again later";
+            Err(Reply::new(451, EnhancedCode::new(4, 3, 0), text))
+        }
     }
 }
 

@@ -14,6 +14,7 @@
 
 mod fitness;
 mod flight;
+mod login;
 mod reply;
 #[cfg(test)]
 mod tests;
@@ -28,11 +29,13 @@ use std::time::Instant;
 use bytes::{Buf, BytesMut};
 
 use crate::address::Domain;
+use crate::sasl::{self, Mechanism};
 use crate::smtp::extension::{Extension, Extensions};
 use crate::timestamp::Timestamp;
 
 use fitness::Hop;
 use flight::{Carrier, Flight, Step};
+pub use login::Login;
 use reply::{Raw, Reader};
 pub use words::{Event, Fate, Fault, Options, Protection, StartTls, Timeouts, Transaction};
 
@@ -48,6 +51,8 @@ enum State {
     Helo,
     StartTls,
     Upgrading,
+    Login,
+    Attach,
     Ready,
     Quitting,
     Over,
@@ -71,6 +76,11 @@ pub struct Session {
     state: State,
     protection: Protection,
     offer: Extensions,
+    /// Those of AUTH that the hop shows.
+    mechanisms: Vec<Mechanism>,
+    /// The exchange of AUTH that is under way.
+    exchange: Option<Box<sasl::Client>>,
+    authenticated: bool,
     most_transactions: usize,
     /// The domains of this session's recipients, where the hop limits them.
     domains: Vec<Domain>,
@@ -84,6 +94,8 @@ pub struct Session {
     clean: bool,
     opened: usize,
     output: BytesMut,
+    /// NOOP has been said and is not answered.
+    noop: bool,
     /// Octets that have left the output.
     written: u64,
     reader: Reader,
@@ -100,6 +112,9 @@ impl Session {
             state: State::Greeting,
             protection,
             offer: Extensions::default(),
+            mechanisms: Vec::new(),
+            exchange: None,
+            authenticated: false,
             most_transactions: usize::MAX,
             domains: Vec::new(),
             full: false,
@@ -109,6 +124,7 @@ impl Session {
             clean: true,
             opened: 0,
             output: BytesMut::new(),
+            noop: false,
             written: 0,
             reader: Reader::default(),
             progress: now,
@@ -179,7 +195,7 @@ impl Session {
 
     /// Whether nothing is in flight and nothing is to be written.
     pub fn is_idle(&self) -> bool {
-        self.flights.is_empty() && self.output.is_empty() && self.state == State::Ready
+        self.flights.is_empty() && self.output.is_empty() && self.state == State::Ready && !self.noop
     }
 
     /// Takes a transaction. `wall` is the time of day, for what is left of DELIVERBY. What this hop cannot carry comes
@@ -260,6 +276,30 @@ impl Session {
         }
     }
 
+    /// Asks for a sign of life (RFC 5321 §4.1.1.9); only when the session is idle. Whatever is answered is one.
+    pub fn noop(&mut self, now: Instant) {
+        if self.is_idle() {
+            self.progress = now;
+            self.output.extend_from_slice(b"NOOP\r\n");
+            self.noop = true;
+        }
+    }
+
+    /// Since when nothing has come and nothing has gone.
+    pub fn quiet_since(&self) -> Instant {
+        self.progress
+    }
+
+    /// Gives back the memory that an idle session does not need.
+    pub fn rest(&mut self) {
+        if self.is_idle() {
+            (self.flights, self.output) = (VecDeque::new(), BytesMut::new());
+        }
+        if self.events.is_empty() {
+            self.events = VecDeque::new();
+        }
+    }
+
     /// The connection is gone, or the driver gives it up: everything in flight is told, then [`Event::Over`].
     pub fn lost(&mut self, fault: Fault) {
         if self.state != State::Over {
@@ -272,9 +312,10 @@ impl Session {
         let timeouts = &self.options.timeouts;
         let patience = match self.state {
             State::Greeting => timeouts.greeting,
-            State::Ehlo | State::Helo | State::StartTls => timeouts.command,
+            State::Ehlo | State::Helo | State::StartTls | State::Login | State::Attach => timeouts.command,
             State::Quitting => timeouts.quit,
             State::Upgrading | State::Over => return None,
+            State::Ready if self.noop => timeouts.noop,
             State::Ready => match self.flights.front().and_then(Flight::awaited) {
                 Some(Step::Rset | Step::Mail | Step::Rcpt(_)) => timeouts.command,
                 Some(Step::Data) => timeouts.data,
@@ -298,7 +339,10 @@ impl Session {
             State::Greeting => "waiting for its greeting",
             State::Ehlo | State::Helo => "waiting for its answer to EHLO",
             State::StartTls | State::Upgrading => "starting TLS",
+            State::Login => "waiting for its answer to AUTH",
+            State::Attach => "waiting for its answer to ATRN",
             State::Quitting | State::Over => "waiting for its answer to QUIT",
+            State::Ready if self.noop => "waiting for its answer to NOOP",
             State::Ready => match self.flights.front().and_then(Flight::awaited) {
                 Some(Step::Rset) => "waiting for its answer to RSET",
                 Some(Step::Mail) => "waiting for its answer to MAIL FROM",
@@ -353,6 +397,8 @@ impl Session {
             }
             State::StartTls if self.options.starttls == StartTls::Must => return Err(Fault::NoStartTls),
             State::StartTls => self.ready(),
+            State::Login => return self.login_reply(raw),
+            State::Attach => return self.attach_reply(raw),
             State::Ready => return self.transaction_reply(raw),
             State::Upgrading | State::Over => return Err(Fault::Protocol("a reply to no command")),
         }
@@ -366,7 +412,9 @@ impl Session {
     }
 
     fn take_offer(&mut self, raw: Raw<'_>) {
-        self.offer = Extensions::parse(&raw.to_reply());
+        let reply = raw.to_reply();
+        self.offer = Extensions::parse(&reply);
+        self.mechanisms = login::mechanisms(&reply);
         self.most_transactions = self.offer.limits.mail_max.map_or(usize::MAX, |most| most as usize);
         let wanted = self.options.starttls != StartTls::Never && self.protection == Protection::Clear;
         if wanted && self.offer.has(Extension::StartTls) {
@@ -380,6 +428,9 @@ impl Session {
     }
 
     fn ready(&mut self) {
+        if self.begins_login() {
+            return;
+        }
         let pipelining = self.offer.has(Extension::Pipelining);
         let impp = self.offer.has(Extension::Impp) && self.offer.has(Extension::Chunking);
         self.mode = match (impp, pipelining) {
@@ -392,6 +443,9 @@ impl Session {
     }
 
     fn transaction_reply(&mut self, raw: Raw<'_>) -> Result<(), Fault> {
+        if std::mem::take(&mut self.noop) {
+            return Ok(());
+        }
         let Some(front) = self.flights.front_mut() else { return Err(Fault::Protocol("a reply to no command")) };
         front.reply(raw)?;
         if front.is_over() {
@@ -432,7 +486,9 @@ impl Session {
 
     /// Writes what may be written now.
     fn pump(&mut self, now: Instant) {
-        while self.state == State::Ready && self.output.len() < OUTPUT_OCTETS {
+        // NOOP is the last of its group (RFC 2920 §3.1), but for hops that show IMPP.
+        while self.state == State::Ready && self.output.len() < OUTPUT_OCTETS && !(self.noop && self.mode != Mode::Impp)
+        {
             let before_clean = match self.cursor.checked_sub(1) {
                 Some(before) => self.flights[before].leaves_clean(),
                 None => self.clean,

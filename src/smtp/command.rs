@@ -3,13 +3,14 @@
 //! In: a line without its CRLF. Out: a [`Command`], its addresses and parameters checked. It does not say whether the
 //! command may stand where it stands: that is the column `states` of [`COMMANDS`], which the session reads. Fails with
 //! [`CommandError`], which is a reply that names the fault and the remedy.
-//! RFC 5321 §4.1.1 and §4.1.2, RFC 3030 §2, RFC 3207 §4, RFC 6531 §3.
+//! RFC 5321 §4.1.1 and §4.1.2, RFC 3030 §2, RFC 3207 §4, RFC 4954 §4, RFC 6531 §3.
 
 use crate::address::{AddressError, EhloName, ForwardPath, ReversePath};
 use crate::envelope::{Body, ByMode, Class, Notify, OriginalRecipient, Ret};
 use crate::reply::{EnhancedCode, Reply};
 use crate::smtp::extension::{Extension, Set};
-use crate::smtp::{parameter, path};
+pub use crate::smtp::turn::{Atrn, Auth};
+use crate::smtp::{parameter, path, turn};
 
 /// The verb of a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +35,10 @@ pub enum Verb {
     Quit,
     /// Begins TLS (RFC 3207 §4).
     StartTls,
+    /// Says who the client is (RFC 4954 §4).
+    Auth,
+    /// Asks for the roles to be reversed (RFC 2645 §5.2.1).
+    Atrn,
     /// Asks whether a mailbox exists (RFC 5321 §4.1.1.6).
     Vrfy,
     /// Asks who is on a list (RFC 5321 §4.1.1.7).
@@ -55,6 +60,8 @@ pub enum Argument {
     Chunk,
     /// A string.
     Text,
+    /// A string or nothing.
+    Words,
     /// A string or nothing, not looked at.
     Ignored,
 }
@@ -119,16 +126,21 @@ pub struct Entry {
     pub states: States,
     /// The extension without which it does not exist.
     pub extension: Option<Extension>,
+    /// Where clients authenticate: not before they have (RFC 4954 §6, RFC 2645 §5.2.1).
+    pub after_auth: bool,
 }
 
 const fn entry(verb: Verb, name: &'static str, argument: Argument, form: &'static str, states: States) -> Entry {
-    Entry { verb, name, argument, form, states, extension: None }
+    Entry { verb, name, argument, form, states, extension: None, after_auth: false }
 }
 
 /// The commands; those that carry messages first.
-pub static COMMANDS: [Entry; 13] = [
+pub static COMMANDS: [Entry; 15] = [
     entry(Verb::Rset, "RSET", Argument::None, "RSET", States::SERVED),
-    entry(Verb::Mail, "MAIL", Argument::Path, "MAIL FROM:<address> parameters", States::READY),
+    Entry {
+        after_auth: true,
+        ..entry(Verb::Mail, "MAIL", Argument::Path, "MAIL FROM:<address> parameters", States::READY)
+    },
     entry(Verb::Rcpt, "RCPT", Argument::Path, "RCPT TO:<address> parameters", States::SENDER.or(States::RECIPIENTS)),
     Entry {
         verb: Verb::Bdat,
@@ -137,6 +149,7 @@ pub static COMMANDS: [Entry; 13] = [
         form: "BDAT octets, LAST after it for the last chunk",
         states: States::RECIPIENTS.or(States::CHUNKS),
         extension: Some(Extension::Chunking),
+        after_auth: false,
     },
     entry(Verb::Data, "DATA", Argument::None, "DATA", States::RECIPIENTS),
     entry(Verb::Noop, "NOOP", Argument::Ignored, "NOOP", States::SERVED),
@@ -150,6 +163,25 @@ pub static COMMANDS: [Entry; 13] = [
         form: "STARTTLS",
         states: States::READY,
         extension: Some(Extension::StartTls),
+        after_auth: false,
+    },
+    Entry {
+        verb: Verb::Auth,
+        name: "AUTH",
+        argument: Argument::Text,
+        form: "AUTH mechanism, and perhaps the first response in base64",
+        states: States::READY,
+        extension: Some(Extension::Auth),
+        after_auth: false,
+    },
+    Entry {
+        verb: Verb::Atrn,
+        name: "ATRN",
+        argument: Argument::Words,
+        form: "ATRN INBOX=address,address DEVICE=name, both if need be; for relay on demand ATRN domain,domain",
+        states: States::READY,
+        extension: Some(Extension::Atrn),
+        after_auth: true,
     },
     entry(Verb::Vrfy, "VRFY", Argument::Text, "VRFY address", States::SERVED),
     entry(Verb::Expn, "EXPN", Argument::Text, "EXPN list", States::SERVED),
@@ -250,6 +282,8 @@ pub enum Command {
     Noop,
     Quit,
     StartTls,
+    Auth(Auth),
+    Atrn(Atrn),
     Vrfy,
     Expn,
     Help,
@@ -267,6 +301,15 @@ pub enum CommandError {
     /// RFC 5321 §4.5.3.1.4.
     #[error("the command line is longer than 2048 octets")]
     Length,
+    /// RFC 4954 §4.
+    #[error("the line is longer than 12288 octets")]
+    AuthLength,
+    /// A response that is not base64 (RFC 4954 §4).
+    #[error("the response is not base64; nothing but its alphabet and its padding may stand there")]
+    Base64,
+    /// [`crate::limits::ATRN_NAMES`].
+    #[error("at most 32 inboxes or domains; open another connection for the rest")]
+    TooManyNames,
     /// Neither US-ASCII nor UTF-8.
     #[error("the command is not UTF-8")]
     Encoding,
@@ -305,8 +348,11 @@ impl CommandError {
         let (code, subject, detail) = match self {
             CommandError::Unrecognised => (500, 5, 1),
             CommandError::Control | CommandError::Length | CommandError::Encoding => (500, 5, 2),
+            CommandError::AuthLength => (500, 5, 6),
+            CommandError::Base64 => (501, 5, 2),
             CommandError::Argument(_)
             | CommandError::ChunkSize
+            | CommandError::TooManyNames
             | CommandError::RepeatedParameter(_)
             | CommandError::ParameterValue(_) => (501, 5, 4),
             CommandError::Sender(_) => (501, 1, 7),
@@ -332,6 +378,11 @@ pub struct Context {
 /// commands.
 pub fn announces_chunk(line: &[u8]) -> bool {
     line.get(..4).is_some_and(|verb| verb.eq_ignore_ascii_case(b"BDAT"))
+}
+
+/// Whether a line means to be AUTH, which may be longer than others.
+pub fn announces_auth(line: &[u8]) -> bool {
+    line.get(..5).is_some_and(|verb| verb.eq_ignore_ascii_case(b"AUTH "))
 }
 
 /// Reads a command line without its CRLF.
@@ -360,6 +411,7 @@ impl Entry {
         let acceptable = match self.argument {
             Argument::None => argument.is_empty(),
             Argument::Text => !argument.is_empty(),
+            Argument::Words => true,
             // Before EHLO nobody knows of SMTPUTF8 (RFC 6531 §3.7.1).
             Argument::Name | Argument::Ignored => argument.is_ascii(),
             Argument::Path | Argument::Chunk => true,
@@ -378,6 +430,8 @@ impl Entry {
             Verb::Noop => Ok(Command::Noop),
             Verb::Quit => Ok(Command::Quit),
             Verb::StartTls => Ok(Command::StartTls),
+            Verb::Auth => turn::auth(argument, wrong).map(Command::Auth),
+            Verb::Atrn => turn::atrn(argument, wrong).map(Command::Atrn),
             Verb::Vrfy => Ok(Command::Vrfy),
             Verb::Expn => Ok(Command::Expn),
             Verb::Help => Ok(Command::Help),

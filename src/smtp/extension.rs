@@ -41,11 +41,15 @@ pub enum Extension {
     StartTls,
     /// IMPP: the services of instant messaging and presence.
     Impp,
+    /// AUTH (RFC 4954).
+    Auth,
+    /// ATRN (RFC 2645).
+    Atrn,
 }
 
 impl Extension {
     /// All of them, in the order in which our reply to EHLO lists them.
-    pub const ALL: [Extension; 13] = [
+    pub const ALL: [Extension; 15] = [
         Extension::Pipelining,
         Extension::Chunking,
         Extension::BinaryMime,
@@ -58,6 +62,8 @@ impl Extension {
         Extension::RequireTls,
         Extension::Limits,
         Extension::StartTls,
+        Extension::Auth,
+        Extension::Atrn,
         Extension::Impp,
     ];
 
@@ -77,6 +83,8 @@ impl Extension {
             Extension::Limits => "LIMITS",
             Extension::StartTls => "STARTTLS",
             Extension::Impp => "IMPP",
+            Extension::Auth => "AUTH",
+            Extension::Atrn => "ATRN",
         }
     }
 
@@ -132,13 +140,19 @@ impl Services {
 /// What our reply to EHLO offers. PIPELINING, CHUNKING, BINARYMIME, 8BITMIME, SMTPUTF8, SIZE, DSN, ENHANCEDSTATUSCODES,
 /// DELIVERBY and LIMITS are always offered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Offer {
+pub struct Offer<'a> {
     /// STARTTLS.
     pub starttls: bool,
+    /// The mechanisms of AUTH, where there is any.
+    pub auth: &'a [&'static str],
+    /// ATRN.
+    pub atrn: bool,
     /// REQUIRETLS.
     pub require_tls: bool,
     /// IMPP, where there is any.
     pub impp: Services,
+    /// With IMPP: after how many idle seconds the client is asked for a sign of life.
+    pub noop: Option<u16>,
     /// Octets of the largest entity.
     pub size: u64,
     /// Recipients of a transaction.
@@ -152,7 +166,7 @@ pub fn whole_seconds(duration: Duration) -> u64 {
     duration.as_secs().saturating_add(u64::from(duration.subsec_nanos() > 0))
 }
 
-impl Offer {
+impl Offer<'_> {
     /// The extensions offered.
     pub fn set(&self) -> Set {
         let mut set = Set::EMPTY;
@@ -160,6 +174,8 @@ impl Offer {
             let offered = match extension {
                 Extension::StartTls => self.starttls,
                 Extension::RequireTls => self.require_tls,
+                Extension::Auth => !self.auth.is_empty(),
+                Extension::Atrn => self.atrn,
                 Extension::Impp => self.impp.any(),
                 _ => true,
             };
@@ -196,7 +212,11 @@ impl Offer {
             Extension::Impp => {
                 let services = [Class::Im, Class::Pres].into_iter().filter(|class| self.impp.offers(*class));
                 services.for_each(|class| text.extend([" ", class.keyword()]));
+                if let Some(seconds) = self.noop {
+                    let _ = write!(text, " NOOP={seconds}");
+                }
             }
+            Extension::Auth => self.auth.iter().for_each(|mechanism| text.extend([" ", mechanism])),
             _ => {}
         }
     }
@@ -226,7 +246,12 @@ pub struct Extensions {
     pub limits: Limits,
     /// The services of IMPP.
     pub impp: Services,
+    /// After how many idle seconds a device wants to be asked for a sign of life: `NOOP=n` of IMPP, [`NOOP_SECONDS`].
+    pub noop: Option<u16>,
 }
+
+/// What `NOOP=n` may say; less or more is brought within.
+pub const NOOP_SECONDS: std::ops::RangeInclusive<u16> = 30..=1740;
 
 impl Extensions {
     /// Reads a positive reply to EHLO. Its first line is the server's name.
@@ -246,6 +271,7 @@ impl Extensions {
                 Extension::Impp => words.for_each(|word| {
                     shown.impp.im |= word.eq_ignore_ascii_case(Class::Im.keyword());
                     shown.impp.pres |= word.eq_ignore_ascii_case(Class::Pres.keyword());
+                    shown.noop = noop(word).or(shown.noop);
                 }),
                 _ => {}
             }
@@ -257,6 +283,13 @@ impl Extensions {
     pub fn has(&self, extension: Extension) -> bool {
         self.set.contains(extension)
     }
+}
+
+/// The seconds of `NOOP=n`.
+fn noop(word: &str) -> Option<u16> {
+    let (_, digits) = word.split_once('=').filter(|(name, _)| name.eq_ignore_ascii_case("NOOP"))?;
+    let seconds = u16::try_from(number(digits)?).unwrap_or(u16::MAX);
+    Some(seconds.clamp(*NOOP_SECONDS.start(), *NOOP_SECONDS.end()))
 }
 
 /// Digits only; saturates, since more than 20 of them are more than any bound of ours.
@@ -299,8 +332,11 @@ mod tests {
 
     const ALL: Offer = Offer {
         starttls: true,
+        auth: &["SCRAM-SHA-256", "PLAIN"],
+        atrn: true,
         require_tls: true,
         impp: Services { im: true, pres: true },
+        noop: Some(300),
         size: 10_485_760,
         recipients: 1000,
         deliver_by_min: Duration::from_millis(1500),
@@ -314,12 +350,13 @@ mod tests {
     fn our_reply_to_ehlo() {
         let reply = ALL.reply(&Domain::parse("mx.a.example").unwrap());
         let expected = "mx.a.example\nPIPELINING\nCHUNKING\nBINARYMIME\n8BITMIME\nSMTPUTF8\nSIZE 10485760\nDSN\n\
-                        ENHANCEDSTATUSCODES\nDELIVERBY 2\nREQUIRETLS\nLIMITS RCPTMAX=1000\nSTARTTLS\nIMPP IM PRES";
+                        ENHANCEDSTATUSCODES\nDELIVERBY 2\nREQUIRETLS\nLIMITS RCPTMAX=1000\nSTARTTLS\nAUTH SCRAM-SHA-256 PLAIN\nATRN\nIMPP IM PRES NOOP=300";
         assert_eq!(reply.text(), expected);
         assert_eq!(reply.code(), 250);
-        let none = Offer { starttls: false, require_tls: false, impp: Services::default(), ..ALL };
+        let impp = Services::default();
+        let none = Offer { starttls: false, auth: &[], atrn: false, require_tls: false, impp, ..ALL };
         let reply = Offer { deliver_by_min: Duration::ZERO, ..none }.reply(&Domain::parse("a.example").unwrap());
-        assert!(!reply.text().contains("TLS") && !reply.text().contains("IMPP"), "{reply}");
+        assert!(["TLS", "IMPP", "AUTH", "ATRN"].iter().all(|word| !reply.text().contains(word)), "{reply}");
         assert!(reply.text().contains("\nDELIVERBY\n"), "{reply}");
     }
 
@@ -331,11 +368,25 @@ mod tests {
         assert_eq!(shown.deliver_by_min, Some(2));
         assert_eq!(shown.limits, Limits { rcpt_max: Some(1000), ..Limits::default() });
         assert_eq!(shown.impp, Services { im: true, pres: true });
+        assert_eq!(shown.noop, Some(300));
+    }
+
+    #[test]
+    fn seconds_until_a_sign_of_life() {
+        for (line, seconds) in [
+            ("IMPP IM", None),
+            ("IMPP IM NOOP=60", Some(60)),
+            ("IMPP noop=1 IM", Some(30)),
+            ("IMPP NOOP=99999999", Some(1740)),
+            ("IMPP NOOP=x NOOP=", None),
+        ] {
+            assert_eq!(parse(line).noop, seconds, "{line}");
+        }
     }
 
     #[test]
     fn keywords_in_any_case_and_unknown_ones() {
-        let shown = parse("pipelining\nX-NEW 1\nimpp im NOOP=60\n\nAUTH PLAIN");
+        let shown = parse("pipelining\nX-NEW 1\nimpp im NEW=60\n\nFUTURERELEASE 1");
         assert!(shown.has(Extension::Pipelining) && shown.has(Extension::Impp));
         assert!(!shown.has(Extension::Chunking));
         assert_eq!(shown.impp, Services { im: true, pres: false });

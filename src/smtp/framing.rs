@@ -2,14 +2,12 @@
 //!
 //! In: what was read, as it came. Out: whole command lines, and entities as [`Bytes`] that are moved rather than copied
 //! where they lie in one piece. Invariant: only CRLF ends a line and only CRLF.CRLF ends DATA, however the octets were
-//! cut into reads; nothing is repaired. Memory: a line is bounded by [`limits::COMMAND_LINE_OCTETS`], an entity by its
-//! [`Body`]'s limit; what is beyond is counted and dropped.
+//! cut into reads; nothing is repaired. Memory: a line is bounded by what the caller allows, an entity by its [`Body`]'s
+//! limit; what is beyond is counted and dropped.
 //! RFC 5321 §2.3.8, §4.1.1.4, §4.5.2 and §4.5.3.1.4, RFC 3030 §2.
 
 use bytes::{Buf, Bytes, BytesMut};
 use memchr::memchr;
-
-use crate::limits;
 
 /// Whether each CR is followed by LF, and each LF follows a CR.
 pub fn is_canonical(octets: &[u8]) -> bool {
@@ -25,7 +23,7 @@ pub enum Line {
     Whole(usize),
     /// A line with a bare LF, or one that ends in none but it. The rest of it, up to CRLF, will be skipped.
     BareLf,
-    /// A line longer than [`limits::COMMAND_LINE_OCTETS`]. The rest of it, up to CRLF, will be skipped.
+    /// A line longer than it may be. The rest of it, up to CRLF, will be skipped.
     TooLong,
     /// More octets are needed.
     Partial,
@@ -41,19 +39,21 @@ pub struct Lines {
 }
 
 impl Lines {
-    /// The next line at the start of `input`; skipped octets are taken out, a whole line is left for the caller.
-    pub fn next(&mut self, input: &mut BytesMut) -> Line {
+    /// The next line at the start of `input`; skipped octets are taken out, a whole line is left for the caller. `most` says
+    /// of the start of a line how long the line may be with its CRLF.
+    pub fn next(&mut self, input: &mut BytesMut, most: impl Fn(&[u8]) -> usize) -> Line {
         if self.skipping && !self.skip(input) {
             return Line::Partial;
         }
+        let most = most(input);
         let unseen = input.get(self.scanned..).unwrap_or_default();
         let lf = memchr(b'\n', unseen).map(|at| self.scanned + at);
         self.scanned = 0;
         match lf {
-            Some(at) if at >= limits::COMMAND_LINE_OCTETS => self.refuse(Line::TooLong),
+            Some(at) if at >= most => self.refuse(Line::TooLong),
             Some(at) if at > 0 && input.get(at - 1) == Some(&b'\r') => Line::Whole(at - 1),
             Some(_) => self.refuse(Line::BareLf),
-            None if input.len() >= limits::COMMAND_LINE_OCTETS => self.refuse(Line::TooLong),
+            None if input.len() >= most => self.refuse(Line::TooLong),
             None => {
                 self.scanned = input.len();
                 Line::Partial

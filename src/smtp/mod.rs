@@ -12,4 +12,5 @@ pub mod framing;
 pub mod parameter;
 pub mod path;
 pub mod server;
+pub mod turn;
 pub mod xtext;

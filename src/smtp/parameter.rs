@@ -2,8 +2,9 @@
 //!
 //! In: the text after the path, and the extensions offered. Out: [`Mail`] or [`Rcpt`] filled in. A parameter whose
 //! extension was not offered is unknown (RFC 5321 §4.1.1.11); one that is given twice is an error (RFC 3461 §4.5, RFC 1870 §6).
-//! RFC 1870 §6, RFC 2852 §4, RFC 3030 §3, RFC 3461 §4, RFC 6152 §2, RFC 6531 §3.4, RFC 8689 §2.
+//! RFC 1870 §6, RFC 2852 §4, RFC 3030 §3, RFC 3461 §4, RFC 4954 §5, RFC 6152 §2, RFC 6531 §3.4, RFC 8689 §2.
 
+use crate::address::Mailbox;
 use crate::envelope::{Body, ByMode, Class, Notify, Ret};
 use crate::smtp::command::{By, CommandError, Mail, Rcpt};
 use crate::smtp::extension::{Extension, Set, number};
@@ -25,7 +26,7 @@ pub struct Parameter<T: 'static> {
 }
 
 /// The parameters of MAIL.
-pub static MAIL: [Parameter<Mail>; 8] = [
+pub static MAIL: [Parameter<Mail>; 9] = [
     Parameter {
         keyword: "SIZE",
         extension: Extension::Size,
@@ -88,6 +89,14 @@ pub static MAIL: [Parameter<Mail>; 8] = [
             Some(())
         },
     },
+    Parameter {
+        keyword: "AUTH",
+        extension: Extension::Auth,
+        form: "AUTH=xtext of an address, or AUTH=<>",
+        has_value: true,
+        // No client is trusted to say who else a message is from: read and forgotten (RFC 4954 §5).
+        store: |_, value| names_submitter(value).then_some(()),
+    },
 ];
 
 /// The parameters of RCPT.
@@ -141,6 +150,10 @@ pub(super) fn read<T>(
         stored.ok_or(CommandError::ParameterValue(parameter.form))?;
     }
     Ok(())
+}
+
+fn names_submitter(value: &str) -> bool {
+    xtext::decode(value).is_ok_and(|text| text == "<>" || Mailbox::parse(&text).is_ok())
 }
 
 fn body(value: &str) -> Option<Body> {
@@ -214,6 +227,16 @@ mod tests {
             ["0;R", "-1;R", "1", "1;", ";R", "1;X", "1;RTT", "1;TR", "1000000000;N", "+;N", "--1;N", "1 ;N", "é;N"]
         {
             assert_eq!(show(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn submitters() {
+        for good in ["<>", "e+3Dmc2@a.example", "alice@a.example"] {
+            assert!(names_submitter(good), "{good}");
+        }
+        for bad in ["<a@b>", "alice", "a+zz@b", "<>x"] {
+            assert!(!names_submitter(bad), "{bad}");
         }
     }
 

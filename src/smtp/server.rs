@@ -1,6 +1,6 @@
 //! The session of an ESMTP server, without I/O.
 //!
-//! In: octets ([`Session::input`]), answers to MAIL and RCPT ([`Session::answer`]), the outcome of transactions
+//! In: octets ([`Session::input`]), answers to events ([`Session::answer`]), the outcome of transactions
 //! ([`Session::complete`], later and in any order). Out: events ([`Session::poll`]) and octets ([`Session::output`]).
 //! The driver's loop is: input; poll and answer until there is no event; write the output; again. After the output was
 //! written, and after a transaction was completed, poll again: the session may have stopped for either.
@@ -9,8 +9,9 @@
 //! refusal; what is in an entity is never taken for a command; memory is bounded by [`Options`], [`OUTPUT_OCTETS`] and what
 //! the driver reads at once. How the octets are cut into reads changes nothing.
 //! Faults of the peer are replies; too many of them end the session (`421`).
-//! RFC 5321 §4, RFC 2920 §3.2, RFC 3030 §2, RFC 3207 §4.2.
+//! RFC 5321 §4, RFC 2920 §3.2, RFC 3030 §2, RFC 3207 §4.2, RFC 4954 §4, RFC 2645 §5.
 
+mod identify;
 mod obey;
 mod replies;
 
@@ -22,8 +23,8 @@ use bytes::{Buf, Bytes, BytesMut};
 use crate::address::{Domain, EhloName, Mailbox};
 use crate::limits;
 use crate::reply::{EnhancedCode, Reply};
-use crate::smtp::command::{self, CommandError, Context, Mail, Rcpt, States, Verb};
-use crate::smtp::extension::{Offer, Services, Set};
+use crate::smtp::command::{self, Atrn, CommandError, Context, Mail, Rcpt, States, Verb};
+use crate::smtp::extension::{Extension, Offer, Services, Set};
 use crate::smtp::framing::{Body, Chunk, Dots, Line, Lines};
 use replies::Replies;
 pub use replies::Ticket;
@@ -38,6 +39,12 @@ pub enum Service {
     Relay,
     /// The mail system of this host.
     Mail,
+    /// People's clients: they authenticate, submit, and attach.
+    Client,
+    /// On-demand mail relay (RFC 2645): clients authenticate and attach, nothing else.
+    Odmr,
+    /// A person's device, to which a server delivers over a connection whose roles were reversed.
+    Device,
 }
 
 /// What a session offers, and its bounds.
@@ -51,6 +58,8 @@ pub struct Options {
     pub starttls: bool,
     /// The services that IMPP offers, never presence to [`Service::Mail`]; none: IMPP is not offered.
     pub impp: Services,
+    /// With IMPP: after how many idle seconds the client is asked to give a sign of life; of a [`Service::Device`].
+    pub impp_noop: Option<u16>,
     /// Whether REQUIRETLS is offered while TLS is active.
     pub require_tls: bool,
     /// Octets of the largest entity.
@@ -84,6 +93,20 @@ pub enum Event {
     Rcpt(Rcpt),
     /// A whole transaction, to be completed.
     Entity(Transaction),
+    /// The client begins to say who it is; to be answered, with [`Session::challenge`] or [`Session::answer`], where a
+    /// positive reply tells it that it has succeeded.
+    Auth {
+        /// One of those that were offered.
+        mechanism: &'static str,
+        /// Its first response, if it sent one.
+        initial: Option<Vec<u8>>,
+    },
+    /// The response to a challenge; to be answered like [`Event::Auth`].
+    AuthResponse(Vec<u8>),
+    /// The client wants the roles reversed; to be answered. After a positive answer [`Event::Turn`] follows.
+    Atrn(Atrn),
+    /// Write the output: after it the connection belongs to whoever speaks next; this session is over.
+    Turn,
     /// Write the output and close the connection. Comes once, when no transaction is in flight.
     Close,
 }
@@ -143,6 +166,8 @@ enum Reading {
     Data(Dots),
     /// A chunk, and the reply with which it is refused.
     Chunk(Chunk, Option<Reply>),
+    /// A line of an AUTH exchange.
+    Response,
 }
 
 /// Which answer is outstanding.
@@ -151,6 +176,8 @@ enum Awaiting {
     Nothing,
     Mail(Mail),
     Rcpt(Rcpt),
+    Auth,
+    Atrn,
 }
 
 /// Whether the octets that come are still ours to read.
@@ -160,6 +187,9 @@ enum Course {
     /// STARTTLS was accepted; the event comes when the replies are out.
     StartingTls,
     Handshake,
+    /// ATRN was accepted; the event comes when the replies are out.
+    Turning,
+    Turned,
     /// The event comes when the replies are out.
     Closing,
     Closed,
@@ -170,6 +200,9 @@ enum Course {
 pub struct Session {
     options: Arc<Options>,
     tls_active: bool,
+    /// Names of what AUTH may use.
+    mechanisms: Vec<&'static str>,
+    authenticated: bool,
     offered: Set,
     state: State,
     reading: Reading,
@@ -185,8 +218,9 @@ impl Session {
     /// A session whose greeting is the first output.
     pub fn new(options: Arc<Options>, tls_active: bool) -> Session {
         let service = match options.service {
-            Service::Relay => "ESMTP IMPP",
+            Service::Relay | Service::Client | Service::Device => "ESMTP IMPP",
             Service::Mail => "ESMTP",
+            Service::Odmr => "ESMTP on-demand mail relay",
         };
         let greeting = Reply::bare(220, format!("{} {service}", options.greeting_name));
         Session::with_greeting(options, tls_active, State::Start, &greeting)
@@ -205,6 +239,8 @@ impl Session {
         Session {
             options,
             tls_active,
+            mechanisms: Vec::new(),
+            authenticated: false,
             offered: Set::EMPTY,
             state,
             reading: Reading::Commands,
@@ -237,6 +273,10 @@ impl Session {
                     self.course = Course::Handshake;
                     return Some(Event::StartTls);
                 }
+                Course::Turning if self.replies.waiting() == 0 => {
+                    self.course = Course::Turned;
+                    return Some(Event::Turn);
+                }
                 Course::Closing if self.replies.waiting() == 0 => {
                     self.course = Course::Closed;
                     return Some(Event::Close);
@@ -244,7 +284,7 @@ impl Session {
                 _ => return None,
             }
             let progress = match &self.reading {
-                Reading::Commands => self.read_command(),
+                Reading::Commands | Reading::Response => self.read_line(),
                 Reading::Data(_) => self.read_data(),
                 Reading::Chunk(..) => self.read_chunk(),
             };
@@ -268,7 +308,7 @@ impl Session {
             || self.replies.octets() >= OUTPUT_OCTETS
     }
 
-    /// Answers the last [`Event::Mail`] or [`Event::Rcpt`]; a positive reply accepts it. `421` ends the session. Without an
+    /// Answers the last event that is to be answered; a positive reply accepts it. `421` ends the session. Without an
     /// outstanding event it does nothing.
     pub fn answer(&mut self, reply: Reply) {
         match std::mem::replace(&mut self.awaiting, Awaiting::Nothing) {
@@ -283,6 +323,7 @@ impl Session {
                 }
             }
             Awaiting::Mail(_) | Awaiting::Rcpt(_) => {}
+            awaited @ (Awaiting::Auth | Awaiting::Atrn) => self.identified(&awaited, reply.is_positive()),
         }
         self.replies.say(&reply);
         self.close_after(reply.code());
@@ -326,6 +367,7 @@ impl Session {
         if self.course == Course::Handshake {
             self.course = Course::Open;
             self.tls_active = true;
+            self.authenticated = false;
             self.offered = Set::EMPTY;
             self.state = State::Start;
             self.lines = Lines::default();
@@ -350,7 +392,7 @@ impl Session {
 
     /// Whether octets of an entity are expected, for which the client has longer than for a command.
     pub fn is_receiving(&self) -> bool {
-        !matches!(self.reading, Reading::Commands)
+        matches!(self.reading, Reading::Data(_) | Reading::Chunk(..))
     }
 
     /// Octets that are kept of an entity that is still coming; none of one that is refused or too large.
@@ -388,11 +430,14 @@ impl Session {
     /// The mail system's listener takes no presence.
     fn services(&self) -> Services {
         let Services { im, pres } = self.options.impp;
-        Services { im, pres: pres && self.options.service == Service::Relay }
+        Services { im, pres: pres && self.options.service != Service::Mail }
     }
 
-    fn offer(&self) -> Offer {
+    fn offer(&self) -> Offer<'_> {
         Offer {
+            auth: &self.mechanisms,
+            atrn: self.options.service.authenticates(),
+            noop: self.options.impp_noop,
             starttls: self.options.starttls && !self.tls_active,
             require_tls: self.options.require_tls && self.tls_active,
             impp: self.services(),
@@ -411,25 +456,43 @@ enum Progress {
 }
 
 impl Session {
-    fn read_command(&mut self) -> Progress {
-        match self.lines.next(&mut self.inbox) {
+    fn read_line(&mut self) -> Progress {
+        let responds = matches!(self.reading, Reading::Response);
+        let offered = self.offered.contains(Extension::Auth);
+        let most = |line: &[u8]| match responds || (offered && command::announces_auth(line)) {
+            true => limits::AUTH_LINE_OCTETS,
+            false => limits::COMMAND_LINE_OCTETS,
+        };
+        match self.lines.next(&mut self.inbox, most) {
+            Line::Whole(length) if responds => return self.response(length),
             Line::Whole(length) => {
                 let line = self.inbox.get(..length).unwrap_or_default();
                 let command = self.understand(line);
-                self.inbox.advance(length + 2);
+                self.consume(length);
                 match command {
                     Ok(command) => return self.obey(command),
                     Err(refusal) => self.refuse(refusal),
                 }
             }
             Line::BareLf => self.refuse_line(CommandError::Control),
+            Line::TooLong if most(&self.inbox) > limits::COMMAND_LINE_OCTETS => {
+                self.refuse_line(CommandError::AuthLength);
+            }
             Line::TooLong => self.refuse_line(CommandError::Length),
             Line::Partial => return Progress::NeedsInput,
         }
         Progress::Again
     }
 
+    /// Takes a line out, with its CRLF.
+    fn consume(&mut self, length: usize) {
+        self.inbox.advance(length + 2);
+    }
+
     fn refuse_line(&mut self, error: CommandError) {
+        if matches!(self.reading, Reading::Response) {
+            return self.give_up(error);
+        }
         let error = if command::announces_chunk(&self.inbox) { CommandError::ChunkSize } else { error };
         self.refuse(Refusal::Syntax(error));
     }
@@ -455,6 +518,16 @@ impl Session {
         const BAD_SEQUENCE: EnhancedCode = EnhancedCode::new(5, 5, 1);
         let state = self.state.states();
         if entry.states.contain(state) {
+            if self.options.service == Service::Odmr && entry.verb == Verb::Mail {
+                let text = "no messages are taken on this port; submit them on the port for clients";
+                return Some(Reply::new(502, BAD_SEQUENCE, text));
+            }
+            if entry.after_auth && self.options.service.authenticates() && !self.authenticated {
+                return Some(Reply::new(530, EnhancedCode::new(5, 7, 0), "authentication required; say AUTH first"));
+            }
+            if entry.verb == Verb::Auth && self.authenticated {
+                return Some(Reply::new(503, BAD_SEQUENCE, "authentication has been done"));
+            }
             let hidden = entry.extension.is_some_and(|extension| !self.offered.contains(extension));
             return hidden.then(|| match self.tls_active && entry.verb == Verb::StartTls {
                 true => Reply::new(503, BAD_SEQUENCE, "TLS is active"),
@@ -466,7 +539,9 @@ impl Session {
             States::READY => "say MAIL first",
             States::FAILED => "a chunk of this transaction was refused; say RSET first",
             States::REFUSED => "this connection was refused; say QUIT",
-            _ if matches!(entry.verb, Verb::Mail | Verb::StartTls) => "a transaction is open; say RSET first",
+            _ if matches!(entry.verb, Verb::Mail | Verb::StartTls | Verb::Auth | Verb::Atrn) => {
+                "a transaction is open; say RSET first"
+            }
             States::SENDER => "there is no recipient; say RCPT first",
             States::CHUNKS => "the entity has begun; send BDAT LAST or RSET",
             _ => "say RSET first",
@@ -480,14 +555,22 @@ impl Session {
             Refusal::Syntax(error) => error,
         };
         let counts = !matches!(error, CommandError::SenderNeedsUtf8 | CommandError::RecipientNeedsUtf8);
-        self.bad_commands += usize::from(counts);
+        if !counts {
+            return self.replies.say(&error.reply());
+        }
+        self.misdeed(&error.reply());
+        if error == CommandError::ChunkSize {
+            self.leave(Course::Closing);
+        }
+    }
+
+    /// What a client does not do that wants to get on; the last of too many ends the session.
+    fn misdeed(&mut self, reply: &Reply) {
+        self.bad_commands += 1;
         if self.bad_commands >= limits::BAD_COMMANDS {
             self.close(&Reply::new(421, EnhancedCode::new(4, 7, 0), "too many malformed commands; closing"));
         } else {
-            self.replies.say(&error.reply());
-            if error == CommandError::ChunkSize {
-                self.leave(Course::Closing);
-            }
+            self.replies.say(reply);
         }
     }
 }

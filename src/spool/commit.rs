@@ -225,6 +225,7 @@ impl Work {
                 Command::Accept(message, reply) => group.accept(message, reply),
                 Command::Settle(outcome, reply) => group.settle(outcome, reply),
                 Command::PutAside(id, reason, reply) => group.put_aside(id, &reason, reply),
+                Command::Devices(devices, remember, reply) => group.devices(devices, remember, reply),
             }
             count += 1;
             if group.octets() >= GROUP_OCTETS {
@@ -370,6 +371,7 @@ fn refuse(command: Command, error: SpoolError) {
         Command::Settle(_, reply) => drop(reply.send(Err(error))),
         Command::PutAside(_, _, Some(reply)) => drop(reply.send(Err(error))),
         Command::PutAside(_, _, None) => {}
+        Command::Devices(_, _, reply) => drop(reply.send(Err(error))),
     }
 }
 

@@ -14,7 +14,8 @@ use tokio::sync::oneshot;
 
 use super::dedup::{self, Key, Mark};
 use super::error::SpoolError;
-use super::record::{Disposition, NewMessage, Origin, Progress, QueueId, Record, Settlement, State};
+use super::known;
+use super::record::{Disposition, Had, Known, NewMessage, Origin, Progress, QueueId, Record, Settlement, State};
 use super::row::{self, Head};
 use super::store::{self, Batch, Change, Fault, StateRow, Store, Table};
 use super::{Acceptance, Settled};
@@ -39,16 +40,25 @@ pub(super) struct Prepared {
     row: Vec<u8>,
     entity: Vec<u8>,
     keys: Vec<Key>,
+    /// What accepting it causes, each with the index of the recipient that it is about.
+    receipts: Vec<(usize, Prepared)>,
 }
 
 impl Prepared {
+    /// Encodes a message, and the receipts that accepting it causes.
+    pub fn with_receipts(message: NewMessage, receipts: Vec<(usize, NewMessage)>) -> Prepared {
+        let receipts = receipts.into_iter().map(|(index, receipt)| (index, Prepared::new(receipt))).collect();
+        Prepared { receipts, ..Prepared::new(message) }
+    }
+
     /// Encodes a message.
     pub fn new(message: NewMessage) -> Prepared {
         let row = row::record(&message, None);
         let keys = dedup::keys(&message);
         let NewMessage { id, envelope, entity, origin, arrived, expires, .. } = message;
         let size = entity.len() as u64;
-        Prepared { id, envelope, origin, arrived, expires, size, row, entity: row::entity(&entity), keys }
+        let entity = row::entity(&entity);
+        Prepared { id, envelope, origin, arrived, expires, size, row, entity, keys, receipts: Vec::new() }
     }
 }
 
@@ -56,6 +66,7 @@ impl Prepared {
 pub(super) struct Outcome {
     pub id: QueueId,
     pub states: Vec<(usize, State)>,
+    pub had: Vec<Had>,
     pub receipts: Vec<Prepared>,
     pub held: Option<bool>,
     pub expires: Option<Timestamp>,
@@ -63,8 +74,8 @@ pub(super) struct Outcome {
 
 impl From<Settlement> for Outcome {
     fn from(settlement: Settlement) -> Self {
-        let Settlement { id, states, receipts, held, expires } = settlement;
-        Outcome { id, states, receipts: receipts.into_iter().map(Prepared::new).collect(), held, expires }
+        let Settlement { id, states, had, receipts, held, expires } = settlement;
+        Outcome { id, states, had, receipts: receipts.into_iter().map(Prepared::new).collect(), held, expires }
     }
 }
 
@@ -76,6 +87,15 @@ pub(super) enum Command {
     Settle(Outcome, Reply<Settled>),
     /// Put a record aside that cannot be read.
     PutAside(QueueId, String, Option<Reply<bool>>),
+    /// Know devices, or forget them.
+    Devices(Vec<Known>, Remember, Reply<()>),
+}
+
+/// Whether devices are known from now on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Remember {
+    Yes,
+    No,
 }
 
 /// An answer that waits for the batch.
@@ -83,6 +103,7 @@ pub(super) enum Answer {
     Accept(Reply<Accepted>, Accepted),
     Settle(Reply<Settled>, Settled),
     PutAside(Reply<bool>, bool),
+    Devices(Reply<()>),
 }
 
 impl Answer {
@@ -92,6 +113,7 @@ impl Answer {
             Answer::Accept(reply, accepted) => drop(reply.send(Ok(accepted))),
             Answer::Settle(reply, settled) => drop(reply.send(Ok(settled))),
             Answer::PutAside(reply, found) => drop(reply.send(Ok(found))),
+            Answer::Devices(reply) => drop(reply.send(Ok(()))),
         }
     }
 
@@ -101,6 +123,7 @@ impl Answer {
             Answer::Accept(reply, _) => drop(reply.send(Err(error))),
             Answer::Settle(reply, _) => drop(reply.send(Err(error))),
             Answer::PutAside(reply, _) => drop(reply.send(Err(error))),
+            Answer::Devices(reply) => drop(reply.send(Err(error))),
         }
     }
 }
@@ -120,6 +143,7 @@ struct Touched {
 pub(super) struct Tally {
     pub messages: i64,
     pub octets: i64,
+    pub owed: i64,
 }
 
 impl Tally {
@@ -127,6 +151,7 @@ impl Tally {
     pub fn apply(self, state: &mut StateRow) {
         state.messages = state.messages.saturating_add_signed(self.messages);
         state.octets = state.octets.saturating_add_signed(self.octets);
+        state.owed = state.owed.saturating_add_signed(self.owed);
     }
 }
 
@@ -136,6 +161,8 @@ pub(super) struct Group<'a> {
     next: &'a AtomicU64,
     seen: HashMap<Key, QueueId>,
     touched: HashMap<QueueId, Touched>,
+    /// Keys of devices, and what becomes of their rows.
+    devices: HashMap<Slice, Change>,
     /// What accepting changes.
     pub accepts: Batch,
     /// What settling changes.
@@ -175,6 +202,7 @@ impl<'a> Group<'a> {
             next,
             seen: HashMap::with_capacity(commands),
             touched: HashMap::with_capacity(commands),
+            devices: HashMap::new(),
             accepts: Batch::with_capacity(3 * commands + 2),
             settles: Batch::with_capacity(2 * commands),
             accepted: Tally::default(),
@@ -214,6 +242,12 @@ impl<'a> Group<'a> {
         // Also a second copy is answered after the first is durable, which may be in this very batch.
         self.sync = true;
         let acceptance = self.store_message(&mut message, &firsts, Cause::Accepting);
+        for (index, mut receipt) in std::mem::take(&mut message.receipts) {
+            if firsts.get(index).is_none_or(Option::is_none) {
+                self.id_of(&mut receipt);
+                self.store_message(&mut receipt, &[], Cause::Accepting);
+            }
+        }
         self.answers.push(Answer::Accept(reply, (acceptance, message)));
     }
 
@@ -293,7 +327,7 @@ impl<'a> Group<'a> {
     }
 
     fn apply(&mut self, outcome: Outcome) -> Result<bool, SpoolError> {
-        let Outcome { id, states, receipts, held, expires } = outcome;
+        let Outcome { id, states, had, receipts, held, expires } = outcome;
         let Some((row, was_rewritten)) = self.row(id)? else { return Ok(false) };
         let (mut head, rest) = match Head::read(id, &row) {
             Ok(read) => read,
@@ -303,12 +337,13 @@ impl<'a> Group<'a> {
                 return Err(SpoolError::Corrupt { id, reason });
             }
         };
+        let was_owed = head.is_owed();
         let mut settles = false;
         for (index, state) in states {
-            if let Some(open @ State::Open(_)) = head.states.get_mut(index) {
-                *open = state;
-                settles = true;
-            }
+            settles |= head.states.get_mut(index).is_some_and(|now| now.settle(state));
+        }
+        for had in had {
+            settles |= head.states.get_mut(had.index).is_some_and(|now| now.had(had));
         }
         if !settles && held.is_none() && expires.is_none() {
             return Ok(false);
@@ -317,8 +352,9 @@ impl<'a> Group<'a> {
         head.expires = expires.unwrap_or(head.expires);
         let rewritten = was_rewritten.unwrap_or(head.rewritten);
         head.rewritten = true;
-        let open = head.states.iter().any(|state| matches!(state, State::Open(_)));
-        let row = open.then(|| Slice::from(head.write(id, rest)));
+        let kept = head.states.iter().any(|state| state.is_open() || state.is_owed());
+        let row = kept.then(|| Slice::from(head.write(id, rest)));
+        self.settled.owed += i64::from(head.is_owed()) - i64::from(was_owed);
         if row.is_none() {
             self.settled.messages -= 1;
             self.settled.octets -= head.size as i64;
@@ -373,13 +409,30 @@ impl<'a> Group<'a> {
         self.aside += 1;
         self.settled.messages -= 1;
         self.settled.octets -= self.store.entity_octets(id).unwrap_or(0).saturating_sub(row::HEAD as u64) as i64;
+        self.settled.owed -= Head::read(id, row).map_or(0, |(head, _)| i64::from(head.is_owed()));
         let aside = Some(store::aside_row(id, reason, row).into());
         // Of a row that cannot be read nobody knows whether it replaced another.
         self.touched.insert(id, Touched { rewritten: rewritten.unwrap_or(true), row: None, aside });
     }
 
+    /// Knows devices, or forgets them.
+    pub fn devices(&mut self, devices: Vec<Known>, remember: Remember, reply: Reply<()>) {
+        self.sync = true;
+        for Known { inbox, holder, seen } in devices {
+            let change = match remember {
+                Remember::Yes => Change::Put(known::row(seen)),
+                Remember::No => Change::Remove,
+            };
+            self.devices.insert(known::key(&inbox, &holder), change);
+        }
+        self.answers.push(Answer::Devices(reply));
+    }
+
     /// Closes the group: what was touched becomes changes.
     pub fn finish(&mut self) {
+        for (key, change) in self.devices.drain() {
+            self.settles.add(Table::Messages, key, change);
+        }
         for (id, touched) in self.touched.drain() {
             let key = store::record_key(id);
             let gone = if touched.rewritten { Change::Remove } else { Change::Forget };

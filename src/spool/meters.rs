@@ -11,6 +11,7 @@ use super::store::StateRow;
 #[derive(Default)]
 pub(super) struct Meters {
     messages: AtomicU64,
+    owed: AtomicU64,
     octets: AtomicU64,
     aside: AtomicU64,
     commits: AtomicU64,
@@ -25,7 +26,8 @@ pub(super) struct Meters {
 impl Meters {
     /// What the store holds, and how many more were put aside.
     pub fn holds(&self, state: &StateRow, aside: u64) {
-        self.messages.store(state.messages, Relaxed);
+        self.messages.store(state.messages.saturating_sub(state.owed), Relaxed);
+        self.owed.store(state.owed, Relaxed);
         self.octets.store(state.octets, Relaxed);
         self.aside.fetch_add(aside, Relaxed);
     }
@@ -61,6 +63,7 @@ impl Meters {
     pub fn status(&self) -> Status {
         Status {
             messages: self.messages.load(Relaxed),
+            owed: self.owed.load(Relaxed),
             octets: self.octets.load(Relaxed),
             set_aside: self.aside.load(Relaxed),
             read_only: self.read_only.lock().unwrap_or_else(PoisonError::into_inner).clone(),

@@ -12,7 +12,8 @@
 //! | S1 | in a group that is being written | ? | ? | ? | one atomic batch: all of it is there or nothing |
 //! | S2 | durable, some recipients open | yes | yes | yes | `250` was said; the queue has it |
 //! | S3 | some recipients settled | changed | yes | yes | the record says which; receipts are messages of their own in S2 |
-//! | S4 | the last recipient settled | – | – | yes | one batch with the receipts |
+//! | S3a | delivered, some devices have not had it | changed | yes | yes | done for its sender; the record names the devices |
+//! | S4 | the last recipient settled, the last device has had it | – | – | yes | one batch with the receipts |
 //! | S5 | dedup keys run out after 8 days | – | – | – | compaction drops them |
 //! | S6 | put aside | moved | yes | yes | it could not be read; `impartctl queue` shows it with the reason |
 //!
@@ -26,6 +27,9 @@
 //! | S3 or S4, settled with a receipt, not written | the state before | what was in flight is offered again; the next server drops it, and the receipt is made then |
 //! | S3 or S4, settled with a receipt, written | the state after | the receipt is a message in S2: neither lost nor doubled |
 //! | S3 or S4, settled without a receipt, not yet synced | before or after | as above; at most 50 ms of settlements |
+//!
+//! Devices are known from before anything is offered to them until they are forgotten, which is a commit of its own. What
+//! one has had is a settlement like any other: after a crash it may be offered again what it answered last.
 //!
 //! A batch that was cut by the crash is not there at all. Damage elsewhere in a journal, a flipped bit, costs at most
 //! the batch that it hit (`journal`); damage in a row costs that message, which is put aside. When a write or a sync
@@ -48,6 +52,7 @@ mod error;
 mod group;
 mod inbox;
 mod journal;
+mod known;
 mod lock;
 mod meters;
 mod reclaim;
@@ -74,13 +79,15 @@ use tokio::sync::{mpsc, oneshot};
 use self::commit::{Committer, Disk};
 use self::dedup::Expiry;
 pub use self::error::{OpenError, SpoolError};
-use self::group::{Command, Outcome, Prepared};
+use self::group::{Command, Outcome, Prepared, Remember};
 use self::inbox::Inbox;
 use self::lock::Lock;
 use self::meters::Meters;
 pub use self::record::*;
 pub use self::row::RowError;
 use self::store::{Fault, Scanned, Store, Table};
+#[cfg(test)]
+pub(crate) use self::tests::copy as copy_for_tests;
 
 /// What an administrator may choose.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -108,6 +115,8 @@ pub struct Opened {
     pub arrivals: mpsc::UnboundedReceiver<Arc<Record>>,
     /// The identifier of the first new record; smaller ones were there, and [`Spool::page`] shows them.
     pub first_new: QueueId,
+    /// The devices that are known.
+    pub devices: Vec<Known>,
     /// What was put aside, now or earlier, with the reasons: identifiers of messages, names of files.
     pub set_aside: Vec<(String, String)>,
 }
@@ -136,7 +145,9 @@ pub struct Settled {
 pub struct Status {
     /// Messages with an open recipient.
     pub messages: u64,
-    /// Octets of their entities.
+    /// Messages that are delivered, and kept for further devices.
+    pub owed: u64,
+    /// Octets of the entities of both.
     pub octets: u64,
     /// Records that were put aside.
     pub set_aside: u64,
@@ -188,6 +199,7 @@ impl Spool {
         let unreadable = |fault| damaged(dir, fault);
         let state = store.state(!set_aside.is_empty()).map_err(unreadable)?;
         set_aside.extend(store.aside().map_err(unreadable)?.into_iter().map(|(id, reason)| (id.to_string(), reason)));
+        let devices = store.devices().map_err(unreadable)?;
         let (arrivals, opened) = mpsc::unbounded_channel();
         let (done, finished) = oneshot::channel();
         let (store, meters) = (Arc::new(store), Arc::new(Meters::default()));
@@ -213,7 +225,7 @@ impl Spool {
             .map_err(|error| OpenError::Io { path: dir.to_owned(), error })?;
         let (done, thread) = (Mutex::new(Some(finished)), Mutex::new(Some(thread)));
         let spool = Spool(Arc::new(Inner { inbox, store, meters, next, done, thread }));
-        Ok((spool, Opened { arrivals: opened, first_new: QueueId(state.next), set_aside }))
+        Ok((spool, Opened { arrivals: opened, first_new: QueueId(state.next), devices, set_aside }))
     }
 
     /// An identifier for a message that is about to be accepted, so that its trace field can name it. One that is not used
@@ -227,8 +239,18 @@ impl Spool {
     /// Messages are stored in the order in which their futures are first polled. When the future is dropped the
     /// message may be stored nevertheless.
     pub fn accept(&self, message: NewMessage) -> impl Future<Output = Result<Acceptance, SpoolError>> + Send + use<> {
+        self.accept_with(message, Vec::new())
+    }
+
+    /// Takes a message, and in the same commit receipts that its acceptance causes, each with the index of a recipient: it
+    /// is stored unless that recipient had the message before.
+    pub fn accept_with(
+        &self,
+        message: NewMessage,
+        receipts: Vec<(usize, NewMessage)>,
+    ) -> impl Future<Output = Result<Acceptance, SpoolError>> + Send + use<> {
         let inner = self.0.clone();
-        let message = Box::new(Prepared::new(message));
+        let message = Box::new(Prepared::with_receipts(message, receipts));
         async move {
             let (reply, answer) = oneshot::channel();
             let sent = inner.inbox.send(Command::Accept(message, reply)).await;
@@ -239,7 +261,7 @@ impl Spool {
     }
 
     /// Records what became of recipients of a message, and stores the receipts that this causes, in one commit. The
-    /// message goes when no recipient is open any more.
+    /// message goes when no recipient is open and none is owed to a device any more.
     ///
     /// With receipts it resolves when it is on stable storage, without when it is written; that is synced with the next
     /// group, or after 50 ms. Receipts are stored only if a recipient that it names was open: a settlement that comes
@@ -253,6 +275,28 @@ impl Spool {
             sent.map_err(|_| SpoolError::Closed)?;
             answer.await.unwrap_or(Err(SpoolError::Closed))
         }
+    }
+
+    /// Knows devices from now on, or that they were attached. Resolves when that is on stable storage.
+    pub async fn know(&self, devices: Vec<Known>) -> Result<(), SpoolError> {
+        self.remember(devices, Remember::Yes).await
+    }
+
+    /// Forgets devices. Resolves when that is on stable storage.
+    pub async fn forget(&self, devices: Vec<Known>) -> Result<(), SpoolError> {
+        self.remember(devices, Remember::No).await
+    }
+
+    async fn remember(&self, devices: Vec<Known>, remember: Remember) -> Result<(), SpoolError> {
+        let (reply, answer) = oneshot::channel();
+        let sent = self.0.inbox.send(Command::Devices(devices, remember, reply)).await;
+        sent.map_err(|_| SpoolError::Closed)?;
+        answer.await.unwrap_or(Err(SpoolError::Closed))
+    }
+
+    /// The devices that are known. Reads the disk.
+    pub fn devices(&self) -> Result<Vec<Known>, SpoolError> {
+        self.0.store.devices().map_err(unavailable)
     }
 
     /// Puts a message aside that cannot be delivered because what the spool holds of it is damaged; says whether it was

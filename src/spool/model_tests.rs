@@ -6,6 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::spool::tests::{copy, message, open};
+use crate::timestamp::Timestamp;
 
 /// One step.
 #[derive(Clone, Debug)]
@@ -16,6 +17,11 @@ enum Step {
     Close(usize, usize, bool),
     /// A recipient of the n-th message in the queue is deferred.
     Defer(usize, usize),
+    /// A device, or an attachment without a name, has had the n-th message in the queue, for a recipient; whether that
+    /// completes it, and for whom it is kept then.
+    Had(usize, usize, Option<u8>, bool, Vec<u8>),
+    /// A device is known, or forgotten.
+    Device(u8, bool),
     /// The daemon ends and starts.
     Restart,
     /// The machine stops: what is on the disk now is what the next start finds.
@@ -29,6 +35,9 @@ fn step() -> impl Strategy<Value = Step> {
         8 => (any::<u8>(), 1_usize..4).prop_map(|(number, recipients)| Step::Accept(number, recipients)),
         8 => (0_usize..8, 0_usize..4, any::<bool>()).prop_map(|(n, at, receipt)| Step::Close(n, at, receipt)),
         3 => (0_usize..8, 0_usize..4).prop_map(|(n, at)| Step::Defer(n, at)),
+        8 => (0_usize..8, 0_usize..4, proptest::option::of(0_u8..4), any::<bool>(), proptest::collection::vec(0_u8..4, 0..3))
+            .prop_map(|(n, at, who, completes, others)| Step::Had(n, at, who, completes, others)),
+        2 => (0_u8..4, any::<bool>()).prop_map(|(device, known)| Step::Device(device, known)),
         1 => Just(Step::Restart),
         1 => Just(Step::Crash),
         2 => Just(Step::Flush),
@@ -40,6 +49,7 @@ fn step() -> impl Strategy<Value = Step> {
 struct Model {
     messages: BTreeMap<u64, (String, Vec<State>)>,
     seen: BTreeMap<(String, usize), u64>,
+    devices: BTreeMap<String, Known>,
     receipts: usize,
     arrivals: Vec<u64>,
 }
@@ -63,13 +73,56 @@ impl Model {
     /// Whether the recipient was open.
     fn set(&mut self, id: u64, at: usize, new: State) -> bool {
         let Some((_, states)) = self.messages.get_mut(&id) else { return false };
-        let Some(state @ State::Open(_)) = states.get_mut(at) else { return false };
-        *state = new;
-        if !states.iter().any(|state| matches!(state, State::Open(_))) {
-            self.messages.remove(&id);
+        match (states.get_mut(at), new) {
+            (Some(State::Open(now)), State::Open(new)) => *now = Progress { had: now.had.clone(), ..new },
+            (Some(now @ State::Open(_)), new) => *now = new,
+            (Some(now @ State::Owed(_)), new @ State::Closed(Disposition::Delivered)) => *now = new,
+            _ => return false,
         }
+        self.tidy(id);
         true
     }
+
+    fn tidy(&mut self, id: u64) {
+        let closed = |(_, states): &(String, Vec<State>)| states.iter().all(|state| matches!(state, State::Closed(_)));
+        if self.messages.get(&id).is_some_and(closed) {
+            self.messages.remove(&id);
+        }
+    }
+
+    /// Whether something has changed.
+    fn had(&mut self, id: u64, at: usize, who: Option<Holder>, completes: bool, others: &[Holder]) -> bool {
+        let Some((_, states)) = self.messages.get_mut(&id) else { return false };
+        let Some(state) = states.get_mut(at) else { return false };
+        let before = state.clone();
+        *state = match before.clone() {
+            State::Open(progress) if completes => {
+                let kept = |other: &&Holder| who.as_ref() != Some(other) && !progress.had.contains(other);
+                match others.iter().filter(kept).cloned().collect::<Vec<_>>() {
+                    none if none.is_empty() => State::Closed(Disposition::Delivered),
+                    some => State::Owed(some),
+                }
+            }
+            State::Open(mut progress) => {
+                progress.had.extend(who.filter(|who| !progress.had.contains(who)));
+                State::Open(progress)
+            }
+            State::Owed(holders) => {
+                match holders.into_iter().filter(|holder| who.as_ref() != Some(holder)).collect::<Vec<_>>() {
+                    none if none.is_empty() => State::Closed(Disposition::Delivered),
+                    some => State::Owed(some),
+                }
+            }
+            closed => closed,
+        };
+        let changed = *state != before;
+        self.tidy(id);
+        changed
+    }
+}
+
+fn device(number: u8) -> Holder {
+    Holder::read(["phone", "desk", "bob@b.example/phone", "tablet"][usize::from(number)]).unwrap()
 }
 
 fn recipients(count: usize) -> Vec<String> {
@@ -107,6 +160,27 @@ impl Run {
                 let last = Some("421 4.4.2 gone".to_owned());
                 self.settle(n, at, State::Open(Progress { attempts: 1, last, ..Progress::default() }), None).await;
             }
+            Step::Had(n, at, who, completes, mut others) => {
+                others.sort_unstable();
+                others.dedup();
+                let (who, others) = (who.map(device), others.into_iter().map(device).collect::<Vec<_>>());
+                let id = self.model.messages.keys().nth(n).copied().unwrap_or(1);
+                let had = Had { index: at, holder: who.clone(), completes, others: others.clone() };
+                let settlement = Settlement { had: vec![had], ..Settlement::new(QueueId(id)) };
+                let settled = self.spool().settle(settlement).await.unwrap();
+                assert_eq!(settled.applied, self.model.had(id, at, who, completes, &others));
+            }
+            Step::Device(number, known) => {
+                let seen = Timestamp::from_secs(self.model.seen.len() as i64);
+                let device = Known { inbox: "bob@b.example".to_owned(), holder: device(number), seen };
+                if known {
+                    self.model.devices.insert(device.holder.to_string(), device.clone());
+                    self.spool().know(vec![device]).await.unwrap();
+                } else {
+                    self.model.devices.remove(device.holder.as_str());
+                    self.spool().forget(vec![device]).await.unwrap();
+                }
+            }
             Step::Restart => {
                 self.check_arrivals();
                 self.spool = None;
@@ -128,7 +202,7 @@ impl Run {
         let id = self.model.messages.keys().nth(n).copied().unwrap_or(1);
         let receipts = receipt.iter().map(|name| message(name, &["alice@a.example"])).collect();
         let states = vec![(at, state.clone())];
-        let settlement = Settlement { id: QueueId(id), states, receipts, held: None, expires: None };
+        let settlement = Settlement { states, receipts, ..Settlement::new(QueueId(id)) };
         let next = self.model.arrivals.iter().chain(self.model.seen.values()).max().copied().unwrap_or(0);
         let settled = self.spool().settle(settlement).await.unwrap();
         assert_eq!(settled.applied, self.model.set(id, at, state));
@@ -150,7 +224,13 @@ impl Run {
         let held: Vec<_> = page.iter().map(|record| (record.id.0, record.states.clone())).collect();
         let expected: Vec<_> = self.model.messages.iter().map(|(id, (_, states))| (*id, states.clone())).collect();
         assert_eq!(held, expected);
-        assert_eq!(spool.status().messages, expected.len() as u64);
+        let open = |states: &Vec<State>| states.iter().any(State::is_open);
+        let open = expected.iter().filter(|(_, states)| open(states)).count();
+        let status = spool.status();
+        assert_eq!((status.messages, status.owed), (open as u64, (expected.len() - open) as u64));
+        let devices: BTreeMap<_, _> =
+            spool.devices().unwrap().into_iter().map(|device| (device.holder.to_string(), device)).collect();
+        assert_eq!(devices, self.model.devices);
         assert_eq!(spool.status().octets, page.iter().map(|record| record.size).sum::<u64>());
         for (id, (name, _)) in &self.model.messages {
             let entity = spool.entity(QueueId(*id)).await.unwrap();

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::address::Domain;
+use crate::address::{Device, Domain, Mailbox};
 use crate::envelope::Envelope;
+use crate::limits;
 use crate::timestamp::Timestamp;
 
 /// The identifier of a message in one spool; never used again, later messages have greater ones.
@@ -57,6 +58,11 @@ pub enum Origin {
     },
     /// From the mail system on this host, in the name of one of our domains.
     Mail,
+    /// From a client of one of our accounts.
+    Client {
+        /// The account.
+        account: Mailbox,
+    },
     /// Made here: a receipt.
     Own,
 }
@@ -82,6 +88,58 @@ pub struct NewMessage {
     pub expires: Timestamp,
 }
 
+/// Who has a list of his own of what an inbox has received: a device of the inbox's account by its name, `phone`; one of
+/// another account that reads the inbox with that account before it, `bob@b.example/phone`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub struct Holder(Arc<str>);
+
+impl Holder {
+    /// A device; `of` is its account, where that is not the inbox's own.
+    pub fn new(device: &Device, of: Option<&Mailbox>) -> Holder {
+        match of {
+            None => Holder(device.as_str().into()),
+            Some(account) => Holder(format!("{account}/{device}").into()),
+        }
+    }
+
+    /// Reads what [`Holder::as_str`] gave; `None` for anything else.
+    pub fn read(text: &str) -> Option<Holder> {
+        // A device's name has no slash, an account's may have.
+        let (account, device) = text.rsplit_once('/').map_or((None, text), |(account, device)| (Some(account), device));
+        let valid = Device::parse(device).is_ok() && account.is_none_or(|account| Mailbox::parse(account).is_ok());
+        valid.then(|| Holder(text.into()))
+    }
+
+    /// As people see it.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Holder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Holder {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+        Holder::read(&text).ok_or_else(|| serde::de::Error::custom("not the name of a device"))
+    }
+}
+
+/// A device that is known: it has its own list of what an inbox has received.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Known {
+    /// The key of the inbox ([`Mailbox::key`]).
+    pub inbox: String,
+    /// The device.
+    pub holder: Holder,
+    /// When it was attached last.
+    pub seen: Timestamp,
+}
+
 /// What has been done for a recipient that is not completed.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Progress {
@@ -93,6 +151,8 @@ pub struct Progress {
     pub delivered_told: bool,
     /// The last reply or fault, for people.
     pub last: Option<String>,
+    /// Devices that have had it without completing it: copies of delegates, refusals. Only [`Settlement::had`] adds to it.
+    pub had: Vec<Holder>,
 }
 
 /// How a recipient was completed.
@@ -115,8 +175,67 @@ pub enum Disposition {
 pub enum State {
     /// Still to be delivered.
     Open(Progress),
+    /// Delivered, and kept for these devices of the inbox, which have not had it.
+    Owed(Vec<Holder>),
     /// Completed.
     Closed(Disposition),
+}
+
+impl State {
+    /// Still to be delivered.
+    pub fn is_open(&self) -> bool {
+        matches!(self, State::Open(_))
+    }
+
+    /// Delivered, and kept for further devices.
+    pub fn is_owed(&self) -> bool {
+        matches!(self, State::Owed(_))
+    }
+
+    /// Takes a new state over. What devices have had stays, a recipient that was delivered can only be given up for the
+    /// devices that wait, one that is closed stays as it is; says whether something changed.
+    pub(super) fn settle(&mut self, new: State) -> bool {
+        match (&mut *self, new) {
+            (State::Open(now), State::Open(mut progress)) => {
+                progress.had = std::mem::take(&mut now.had);
+                *self = State::Open(progress);
+            }
+            (State::Open(_), new) => *self = new,
+            (State::Owed(_), new @ State::Closed(Disposition::Delivered | Disposition::Removed)) => *self = new,
+            (State::Owed(_) | State::Closed(_), _) => return false,
+        }
+        true
+    }
+
+    /// Takes over that a device, or an attachment without a name, has had the message; says whether something changed.
+    pub(crate) fn had(&mut self, had: Had) -> bool {
+        let Had { holder, completes, mut others, .. } = had;
+        match self {
+            State::Open(progress) if completes => {
+                others.retain(|other| Some(other) != holder.as_ref() && !progress.had.contains(other));
+                others.truncate(limits::DEVICES);
+                *self = if others.is_empty() { State::Closed(Disposition::Delivered) } else { State::Owed(others) };
+                true
+            }
+            State::Open(progress) => {
+                let new =
+                    holder.filter(|holder| !progress.had.contains(holder) && progress.had.len() < limits::DEVICES);
+                let changed = new.is_some();
+                progress.had.extend(new);
+                changed
+            }
+            State::Owed(holders) => {
+                let before = holders.len();
+                holders.retain(|other| Some(other) != holder.as_ref());
+                let changed = holders.len() < before;
+                if holders.is_empty() {
+                    *self = State::Closed(Disposition::Delivered);
+                }
+                changed
+            }
+            State::Closed(_) => false,
+        }
+    }
 }
 
 /// A message in the spool, without its entity.
@@ -143,8 +262,26 @@ pub struct Record {
 impl Record {
     /// The indexes of the recipients that are not completed.
     pub fn open(&self) -> impl Iterator<Item = usize> + '_ {
-        self.states.iter().enumerate().filter(|(_, state)| matches!(state, State::Open(_))).map(|(index, _)| index)
+        self.states.iter().enumerate().filter(|(_, state)| state.is_open()).map(|(index, _)| index)
     }
+
+    /// The indexes of the recipients that are delivered, and kept for further devices.
+    pub fn owed(&self) -> impl Iterator<Item = usize> + '_ {
+        self.states.iter().enumerate().filter(|(_, state)| state.is_owed()).map(|(index, _)| index)
+    }
+}
+
+/// A device has had a message, by its reply.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Had {
+    /// The recipient.
+    pub index: usize,
+    /// The device; `None` for an attachment without a name, which has no list.
+    pub holder: Option<Holder>,
+    /// Whether the recipient is delivered by that, if it was open.
+    pub completes: bool,
+    /// The devices for which it is kept then, as far as they have not had it.
+    pub others: Vec<Holder>,
 }
 
 /// What becomes of a message in one commit: new states of some recipients, and the receipts that they cause.
@@ -152,14 +289,25 @@ impl Record {
 pub struct Settlement {
     /// The message.
     pub id: QueueId,
-    /// New states by index of recipient. A recipient that is closed stays as it is.
+    /// New states by index of recipient. A recipient that is closed stays as it is; one that is owed can only be closed, as
+    /// delivered or removed.
     pub states: Vec<(usize, State)>,
+    /// What devices have had; applied in order to what the spool holds by then, so that of devices that answer at once
+    /// one completes the recipient and none loses its copy.
+    pub had: Vec<Had>,
     /// Receipts; they enter the spool in the same commit.
     pub receipts: Vec<NewMessage>,
     /// Hold or release.
     pub held: Option<bool>,
     /// New time of expiry.
     pub expires: Option<Timestamp>,
+}
+
+impl Settlement {
+    /// One that changes nothing yet.
+    pub fn new(id: QueueId) -> Settlement {
+        Settlement { id, states: Vec::new(), had: Vec::new(), receipts: Vec::new(), held: None, expires: None }
+    }
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@
 //! | flags | 1 | 1 held, 2 the row replaces an earlier one of the same key |
 //! | expires, arrived | 8, 8 | milliseconds since 1970 |
 //! | size | 8 | octets of the entity |
-//! | states | n + … | count, then a tag each; an open recipient with history has it behind its tag |
+//! | states | n + … | count, then a tag each; an open recipient with history has it behind its tag, an owed one its devices |
 //! | origin | 1 + … | |
 //! | envelope | … | |
 //!
@@ -25,7 +25,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::record::{Disposition, NewMessage, Origin, Progress, QueueId, Record, State};
+use super::record::{Disposition, Holder, NewMessage, Origin, Progress, QueueId, Record, State};
 use crate::address::{Domain, Mailbox, ReversePath};
 use crate::envelope::{Body, ByMode, Class, DeliverBy, Envelope, Notify, OriginalRecipient, Recipient, Ret};
 use crate::timestamp::Timestamp;
@@ -163,6 +163,11 @@ impl Head {
         Ok((head, input.0))
     }
 
+    /// Whether no recipient is open, and some are kept for further devices.
+    pub fn is_owed(&self) -> bool {
+        !self.states.iter().any(State::is_open) && self.states.iter().any(State::is_owed)
+    }
+
     /// The row with this head and that rest.
     pub fn write(&self, id: QueueId, rest: &[u8]) -> Vec<u8> {
         let mut row = head(32 + 8 * self.states.len() + rest.len());
@@ -231,6 +236,7 @@ impl Reader {
             1 => Origin::Peer { proven: Some(self.domain(input)?) },
             2 => Origin::Mail,
             3 => Origin::Own,
+            4 => Origin::Client { account: self.mailbox(input)? },
             _ => return Err(RowError::Invalid("origin")),
         })
     }
@@ -343,6 +349,10 @@ fn put_states(row: &mut Vec<u8>, states: &[State]) {
         match state {
             State::Open(progress) if *progress == Progress::default() => row.push(0),
             State::Open(progress) => put_progress(row, progress),
+            State::Owed(holders) => {
+                row.push(7);
+                put_holders(row, holders);
+            }
             State::Closed(disposition) => row.push(match disposition {
                 Disposition::Delivered => 2,
                 Disposition::Relayed => 3,
@@ -358,10 +368,19 @@ fn put_progress(row: &mut Vec<u8>, progress: &Progress) {
     row.push(1);
     row.extend_from_slice(&progress.attempts.to_le_bytes());
     let told = if progress.delay_told { 1 } else { 0 } | if progress.delivered_told { 2 } else { 0 };
-    row.push(told | if progress.last.is_some() { 4 } else { 0 });
+    let told = told | if progress.last.is_some() { 4 } else { 0 };
+    row.push(told | if progress.had.is_empty() { 0 } else { 8 });
     if let Some(last) = &progress.last {
         put_text(row, &last[..last.floor_char_boundary(LAST_OCTETS)]);
     }
+    if !progress.had.is_empty() {
+        put_holders(row, &progress.had);
+    }
+}
+
+fn put_holders(row: &mut Vec<u8>, holders: &[Holder]) {
+    put_count(row, holders.len());
+    holders.iter().for_each(|holder| put_text(row, holder.as_str()));
 }
 
 fn put_origin(row: &mut Vec<u8>, origin: &Origin) {
@@ -373,6 +392,10 @@ fn put_origin(row: &mut Vec<u8>, origin: &Origin) {
         }
         Origin::Mail => row.push(2),
         Origin::Own => row.push(3),
+        Origin::Client { account } => {
+            row.push(4);
+            put_mailbox(row, account);
+        }
     }
 }
 
@@ -499,6 +522,7 @@ impl<'a> Input<'a> {
             4 => Disposition::Failed,
             5 => Disposition::Duplicate,
             6 => Disposition::Removed,
+            7 => return Ok(State::Owed(self.holders()?)),
             _ => return Err(RowError::Invalid("state")),
         };
         Ok(State::Closed(disposition))
@@ -507,11 +531,21 @@ impl<'a> Input<'a> {
     fn progress(&mut self) -> Result<Progress, RowError> {
         let attempts = u16::from_le_bytes(self.array()?);
         let told = self.octet()?;
-        if told > 7 {
+        if told > 15 {
             return Err(RowError::Invalid("progress"));
         }
         let last = if told & 4 != 0 { Some(self.text()?.to_owned()) } else { None };
-        Ok(Progress { attempts, delay_told: told & 1 != 0, delivered_told: told & 2 != 0, last })
+        let had = if told & 8 != 0 { self.holders()? } else { Vec::new() };
+        Ok(Progress { attempts, delay_told: told & 1 != 0, delivered_told: told & 2 != 0, last, had })
+    }
+
+    fn holders(&mut self) -> Result<Vec<Holder>, RowError> {
+        let count = self.count()?;
+        // None are not written, and each takes two octets or more.
+        if count == 0 || count > self.0.len() / 2 {
+            return Err(RowError::Invalid("number of devices"));
+        }
+        (0..count).map(|_| Holder::read(self.text()?).ok_or(RowError::Invalid("device"))).collect()
     }
 }
 

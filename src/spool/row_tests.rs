@@ -25,8 +25,8 @@ fn full() -> (NewMessage, Vec<State>) {
     message.origin = Origin::Peer { proven: Some(Domain::parse("a.example").unwrap()) };
     let last = Some("450 4.2.0 é".to_owned());
     let states = vec![
-        State::Open(Progress { attempts: 515, delay_told: true, delivered_told: false, last }),
-        State::Open(Progress { attempts: 0, delay_told: false, delivered_told: true, last: None }),
+        State::Open(Progress { attempts: 515, delay_told: true, last, ..Progress::default() }),
+        State::Open(Progress { delivered_told: true, ..Progress::default() }),
         State::Closed(Disposition::Relayed),
     ];
     (message, states)
@@ -41,7 +41,22 @@ fn shapes() -> Vec<(&'static str, NewMessage, Option<Vec<State>>)> {
     null.origin = Origin::Own;
     null.expires = Timestamp::MAX;
     let duplicate = Some(vec![State::Closed(Disposition::Duplicate), State::Open(Progress::default())]);
-    vec![("simple", simple, None), ("full", full, Some(states)), ("null", null, duplicate)]
+    let mut client = message("3@a.example", &["bob@b.example"]);
+    client.origin = Origin::Client { account: Mailbox::parse("\"al ice\"@a.example").unwrap() };
+    let had = vec![Holder::read("carol@c.example/desk.1").unwrap()];
+    let last = Some("450 4.2.0 full".to_owned());
+    let devices = Some(vec![
+        State::Owed(vec![Holder::read("phone").unwrap(), Holder::read("carol@c.example/desk.1").unwrap()]),
+        State::Open(Progress { attempts: 1, last, had, ..Progress::default() }),
+    ]);
+    let owed = message("3@a.example", &["bob@b.example", "carol@b.example"]);
+    vec![
+        ("simple", simple, None),
+        ("full", full, Some(states)),
+        ("null", null, duplicate),
+        ("client", client, None),
+        ("devices", owed, devices),
+    ]
 }
 
 fn check_round_trip(message: &NewMessage, states: Option<&[State]>) {

@@ -2,9 +2,10 @@
 //!
 //! | keyspace | key | row |
 //! | --- | --- | --- |
-//! | `messages` | `s` | next identifier, number of messages, their octets |
+//! | `messages` | `s` | next identifier, number of messages, their octets, how many are kept for further devices only |
 //! | | `r` id | a record ([`row`]) |
 //! | | `x` id | a record that could not be read, with the reason |
+//! | | `d` inbox 0 device | a device that is known: when it was attached last |
 //! | `entities` | id | an entity; values above 8 KiB lie in files of their own |
 //! | | `m` | nothing; see [`Batch::seal`] |
 //! | `dedup` | digest | when it runs out, first copy ([`super::dedup`]) |
@@ -25,8 +26,9 @@ use fjall::config::BlockSizePolicy;
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, KvSeparationOptions, OwnedWriteBatch, PersistMode, Slice};
 
 use super::dedup::{Expiry, Filters, Key};
+use super::known;
 use super::lock::sync_dir;
-use super::record::QueueId;
+use super::record::{Known, QueueId};
 use super::row;
 
 /// Entities above this many octets are kept apart from their keys, so that compaction does not copy them.
@@ -139,25 +141,29 @@ pub(super) struct StateRow {
     pub messages: u64,
     /// Octets of their entities.
     pub octets: u64,
+    /// How many of them have no open recipient: they are kept for further devices.
+    pub owed: u64,
 }
 
 impl StateRow {
     fn write(&self, secret: u64) -> Vec<u8> {
-        let mut row = row::plain([self.next, self.messages, self.octets].map(u64::to_le_bytes).as_flattened());
+        let numbers = [self.next, self.messages, self.octets, self.owed];
+        let mut row = row::plain(numbers.map(u64::to_le_bytes).as_flattened());
         row::bind(&mut row, secret);
         row
     }
 
     fn read(row: &[u8], secret: u64) -> Option<StateRow> {
         let (numbers, rest) = row::open(row, secret).ok()?.as_chunks::<8>();
-        match (numbers, rest) {
-            ([next, messages, octets], []) => Some(StateRow {
-                next: u64::from_le_bytes(*next),
-                messages: u64::from_le_bytes(*messages),
-                octets: u64::from_le_bytes(*octets),
-            }),
-            _ => None,
-        }
+        // The fourth came later: before it nothing was kept for devices.
+        let ([next, messages, octets, owed @ ..], []) = (numbers, rest) else { return None };
+        let number = |octets: &[u8; 8]| u64::from_le_bytes(*octets);
+        let owed = match owed {
+            [] => 0,
+            [owed] => number(owed),
+            _ => return None,
+        };
+        Some(StateRow { next: number(next), messages: number(messages), octets: number(octets), owed })
     }
 }
 
@@ -470,11 +476,14 @@ impl Store {
         if let Some(state) = known.filter(|_| !count) {
             return Ok(state);
         }
-        let mut state = StateRow { next: known.map_or(1, |state| state.next), messages: 0, octets: 0 };
+        let mut state = StateRow { next: known.map_or(1, |state| state.next), ..StateRow::default() };
         self.scan(QueueId(0), |step| {
             if let Scanned::Row(id, row) = step {
                 state.messages += 1;
-                state.octets += row::Head::read(id, &row).map_or(0, |(head, _)| head.size);
+                if let Ok((head, _)) = row::Head::read(id, &row) {
+                    state.octets += head.size;
+                    state.owed += u64::from(head.is_owed());
+                }
                 state.next = state.next.max(id.0 + 1);
             }
             true
@@ -493,6 +502,18 @@ impl Store {
                 let Some(id) = id_of(&key) else { continue };
                 let reason = aside_reason(id, &value).unwrap_or("its reason is damaged too");
                 found.push((id, reason.to_owned()));
+            }
+            Ok(found)
+        })
+    }
+
+    /// The devices that are known. One whose row cannot be read is left out: it is known again when it attaches.
+    pub fn devices(&self) -> Result<Vec<Known>, Fault> {
+        self.with(|tables| {
+            let mut found = Vec::new();
+            for entry in tables.messages.prefix("d") {
+                let (key, value) = entry.into_inner()?;
+                found.extend(known::read(&key, &value));
             }
             Ok(found)
         })

@@ -46,7 +46,23 @@ pub(crate) fn open(dir: &Path) -> (Spool, Opened) {
 
 pub(crate) fn closing(id: QueueId, index: usize, receipts: Vec<NewMessage>) -> Settlement {
     let states = vec![(index, State::Closed(Disposition::Delivered))];
-    Settlement { id, states, receipts, held: None, expires: None }
+    Settlement { states, receipts, ..Settlement::new(id) }
+}
+
+#[tokio::test]
+async fn receipts_of_acceptance_enter_with_the_message() {
+    let dir = tempfile::tempdir().unwrap();
+    let (spool, mut opened) = open(dir.path());
+    let group = || message("1@a.example", &["bob@b.example", "carol@b.example"]);
+    let about = |index| vec![(index, one(&format!("receipt-{index}@a.example")))];
+    let first = spool.accept_with(group(), about(1)).await.unwrap();
+    assert_eq!(opened.arrivals.recv().await.unwrap().id, first.id);
+    let receipt = opened.arrivals.recv().await.unwrap();
+    assert!(receipt.id > first.id && ids(&spool) == [first.id.0, receipt.id.0]);
+    assert!(spool.accept_with(group(), about(0)).await.unwrap().all_duplicate, "nothing comes of a second copy");
+    let more = message("1@a.example", &["bob@b.example", "dave@b.example"]);
+    assert_eq!(spool.accept_with(more.clone(), about(0)).await.unwrap().duplicates, 1);
+    assert_eq!(ids(&spool).len(), 3, "its group had it before");
 }
 
 pub(crate) fn ids(spool: &Spool) -> Vec<u64> {
@@ -172,17 +188,17 @@ async fn progress_hold_and_expiry_are_kept() {
     let (spool, _opened) = open(dir.path());
     let id = spool.accept(one("1@a.example")).await.unwrap().id;
     let last = Some("450 4.2.0 later".to_owned());
-    let progress = Progress { attempts: 3, delay_told: true, delivered_told: false, last };
+    let progress = Progress { attempts: 3, delay_told: true, last, ..Progress::default() };
     let expires = Timestamp::from_secs(1_900_000_000);
     let states = vec![(0, State::Open(progress.clone()))];
-    let change = Settlement { id, states, receipts: vec![], held: Some(true), expires: Some(expires) };
+    let change = Settlement { states, held: Some(true), expires: Some(expires), ..Settlement::new(id) };
     assert!(spool.settle(change).await.unwrap().applied);
     spool.close().await;
     drop(spool);
     let (spool, _opened) = open(dir.path());
     let record = spool.record(id).unwrap().unwrap();
     assert_eq!((record.held, record.expires, &record.states[0]), (true, expires, &State::Open(progress)));
-    let release = Settlement { id, states: vec![], receipts: vec![], held: Some(false), expires: None };
+    let release = Settlement { held: Some(false), ..Settlement::new(id) };
     assert!(spool.settle(release).await.unwrap().applied);
     assert!(!spool.record(id).unwrap().unwrap().held);
 }
@@ -449,7 +465,7 @@ async fn a_changed_record_does_not_come_back_from_an_older_table() {
     let id = spool.accept(one("1@a.example")).await.unwrap().id;
     spool.0.store.flush().unwrap();
     let states = vec![(0, State::Open(Progress { attempts: 1, ..Progress::default() }))];
-    spool.settle(Settlement { id, states, receipts: vec![], held: None, expires: None }).await.unwrap();
+    spool.settle(Settlement { states, ..Settlement::new(id) }).await.unwrap();
     spool.settle(closing(id, 0, vec![])).await.unwrap();
     for number in 10..20 {
         let other = spool.accept(one(&number.to_string())).await.unwrap().id;

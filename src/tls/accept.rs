@@ -75,6 +75,9 @@ pub struct Peer {
     pub version: String,
     /// The cipher suite: `TLS_AES_256_GCM_SHA384`.
     pub cipher: String,
+    /// What an authentication is bound to, so that it is worth nothing on another connection: RFC 9266 §2. `None` before
+    /// TLS 1.3, where it is not unique unless more is agreed on.
+    pub channel_binding: Option<[u8; 32]>,
 }
 
 /// Makes handshakes in the role of the server.
@@ -136,6 +139,7 @@ impl Acceptor {
             alpn: connection.alpn_protocol().is_some(),
             version,
             cipher,
+            channel_binding: super::binding::exported(connection),
         };
         Ok((TlsStream::Server(stream), peer))
     }

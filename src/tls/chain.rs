@@ -83,12 +83,12 @@ pub(super) fn path(
 }
 
 /// Whether it has name constraints; one that cannot be read counts as such.
-fn has_name_constraints(der: &CertificateDer<'_>) -> bool {
+pub(super) fn has_name_constraints(der: &CertificateDer<'_>) -> bool {
     let Ok(parsed) = x509_cert::Certificate::from_der(der) else { return true };
     !matches!(parsed.tbs_certificate().get_extension::<NameConstraints>(), Ok(None))
 }
 
-fn fault(error: &webpki::Error, leaf: &CertificateDer<'_>) -> Fault {
+pub(super) fn fault(error: &webpki::Error, leaf: &CertificateDer<'_>) -> Fault {
     match error {
         webpki::Error::CertExpired { not_after, .. } => Fault::Expired { at: time(*not_after) },
         webpki::Error::CertNotValidYet { not_before, .. } => Fault::NotYetValid { from: time(*not_before) },

@@ -10,6 +10,7 @@
 //! | [`accept`] | the server's handshake |
 //! | [`connect`] | the client's handshake: [`Expect`] in, [`Proof`] out |
 //! | [`chain`], [`dane`], [`names`], [`roots`] | what a certificate proves: PKIX, TLSA, names, trust anchors; pure |
+//! | [`person`] | which person a client certificate proves |
 //! | [`make`] | certificates made on the spot, for the demo and for tests |
 //!
 //! TLS 1.2 and 1.3 with the cipher suites of RFC 9325 §4.2, which are all that the library has. ALPN is `impp`
@@ -18,6 +19,7 @@
 //! from the next connection on. It fails by [`TlsError`], which names the fault and who can mend it.
 
 pub mod accept;
+mod binding;
 pub mod certificates;
 pub mod chain;
 pub mod connect;
@@ -25,6 +27,7 @@ pub mod dane;
 mod error;
 pub mod make;
 pub mod names;
+pub mod person;
 pub mod roots;
 #[cfg(test)]
 mod tests;
@@ -35,6 +38,7 @@ use std::sync::{Arc, LazyLock};
 use rustls::crypto::CryptoProvider;
 
 pub use accept::{Acceptor, Peer};
+pub use binding::channel_binding;
 pub use certificates::{CertificateFiles, Certificates};
 pub use connect::{Connector, Expect, Proof};
 pub use error::{Fault, TlsError};

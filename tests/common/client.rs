@@ -42,6 +42,12 @@ impl Client {
         Ok(Client { reader, greeting })
     }
 
+    /// On a connection over which a greeting came before.
+    pub fn without_greeting(stream: impl Stream + 'static) -> Client {
+        let greeting = Reply { code: 220, lines: Vec::new() };
+        Client { reader: BufReader::new(Box::new(stream)), greeting }
+    }
+
     /// Connects and says EHLO.
     pub fn hello(address: SocketAddr) -> Result<(Client, Reply)> {
         let mut client = Client::connect(address)?;

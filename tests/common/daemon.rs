@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::Write as _;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -115,6 +116,19 @@ impl Setup {
         let mut daemon = self.spawn();
         assert!(daemon.ready(), "impartd ended before it was ready:\n{}", self.log());
         daemon
+    }
+
+    /// Adds an account; the configuration is written.
+    pub fn account(&self, name: &str, password: &str) {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_impartctl"));
+        command.arg("--config").arg(self.config()).args(["account", "add", name]);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("impartctl starts");
+        let mut input = child.stdin.take().expect("a pipe");
+        writeln!(input, "{password}").expect("impartctl reads it");
+        drop(input);
+        let output = child.wait_with_output().expect("impartctl ends");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     }
 
     /// Runs `impartctl` on this configuration.

@@ -129,19 +129,31 @@ impl World {
         server: &Setup,
         sni: &str,
     ) -> std::io::Result<StreamOwned<ClientConnection, TcpStream>> {
+        let (chain, key) = self.pair(domain);
+        let config = self.trusting().with_client_auth_cert(chain, key).expect("a certificate with its key");
+        encrypt(TcpStream::connect(server.relay.expect("a relay listener"))?, config, sni)
+    }
+
+    /// A connection of somebody without a certificate, in TLS.
+    pub fn anonymous(
+        &self,
+        address: SocketAddr,
+        sni: &str,
+    ) -> std::io::Result<StreamOwned<ClientConnection, TcpStream>> {
+        encrypt(TcpStream::connect(address)?, self.trusting().with_no_client_auth(), sni)
+    }
+
+    /// A client in the clear that has said STARTTLS goes on in TLS.
+    pub fn after_starttls(&self, tcp: TcpStream, sni: &str) -> Client {
+        let stream = encrypt(tcp, self.trusting().with_no_client_auth(), sni).expect("a connection");
+        Client::without_greeting(stream)
+    }
+
+    fn trusting(&self) -> rustls::ConfigBuilder<ClientConfig, rustls::client::WantsClientCert> {
         let mut roots = RootCertStore::empty();
         roots.add(self.authority.certificate().clone()).expect("the authority");
-        let (chain, key) = self.pair(domain);
         let builder = ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions();
-        let config = builder.expect("TLS").with_root_certificates(roots).with_client_auth_cert(chain, key);
-        let mut config = config.expect("a certificate with its key");
-        config.alpn_protocols = vec![b"impp".to_vec()];
-        let name = ServerName::try_from(sni.to_owned()).expect("a name");
-        let connection = ClientConnection::new(Arc::new(config), name).expect("TLS");
-        let tcp = TcpStream::connect(server.relay.expect("a relay listener"))?;
-        tcp.set_nodelay(true)?;
-        tcp.set_read_timeout(Some(wait::PATIENCE))?;
-        Ok(StreamOwned::new(connection, tcp))
+        builder.expect("TLS").with_root_certificates(roots)
     }
 
     /// The server of `domain`, spoken for by the test, at another domain's relay port: EHLO has been answered.
@@ -170,6 +182,19 @@ impl World {
         let chain = chain.collect::<Result<Vec<_>, _>>().expect("a certificate");
         (chain, PrivateKeyDer::from_pem_file(home.join("tls.key")).expect("a key"))
     }
+}
+
+fn encrypt(
+    tcp: TcpStream,
+    mut config: ClientConfig,
+    sni: &str,
+) -> std::io::Result<StreamOwned<ClientConnection, TcpStream>> {
+    config.alpn_protocols = vec![b"impp".to_vec()];
+    let name = ServerName::try_from(sni.to_owned()).expect("a name");
+    let connection = ClientConnection::new(Arc::new(config), name).expect("TLS");
+    tcp.set_nodelay(true)?;
+    tcp.set_read_timeout(Some(wait::PATIENCE))?;
+    Ok(StreamOwned::new(connection, tcp))
 }
 
 fn provider() -> Arc<rustls::crypto::CryptoProvider> {

@@ -43,6 +43,7 @@ fn report(outcomes: Vec<(usize, Outcome)>) -> Report {
         outcomes,
         connecting: Duration::ZERO,
         transmitting: Duration::ZERO,
+        device: None,
     }
 }
 
@@ -140,7 +141,7 @@ fn expiry_says_why() {
     let mut record = record(3);
     record.states[0] = State::Open(Progress { last: Some("451 try later".into()), ..Progress::default() });
     record.states[1] = State::Closed(Disposition::Delivered);
-    let conclusion = expiry(&record, |index| Some(format!("nobody answers at {index}")));
+    let conclusion = expiry(&record, record.expires, |index| Some(format!("nobody answers at {index}")));
     let about: Vec<_> = conclusion.about.iter().map(|about| (about.index, about.status)).collect();
     let over = EnhancedCode::new(5, 4, 7);
     assert_eq!((conclusion.states.len(), about), (2, vec![(0, over), (2, over)]));

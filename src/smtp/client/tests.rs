@@ -9,6 +9,7 @@ use crate::address::{Mailbox, ReversePath};
 use crate::envelope::*;
 
 mod against_server;
+mod login;
 mod model;
 
 const HELLO: &str = "S: 220 b.example\nC: EHLO a.example\n";
@@ -20,6 +21,7 @@ fn options() -> Options {
         helo_fallback: true,
         window: 128,
         timeouts: Timeouts::default(),
+        login: None,
     }
 }
 
@@ -63,6 +65,7 @@ fn show(event: Event) -> Vec<String> {
     match event {
         Event::StartTls => vec!["tls".to_owned()],
         Event::Ready => vec![],
+        Event::Turned => vec!["turned".to_owned()],
         Event::Over(None) => vec!["over".to_owned()],
         Event::Over(Some(fault)) => vec![format!("over: {fault}")],
         Event::Done { token, fates } => fates
@@ -82,7 +85,7 @@ fn show(event: Event) -> Vec<String> {
     }
 }
 
-/// Runs a script, the server's octets in pieces of `piece`. Lines: `S:`, `C:`, `TLS` the handshake is done, `QUIT`,
+/// Runs a script, the server's octets in pieces of `piece`. Lines: `S:`, `C:`, `TLS` the handshake is done, `QUIT`, `NOOP`,
 /// `LOST`, `TIMEOUT`.
 fn run(options: Options, protection: Protection, messages: &[Transaction], script: &str, piece: usize) -> Vec<String> {
     let start = Instant::now();
@@ -123,6 +126,7 @@ fn run(options: Options, protection: Protection, messages: &[Transaction], scrip
             }
             ("TLS", _) => session.tls_started(Protection::Proven, start),
             ("QUIT", _) => session.quit(start),
+            ("NOOP", _) => session.noop(start),
             ("LOST", _) => session.lost(Fault::Disconnected("reset".to_owned())),
             ("TIMEOUT", _) => session.timed_out(),
             _ => panic!("{line}"),
@@ -143,6 +147,53 @@ fn check_with(options: Options, protection: Protection, messages: &[Transaction]
 #[track_caller]
 fn check(messages: &[Transaction], script: &str, expected: &[&str]) {
     check_with(options(), Protection::Clear, messages, &format!("{HELLO}{script}"), expected);
+}
+
+#[test]
+fn a_sign_of_life() {
+    check(
+        &[],
+        "S: 250 b.example\nNOOP\nC: NOOP\nNOOP\nS: 250 ok\nNOOP\nC: NOOP\nQUIT\nS: 500 what\nQUIT\nC: QUIT",
+        &[],
+    );
+    let asks = "S: 250 b.example\nNOOP\nC: NOOP\n";
+    check(&[], &format!("{asks}TIMEOUT"), &["over: timed out while waiting for its answer to NOOP"]);
+    check(&[], &format!("{asks}S: 421 4.3.2 bye"), &["over: it said: 421 4.3.2 bye"]);
+    check(&[], "NOOP\nS: 250 b.example\nS: 250 unasked", &["over: it broke the protocol: a reply to no command"]);
+}
+
+#[test]
+fn a_sign_of_life_and_a_transaction() {
+    let start = Instant::now();
+    for (keywords, goes_on) in
+        [("", false), ("250-PIPELINING\r\n", false), ("250-PIPELINING\r\n250-CHUNKING\r\n250-IMPP IM\r\n", true)]
+    {
+        let mut session = Session::new(Arc::new(options()), Protection::Clear, start);
+        let feed = |session: &mut Session, text: &str| session.input(&mut BytesMut::from(text), start);
+        feed(&mut session, "220 b\r\n");
+        session.wrote(session.output.len(), start);
+        feed(&mut session, &format!("250-b\r\n{keywords}250 HELP\r\n"));
+        session.noop(start);
+        assert_eq!(session.output(start), b"NOOP\r\n");
+        session.wrote(6, start);
+        assert_eq!(session.deadline(), Some(start + Duration::from_secs(20)));
+        session.submit(message(1, &["bob"], "hi\r\n"), Timestamp::from_secs(1000), start);
+        assert_eq!(!session.output(start).is_empty(), goes_on, "{keywords}");
+        feed(&mut session, "250 ok\r\n");
+        assert!(!session.output(start).is_empty() && session.fault().is_none());
+    }
+}
+
+#[test]
+fn an_idle_session_holds_no_memory() {
+    let start = Instant::now();
+    let mut session = Session::new(Arc::new(options()), Protection::Clear, start);
+    session.input(&mut BytesMut::from("220 b\r\n"), start);
+    session.wrote(session.output.len(), start);
+    session.input(&mut BytesMut::from("250 b\r\n"), start);
+    while session.poll().is_some() {}
+    session.rest();
+    assert_eq!((session.output.capacity(), session.flights.capacity(), session.events.capacity()), (0, 0, 0));
 }
 
 #[test]

@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::Login;
 use crate::address::Domain;
 use crate::envelope::Envelope;
 use crate::reply::{EnhancedCode, Reply};
+use crate::sasl::SaslError;
 
 /// What a session is to do.
 #[derive(Clone, Debug)]
@@ -22,6 +24,8 @@ pub struct Options {
     pub window: usize,
     /// How long the hop may take.
     pub timeouts: Timeouts,
+    /// Who we are, where the hop wants to know: AUTH comes behind EHLO.
+    pub login: Option<Login>,
 }
 
 /// When STARTTLS is asked for (RFC 3207).
@@ -48,6 +52,8 @@ pub struct Timeouts {
     pub block: Duration,
     /// To answer a chunk or the end of the text.
     pub end: Duration,
+    /// To answer NOOP.
+    pub noop: Duration,
     /// To answer QUIT.
     pub quit: Duration,
     /// For one transaction in all, however slowly it goes on.
@@ -62,6 +68,7 @@ impl Default for Timeouts {
             data: Duration::from_secs(120),
             block: Duration::from_secs(180),
             end: Duration::from_secs(600),
+            noop: Duration::from_secs(20),
             quit: Duration::from_secs(5),
             transaction: Duration::from_secs(3600),
         }
@@ -133,6 +140,15 @@ pub enum Fault {
     /// STARTTLS is required, and not offered or refused.
     #[error("it does not offer STARTTLS, which the route requires")]
     NoStartTls,
+    /// AUTH was refused.
+    #[error("it refused the login: {0}")]
+    NotAuthenticated(Reply),
+    /// AUTH cannot be done with this hop.
+    #[error("login is not possible: {0}")]
+    Login(SaslError),
+    /// ATRN was refused.
+    #[error("it refused to deliver here: {0}")]
+    NotAttached(Reply),
     /// No answer in time.
     #[error("timed out while {0}")]
     TimedOut(&'static str),
@@ -148,6 +164,8 @@ pub enum Event {
     StartTls,
     /// Transactions may be submitted.
     Ready,
+    /// ATRN was accepted: the roles are turned round, and the connection is the driver's to serve. Nothing follows.
+    Turned,
     /// What became of recipients of one transaction. A transaction of more recipients than the hop takes at once gives
     /// several of these.
     Done {

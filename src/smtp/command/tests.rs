@@ -31,7 +31,7 @@ fn verbs_in_any_case() {
     check("VRFY alice", Ok(Command::Vrfy));
     check("ehlo A.example", Ok(Command::Ehlo(EhloName::parse("a.example").unwrap())));
     check("HELO [192.0.2.1]", Ok(Command::Helo(EhloName::parse("[192.0.2.1]").unwrap())));
-    for unknown in ["", " NOOP", "NOOPS", "NO", "TURN", "LHLO a", "ATRN", "AUTH PLAIN", "X-YZ"] {
+    for unknown in ["", " NOOP", "NOOPS", "NO", "TURN", "LHLO a", "ATRNS", "AUTHX PLAIN", "X-YZ"] {
         check(unknown, Err(500));
     }
 }
@@ -133,7 +133,7 @@ fn parameters_refused() {
         ("BY=0;R", 501),
         ("IMPP=SMS", 501),
         ("NOTIFY=NEVER", 555),
-        ("AUTH=<>", 555),
+        ("AUTH=alice", 501),
         ("=1", 555),
         ("X", 555),
     ] {
@@ -155,6 +155,7 @@ fn what_is_not_offered_does_not_exist() {
     check("MAIL FROM:<a@a.example>", None);
     check("MAIL FROM:<a@a.example> SIZE=1", Some(555));
     check("MAIL FROM:<a@a.example> REQUIRETLS", Some(555));
+    check("MAIL FROM:<a@a.example> AUTH=<>", Some(555));
     check("RCPT TO:<a@a.example> NOTIFY=NEVER", Some(555));
 }
 

@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::limits;
 
 #[test]
 fn canonical_lines() {
@@ -20,7 +21,7 @@ fn lines(pieces: &[&[u8]]) -> Vec<String> {
     for piece in pieces {
         input.extend_from_slice(piece);
         loop {
-            match lines.next(&mut input) {
+            match lines.next(&mut input, |_| limits::COMMAND_LINE_OCTETS) {
                 Line::Whole(length) => {
                     let line = input.split_to(length + 2);
                     found.push(String::from_utf8_lossy(&line[..length]).into_owned());

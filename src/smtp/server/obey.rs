@@ -51,6 +51,8 @@ impl Session {
                 self.replies.say(&reply(220, 0, 0, "begin TLS"));
                 self.leave(Course::StartingTls);
             }
+            Command::Auth(auth) => return self.auth(auth),
+            Command::Atrn(atrn) => return self.atrn(atrn),
             // RFC 5321 §7.3: nobody is told who exists.
             Command::Vrfy => self.replies.say(&reply(252, 5, 0, "not verified; send the message and see")),
             Command::Expn => self.replies.say(&reply(502, 5, 1, "EXPN is not implemented")),
@@ -65,8 +67,9 @@ impl Session {
         let greeting = &self.options.greeting_name;
         if esmtp {
             let offer = self.offer();
-            self.offered = offer.set();
-            self.replies.say(&offer.reply(greeting));
+            let (set, reply) = (offer.set(), offer.reply(greeting));
+            self.offered = set;
+            self.replies.say(&reply);
         } else {
             self.offered = Set::EMPTY;
             self.replies.say(&Reply::bare(250, greeting.to_string()));

@@ -1,8 +1,10 @@
 //! Plays: `C:` the client's line (CRLF is added), `C-` its octets, `S:` our line, `E:` an event, `A:` the driver's answer,
+//! `CH:` his challenge,
 //! `T n:` the reply to the transaction of that ticket, `TLS` the handshake is done.
 //! Escapes: `\r \n \t \0 \xHH \\`, and `<n*c>` for n times the character c.
 
 mod bounds;
+mod identify;
 mod plays;
 mod properties;
 mod table;
@@ -16,6 +18,7 @@ fn options() -> Options {
         service: Service::Relay,
         starttls: true,
         impp: Services { im: true, pres: true },
+        impp_noop: None,
         require_tls: true,
         size: 1000,
         recipients: 3,
@@ -47,8 +50,24 @@ fn summary(event: &Event) -> String {
                 rcpts.join(", ")
             )
         }
+        Event::Auth { mechanism, initial: None } => format!("auth {mechanism}"),
+        Event::Auth { mechanism, initial: Some(initial) } if initial.is_empty() => format!("auth {mechanism} ="),
+        Event::Auth { mechanism, initial: Some(initial) } => format!("auth {mechanism} {}", initial.escape_ascii()),
+        Event::AuthResponse(response) => format!("response {}", response.escape_ascii()),
+        Event::Atrn(atrn) => format!("atrn {}", names_of(atrn)),
+        Event::Turn => "turn".to_owned(),
         Event::Close => "close".to_owned(),
     }
+}
+
+fn names_of(atrn: &Atrn) -> String {
+    if *atrn == Atrn::default() {
+        return "all".to_owned();
+    }
+    let inboxes = atrn.inboxes.iter().map(ToString::to_string);
+    let domains = atrn.domains.iter().map(ToString::to_string);
+    let device = atrn.device.iter().map(|device| format!("at {device}"));
+    inboxes.chain(domains).chain(device).collect::<Vec<_>>().join(" ")
 }
 
 fn sender_of(mail: &Mail) -> String {
@@ -153,6 +172,7 @@ impl Stage {
                 let (ticket, text) = text.split_once(": ").unwrap();
                 self.session.complete(Ticket(ticket.parse().unwrap()), reply(text));
             }
+            "CH:" => self.session.challenge(&unescape(text)),
             "TLS" => self.session.tls_started(),
             _ => panic!("{line}: not a line of a play"),
         }

@@ -14,6 +14,7 @@ fn server(impp: bool) -> server::Session {
         service: Service::Relay,
         starttls: false,
         impp: Services { im: impp, pres: impp },
+        impp_noop: None,
         require_tls: true,
         size: limits::ENTITY_OCTETS,
         recipients: 3,

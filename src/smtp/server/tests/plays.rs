@@ -357,7 +357,7 @@ fn other_commands() {
         C: EXPN list
         S: 502 5.5.1 EXPN is not implemented
         C: HELP
-        S: 214-2.0.0 RSET MAIL RCPT BDAT DATA NOOP QUIT EHLO HELO STARTTLS VRFY EXPN HELP
+        S: 214-2.0.0 RSET MAIL RCPT BDAT DATA NOOP QUIT EHLO HELO STARTTLS AUTH ATRN VRFY EXPN HELP
         S: 214 2.0.0 see impart-protocol(7), RFC 5321
         C: RSET now
         S: 501 5.5.4 write: RSET

@@ -9,7 +9,7 @@ pub(super) fn run(session: &mut Session, octets: &[u8]) -> String {
     run_in_pieces(session, [octets])
 }
 
-fn run_in_pieces<'a>(session: &mut Session, pieces: impl IntoIterator<Item = &'a [u8]>) -> String {
+pub(super) fn run_in_pieces<'a>(session: &mut Session, pieces: impl IntoIterator<Item = &'a [u8]>) -> String {
     let (mut events, mut output) = (String::new(), BytesMut::new());
     let mut input = BytesMut::new();
     for piece in pieces {
@@ -48,7 +48,15 @@ fn settle(session: &mut Session, event: Event) {
             session.complete(transaction.ticket, super::reply(reply));
         }
         Event::StartTls => session.tls_started(),
-        Event::Hello { .. } | Event::Close => {}
+        // The first response is the password; whoever has none is challenged.
+        Event::Auth { initial: None, .. } => session.challenge(b"say"),
+        Event::Auth { initial: Some(response), .. } | Event::AuthResponse(response) if response == b"right" => {
+            session.answer(super::reply("235 2.7.0 welcome"));
+        }
+        Event::Auth { .. } | Event::AuthResponse(_) => session.answer(super::reply("535 5.7.8 wrong")),
+        Event::Atrn(atrn) if names_of(&atrn).contains("refused") => session.answer(super::reply("450 4.7.1 refused")),
+        Event::Atrn(_) => session.answer(super::reply("250 2.0.0 turning")),
+        Event::Hello { .. } | Event::Turn | Event::Close => {}
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::*;
 
-const COMMANDS: [&str; 21] = [
+const COMMANDS: [&str; 29] = [
     "EHLO mx.a.example\r\n",
     "HELO mx.a.example\r\n",
     "MAIL FROM:<a@a.example>\r\n",
@@ -23,6 +23,14 @@ const COMMANDS: [&str; 21] = [
     "NOOP\r\n",
     "QUIT\r\n",
     "STARTTLS\r\n",
+    "AUTH PLAIN cmlnaHQ=\r\n",
+    "AUTH PLAIN d3Jvbmc=\r\n",
+    "AUTH LOGIN\r\ncmlnaHQ=\r\n",
+    "AUTH LOGIN\r\n*\r\n",
+    "AUTH OTHER\r\n",
+    "ATRN\r\nNOOP\r\n",
+    "ATRN INBOX=refused@a.example\r\n",
+    "ATRN a.example,b.example\r\n",
     "VRFY b\r\n",
     "EXPN b\r\n",
     "HELP\r\n",
@@ -61,23 +69,48 @@ fn every_command_in_every_state() {
     for (state, name) in States::EACH {
         writeln!(table, "== {name}").unwrap();
         for command in COMMANDS {
-            let mut session = in_state(name);
+            let session = in_state(name);
             assert_eq!(session.state.states(), state);
-            session.output().clear();
-            let said = properties::run(&mut session, command.as_bytes());
-            let course = if session.course == Course::Open { String::new() } else { format!(", {:?}", session.course) };
-            writeln!(table, "{}", command.escape_default()).unwrap();
-            said.lines().for_each(|line| writeln!(table, "    {}", line.trim_end()).unwrap());
-            writeln!(
-                table,
-                "    -> {}{}{course}",
-                state_of(&session),
-                if session.is_receiving() { ", receiving" } else { "" }
-            )
-            .unwrap();
+            row(&mut table, session, command);
         }
     }
     compare("states.txt", &table);
+}
+
+#[test]
+fn every_command_of_clients() {
+    let mut table = String::new();
+    for (service, name) in [(Service::Client, "client"), (Service::Odmr, "relay on demand")] {
+        for (state, script) in [
+            ("start", ""),
+            ("ready", "EHLO a.example\r\n"),
+            ("authenticated", "EHLO a.example\r\nAUTH PLAIN cmlnaHQ=\r\n"),
+            ("sender", "EHLO a.example\r\nAUTH PLAIN cmlnaHQ=\r\nMAIL FROM:<a@a.example>\r\n"),
+        ] {
+            if (service, state) == (Service::Odmr, "sender") {
+                continue;
+            }
+            writeln!(table, "== {name}, {state}").unwrap();
+            for command in COMMANDS {
+                let options = Options { service, ..options() };
+                let mut session = Session::new(Arc::new(options), true);
+                session.offer_mechanisms(vec!["PLAIN", "LOGIN"]);
+                properties::run(&mut session, script.as_bytes());
+                row(&mut table, session, command);
+            }
+        }
+    }
+    compare("clients.txt", &table);
+}
+
+fn row(table: &mut String, mut session: Session, command: &str) {
+    session.output().clear();
+    let said = properties::run(&mut session, command.as_bytes());
+    let course = if session.course == Course::Open { String::new() } else { format!(", {:?}", session.course) };
+    writeln!(table, "{}", command.escape_default()).unwrap();
+    said.lines().for_each(|line| writeln!(table, "    {}", line.trim_end()).unwrap());
+    let receiving = if session.is_receiving() { ", receiving" } else { "" };
+    writeln!(table, "    -> {}{receiving}{course}", state_of(&session)).unwrap();
 }
 
 fn compare(file: &str, table: &str) {

@@ -1,0 +1,250 @@
+//! Who lives here: domains, inboxes, accounts, aliases; and who proves to be one of them.
+//!
+//! In: the configuration, the file of accounts, the mail system's users. Out: answers to "is this address ours, and does it
+//! exist", "whose is it", and the [`Principal`] of an authentication. [`Accounts`] is a value: a reload makes a new one.
+//! Invariants: `postmaster` exists in every domain (RFC 5321 §4.5.1); unknown, disabled and mistaken look and cost the same.
+
+mod authority;
+mod dovecot;
+mod edit;
+mod entries;
+mod exchange;
+pub mod file;
+pub mod ldap;
+mod limit;
+mod passwd;
+mod remote;
+pub mod token;
+mod verifiers;
+
+use std::collections::{HashMap, HashSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+pub use authority::{Authority, Options};
+pub use dovecot::Users;
+pub use edit::{Change, change, generated};
+pub use entries::{Account, Entries, EntriesError};
+pub use exchange::{Exchange, Step};
+pub use remote::Place;
+
+use crate::address::{Domain, Mailbox};
+use crate::envelope::Class;
+use crate::tls::CertificateDer;
+
+/// Who has authenticated.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Principal {
+    /// The account; its name is an address.
+    pub account: Mailbox,
+}
+
+/// Where an authentication comes from.
+#[derive(Clone, Debug, Default)]
+pub struct Origin {
+    /// The client's address; `None` for a Unix socket.
+    pub address: Option<IpAddr>,
+    /// Whether the connection is encrypted.
+    pub tls: bool,
+    /// 32 octets of the TLS exporter (RFC 9266 §2); `None` without TLS 1.3.
+    pub channel_binding: Option<[u8; 32]>,
+    /// The certificates that the client has shown, not validated.
+    pub chain: Vec<CertificateDer<'static>>,
+    /// Whether it is a session of ODMR (RFC 2645).
+    pub odmr: bool,
+}
+
+impl Origin {
+    /// Whether nobody in between can read along: TLS, or a socket of this host.
+    pub fn is_secure(&self) -> bool {
+        self.tls || self.address.is_none()
+    }
+}
+
+/// One domain.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LocalDomain {
+    /// Whether instant messages are offered.
+    pub im: bool,
+    /// Keys of the mailboxes ([`Mailbox::key`]) that have an inbox.
+    pub inboxes: HashSet<String>,
+}
+
+/// What is known of an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// An inbox here, or an alias ([`Accounts::members`]).
+    Inbox,
+    /// The domain is ours and has no such inbox.
+    NoInbox,
+    /// The domain is ours and does not offer this service.
+    NotOffered,
+    /// The domain is not ours.
+    Foreign,
+    /// The domain is ours, and the mail system knows its users: [`Accounts::exists`] asks it.
+    Elsewhere,
+}
+
+/// What a principal may do with an inbox.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Reads {
+    /// Nothing.
+    No,
+    /// It gets copies; what it acknowledges is not delivered by that.
+    Copy,
+    /// Its acknowledgement delivers.
+    Take,
+    /// The inbox is its own.
+    Own,
+}
+
+impl Reads {
+    /// As it stands in the file of accounts: `no`, `copy`, `take`, `own`.
+    pub fn keyword(self) -> &'static str {
+        match self {
+            Reads::No => "no",
+            Reads::Copy => "copy",
+            Reads::Take => "take",
+            Reads::Own => "own",
+        }
+    }
+}
+
+/// The mail system could not be asked: `451 4.3.0`.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Fault(pub String);
+
+/// All domains and accounts that live here.
+#[derive(Clone, Debug, Default)]
+pub struct Accounts {
+    domains: HashMap<Domain, LocalDomain>,
+    /// Keys of aliases and groups; their members, without other aliases among them.
+    aliases: HashMap<String, Vec<Mailbox>>,
+    entries: Entries,
+    users: Option<Arc<Users>>,
+}
+
+impl Accounts {
+    /// From the domains.
+    pub fn new(domains: HashMap<Domain, LocalDomain>) -> Self {
+        Accounts { domains, ..Accounts::default() }
+    }
+
+    /// With these accounts.
+    #[must_use]
+    pub fn with_entries(self, entries: Entries) -> Self {
+        Accounts { entries, ..self }
+    }
+
+    /// With these aliases: from the key of an address ([`Mailbox::key`]) to its members, which are no aliases.
+    #[must_use]
+    pub fn with_aliases(self, aliases: HashMap<String, Vec<Mailbox>>) -> Self {
+        Accounts { aliases, ..self }
+    }
+
+    /// With the users of the mail system, who are asked for.
+    #[must_use]
+    pub fn with_users(self, users: Option<Arc<Users>>) -> Self {
+        Accounts { users, ..self }
+    }
+
+    /// Members of aliases that have no inbox here, as far as that can be told: each with its alias.
+    pub fn lost_members(&self) -> impl Iterator<Item = (&str, &Mailbox)> {
+        let members =
+            self.aliases.iter().flat_map(|(alias, members)| members.iter().map(move |one| (alias.as_str(), one)));
+        members.filter(|(_, member)| !matches!(self.find(member, Class::Im), Found::Inbox | Found::Elsewhere))
+    }
+
+    /// Whether the domain lives here.
+    pub fn is_local(&self, domain: &Domain) -> bool {
+        self.domains.contains_key(domain)
+    }
+
+    /// The domains, in no particular order.
+    pub fn domains(&self) -> impl Iterator<Item = &Domain> {
+        self.domains.keys()
+    }
+
+    /// Whether any domain offers instant messages.
+    pub fn offers_im(&self) -> bool {
+        self.domains.values().any(|domain| domain.im)
+    }
+
+    /// The accounts.
+    pub fn entries(&self) -> &Entries {
+        &self.entries
+    }
+
+    /// What is known of an address for a service.
+    pub fn find(&self, mailbox: &Mailbox, class: Class) -> Found {
+        let Some(domain) = self.domains.get(mailbox.domain()) else { return Found::Foreign };
+        if class == Class::Pres || !domain.im {
+            return Found::NotOffered;
+        }
+        let key = mailbox.key();
+        let known = mailbox.local().eq_ignore_ascii_case("postmaster")
+            || domain.inboxes.contains(&key)
+            || self.aliases.contains_key(&key)
+            || self.entries.has_inbox(&key);
+        match (known, &self.users) {
+            (true, _) => Found::Inbox,
+            // Of an account of the file it is known that it has none.
+            (false, Some(_)) if self.entries.get(&key).is_none() => Found::Elsewhere,
+            (false, _) => Found::NoInbox,
+        }
+    }
+
+    /// Whether the inbox exists; asks the mail system where [`Accounts::find`] gives [`Found::Elsewhere`].
+    pub async fn exists(&self, mailbox: &Mailbox) -> Result<bool, Fault> {
+        match (self.find(mailbox, Class::Im), &self.users) {
+            (Found::Inbox, _) => Ok(true),
+            (Found::Elsewhere, Some(users)) => users.exists(mailbox).await,
+            _ => Ok(false),
+        }
+    }
+
+    /// Whether an account of this name may log in, as far as that can be told without its proof.
+    pub(crate) async fn may_log_in(&self, name: &Mailbox) -> Result<bool, Fault> {
+        match self.entries.get(&name.key()) {
+            Some(account) => Ok(!account.disabled),
+            None if self.members(name).is_some() => Ok(false),
+            None => self.exists(name).await,
+        }
+    }
+
+    /// Who gets what is sent to an alias (one) or a group (several): local addresses, none of them an alias. `None`: the
+    /// address stands for itself.
+    pub fn members(&self, mailbox: &Mailbox) -> Option<&[Mailbox]> {
+        let key = mailbox.key();
+        self.aliases.get(&key).map(Vec::as_slice).or_else(|| self.entries.owner_of(&key).map(std::slice::from_ref))
+    }
+
+    /// Whether the principal may send in the name of the address: that of the account, its further addresses, and
+    /// aliases whose only member it is.
+    pub fn sends_as(&self, principal: &Principal, mailbox: &Mailbox) -> bool {
+        let own = principal.account.key();
+        mailbox.key() == own || matches!(self.members(mailbox), Some([member]) if member.key() == own)
+    }
+
+    /// What the principal may do with the inbox: its own, or as its owner allows.
+    pub fn reads(&self, principal: &Principal, inbox: &Mailbox) -> Reads {
+        let (own, key) = (principal.account.key(), inbox.key());
+        if matches!(self.find(inbox, Class::Im), Found::NoInbox | Found::NotOffered | Found::Foreign) {
+            return Reads::No;
+        }
+        if own == key {
+            return Reads::Own;
+        }
+        self.entries.get(&key).map_or(Reads::No, |account| account.delegate(&own))
+    }
+
+    /// The inboxes that the principal owns.
+    pub fn inboxes_of(&self, principal: &Principal) -> Vec<Mailbox> {
+        let own = self.reads(principal, &principal.account) == Reads::Own && self.members(&principal.account).is_none();
+        if own { vec![principal.account.clone()] } else { Vec::new() }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,252 @@
+//! The device's side of a reversed connection: the server delivers, the history takes.
+//!
+//! In: a stream that was turned round, a history. Out: [`Incoming`], one for each thing that is new. Invariants: a `250`
+//! goes out after the history has the message on stable storage; what the history has already is `250` and not told
+//! again; a link on which nothing comes for longer than the server promised is dead.
+//! RFC 2645 §5.3, RFC 5321 §4.2.5, RFC 3461 §4.4.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+
+use super::account::Account;
+use super::history::{History, HistoryError, Record, State};
+use super::listener::{Incoming, Link};
+use super::read::{self, Content};
+use super::submit::now;
+use crate::address::ReversePath;
+use crate::mime::report::Report;
+use crate::net::Stream;
+use crate::reply::{EnhancedCode, Reply};
+use crate::smtp::extension::Services;
+use crate::smtp::server::{self, Event, Service, Session, Ticket};
+use crate::timestamp::Timestamp;
+
+/// What is read at once.
+const READ: usize = 16 * 1024;
+/// The largest entity that this device takes.
+const SIZE: u64 = crate::limits::ENTITY_OCTETS;
+/// Beyond the promised sign of life: a link without it is dead.
+const GRACE: Duration = Duration::from_secs(20);
+/// How long a write may take.
+const WRITE: Duration = Duration::from_secs(60);
+/// Entities that are stored in one commit.
+const BATCH: usize = 64;
+
+/// What was taken, and is to be answered.
+struct Taken {
+    ticket: Ticket,
+    sender: ReversePath,
+    entity: Bytes,
+}
+
+fn options(account: &Account) -> server::Options {
+    server::Options {
+        greeting_name: account.address.domain().clone(),
+        service: Service::Device,
+        starttls: false,
+        impp: Services { im: true, pres: false },
+        impp_noop: Some(account.noop),
+        require_tls: true,
+        size: SIZE,
+        recipients: crate::limits::RECIPIENTS,
+        in_flight: BATCH,
+        deliver_by_min: Duration::ZERO,
+        postmaster: None,
+    }
+}
+
+/// Serves until the connection ends; says why.
+pub(super) async fn serve(
+    mut stream: Stream,
+    account: &Account,
+    history: &Arc<Mutex<History>>,
+    news: &mpsc::Sender<Incoming>,
+) -> String {
+    let mut session = Session::new(Arc::new(options(account)), true);
+    let silence = Duration::from_secs(u64::from(account.noop)) + GRACE;
+    let mut input = BytesMut::new();
+    let mut closing = false;
+    loop {
+        let mut taken = Vec::new();
+        closing |= events(&mut session, &mut taken);
+        if !taken.is_empty() {
+            for (ticket, reply, incoming) in store(history, taken).await {
+                session.complete(ticket, reply);
+                for one in incoming {
+                    if news.send(one).await.is_err() {
+                        return "nobody listens any more".to_owned();
+                    }
+                }
+            }
+            continue;
+        }
+        let output = session.output().split();
+        if !output.is_empty() {
+            let written = timeout(WRITE, async {
+                stream.write_all(&output).await?;
+                stream.flush().await
+            });
+            match written.await {
+                Ok(Ok(())) => continue,
+                Ok(Err(error)) => return error.to_string(),
+                Err(_) => return "the server takes nothing any more".to_owned(),
+            }
+        }
+        if closing {
+            let _ = timeout(Duration::from_secs(1), stream.shutdown()).await;
+            return "the server ended the session; if that goes on, another program uses this device's name".to_owned();
+        }
+        input.reserve(READ);
+        match timeout(silence, stream.read_buf(&mut input)).await {
+            Ok(Ok(0)) => return "the server closed the connection".to_owned(),
+            Ok(Ok(_)) => session.input(&mut input),
+            Ok(Err(error)) => return error.to_string(),
+            Err(_) => return format!("no sign of life from the server in {} s", silence.as_secs()),
+        }
+    }
+}
+
+/// Answers what needs no thought; true when the session is over.
+fn events(session: &mut Session, taken: &mut Vec<Taken>) -> bool {
+    let ok = |detail, text: &'static str| Reply::new(250, EnhancedCode::new(2, 1, detail), text);
+    while taken.len() < BATCH {
+        let Some(event) = session.poll() else { return false };
+        match event {
+            Event::Mail(_) => session.answer(ok(0, "sender accepted")),
+            Event::Rcpt(_) => session.answer(ok(5, "recipient accepted")),
+            Event::Entity(transaction) => taken.push(Taken {
+                ticket: transaction.ticket,
+                sender: transaction.mail.sender,
+                entity: transaction.entity,
+            }),
+            Event::Close | Event::Turn => return true,
+            _ => {}
+        }
+    }
+    false
+}
+
+/// The reply to each, and what is new; in one commit, off the threads that wait for sockets.
+async fn store(history: &Arc<Mutex<History>>, taken: Vec<Taken>) -> Vec<(Ticket, Reply, Vec<Incoming>)> {
+    let history = Arc::clone(history);
+    let tickets: Vec<Ticket> = taken.iter().map(|one| one.ticket).collect();
+    let work = tokio::task::spawn_blocking(move || match history.lock() {
+        Ok(mut history) => keep(&mut history, taken, now()),
+        Err(_) => Vec::new(),
+    });
+    let mut done = work.await.unwrap_or_default();
+    // A fault of ours: the server keeps what it has.
+    for ticket in tickets {
+        if !done.iter().any(|(known, ..)| *known == ticket) {
+            done.push((ticket, trouble("the client failed"), Vec::new()));
+        }
+    }
+    done
+}
+
+fn trouble(text: &str) -> Reply {
+    Reply::new(452, EnhancedCode::new(4, 3, 1), text.to_owned())
+}
+
+/// What an entity adds to the history, and what is said of it if that is new.
+struct Reading {
+    records: Vec<Record>,
+    /// What is told without being kept.
+    passing: Option<Incoming>,
+}
+
+fn keep(history: &mut History, taken: Vec<Taken>, at: Timestamp) -> Vec<(Ticket, Reply, Vec<Incoming>)> {
+    // Receipts may be about what another process has sent meanwhile; if it cannot be read, they are about nothing.
+    let _ = history.refresh();
+    let mut done = Vec::new();
+    let mut records = Vec::new();
+    let mut whole = Vec::new();
+    for Taken { ticket, sender, entity } in taken {
+        match reading(history, &sender, &entity, at) {
+            Ok(reading) => {
+                records.extend(reading.records);
+                whole.push((ticket, reading.passing));
+            }
+            Err(error) => {
+                done.push((ticket, trouble("no room"), vec![Incoming::State(Link::Trouble(error.to_string()))]))
+            }
+        }
+    }
+    match history.add(records) {
+        Ok(new) => {
+            let mut told: Vec<Incoming> = new.into_iter().filter_map(incoming).collect();
+            for (ticket, passing) in whole {
+                told.extend(passing);
+                // The order of news is that of arrival; which reply they go with does not matter.
+                let ok = Reply::new(250, EnhancedCode::new(2, 0, 0), "stored");
+                done.push((ticket, ok, std::mem::take(&mut told)));
+            }
+        }
+        Err(error) => {
+            let mut told = vec![Incoming::State(Link::Trouble(error.to_string()))];
+            for (ticket, _) in whole {
+                done.push((ticket, trouble("the history takes nothing"), std::mem::take(&mut told)));
+            }
+        }
+    }
+    done
+}
+
+fn reading(history: &History, sender: &ReversePath, entity: &[u8], at: Timestamp) -> Result<Reading, HistoryError> {
+    let mut records = Vec::new();
+    let mut passing = None;
+    match read::read(entity, sender, at) {
+        Content::Message(mut received) => {
+            if !history.has_seen(&received) {
+                history.keep_entity(&mut received, entity)?;
+            }
+            records.push(Record::Received(*received));
+        }
+        Content::Receipt(report) => records.extend(states(history, &report, at)),
+        Content::Displayed(notice) => {
+            records.push(Record::State { id: notice.id, to: notice.by, state: State::Displayed, at, reason: None })
+        }
+        Content::Typing(typing) => passing = Some(Incoming::Typing(typing)),
+        Content::Nothing => {}
+    }
+    Ok(Reading { records, passing })
+}
+
+/// A receipt counts for the message whose envelope identifier it has, and for its recipients.
+fn states(history: &History, report: &Report, at: Timestamp) -> Vec<Record> {
+    let Some(draft) = report.envid.as_deref().and_then(|envid| history.index().by_envelope(envid)) else {
+        return Vec::new();
+    };
+    let state = |recipient: &crate::mime::report::Recipient| {
+        let names = [recipient.original.as_ref(), Some(&recipient.final_recipient)];
+        let is = |to: &crate::address::Mailbox| {
+            names
+                .iter()
+                .flatten()
+                .any(|name| crate::address::Mailbox::parse(&name.address).is_ok_and(|it| it.key() == to.key()))
+        };
+        // A receipt for a name that we never wrote, of a message to one person, is about that person.
+        let to = draft.to.iter().find(|to| is(to)).or(draft.to.first().filter(|_| draft.to.len() == 1))?;
+        let said = recipient.diagnostic.as_ref().map(|diagnostic| super::clean::line(&diagnostic.text));
+        let state = State::from(recipient.action);
+        let reason = matches!(state, State::Failed | State::Delayed | State::Relayed)
+            .then(|| format!("{} {}", recipient.status, said.unwrap_or_default()).trim().to_owned());
+        Some(Record::State { id: draft.id.clone(), to: to.clone(), state, at, reason })
+    };
+    report.recipients.iter().filter_map(state).collect()
+}
+
+/// A record that was new, as news.
+pub(super) fn incoming(record: Record) -> Option<Incoming> {
+    match record {
+        Record::Received(received) => Some(Incoming::Message(Box::new(received))),
+        Record::State { id, to, state: State::Displayed, .. } => Some(Incoming::Displayed { id, by: to }),
+        Record::State { id, to, state, reason, .. } => Some(Incoming::Receipt { id, to, state, reason }),
+        Record::Written(_) | Record::Read { .. } | Record::Told { .. } => None,
+    }
+}

@@ -1,0 +1,182 @@
+//! Line by line: what comes is a line, what is written is a line; for screen readers, dumb terminals and pipes. States are
+//! words here, not marks.
+
+use std::path::{Path, PathBuf};
+
+use tokio::sync::mpsc;
+
+use super::model::{HELP, Order};
+use super::screen;
+use crate::address::Mailbox;
+use crate::client::account::Displayed;
+use crate::client::cli::{Failure, exit, print, show_incoming};
+use crate::client::history;
+use crate::client::{Client, Incoming, Link, Listener, Message};
+
+/// Messages of the conversation that are shown at its beginning.
+const SHOWN: usize = 5;
+
+/// Runs until the input ends.
+pub async fn run(client: &Client, mut listener: Listener, with: Option<Mailbox>) -> Result<(), Failure> {
+    let mut talk = Talk { client, with: None };
+    print("/help shows what can be written; /quit leaves.\n");
+    if let Some(with) = with {
+        talk.turn_to(with)?;
+    }
+    let mut lines = lines();
+    loop {
+        tokio::select! {
+            incoming = listener.next() => match incoming {
+                Some(Incoming::State(Link::Refused(text))) => return Err(Failure::new(exit::PERMISSION, text)),
+                Some(incoming) => talk.tell(incoming).await,
+                None => return Ok(()),
+            },
+            line = lines.recv() => match line {
+                Some(line) if !talk.obey(&line).await? => {}
+                _ => return Ok(()),
+            },
+        }
+    }
+}
+
+/// Lines of standard input, read by a thread of their own.
+fn lines() -> mpsc::Receiver<String> {
+    let (sender, receiver) = mpsc::channel(16);
+    std::thread::spawn(move || {
+        for line in std::io::stdin().lines() {
+            let Ok(line) = line else { return };
+            if sender.blocking_send(line).is_err() {
+                return;
+            }
+        }
+    });
+    receiver
+}
+
+struct Talk<'a> {
+    client: &'a Client,
+    with: Option<Mailbox>,
+}
+
+impl Talk<'_> {
+    async fn tell(&mut self, incoming: Incoming) {
+        print(&show_incoming(&incoming));
+        let Incoming::Message(message) = incoming else { return };
+        if message.wants_displayed {
+            match self.client.account().displayed {
+                Displayed::Yes => {
+                    if let Err(error) = self.client.displayed(&message, false).await {
+                        print(&format!("* the displayed notice was not sent: {error}\n"));
+                    }
+                }
+                Displayed::Ask => print("* the author asks to be told that you have seen this; /displayed tells\n"),
+                Displayed::No => {}
+            }
+        }
+        match &self.with {
+            None => {
+                print(&format!("* what you write now goes to {}\n", message.from));
+                self.with = Some(message.from);
+            }
+            Some(with) if with.key() != message.from.key() => return,
+            Some(_) => {}
+        }
+        self.read();
+    }
+
+    fn read(&self) {
+        if let Some(with) = &self.with
+            && let Err(error) = self.client.read(with)
+        {
+            print(&format!("* {error}\n"));
+        }
+    }
+
+    fn turn_to(&mut self, with: Mailbox) -> Result<(), Failure> {
+        let mut lines = Vec::new();
+        {
+            let history = self.client.history();
+            let conversation = history.index().conversation(&with);
+            let skip = conversation.len().saturating_sub(SHOWN);
+            lines.extend(conversation[skip..].iter().map(|message| crate::client::cli::show_message(message)));
+        }
+        lines.iter().for_each(|line| print(line));
+        print(&format!("* what you write now goes to {with}\n"));
+        self.with = Some(with);
+        self.read();
+        Ok(())
+    }
+
+    /// True to leave.
+    async fn obey(&mut self, line: &str) -> Result<bool, Failure> {
+        if line.trim().is_empty() {
+            return Ok(false);
+        }
+        let Some(order) = Order::parse(line) else {
+            let text = if line.starts_with("//") { &line[1..] } else { line };
+            self.send(text, None).await;
+            return Ok(false);
+        };
+        match order {
+            Order::Quit => return Ok(true),
+            Order::Help => print(&format!("{HELP}\n")),
+            Order::To(name) => {
+                let found = self.client.history().partner(&name);
+                match found {
+                    Some(with) => self.turn_to(with)?,
+                    None => print(&format!("* {name:?} is no address, and no name that is only one\n")),
+                }
+            }
+            Order::Attach(file, text) => self.send(&text, Some(file)).await,
+            Order::Save => self.save(),
+            Order::Displayed => {
+                let ids = self.with.as_ref().map(|with| self.asking(with)).unwrap_or_default();
+                match screen::tell_displayed(self.client, &ids, true).await {
+                    Ok(()) => print(&format!("* told of {} messages\n", ids.len())),
+                    Err(error) => print(&format!("* {error}\n")),
+                }
+            }
+            Order::Unknown(name) => print(&format!("* there is no /{name}; /help shows what there is\n")),
+        }
+        Ok(false)
+    }
+
+    fn asking(&self, with: &Mailbox) -> Vec<String> {
+        let history = self.client.history();
+        let index = history.index();
+        let asks = |message: &&history::Message| match message {
+            history::Message::In(it) => it.wants_displayed && !index.has_told(&it.from, &it.id),
+            history::Message::Out { .. } => false,
+        };
+        index.conversation(with).into_iter().filter(asks).map(|message| message.id().to_owned()).collect()
+    }
+
+    fn save(&self) {
+        let id = self.with.as_ref().and_then(|with| {
+            let history = self.client.history();
+            let conversation = history.index().conversation(with);
+            let found = conversation.iter().rev().find(|message| !message.attachments().is_empty());
+            found.map(|message| message.id().to_owned())
+        });
+        match id {
+            Some(id) => print(&format!("* {}\n", screen::save(self.client, &id, Path::new(".")))),
+            None => print("* no message here has attachments\n"),
+        }
+    }
+
+    async fn send(&self, text: &str, file: Option<String>) {
+        let Some(with) = &self.with else { return print("* with whom? /to ADDRESS\n") };
+        let attachments: Vec<PathBuf> = file.into_iter().map(PathBuf::from).collect();
+        let message = Message { attachments, receipt: true, ..Message::to(with.clone(), text) };
+        match self.client.send(message).await {
+            Ok(sent) => {
+                let fates = crate::client::cli::show_fates(&sent.fates);
+                print(&format!("* to {with}: {fates}\n"));
+                if let Some(reason) = sent.waits {
+                    print(&format!("* it waits in the outbox: {reason}\n"));
+                }
+            }
+            Err(error) => print(&format!("* not sent: {error}\n")),
+        }
+    }
+}

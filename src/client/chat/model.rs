@@ -1,0 +1,462 @@
+//! What the chat is, and what each key and each piece of news does to it. Pure: in an [`Input`], out [`Effect`]s.
+//!
+//! Invariants: nothing is lost that was written (a text that cannot be sent stays in the line); what is shown is what the
+//! history has; no key does two things.
+
+use std::collections::BTreeMap;
+
+use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+
+use super::editor::Editor;
+use crate::address::Mailbox;
+use crate::client::account::Displayed;
+use crate::client::cli::show_link;
+use crate::client::history::{self, Fate, Index, Message};
+use crate::client::{Incoming, Link, clean};
+use crate::timestamp::Timestamp;
+
+/// Messages of a conversation that are kept at hand for scrolling; `impart history` has all.
+const MESSAGES: usize = 2000;
+/// Seconds between two typing notices.
+const TYPING_EVERY: i64 = 60;
+
+/// What happens to the chat.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// A key.
+    Key(KeyEvent),
+    /// Text was pasted.
+    Paste(String),
+    /// Something came.
+    News(Incoming),
+    /// Something is to be said to the person.
+    Say(String),
+    /// Time passes.
+    Tick,
+}
+
+/// What the driver is to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Send a text, perhaps with a file.
+    Send {
+        /// To whom.
+        to: Mailbox,
+        /// The text.
+        text: String,
+        /// The file.
+        file: Option<String>,
+    },
+    /// Let somebody know that one types, or no longer.
+    Typing {
+        /// Whom.
+        to: Mailbox,
+        /// Whether.
+        active: bool,
+    },
+    /// The conversation has been seen.
+    Read(Mailbox),
+    /// Tell the authors of these messages that they were displayed; by the person's word, or by the configuration.
+    Displayed(Vec<String>, bool),
+    /// Save the attachments of a message.
+    Save(String),
+    /// Show what the history has now.
+    Refresh,
+    /// End.
+    Quit,
+}
+
+/// Somebody in the list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Contact {
+    /// The address.
+    pub address: Mailbox,
+    /// Messages not seen.
+    pub unread: usize,
+}
+
+/// A message of the conversation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Its Message-ID.
+    pub id: String,
+    /// Whether the person wrote it.
+    pub own: bool,
+    /// When it was written.
+    pub date: Timestamp,
+    /// The text, safe, with a line for each attachment.
+    pub text: String,
+    /// What became of it, if it is the person's.
+    pub fates: Vec<Fate>,
+    /// Whether its author asks to be told, and was not.
+    pub asks: bool,
+    /// Whether it has attachments.
+    pub files: bool,
+}
+
+/// A line of the person that begins with a stroke.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// Show the keys.
+    Help,
+    /// Talk with somebody.
+    To(String),
+    /// Send a file, with a text.
+    Attach(String, String),
+    /// Save the attachments of the latest message that has some.
+    Save,
+    /// Tell the authors that ask.
+    Displayed,
+    /// End.
+    Quit,
+    /// None of them.
+    Unknown(String),
+}
+
+impl Order {
+    /// Reads a line; `None` for one that is a message. Two strokes begin a message with one.
+    pub fn parse(line: &str) -> Option<Order> {
+        let rest = line.strip_prefix('/').filter(|rest| !rest.starts_with('/'))?;
+        let (name, argument) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
+        let argument = argument.trim();
+        Some(match name {
+            "help" | "h" | "?" => Order::Help,
+            "to" | "t" => Order::To(argument.to_owned()),
+            "attach" | "a" => {
+                let (file, text) = argument.split_once(' ').unwrap_or((argument, ""));
+                Order::Attach(file.to_owned(), text.trim().to_owned())
+            }
+            "save" | "s" => Order::Save,
+            "displayed" | "d" => Order::Displayed,
+            "quit" | "q" | "exit" => Order::Quit,
+            _ => Order::Unknown(name.to_owned()),
+        })
+    }
+}
+
+/// The keys and orders, a line each.
+pub const HELP: &str = "\
+Enter           send                      Alt-Enter  a new line
+Tab, Shift-Tab  next, previous contact    Up, Down   what was sent before
+PgUp, PgDn      scroll                    Ctrl-C     leave
+Ctrl-A/E/U/W    begin, end, delete to the begin, delete a word
+
+/to ADDRESS           talk with somebody; the start of a known name will do
+/attach FILE [TEXT]   send a file
+/save                 save the attachments of the latest message that has some
+/displayed            tell authors that ask for it that you have seen their messages
+/quit                 leave
+
+Marks: … waits   ✓ our server has it   ✓✓ delivered   seen   ✗ failed";
+
+/// The chat.
+#[derive(Clone, Debug)]
+pub struct Model {
+    /// Who the person is.
+    pub me: Mailbox,
+    /// The list, the latest first.
+    pub contacts: Vec<Contact>,
+    /// With whom the person talks.
+    pub current: Option<Mailbox>,
+    /// The conversation, oldest first.
+    pub entries: Vec<Entry>,
+    /// What is being written.
+    pub editor: Editor,
+    /// Rows that the conversation is scrolled back by.
+    pub scroll: usize,
+    /// The connection.
+    pub link: Link,
+    /// What was said last to the person.
+    pub status: String,
+    /// Whether the keys are shown.
+    pub help: bool,
+    /// Now.
+    pub now: Timestamp,
+    displayed: Displayed,
+    tells_typing: bool,
+    typing: BTreeMap<String, Timestamp>,
+    told_typing: Option<(String, Timestamp)>,
+}
+
+impl Model {
+    /// A chat in which nothing has happened.
+    pub fn new(me: Mailbox, displayed: Displayed, tells_typing: bool) -> Model {
+        Model {
+            me,
+            contacts: Vec::new(),
+            current: None,
+            entries: Vec::new(),
+            editor: Editor::default(),
+            scroll: 0,
+            link: Link::Trouble("connecting".to_owned()),
+            status: "/help shows the keys".to_owned(),
+            help: false,
+            now: Timestamp::default(),
+            displayed,
+            tells_typing,
+            typing: BTreeMap::new(),
+            told_typing: None,
+        }
+    }
+
+    /// Takes what the history has now.
+    pub fn show(&mut self, index: &Index) -> Vec<Effect> {
+        let contact = |contact: &crate::client::history::Contact| Contact {
+            address: contact.address.clone(),
+            unread: contact.unread,
+        };
+        self.contacts = index.contacts().into_iter().map(contact).collect();
+        if self.current.is_none() {
+            self.current = self.contacts.first().map(|contact| contact.address.clone());
+        }
+        let Some(current) = self.current.clone() else { return Vec::new() };
+        let conversation = index.conversation(&current);
+        let skip = conversation.len().saturating_sub(MESSAGES);
+        self.entries = conversation[skip..].iter().map(|message| entry(message, index)).collect();
+        if !self.contacts.iter().any(|contact| contact.address.key() == current.key()) {
+            self.contacts.insert(0, Contact { address: current.clone(), unread: 0 });
+        }
+        let mut effects = Vec::new();
+        let shown = self.contacts.iter_mut().find(|contact| contact.address.key() == current.key());
+        if let Some(contact) = shown.filter(|contact| contact.unread > 0) {
+            contact.unread = 0;
+            effects.push(Effect::Read(current));
+        }
+        let asks = self.asking();
+        match self.displayed {
+            Displayed::Yes if !asks.is_empty() => effects.push(Effect::Displayed(asks, false)),
+            Displayed::Ask if !asks.is_empty() => {
+                self.status = "the author asks to be told that you have seen this; /displayed tells".to_owned();
+            }
+            _ => {}
+        }
+        effects
+    }
+
+    fn asking(&self) -> Vec<String> {
+        self.entries.iter().filter(|entry| entry.asks).map(|entry| entry.id.clone()).collect()
+    }
+
+    /// Whether the person with whom one talks is typing.
+    pub fn is_typing(&self, who: &Mailbox) -> bool {
+        self.typing.get(&who.key()).is_some_and(|until| *until > self.now)
+    }
+
+    /// Takes what happens at `now`.
+    pub fn update(&mut self, input: Input, now: Timestamp) -> Vec<Effect> {
+        self.now = now;
+        match input {
+            Input::Key(key) => self.key(key),
+            Input::Paste(text) => {
+                self.editor.insert(&text);
+                self.wrote()
+            }
+            Input::News(incoming) => self.news(&incoming),
+            Input::Say(text) => {
+                self.status = clean::line(&text);
+                Vec::new()
+            }
+            Input::Tick => Vec::new(),
+        }
+    }
+
+    fn news(&mut self, incoming: &Incoming) -> Vec<Effect> {
+        match incoming {
+            Incoming::Message(message) => {
+                // What was being typed has come (RFC 3994 §3.2).
+                self.typing.remove(&message.from.key());
+            }
+            Incoming::Typing(typing) => {
+                let until = self.now.after(std::time::Duration::from_secs(u64::from(typing.seconds)));
+                // Only of known people: others could make the list grow.
+                let key = typing.from.key();
+                if self.contacts.iter().any(|contact| contact.address.key() == key) {
+                    self.typing.insert(key, until);
+                }
+                return Vec::new();
+            }
+            Incoming::State(link) => {
+                if let Link::Trouble(text) = link {
+                    self.status = clean::line(text);
+                } else {
+                    self.link = link.clone();
+                }
+                return Vec::new();
+            }
+            Incoming::Receipt { .. } | Incoming::Displayed { .. } => {}
+        }
+        vec![Effect::Refresh]
+    }
+
+    fn key(&mut self, key: KeyEvent) -> Vec<Effect> {
+        let control = key.modifiers.contains(KeyModifiers::CONTROL);
+        let alt = key.modifiers.contains(KeyModifiers::ALT);
+        if self.help && !(control && key.code == KeyCode::Char('c')) {
+            self.help = false;
+            return Vec::new();
+        }
+        match key.code {
+            KeyCode::Char('c') if control => return vec![Effect::Quit],
+            KeyCode::Char('d') if control && self.editor.is_empty() => return vec![Effect::Quit],
+            KeyCode::Char('n') if control => return self.step(true),
+            KeyCode::Char('p') if control => return self.step(false),
+            KeyCode::Tab => return self.step(true),
+            KeyCode::BackTab => return self.step(false),
+            KeyCode::F(1) => self.help = true,
+            KeyCode::PageUp => self.scroll += 10,
+            KeyCode::PageDown => self.scroll = self.scroll.saturating_sub(10),
+            KeyCode::Enter if alt => self.editor.insert("\n"),
+            KeyCode::Char('j') if control => self.editor.insert("\n"),
+            KeyCode::Enter => return self.enter(),
+            KeyCode::Char(c) if !control && !alt => {
+                self.editor.insert(c.encode_utf8(&mut [0; 4]));
+                return self.wrote();
+            }
+            code => {
+                self.edit(code, control);
+                return self.wrote();
+            }
+        }
+        Vec::new()
+    }
+
+    fn edit(&mut self, code: KeyCode, control: bool) {
+        match code {
+            KeyCode::Char('a') if control => self.editor.home(),
+            KeyCode::Char('e') if control => self.editor.end(),
+            KeyCode::Char('u') if control => self.editor.delete_start(),
+            KeyCode::Char('w') if control => self.editor.delete_word(),
+            KeyCode::Char('h') if control => self.editor.backspace(),
+            KeyCode::Backspace => self.editor.backspace(),
+            KeyCode::Delete => self.editor.delete(),
+            KeyCode::Left => self.editor.left(),
+            KeyCode::Right => self.editor.right(),
+            KeyCode::Home => self.editor.home(),
+            KeyCode::End => self.editor.end(),
+            KeyCode::Up => self.editor.recall(true),
+            KeyCode::Down => self.editor.recall(false),
+            _ => {}
+        }
+    }
+
+    /// Whether the partner is to be told that one types: only somebody who has written, not for orders.
+    fn wrote(&mut self) -> Vec<Effect> {
+        let Some(current) = self.current.clone().filter(|_| self.tells_typing) else { return Vec::new() };
+        if !self.entries.iter().any(|entry| !entry.own) {
+            return Vec::new();
+        }
+        let text = self.editor.text();
+        let active = !text.is_empty() && Order::parse(&text).is_none();
+        let told = self.told_typing.as_ref().filter(|(to, _)| *to == current.key());
+        let due = told.is_none_or(|(_, at)| self.now.secs() - at.secs() >= TYPING_EVERY);
+        if active && due {
+            self.told_typing = Some((current.key(), self.now));
+            return vec![Effect::Typing { to: current, active: true }];
+        }
+        if text.is_empty() && told.is_some() {
+            self.told_typing = None;
+            return vec![Effect::Typing { to: current, active: false }];
+        }
+        Vec::new()
+    }
+
+    fn step(&mut self, forward: bool) -> Vec<Effect> {
+        let count = self.contacts.len();
+        if count == 0 {
+            return Vec::new();
+        }
+        let key = self.current.as_ref().map(Mailbox::key);
+        let at = self.contacts.iter().position(|contact| Some(contact.address.key()) == key).unwrap_or(0);
+        let next = if forward { (at + 1) % count } else { (at + count - 1) % count };
+        let next = self.contacts[next].address.clone();
+        self.talk_with(next)
+    }
+
+    /// Turns to somebody.
+    pub fn talk_with(&mut self, who: Mailbox) -> Vec<Effect> {
+        self.current = Some(who);
+        self.scroll = 0;
+        self.entries.clear();
+        vec![Effect::Refresh]
+    }
+
+    fn enter(&mut self) -> Vec<Effect> {
+        let text = self.editor.text();
+        if text.trim().is_empty() {
+            return Vec::new();
+        }
+        match (Order::parse(&text), self.current.clone()) {
+            (Some(order), _) => {
+                self.editor.take();
+                self.obey(order)
+            }
+            (None, None) => {
+                self.status = "with whom? /to ADDRESS".to_owned();
+                Vec::new()
+            }
+            (None, Some(to)) => {
+                let text = self.editor.take();
+                self.scroll = 0;
+                self.told_typing = None;
+                let text = if text.starts_with("//") { text[1..].to_owned() } else { text };
+                vec![Effect::Send { to, text, file: None }]
+            }
+        }
+    }
+
+    /// Does what an order says.
+    pub fn obey(&mut self, order: Order) -> Vec<Effect> {
+        match order {
+            Order::Help => self.help = true,
+            Order::Quit => return vec![Effect::Quit],
+            Order::To(name) => match self.named(&name) {
+                Some(who) => return self.talk_with(who),
+                None => self.status = format!("{name:?} is no address, and no contact that is only one"),
+            },
+            Order::Attach(file, text) => match self.current.clone() {
+                Some(to) if !file.is_empty() => return vec![Effect::Send { to, text, file: Some(file) }],
+                Some(_) => self.status = "which file? /attach FILE".to_owned(),
+                None => self.status = "with whom? /to ADDRESS".to_owned(),
+            },
+            Order::Save => match self.entries.iter().rev().find(|entry| entry.files) {
+                Some(entry) => return vec![Effect::Save(entry.id.clone())],
+                None => self.status = "no message here has attachments".to_owned(),
+            },
+            Order::Displayed => match self.asking() {
+                asks if asks.is_empty() => self.status = "nobody here asks to be told".to_owned(),
+                asks => return vec![Effect::Displayed(asks, true)],
+            },
+            Order::Unknown(name) => self.status = format!("there is no /{name}; /help shows what there is"),
+        }
+        Vec::new()
+    }
+
+    fn named(&self, name: &str) -> Option<Mailbox> {
+        history::named(name, self.contacts.iter().map(|contact| &contact.address))
+    }
+
+    /// The connection in a few words.
+    pub fn link_words(&self) -> String {
+        show_link(&self.link)
+    }
+}
+
+fn entry(message: &Message, index: &Index) -> Entry {
+    let mut text = clean::text(message.text());
+    for file in message.attachments() {
+        let line = format!("[{}, {}]", clean::line(&file.name), clean::size(file.size));
+        text = if text.is_empty() { line } else { format!("{text}\n{line}") };
+    }
+    let (own, fates, asks) = match message {
+        Message::Out { fates, .. } => (true, fates.clone(), false),
+        Message::In(received) => {
+            (false, Vec::new(), received.wants_displayed && !index.has_told(&received.from, &received.id))
+        }
+    };
+    let files = !message.attachments().is_empty();
+    Entry { id: message.id().to_owned(), own, date: message.date(), text, fates, asks, files }
+}
+
+#[cfg(test)]
+#[path = "model_tests.rs"]
+mod tests;

@@ -1,0 +1,113 @@
+//! Text of others made safe to show: what could move a cursor, colour a screen, turn a line round or name a path.
+//!
+//! In: any text. Out: text of printable characters, where a character that commands is replaced by its picture or by
+//! U+FFFD. Invariant: nothing that a terminal or a bidirectional layout obeys passes.
+
+/// Characters of a file's name that are kept.
+const NAME_CHARACTERS: usize = 80;
+/// Octets of a file's name that are kept: what file systems take, with room for a number.
+const NAME_OCTETS: usize = 200;
+
+/// A text of several lines. Tabulators become spaces, ends of lines are `\n`.
+pub fn text(text: &str) -> String {
+    let mut clean = String::with_capacity(text.len());
+    let mut rest = text.chars().peekable();
+    while let Some(c) = rest.next() {
+        match c {
+            '\r' if rest.peek() == Some(&'\n') => {}
+            '\n' | '\r' | '\u{2028}' | '\u{2029}' | '\u{85}' => clean.push('\n'),
+            '\t' => clean.push_str("    "),
+            c => clean.push(shown(c)),
+        }
+    }
+    clean
+}
+
+/// A text in one line.
+pub fn line(text: &str) -> String {
+    self::text(text).replace('\n', " ")
+}
+
+fn shown(c: char) -> char {
+    match c {
+        // The picture of the control character.
+        '\0'..='\x1f' => char::from_u32(0x2400 + u32::from(c)).unwrap_or('\u{fffd}'),
+        '\x7f' => '\u{2421}',
+        '\u{80}'..='\u{9f}' => '\u{fffd}',
+        c if is_bidi(c) || is_invisible(c) => '\u{fffd}',
+        c => c,
+    }
+}
+
+/// The characters that turn the direction of text.
+fn is_bidi(c: char) -> bool {
+    matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// Characters without a shape of their own, other than the joiners that scripts and emoji need.
+fn is_invisible(c: char) -> bool {
+    matches!(c, '\u{200b}' | '\u{2060}'..='\u{2064}' | '\u{206a}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}'
+        | '\u{e0000}'..='\u{e007f}')
+}
+
+/// The name of an attachment as a name of a file in a directory: no separator, no leading dot, nothing that commands.
+pub fn file_name(name: &str) -> String {
+    let last = name.rsplit(['/', '\\']).next().unwrap_or_default();
+    let mut clean = String::new();
+    for c in line(last).trim().trim_start_matches('.').chars().take(NAME_CHARACTERS) {
+        let c =
+            if matches!(c, ':' | '*' | '?' | '"' | '<' | '>' | '|' | '\u{fffd}') || c.is_control() { '_' } else { c };
+        if clean.len() + c.len_utf8() > NAME_OCTETS {
+            break;
+        }
+        clean.push(c);
+    }
+    let clean = clean.trim().to_owned();
+    if clean.is_empty() { "attachment".to_owned() } else { clean }
+}
+
+/// Octets for people: `512 B`, `1.4 KiB`, `3.0 MiB`.
+pub fn size(octets: u64) -> String {
+    let tenths = |unit: u64| format!("{}.{}", octets / unit, octets % unit * 10 / unit);
+    match octets {
+        0..1024 => format!("{octets} B"),
+        1024..1_048_576 => format!("{} KiB", tenths(1024)),
+        _ => format!("{} MiB", tenths(1_048_576)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_commands_the_terminal() {
+        assert_eq!(text("a\x1b[31mb\x07\r\nc\rd"), "a\u{241b}[31mb\u{2407}\nc\nd");
+        assert_eq!(text("\u{9b}31m \u{202e}evil\u{2066} x\u{feff}"), "\u{fffd}31m \u{fffd}evil\u{fffd} x\u{fffd}");
+        assert_eq!(text("👩\u{200d}🚀 \u{e01}\u{e33}"), "👩\u{200d}🚀 \u{e01}\u{e33}");
+        assert_eq!(line("a\tb\nc"), "a    b c");
+    }
+
+    #[test]
+    fn names_of_files_stay_in_their_directory() {
+        for (name, expected) in [
+            ("../../etc/passwd", "passwd"),
+            ("C:\\x\\a.txt", "a.txt"),
+            ("..", "attachment"),
+            (".bashrc", "bashrc"),
+            ("a\x1b]0;x\x07.txt", "a\u{241b}]0;x\u{2407}.txt"),
+            ("gpj.\u{202e}exe", "gpj._exe"),
+            ("", "attachment"),
+            ("a/", "attachment"),
+            ("写真 1.png", "写真 1.png"),
+        ] {
+            assert_eq!(file_name(name), expected, "{name:?}");
+        }
+        assert!(file_name(&"é".repeat(500)).len() <= NAME_OCTETS);
+    }
+
+    #[test]
+    fn sizes() {
+        assert_eq!([size(5), size(1434), size(3 * 1_048_576)], ["5 B", "1.4 KiB", "3.0 MiB"]);
+    }
+}

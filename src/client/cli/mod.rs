@@ -1,0 +1,321 @@
+//! The command line of `impart`, defined once: parser, help, and what the manual is checked against; and what it does.
+//!
+//! In: arguments. Out: lines, an exit code of sysexits.h. Each command is a file here; `chat` is [`super::chat`].
+
+mod history;
+mod listen;
+mod login;
+mod send;
+mod show;
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use super::account::Server;
+use super::error::ClientError;
+use super::history::HistoryError;
+use super::{Account, Client};
+use crate::address::{Device, Mailbox};
+
+/// Send and receive instant messages.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "impart", version, after_help = "See impart(1).")]
+pub struct Arguments {
+    /// The account to use; the start of its address is enough.
+    #[arg(long, short, value_name = "ADDRESS", global = true)]
+    pub account: Option<String>,
+    /// The server, instead of the one that DNS or the configuration names.
+    #[arg(long, value_name = "HOST:PORT", global = true)]
+    pub server: Option<Server>,
+    /// A PEM file of authorities to trust, instead of the system's.
+    #[arg(long, value_name = "FILE", global = true)]
+    pub ca: Option<PathBuf>,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Command {
+    /// Log in, and remember the account.
+    Login(Login),
+    /// Send a message.
+    Send(Send),
+    /// Receive messages, and print them.
+    Listen(Listen),
+    /// Show what was exchanged.
+    History(History),
+    /// Talk.
+    Chat(Chat),
+}
+
+/// Log in.
+#[derive(Clone, Debug, Args)]
+pub struct Login {
+    /// The address of the account.
+    #[arg(value_name = "ADDRESS")]
+    pub address: Mailbox,
+    /// The name to log in with, where it is not the address.
+    #[arg(long, value_name = "NAME")]
+    pub user: Option<String>,
+    /// A command that writes the password.
+    #[arg(long, value_name = "COMMAND", conflicts_with_all = ["keyring", "token_command"])]
+    pub password_command: Option<String>,
+    /// A command that writes a token, for servers that take OAuth.
+    #[arg(long, value_name = "COMMAND", conflicts_with = "keyring")]
+    pub token_command: Option<String>,
+    /// Keep the password in the desktop's keyring (by secret-tool).
+    #[arg(long)]
+    pub keyring: bool,
+    /// The name of this device; by default the host's with random letters.
+    #[arg(long, value_name = "NAME")]
+    pub device: Option<Device>,
+}
+
+/// Send.
+#[derive(Clone, Debug, Args)]
+pub struct Send {
+    /// Who is to have it; names of the history may be cut short.
+    #[arg(value_name = "TO", required = true)]
+    pub to: Vec<String>,
+    /// The text; without it, standard input.
+    #[arg(long, short, value_name = "TEXT")]
+    pub message: Option<String>,
+    /// A file to go with it.
+    #[arg(long, value_name = "FILE")]
+    pub attach: Vec<PathBuf>,
+    /// Ask for a receipt of delivery.
+    #[arg(long)]
+    pub receipt: bool,
+    /// Ask to be told when it is displayed.
+    #[arg(long)]
+    pub displayed: bool,
+    /// Wait so many seconds for the receipts, and print them as they come.
+    #[arg(long, value_name = "SECONDS")]
+    pub wait: Option<u64>,
+    /// The Message-ID of the message that it answers.
+    #[arg(long, value_name = "ID")]
+    pub reply_to_id: Option<String>,
+    /// Say that a program writes this, so that no other program answers it.
+    #[arg(long)]
+    pub automatic: bool,
+}
+
+/// Listen.
+#[derive(Clone, Debug, Args)]
+pub struct Listen {
+    /// Print a JSON object for each event.
+    #[arg(long)]
+    pub json: bool,
+    /// Run a command for each message, with the text on its standard input.
+    #[arg(long, value_name = "COMMAND")]
+    pub exec: Option<String>,
+    /// End after the first message.
+    #[arg(long)]
+    pub once: bool,
+}
+
+/// History.
+#[derive(Clone, Debug, Args)]
+pub struct History {
+    /// With whom; without it, the list of those with whom there was anything.
+    #[arg(value_name = "WITH")]
+    pub with: Option<String>,
+    /// Messages that have these words.
+    #[arg(long, value_name = "WORDS")]
+    pub search: Option<String>,
+    /// Print a JSON object for each.
+    #[arg(long)]
+    pub json: bool,
+    /// The latest so many.
+    #[arg(long, short = 'n', value_name = "COUNT")]
+    pub number: Option<usize>,
+    /// Save the attachments of the message with this Message-ID into the current directory.
+    #[arg(long, value_name = "ID", conflicts_with_all = ["search", "with"])]
+    pub save: Option<String>,
+}
+
+/// Chat.
+#[derive(Clone, Debug, Args)]
+pub struct Chat {
+    /// With whom to begin.
+    #[arg(value_name = "WITH")]
+    pub with: Option<String>,
+    /// Line by line instead of full-screen, for screen readers and dumb terminals.
+    #[arg(long)]
+    pub line: bool,
+}
+
+/// Codes of sysexits.h.
+pub mod exit {
+    /// The command line is wrong.
+    pub const USAGE: u8 = 64;
+    /// An input is wrong.
+    pub const DATA: u8 = 65;
+    /// A file cannot be read.
+    pub const NO_INPUT: u8 = 66;
+    /// There is no such recipient.
+    pub const NO_USER: u8 = 67;
+    /// A message was refused.
+    pub const UNAVAILABLE: u8 = 69;
+    /// An error of this program, or of the system.
+    pub const SOFTWARE: u8 = 70;
+    /// The history cannot be written.
+    pub const IO: u8 = 74;
+    /// It waits, or may work later.
+    pub const TEMPORARY: u8 = 75;
+    /// The login was refused.
+    pub const PERMISSION: u8 = 77;
+    /// The configuration is wrong.
+    pub const CONFIG: u8 = 78;
+}
+
+/// What is said and with which code the program ends.
+#[derive(Debug)]
+pub struct Failure {
+    /// A code of sysexits.h.
+    pub code: u8,
+    /// In words; may be empty where all has been said.
+    pub text: String,
+}
+
+impl Failure {
+    /// A failure.
+    pub fn new(code: u8, text: impl ToString) -> Failure {
+        Failure { code, text: text.to_string() }
+    }
+}
+
+impl From<ClientError> for Failure {
+    fn from(error: ClientError) -> Failure {
+        let code = match &error {
+            ClientError::Config(_) => exit::CONFIG,
+            ClientError::Unreachable { .. } | ClientError::Session { .. } => exit::TEMPORARY,
+            ClientError::Certificate { .. } => exit::TEMPORARY,
+            ClientError::Login { reply, .. } | ClientError::NotAttached { reply, .. } if !reply.is_permanent() => {
+                exit::TEMPORARY
+            }
+            ClientError::Login { .. } | ClientError::NotAttached { .. } | ClientError::Sasl { .. } => exit::PERMISSION,
+            ClientError::Password { .. } => exit::PERMISSION,
+            ClientError::History(error) => return Failure { code: history_code(error), text: error.to_string() },
+            ClientError::Message(_) => exit::DATA,
+        };
+        Failure::new(code, error)
+    }
+}
+
+fn history_code(error: &HistoryError) -> u8 {
+    match error {
+        HistoryError::System { .. } => exit::IO,
+        HistoryError::Full(_) | HistoryError::Busy { .. } => exit::TEMPORARY,
+        HistoryError::Version { .. } => exit::CONFIG,
+    }
+}
+
+impl From<HistoryError> for Failure {
+    fn from(error: HistoryError) -> Failure {
+        Failure::new(history_code(&error), error)
+    }
+}
+
+/// Does what the arguments say.
+pub async fn run(arguments: Arguments) -> Result<(), Failure> {
+    match &arguments.command {
+        Command::Login(login) => login::run(&arguments, login).await,
+        Command::Send(send) => send::run(&open(&arguments).await?, send).await,
+        Command::Listen(listen) => listen::run(&open(&arguments).await?, listen).await,
+        Command::History(shown) => history::run(&account(&arguments)?, shown),
+        Command::Chat(chat) => super::chat::run(open(&arguments).await?, chat.with.as_deref(), chat.line).await,
+    }
+}
+
+/// The configured account, with what the arguments say instead.
+fn account(arguments: &Arguments) -> Result<Account, Failure> {
+    let mut account = Account::configured(arguments.account.as_deref())?;
+    if let Some(server) = &arguments.server {
+        account.server = Some(server.clone());
+    }
+    if let Some(ca) = &arguments.ca {
+        account.authorities = Some(ca.clone());
+    }
+    Ok(account)
+}
+
+async fn open(arguments: &Arguments) -> Result<Client, Failure> {
+    Ok(Client::open(account(arguments)?).await?)
+}
+
+pub(super) use show::{fates as show_fates, incoming as show_incoming, link as show_link, message as show_message};
+
+/// Writes to standard output; a reader that has gone ends the program quietly.
+pub(super) fn print(text: &str) {
+    use std::io::Write as _;
+    let mut out = std::io::stdout().lock();
+    if out.write_all(text.as_bytes()).and_then(|()| out.flush()).is_err() {
+        std::process::exit(0);
+    }
+}
+
+/// Writes a line to standard error.
+fn complain(text: impl std::fmt::Display) {
+    use std::io::Write as _;
+    let _ = writeln!(std::io::stderr(), "impart: {text}");
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+    use crate::reply::{EnhancedCode, Reply};
+
+    #[test]
+    fn the_definition_is_sound() {
+        Arguments::command().debug_assert();
+    }
+
+    fn parse(line: &str) -> Option<Command> {
+        Arguments::try_parse_from(line.split(' ')).ok().map(|arguments| arguments.command)
+    }
+
+    #[test]
+    fn command_lines() {
+        let line =
+            "impart send bob@b.test eve -m hi --attach a --attach b --receipt --wait 5 --reply-to-id <1@x> -a al";
+        let Some(Command::Send(send)) = parse(line) else { panic!("not send") };
+        assert_eq!((send.to.len(), send.attach.len(), send.wait), (2, 2, Some(5)));
+        assert!(matches!(parse("impart chat --line bob"), Some(Command::Chat(Chat { line: true, with: Some(_) }))));
+        assert!(matches!(parse("impart history bob -n 5"), Some(Command::History(History { number: Some(5), .. }))));
+        let Some(Command::Login(login)) = parse("impart login a@a.test --server [::1]:5 --ca f") else {
+            panic!("not login")
+        };
+        assert_eq!(login.address.to_string(), "a@a.test");
+        for bad in [
+            "impart",
+            "impart send",
+            "impart login nobody",
+            "impart login a@a.test --device a/b",
+            "impart login a@a.test --server x:y",
+            "impart history x --save <1@x>",
+            "impart listen --wait 5",
+        ] {
+            assert!(parse(bad).is_none(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn codes() {
+        let account = || Mailbox::parse("a@a.test").unwrap();
+        let login = |code, class| ClientError::Login {
+            account: account(),
+            reply: Reply::new(code, EnhancedCode::new(class, 7, 8), "no"),
+        };
+        assert_eq!(Failure::from(login(535, 5)).code, exit::PERMISSION);
+        assert_eq!(Failure::from(login(454, 4)).code, exit::TEMPORARY);
+        let unreachable = ClientError::Unreachable { account: account(), reason: "x".to_owned() };
+        assert_eq!(Failure::from(unreachable).code, exit::TEMPORARY);
+        assert_eq!(Failure::from(HistoryError::Full("x".into())).code, exit::TEMPORARY);
+    }
+}

@@ -1,0 +1,170 @@
+//! Messages, receipts and states as lines: for people, and as JSON. Pure.
+
+use serde_json::{Value, json};
+
+use crate::client::history::{Fate, Message, State};
+use crate::client::read::Received;
+use crate::client::{Incoming, Link, clean};
+use crate::timestamp::Timestamp;
+
+/// `2026-11-23 12:00` in the host's zone.
+fn time(at: Timestamp) -> String {
+    at.rfc3339_local().get(..16).unwrap_or_default().replace('T', " ")
+}
+
+/// A head with the first line of the text; further lines are indented below.
+fn block(head: &str, text: &str, files: &[crate::client::compose::Enclosure]) -> String {
+    let mut out = head.to_owned();
+    for (at, line) in text.lines().enumerate() {
+        out.push_str(if at == 0 { " " } else { "\n    " });
+        out.push_str(line);
+    }
+    for file in files {
+        out.push_str(&format!("\n    [{}, {}, {}]", file.name, file.media, clean::size(file.size)));
+    }
+    out.push('\n');
+    out
+}
+
+/// A message of a history.
+pub fn message(message: &Message) -> String {
+    match message {
+        Message::In(received) => self::received(received),
+        Message::Out { draft, fates } => {
+            let to: Vec<String> = draft.to.iter().map(ToString::to_string).collect();
+            let head = format!("{} to {}: ({})", time(draft.date), clean::line(&to.join(", ")), self::fates(fates));
+            block(&head, &clean::text(&draft.text), &draft.attachments)
+        }
+    }
+}
+
+/// What became of a message; one word where it is the same for all.
+pub fn fates(fates: &[Fate]) -> String {
+    match fates.first() {
+        Some(first) if fates.iter().all(|fate| fate.state == first.state && fate.reason == first.reason) => {
+            with_reason(first.state, first.reason.as_deref())
+        }
+        _ => {
+            let each =
+                fates.iter().map(|fate| format!("{} {}", fate.to, with_reason(fate.state, fate.reason.as_deref())));
+            each.collect::<Vec<_>>().join(", ")
+        }
+    }
+}
+
+/// `failed: 550 5.1.1 …`.
+pub fn with_reason(state: State, reason: Option<&str>) -> String {
+    match reason {
+        Some(reason) => format!("{}: {}", state.word(), clean::line(reason)),
+        None => state.word().to_owned(),
+    }
+}
+
+/// A message that has come.
+pub fn received(received: &Received) -> String {
+    let head = format!("{} {}:", time(received.date), clean::line(&received.from.to_string()));
+    block(&head, &received.text, &received.attachments)
+}
+
+/// News, for people; nothing where there is nothing to say.
+pub fn incoming(incoming: &Incoming) -> String {
+    match incoming {
+        Incoming::Message(message) => received(message),
+        Incoming::Receipt { to, state: State::Sent, .. } => format!("* to {}: sent\n", clean::line(&to.to_string())),
+        Incoming::Receipt { id, to, state, reason } => {
+            let said = with_reason(*state, reason.as_deref());
+            format!("* to {}: {said} {}\n", clean::line(&to.to_string()), clean::line(id))
+        }
+        Incoming::Displayed { id, by } => {
+            format!("* to {}: displayed {}\n", clean::line(&by.to_string()), clean::line(id))
+        }
+        Incoming::Typing(typing) if typing.seconds > 0 => {
+            format!("* {} is typing\n", clean::line(&typing.from.to_string()))
+        }
+        Incoming::Typing(_) => String::new(),
+        Incoming::State(link) => format!("* {}\n", self::link(link)),
+    }
+}
+
+/// The connection, in words.
+pub fn link(link: &Link) -> String {
+    match link {
+        Link::Connected => "connected".to_owned(),
+        Link::Lost { reason, retry } => {
+            format!("not connected: {}; next attempt in {} s", clean::line(reason), retry.as_secs().max(1))
+        }
+        Link::Refused(reason) | Link::Trouble(reason) => clean::line(reason),
+    }
+}
+
+/// News as JSON.
+pub fn incoming_json(incoming: &Incoming) -> Value {
+    match incoming {
+        Incoming::Message(received) => received_json(received),
+        Incoming::Receipt { id, to, state, reason } => {
+            json!({ "event": "receipt", "id": id, "to": to, "state": state, "reason": reason })
+        }
+        Incoming::Displayed { id, by } => json!({ "event": "displayed", "id": id, "by": by }),
+        Incoming::Typing(typing) => json!({ "event": "typing", "from": typing.from, "seconds": typing.seconds }),
+        Incoming::State(link) => {
+            let state = match link {
+                Link::Connected => "connected",
+                Link::Lost { .. } => "lost",
+                Link::Refused(_) => "refused",
+                Link::Trouble(_) => "trouble",
+            };
+            json!({ "event": "connection", "state": state, "text": self::link(link) })
+        }
+    }
+}
+
+fn received_json(received: &Received) -> Value {
+    json!({
+        "event": "message", "id": received.id, "from": received.from, "to": received.to,
+        "date": received.date.rfc3339(), "at": received.at.rfc3339(), "text": received.text,
+        "attachments": files_json(&received.attachments), "in_reply_to": received.in_reply_to,
+        "automatic": received.automatic, "wants_displayed": received.wants_displayed,
+    })
+}
+
+fn files_json(files: &[crate::client::compose::Enclosure]) -> Value {
+    files.iter().map(|file| json!({ "name": file.name, "media": file.media, "size": file.size })).collect()
+}
+
+/// A message of a history, as JSON.
+pub fn message_json(message: &Message) -> Value {
+    match message {
+        Message::In(received) => received_json(received),
+        Message::Out { draft, fates } => json!({
+            "event": "sent", "id": draft.id, "to": draft.to, "date": draft.date.rfc3339(), "text": draft.text,
+            "attachments": files_json(&draft.attachments), "in_reply_to": draft.in_reply_to, "fates": fates,
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::address::{Mailbox, ReversePath};
+    use crate::client::read::{self, Content};
+
+    #[test]
+    fn nothing_in_a_line_commands_the_terminal() {
+        let sender = ReversePath::Mailbox(Mailbox::parse("\u{202e}eve@e.test").unwrap());
+        let entity = b"From: x@x\r\nMessage-ID: <\x1b[2J>\r\n\r\none\x1b[31m\r\ntwo\r\n";
+        let Content::Message(message) = read::read(entity, &sender, Timestamp::from_secs(0)) else { panic!("none") };
+        let shown = incoming(&Incoming::Message(message));
+        assert!(shown.ends_with("\u{fffd}eve@e.test: one\u{241b}[31m\n    two\n"), "{shown}");
+        let link = Link::Lost { reason: "it said: \x1b[2J\nx".to_owned(), retry: std::time::Duration::ZERO };
+        let text = incoming(&Incoming::State(link));
+        assert_eq!(text, "* not connected: it said: \u{241b}[2J x; next attempt in 1 s\n");
+    }
+
+    #[test]
+    fn states_of_one_and_of_several() {
+        let fate = |to: &str, state| Fate { to: Mailbox::parse(to).unwrap(), state, reason: None };
+        assert_eq!(fates(&[fate("a@a.test", State::Sent), fate("b@b.test", State::Sent)]), "sent");
+        let two = [fate("a@a.test", State::Sent), fate("b@b.test", State::Delivered)];
+        assert_eq!(fates(&two), "a@a.test sent, b@b.test delivered");
+    }
+}

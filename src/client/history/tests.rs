@@ -1,0 +1,285 @@
+use std::io;
+use std::sync::{Arc, Mutex};
+
+use super::*;
+use crate::timestamp::Timestamp;
+
+fn mailbox(text: &str) -> Mailbox {
+    Mailbox::parse(text).unwrap()
+}
+
+fn received(from: &str, id: &str, at: i64, text: &str) -> Received {
+    Received {
+        id: id.to_owned(),
+        from: mailbox(from),
+        to: vec![],
+        date: Timestamp::from_secs(at),
+        at: Timestamp::from_secs(at),
+        text: text.to_owned(),
+        attachments: vec![],
+        in_reply_to: None,
+        references: vec![],
+        wants_displayed: false,
+        automatic: false,
+    }
+}
+
+fn draft(id: &str, to: &[&str], at: i64) -> Draft {
+    Draft {
+        id: id.to_owned(),
+        envid: format!("env-{id}"),
+        date: Timestamp::from_secs(at),
+        from: mailbox("alice@a.test"),
+        to: to.iter().map(|to| mailbox(to)).collect(),
+        text: "hello".to_owned(),
+        attachments: vec![],
+        in_reply_to: None,
+        references: vec![],
+        receipt: true,
+        displayed: false,
+        automatic: false,
+    }
+}
+
+fn state(id: &str, to: &str, state: State) -> Record {
+    Record::State { id: id.to_owned(), to: mailbox(to), state, at: Timestamp::default(), reason: None }
+}
+
+/// A disk in memory on which there is room for so many octets.
+#[derive(Clone, Default)]
+pub(in crate::client) struct Disk(Arc<Mutex<(Vec<u8>, usize)>>);
+
+impl Disk {
+    pub fn with(text: &str, room: usize) -> Disk {
+        Disk(Arc::new(Mutex::new((text.as_bytes().to_vec(), room))))
+    }
+
+    pub fn grow(&self, room: usize) {
+        self.0.lock().unwrap().1 = room;
+    }
+
+    fn text(&self) -> String {
+        String::from_utf8_lossy(&self.0.lock().unwrap().0).into_owned()
+    }
+
+    fn open(&self) -> Result<History, HistoryError> {
+        History::with(Path::new("/nowhere"), Box::new(self.clone()))
+    }
+}
+
+impl Storage for Disk {
+    fn read_from(&mut self, offset: u64) -> io::Result<Vec<u8>> {
+        Ok(self.0.lock().unwrap().0[offset as usize..].to_vec())
+    }
+
+    fn append(&mut self, octets: &[u8]) -> io::Result<()> {
+        let mut disk = self.0.lock().unwrap();
+        let room = disk.1.saturating_sub(disk.0.len()).min(octets.len());
+        disk.0.extend_from_slice(&octets[..room]);
+        if room < octets.len() { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
+    }
+
+    fn truncate(&mut self, length: u64) -> io::Result<()> {
+        self.0.lock().unwrap().0.truncate(length as usize);
+        Ok(())
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn lock(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn unlock(&mut self) {}
+}
+
+const HEAD: &str = "{\"impart-history\":1}\n";
+
+#[test]
+fn what_was_added_is_there_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut history = History::open(directory.path()).unwrap();
+    let news = history
+        .add(vec![
+            Record::Received(received("bob@b.test", "<1@b>", 10, "hi")),
+            Record::Received(received("bob@b.test", "<1@b>", 11, "hi again")),
+            Record::Written(draft("<2@a>", &["bob@b.test", "eve@e.test"], 12)),
+            state("<2@a>", "bob@b.test", State::Delivered),
+        ])
+        .unwrap();
+    assert_eq!(news.len(), 3, "the second copy is none");
+    for mut history in [history, History::open(directory.path()).unwrap()] {
+        history.refresh().unwrap();
+        let index = history.index();
+        assert!(index.has_seen(&mailbox("BOB@b.test"), "<1@b>"));
+        let texts: Vec<&str> =
+            index.conversation(&mailbox("bob@b.test")).into_iter().map(record::Message::text).collect();
+        assert_eq!(texts, ["hi", "hello"]);
+        let (waiting, fates) = index.outbox().next().unwrap();
+        assert_eq!((waiting.id.as_str(), fates[1].state), ("<2@a>", State::Waiting));
+        assert_eq!(index.contacts()[0].last, Timestamp::from_secs(12));
+        assert_eq!(index.search("HELLO eve").count(), 1);
+        assert_eq!(index.by_envelope("env-<2@a>").unwrap().id, "<2@a>");
+    }
+}
+
+#[test]
+fn two_processes_see_what_the_other_adds() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut one = History::open(directory.path()).unwrap();
+    let mut two = History::open(directory.path()).unwrap();
+    one.add(vec![Record::Received(received("bob@b.test", "<1@b>", 10, "one"))]).unwrap();
+    let news = two.add(vec![Record::Received(received("bob@b.test", "<1@b>", 10, "one"))]).unwrap();
+    assert!(news.is_empty(), "the other has it already");
+    two.add(vec![Record::Received(received("bob@b.test", "<2@b>", 10, "two"))]).unwrap();
+    one.refresh().unwrap();
+    assert_eq!(one.index().messages().len(), 2);
+}
+
+#[test]
+fn a_second_receiver_is_told_who_is_the_first() {
+    let directory = tempfile::tempdir().unwrap();
+    let history = History::open(directory.path()).unwrap();
+    let hold = history.receive().unwrap();
+    let error = History::open(directory.path()).unwrap().receive().unwrap_err();
+    assert!(error.to_string().contains(&format!("process {}", std::process::id())), "{error}");
+    drop(hold);
+    history.receive().unwrap();
+}
+
+#[test]
+fn a_torn_line_is_cut_off_before_the_next() {
+    let line = serde_json::to_string(&Record::Received(received("bob@b.test", "<1@b>", 10, "hi"))).unwrap();
+    for torn in ["", "{", &line[..line.len() - 1], &line] {
+        let disk = Disk::with(&format!("{HEAD}{line}\n{torn}"), 100_000);
+        let mut history = disk.open().unwrap();
+        assert_eq!(history.index().messages().len(), 1, "{torn}");
+        history.add(vec![Record::Received(received("bob@b.test", "<2@b>", 11, "ho"))]).unwrap();
+        let again = disk.open().unwrap();
+        assert_eq!((again.index().messages().len(), again.unreadable()), (2, 0), "{}", disk.text());
+    }
+    let disk = Disk::with(&HEAD[..7], 100_000);
+    disk.open().unwrap();
+    assert_eq!(disk.text(), HEAD);
+}
+
+#[test]
+fn a_line_that_is_no_record_is_passed_over() {
+    let line = serde_json::to_string(&Record::Received(received("bob@b.test", "<1@b>", 10, "hi"))).unwrap();
+    let history = Disk::with(&format!("{HEAD}rubbish\n{line}\n{{\"record\":\"new\"}}\n"), 100_000).open().unwrap();
+    assert_eq!((history.index().messages().len(), history.unreadable()), (1, 2));
+}
+
+#[test]
+fn another_version_is_refused_and_left_alone() {
+    for (text, words) in [
+        ("{\"impart-history\":2}\n", "a history of version 2"),
+        ("#!/bin/sh\nrm\n", "a history of another program"),
+        ("not ours, without an end of line", "a history of another program"),
+    ] {
+        let disk = Disk::with(text, 100_000);
+        let error = disk.open().unwrap_err().to_string();
+        assert!(error.contains(words) && error.contains("move the file away"), "{error}");
+        assert_eq!(disk.text(), text);
+    }
+}
+
+#[test]
+fn a_full_disk_takes_nothing_and_loses_nothing() {
+    for room in 0..400 {
+        let disk = Disk::with(HEAD, HEAD.len() + room);
+        let mut history = disk.open().unwrap();
+        match history.add(vec![Record::Received(received("bob@b.test", "<1@b>", 10, "hi"))]) {
+            Ok(_) => assert!(history.index().has_seen(&mailbox("bob@b.test"), "<1@b>")),
+            Err(error) => {
+                assert!(error.to_string().contains("the disk is full; make room"), "{error}");
+                assert_eq!(disk.text(), HEAD);
+                assert!(!history.index().has_seen(&mailbox("bob@b.test"), "<1@b>"));
+                disk.grow(10_000);
+                history.add(vec![Record::Received(received("bob@b.test", "<1@b>", 10, "hi"))]).unwrap();
+            }
+        }
+        assert_eq!(disk.open().unwrap().index().messages().len(), 1);
+    }
+}
+
+#[test]
+fn states_do_not_go_back() {
+    let mut index = Index::default();
+    index.apply(Record::Written(draft("<1@a>", &["bob@b.test"], 1)));
+    let mut check = |next: State, new: bool, expected: State| {
+        assert_eq!(index.apply(state("<1@a>", "bob@b.test", next)), new, "{next:?}");
+        let Some(record::Message::Out { fates, .. }) = index.own("<1@a>") else { panic!("gone") };
+        assert_eq!(fates[0].state, expected);
+    };
+    check(State::Sent, true, State::Sent);
+    check(State::Sent, false, State::Sent);
+    check(State::Waiting, false, State::Sent);
+    check(State::Delayed, true, State::Delayed);
+    check(State::Delivered, true, State::Delivered);
+    check(State::Failed, false, State::Delivered);
+    check(State::Displayed, true, State::Displayed);
+    assert!(!index.apply(state("<1@a>", "eve@e.test", State::Failed)), "not a recipient");
+    assert!(!index.apply(state("<9@a>", "bob@b.test", State::Failed)), "not ours");
+}
+
+#[test]
+fn unread_and_read() {
+    let mut index = Index::default();
+    for (at, id) in [(10, "<1@b>"), (20, "<2@b>"), (30, "<3@b>")] {
+        index.apply(Record::Received(received("bob@b.test", id, at, "x")));
+    }
+    assert_eq!(index.contacts()[0].unread, 3);
+    assert!(index.apply(Record::Read { with: mailbox("bob@b.test"), at: Timestamp::from_secs(20) }));
+    assert_eq!(index.contacts()[0].unread, 1);
+    assert!(!index.apply(Record::Read { with: mailbox("bob@b.test"), at: Timestamp::from_secs(10) }));
+}
+
+#[test]
+fn an_answer_comes_behind_what_it_answers() {
+    let mut index = Index::default();
+    let mut answer = received("bob@b.test", "<2@b>", 10, "answer");
+    answer.references = vec!["<1@a>".to_owned()];
+    index.apply(Record::Received(answer));
+    index.apply(Record::Written(draft("<1@a>", &["bob@b.test"], 11)));
+    index.apply(Record::Received(received("bob@b.test", "<0@b>", 5, "first")));
+    let conversation = index.conversation(&mailbox("bob@b.test"));
+    let ids: Vec<&str> = conversation.into_iter().map(record::Message::id).collect();
+    assert_eq!(ids, ["<0@b>", "<1@a>", "<2@b>"]);
+}
+
+#[test]
+fn attachments_are_copied_and_saved_beside_what_is_there() {
+    let directory = tempfile::tempdir().unwrap();
+    let history = History::open(&directory.path().join("h")).unwrap();
+    let original = directory.path().join("a.txt");
+    std::fs::write(&original, "one").unwrap();
+    let enclosure = history.enclose(&original).unwrap();
+    std::fs::write(&original, "two").unwrap();
+    let draft = Draft { attachments: vec![enclosure], ..draft("<1@a>", &["bob@b.test"], 1) };
+    assert_eq!(history.contents(&draft).unwrap(), ["one"]);
+    let message = record::Message::Out { draft, fates: vec![] };
+    let saved = history.save(&message, 0, directory.path()).unwrap();
+    assert_eq!(saved.file_name().unwrap(), "a-1.txt");
+    assert_eq!(std::fs::read_to_string(saved).unwrap(), "one");
+    assert!(history.save(&message, 1, directory.path()).is_err());
+    assert!(history.enclose(&directory.path().join("none")).is_err());
+}
+
+#[test]
+fn names_are_never_completed_into_another_domain() {
+    let known = [mailbox("bob@b.test.example"), mailbox("bert@b.test"), mailbox("Eve@e.test")];
+    for (name, expected) in [
+        ("bob@b.test", Some("bob@b.test")),
+        ("bob", Some("bob@b.test.example")),
+        ("b", None),
+        ("EVE", Some("Eve@e.test")),
+        ("nobody", None),
+        ("", None),
+        ("@", None),
+    ] {
+        assert_eq!(named(name, known.iter()), expected.map(mailbox), "{name}");
+    }
+}

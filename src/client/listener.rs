@@ -1,0 +1,179 @@
+//! Receiving for good: attached while there is a network, again after each loss.
+//!
+//! In: an account. Out: [`Incoming`], in order, until the listener is dropped or the server refuses for good. Invariants:
+//! what is told as a message is in the history; attempts grow apart, with jitter, so that a server that comes back is not
+//! overrun by its clients.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+use super::compose;
+use super::error::ClientError;
+use super::history::{Hold, State};
+use super::read::{Received, Typing};
+use super::{Shared, attach, link};
+use crate::address::Mailbox;
+use crate::smtp::turn::Atrn;
+
+/// News that may wait for whoever listens; the server waits meanwhile.
+const WAITING: usize = 256;
+/// The first pause, and the longest.
+const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(300));
+/// A connection that stood so long was a good one.
+const GOOD: Duration = Duration::from_secs(60);
+
+/// The state of the connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Link {
+    /// What comes is told at once.
+    Connected,
+    /// There is no connection.
+    Lost {
+        /// Why.
+        reason: String,
+        /// When the next attempt comes.
+        retry: Duration,
+    },
+    /// The server refuses for good, or the account cannot be used: nothing more comes.
+    Refused(String),
+    /// Something could not be kept; the server has it still.
+    Trouble(String),
+}
+
+/// News.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Incoming {
+    /// A message; it is in the history.
+    Message(Box<Received>),
+    /// A receipt about a message of ours.
+    Receipt {
+        /// Its Message-ID.
+        id: String,
+        /// The recipient.
+        to: Mailbox,
+        /// What became of it.
+        state: State,
+        /// In words.
+        reason: Option<String>,
+    },
+    /// A reader has let us know that a message of ours was displayed.
+    Displayed {
+        /// Its Message-ID.
+        id: String,
+        /// The reader.
+        by: Mailbox,
+    },
+    /// Somebody types.
+    Typing(Typing),
+    /// The connection.
+    State(Link),
+}
+
+/// Receives for an account.
+#[derive(Debug)]
+pub struct Listener {
+    news: mpsc::Receiver<Incoming>,
+    task: JoinHandle<()>,
+}
+
+impl Listener {
+    pub(super) fn start(shared: Arc<Shared>, hold: Hold) -> Listener {
+        let (sender, news) = mpsc::channel(WAITING);
+        let task = tokio::spawn(run(shared, sender, hold));
+        Listener { news, task }
+    }
+
+    /// The next news; `None` when nothing more comes. Dropping the future loses nothing.
+    pub async fn next(&mut self) -> Option<Incoming> {
+        self.news.recv().await
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn run(shared: Arc<Shared>, news: mpsc::Sender<Incoming>, _hold: Hold) {
+    let account = &shared.account;
+    let mut failures = 0;
+    loop {
+        let inboxes = match account.inboxes.is_empty() {
+            true => Vec::new(),
+            false => std::iter::once(&account.address).chain(&account.inboxes).cloned().collect(),
+        };
+        let atrn = Atrn { inboxes, domains: Vec::new(), device: account.device.clone() };
+        let began = Instant::now();
+        let reason = match link::open(account, &shared.credentials, Some(atrn)).await {
+            Ok(wire) => {
+                if news.send(Incoming::State(Link::Connected)).await.is_err() {
+                    return;
+                }
+                // What waits in the outbox goes too; it is told by its records.
+                let outbox = {
+                    let (shared, news) = (Arc::clone(&shared), news.clone());
+                    tokio::spawn(async move { empty_outbox(&shared, &news).await })
+                };
+                let reason = attach::serve(wire.stream, account, &shared.history, &news).await;
+                outbox.abort();
+                reason
+            }
+            Err(error) if error.is_transient() => error.to_string(),
+            Err(error) => {
+                let _ = news.send(Incoming::State(Link::Refused(error.to_string()))).await;
+                return;
+            }
+        };
+        failures = if began.elapsed() >= GOOD { 0 } else { failures + 1 };
+        let retry = pause(failures, compose::entropy()[0]);
+        if news.send(Incoming::State(Link::Lost { reason, retry })).await.is_err() {
+            return;
+        }
+        tokio::select! {
+            () = tokio::time::sleep(retry) => {}
+            () = news.closed() => return,
+        }
+    }
+}
+
+async fn empty_outbox(shared: &Shared, news: &mpsc::Sender<Incoming>) {
+    match shared.flush().await {
+        Ok(records) => {
+            for incoming in records.into_iter().filter_map(attach::incoming) {
+                if news.send(incoming).await.is_err() {
+                    return;
+                }
+            }
+        }
+        // Another process empties it, or the connection for submission failed: the next occasion will do.
+        Err(ClientError::History(_)) => {}
+        Err(error) => _ = news.send(Incoming::State(Link::Trouble(error.to_string()))).await,
+    }
+}
+
+/// The pause after so many failures in a row: doubled each time, and a quarter more or less by chance.
+fn pause(failures: u32, chance: u8) -> Duration {
+    let doubled = PAUSES.0.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(PAUSES.1);
+    let quarter = doubled / 4;
+    doubled - quarter + quarter.mul_f64(2.0 * f64::from(chance) / 255.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_apart() {
+        let secs = |failures, chance| pause(failures, chance).as_secs_f64();
+        assert!((secs(0, 0) - 0.75).abs() < 0.01 && (secs(0, 255) - 1.25).abs() < 0.01);
+        assert!((secs(1, 128) - 1.0).abs() < 0.01 && (secs(4, 128) - 8.0).abs() < 0.1);
+        for failures in 0..200 {
+            assert!(pause(failures, 255) <= Duration::from_secs(375), "{failures}");
+        }
+    }
+}

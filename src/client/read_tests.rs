@@ -1,0 +1,131 @@
+use bytes::Bytes;
+
+use super::*;
+use crate::client::compose::{self, Draft};
+
+fn mailbox(text: &str) -> Mailbox {
+    Mailbox::parse(text).unwrap()
+}
+
+const NOW: Timestamp = Timestamp::from_secs(1_795_000_000);
+
+fn sender() -> ReversePath {
+    ReversePath::Mailbox(mailbox("alice@a.test"))
+}
+
+fn message(entity: &str) -> Received {
+    match read(entity.as_bytes(), &sender(), NOW) {
+        Content::Message(message) => *message,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn draft(text: &str) -> Draft {
+    Draft {
+        id: compose::message_id(&mailbox("alice@a.test")),
+        envid: compose::token(),
+        date: NOW,
+        from: mailbox("alice@a.test"),
+        to: vec![mailbox("bob@b.test"), mailbox("δ@c.test")],
+        text: text.to_owned(),
+        attachments: vec![],
+        in_reply_to: Some("<9@b>".to_owned()),
+        references: vec!["<8@b>".to_owned()],
+        receipt: true,
+        displayed: true,
+        automatic: false,
+    }
+}
+
+#[test]
+fn what_we_compose_we_read() {
+    for text in ["hello", "two\nlines", "héllo wörld 🚀", &"long é ".repeat(1000), ".\n..\n", ""] {
+        for eight_bit in [true, false] {
+            let mut draft = draft(text);
+            let enclosure = |name: &str| Enclosure {
+                name: name.to_owned(),
+                media: "text/plain".to_owned(),
+                ..Enclosure::default()
+            };
+            let long = format!("{}.txt", "写".repeat(60));
+            draft.attachments = vec![enclosure("a.txt"), enclosure(&long)];
+            let contents = [Bytes::from_static(b"one"), Bytes::from_static(b"\0\xff")];
+            let entity = draft.entity(&contents, eight_bit);
+            let got = message(std::str::from_utf8(&entity).unwrap());
+            assert_eq!(got.text, text.trim_end_matches('\n'));
+            assert_eq!((&got.id, &got.from, got.date), (&draft.id, &draft.from, draft.date));
+            assert_eq!(got.to, ["bob@b.test", "δ@c.test"]);
+            assert_eq!((got.in_reply_to.as_deref(), got.references.len()), (Some("<9@b>"), 2));
+            assert!(got.wants_displayed && !got.automatic);
+            let names: Vec<&str> = got.attachments.iter().map(|file| file.name.as_str()).collect();
+            assert_eq!(names, ["a.txt", &clean::file_name(&long)]);
+            assert_eq!(attachment(&entity, 1).unwrap(), b"\0\xff");
+            draft.attachments.clear();
+            let entity = draft.entity(&[], eight_bit);
+            assert_eq!(message(std::str::from_utf8(&entity).unwrap()).text, text.trim_end_matches('\n'));
+        }
+    }
+}
+
+#[test]
+fn hostile_texts_are_harmless() {
+    let got = message(
+        "From: a@a.test\r\nMessage-ID: <1\x1b[2J@x>\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\n\
+         \x1b]0;owned\x07\u{202e}x\r\n--b\r\nContent-Type: image/png\x1b[1m\r\n\
+         Content-Disposition: attachment; filename=\"../../.ssh/\x1b[31mauthorized_keys\"\r\n\r\nx\r\n--b--\r\n",
+    );
+    let shown = format!("{} {} {:?}", got.id, got.text, got.attachments);
+    assert!(!shown.contains('\x1b') && !shown.contains('\x07') && !shown.contains('\u{202e}'), "{shown}");
+    assert!(!got.attachments[0].name.contains('/'), "{shown}");
+}
+
+#[test]
+fn html_is_read_as_text() {
+    let got = message("From: a@a.test\r\nContent-Type: text/html\r\n\r\n<b>bold</b><script>x()</script> &amp; so\r\n");
+    assert!(got.text.contains("bold") && got.text.contains("& so") && !got.text.contains("<b>"), "{}", got.text);
+}
+
+#[test]
+fn what_cannot_be_read_is_still_a_message() {
+    for entity in ["x", "\r\n", "From: a@a.test\r\n", "Content-Type: multipart/mixed; boundary=b\r\n\r\n--b", "\0\0"] {
+        let got = message(entity);
+        assert!(got.id.ends_with("@digest.invalid>"), "{got:?}");
+    }
+    assert_eq!(read(b"x", &ReversePath::Null, NOW), Content::Nothing);
+    let long = message(&format!("From: a@a.test\r\n\r\n{}", "é".repeat(200_000)));
+    assert!(long.text.chars().count() <= TEXT_CHARACTERS);
+}
+
+#[test]
+fn displayed_notices_are_asked_for_by_the_sender_alone() {
+    let of =
+        |to: &str| message(&format!("From: a@a.test\r\nDisposition-Notification-To: {to}\r\n\r\nx")).wants_displayed;
+    assert!(of("<alice@a.test>") && of("Alice <ALICE@a.test>"));
+    assert!(!of("eve@e.test") && !of("rubbish") && !of(""));
+}
+
+#[test]
+fn notices() {
+    let (alice, bob) = (mailbox("alice@a.test"), mailbox("bob@b.test"));
+    for (active, seconds) in [(true, 90), (false, 0)] {
+        let (envelope, entity) = compose::typing(&alice, &bob, active, 90, NOW);
+        let expected = Content::Typing(Typing { from: alice.clone(), seconds });
+        assert_eq!(read(&entity, &envelope.sender, NOW), expected);
+    }
+    let (envelope, entity) = compose::displayed(&bob, &alice, "<1@a.test>", false, NOW);
+    let expected = Content::Displayed(Displayed { id: "<1@a.test>".to_owned(), by: bob.clone() });
+    assert_eq!(read(&entity, &envelope.sender, NOW), expected);
+    let deleted = String::from_utf8(entity.to_vec()).unwrap().replace("; displayed", "; deleted");
+    assert_eq!(read(deleted.as_bytes(), &envelope.sender, NOW), Content::Nothing);
+}
+
+#[test]
+fn typing_documents() {
+    let state = |document: &str| typing(document.as_bytes());
+    assert_eq!(state("<i:isComposing xmlns:i='x'><i:state >active</i:state></i:isComposing>"), Some(REFRESH.0));
+    assert_eq!(state("<isComposing><state>active</state><refresh>99999</refresh>"), Some(REFRESH.1));
+    assert_eq!(state("<isComposing><state>idle</state>"), Some(0));
+    for rubbish in ["", "<", "<state", "<state>", "</state>active<", "<state>busy</state>", "\u{1}<<<>>>"] {
+        assert_eq!(state(rubbish), None, "{rubbish}");
+    }
+}

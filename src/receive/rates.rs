@@ -1,0 +1,96 @@
+//! How many messages an account may submit.
+//!
+//! In: an account that begins a transaction. Out: whether it may, or how long it has to wait. A minute's worth may come at
+//! once; then one after the other. Bounded: at most [`limits::RATED_ACCOUNTS`] accounts are remembered, those that have
+//! used up nothing are forgotten first; beyond that the most moderate are. Of each one moment in time is kept.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::limits;
+use crate::reply::{EnhancedCode, Reply};
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// The rates of all accounts.
+#[derive(Debug)]
+pub struct Rates {
+    /// What one message takes of its minute.
+    share: Duration,
+    most: usize,
+    /// Until when each account has used its time up, by the account's key.
+    used: Mutex<HashMap<String, Instant>>,
+}
+
+impl Rates {
+    /// So many messages in a minute; at least one.
+    pub fn new(per_minute: usize) -> Rates {
+        let per_minute = u32::try_from(per_minute.max(1)).unwrap_or(u32::MAX);
+        Rates { share: MINUTE / per_minute, most: limits::RATED_ACCOUNTS, used: Mutex::default() }
+    }
+
+    /// Counts a message of an account; refuses it when there were too many.
+    pub fn count(&self, account: &str, now: Instant) -> Result<(), Reply> {
+        let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
+        if used.len() >= self.most && !used.contains_key(account) {
+            forget(&mut used, now);
+        }
+        let until = used.entry(account.to_owned()).or_insert(now);
+        let next = (*until).max(now) + self.share;
+        let over = next.saturating_duration_since(now + MINUTE);
+        if over > Duration::ZERO {
+            let seconds = over.as_secs() + 1;
+            let text = format!("too many messages in a minute; wait {seconds} s and send again");
+            return Err(Reply::new(450, EnhancedCode::new(4, 7, 1), text));
+        }
+        *until = next;
+        Ok(())
+    }
+}
+
+/// Makes room: those of the past go, else half of all.
+fn forget(used: &mut HashMap<String, Instant>, now: Instant) {
+    let before = used.len();
+    used.retain(|_, until| *until > now);
+    if used.len() == before {
+        let mut times: Vec<Instant> = used.values().copied().collect();
+        let middle = times.len() / 2;
+        let (_, median, _) = times.select_nth_unstable(middle);
+        let median = *median;
+        used.retain(|_, until| *until > median);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_minutes_worth_at_once_and_then_one_by_one() {
+        let (rates, now) = (Rates::new(60), Instant::now());
+        for _ in 0..60 {
+            assert_eq!(rates.count("alice@a.example", now), Ok(()));
+        }
+        let refusal = rates.count("alice@a.example", now).unwrap_err();
+        assert_eq!((refusal.code(), refusal.text()), (450, "too many messages in a minute; wait 2 s and send again"));
+        assert_eq!(rates.count("bob@a.example", now), Ok(()), "each account has its own");
+        let later = now + Duration::from_secs(1);
+        assert_eq!(rates.count("alice@a.example", later), Ok(()));
+        assert!(rates.count("alice@a.example", later).is_err());
+    }
+
+    #[test]
+    fn what_is_remembered_is_bounded() {
+        let (mut rates, now) = (Rates::new(60), Instant::now());
+        rates.most = 10;
+        for number in 0..100 {
+            for _ in 0..=number % 7 {
+                assert_eq!(rates.count(&number.to_string(), now), Ok(()));
+            }
+            assert!(rates.used.lock().unwrap().len() <= 10);
+        }
+    }
+}
