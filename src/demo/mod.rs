@@ -35,6 +35,9 @@ pub enum DemoError {
     /// Certificates.
     #[error("the certificates could not be made: {0}")]
     Certificates(#[from] crate::tls::make::MakeError),
+    /// An account.
+    #[error(transparent)]
+    Account(#[from] crate::accounts::FileError),
     /// The zone.
     #[error("the DNS zone could not be made: {0}")]
     Zone(#[from] crate::dns::authority::ZoneError),
@@ -115,8 +118,10 @@ fn introduce(world: &World) {
         say(&format!("        _im._impp.{0}  SRV 0 0 {1} mx.{0}", site.domain, site.relay.port()));
     }
     for site in [&world.a, &world.b] {
-        let (domain, relay, mail) = (&site.domain, site.relay, site.mail);
-        say(&format!("{domain}  relay {relay} (TLS), for mail programs {mail}, inbox {}@{domain}", site.user));
+        let Site { domain, relay, mail, client, user, .. } = site;
+        say(&format!(
+            "{domain}  relay {relay} (TLS), clients {client} (TLS), for mail programs {mail}, account {user}@{domain}"
+        ));
     }
 }
 
@@ -160,13 +165,13 @@ async fn interruption(world: &mut World) -> Result<(), DemoError> {
 }
 
 async fn burst(world: &World) -> Result<(), DemoError> {
-    say(&format!("4. {BURST} messages at once, over one connection."));
-    let before = count(&world.b, "bob@b.test").await?;
+    say(&format!("4. {BURST} messages at once for bulk@b.test, over one connection."));
+    let before = count(&world.b, "bulk@b.test").await?;
     let start = Instant::now();
-    submit::send_many(world.a.mail, &Letter::new("alice@a.test", "bob@b.test", "One of many"), BURST).await?;
+    submit::send_many(world.a.mail, &Letter::new("alice@a.test", "bulk@b.test", "One of many"), BURST).await?;
     let accepted = start.elapsed();
     let wanted = before + BURST as u64;
-    while count(&world.b, "bob@b.test").await? < wanted {
+    while count(&world.b, "bulk@b.test").await? < wanted {
         if start.elapsed() > PATIENCE {
             return Err(DemoError::Awaited("the arrival of all messages".to_owned()));
         }
@@ -178,7 +183,7 @@ async fn burst(world: &World) -> Result<(), DemoError> {
         millis(accepted),
         rate(accepted)
     ));
-    say(&format!("   all in bob's inbox, on b.test's disk, after {} ({:.0} a second)", millis(all), rate(all)));
+    say(&format!("   all in the inbox, on b.test's disk, after {} ({:.0} a second)", millis(all), rate(all)));
     say("");
     Ok(())
 }
@@ -199,11 +204,19 @@ fn quote(text: &str) {
 }
 
 fn invite(world: &World) {
-    let ctl = world::impartctl();
+    let ctl = world::program("impartctl");
     let (a, b) = (world.a.config.display(), world.b.config.display());
-    say("Both stay up until ^C. In another terminal:");
+    say("Both stay up until ^C. Talk to yourself across two domains, from two terminals:");
     say("");
-    say("  # what waits in bob's inbox, for his client, and what is in it");
+    say(&format!("  {} chat bob@b.test", world.a.command.display()));
+    say(&format!("  {} chat alice@a.test", world.b.command.display()));
+    say("");
+    say("bob has what was sent to him above as soon as he is there. Also, in another terminal:");
+    say("");
+    say("  # one message from a script, with its receipt, once bob is there; what alice has heard");
+    say(&format!("  echo Hi | {} send bob@b.test --receipt --wait 5", world.a.command.display()));
+    say(&format!("  {} listen", world.a.command.display()));
+    say("  # what waits at b.test for a client, and what is in it");
     say(&format!("  {ctl} --config {b} queue list"));
     say(&format!("  {ctl} --config {b} queue show --body ID"));
     say("  # send with what is at hand");

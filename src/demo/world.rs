@@ -2,7 +2,9 @@
 //! their own.
 
 use std::fs::File;
+use std::io::Write as _;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant, SystemTime};
@@ -11,7 +13,8 @@ use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::{Child, Command};
 
 use super::DemoError;
-use crate::address::Domain;
+use crate::accounts::{self, Change};
+use crate::address::{Domain, Mailbox};
 use crate::control::client::Client;
 use crate::dns::Srv;
 use crate::dns::authority::{Authority, Data, Zone};
@@ -38,6 +41,10 @@ pub struct Site {
     pub relay: SocketAddr,
     /// Where mail programs come.
     pub mail: SocketAddr,
+    /// Where clients come.
+    pub client: SocketAddr,
+    /// Runs `impart` as the user.
+    pub command: PathBuf,
     /// The administration socket.
     pub control: PathBuf,
     /// The configuration.
@@ -70,8 +77,8 @@ impl World {
             directory.unwrap_or_else(|| std::env::temp_dir().join(format!("impart-demo-{}", std::process::id())));
         std::fs::create_dir_all(&directory).map_err(system(directory.display().to_string()))?;
         let directory = directory.canonicalize().map_err(system(directory.display().to_string()))?;
-        let ports = free_ports(4)?;
-        let zone = zone(ports[0].port(), ports[2].port())?;
+        let ports = free_ports(6)?;
+        let zone = zone([ports[0], ports[3]], [ports[2], ports[5]])?;
         let loopback = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let authority = Authority::bind(loopback, zone).await.map_err(system("the DNS authority"))?;
         let dns = authority.local_addr();
@@ -79,8 +86,8 @@ impl World {
         let ca = make::Authority::root(&make::AuthorityOptions::new("Impart demonstration", now))?;
         let roots = directory.join("ca.pem");
         make::write_pem(&roots, &ca.pem()).map_err(system(roots.display().to_string()))?;
-        let a = site(&directory, "a.test", "alice", ports[0], ports[1]);
-        let b = site(&directory, "b.test", "bob", ports[2], ports[3]);
+        let a = site(&directory, "a.test", "alice", &ports[..3]);
+        let b = site(&directory, "b.test", "bob", &ports[3..]);
         for site in [&a, &b] {
             furnish(site, &directory, &ca, &roots, dns, now)?;
         }
@@ -107,26 +114,32 @@ fn free_ports(count: usize) -> Result<Vec<SocketAddr>, DemoError> {
 }
 
 /// `test.`: both domains by SRV, and one that has mail only.
-fn zone(a: u16, b: u16) -> Result<Zone, DemoError> {
+fn zone(relays: [SocketAddr; 2], clients: [SocketAddr; 2]) -> Result<Zone, DemoError> {
     let mut zone = Zone::new("test.")?;
-    for (domain, port) in [("a.test", a), ("b.test", b)] {
+    for (at, domain) in ["a.test", "b.test"].into_iter().enumerate() {
         let host = format!("mx.{domain}");
-        let target = Domain::parse(&host).ok();
-        let srv = Srv { priority: 0, weight: 0, port, target };
-        zone.add(&format!("_im._impp.{domain}."), TTL, Data::Srv(srv))?;
+        let srv = |address: SocketAddr| {
+            let target = Domain::parse(&host).ok();
+            Data::Srv(Srv { priority: 0, weight: 0, port: address.port(), target })
+        };
+        zone.add(&format!("_im._impp.{domain}."), TTL, srv(relays[at]))?;
+        zone.add(&format!("_impp-client._tcp.{domain}."), TTL, srv(clients[at]))?;
         zone.add(&format!("{host}."), TTL, Data::A(Ipv4Addr::LOCALHOST))?;
     }
     zone.add("mail.test.", TTL, Data::Mx { preference: 10, host: "mx.mail.test.".to_owned() })?;
     Ok(zone)
 }
 
-fn site(directory: &Path, domain: &'static str, user: &'static str, relay: SocketAddr, mail: SocketAddr) -> Site {
+/// `ports`: of the relay, for mail programs, for clients.
+fn site(directory: &Path, domain: &'static str, user: &'static str, ports: &[SocketAddr]) -> Site {
     let home = directory.join(domain);
     Site {
         domain,
         user,
-        relay,
-        mail,
+        relay: ports[0],
+        mail: ports[1],
+        client: ports[2],
+        command: directory.join(user),
         control: home.join("control.sock"),
         config: home.join("impart.toml"),
         log: home.join("impartd.log"),
@@ -149,9 +162,11 @@ fn furnish(
     let files = files.map_err(system(home.display().to_string()))?;
     let text = format!(
         "# Made by `impartd demo`.\nhost = {host:?}\nspool = {spool:?}\ncontrol = {control:?}\n\n\
-         [[domain]]\nname = {domain:?}\ninboxes = [{user:?}]\n\n\
+         [[domain]]\nname = {domain:?}\ninboxes = [\"bulk\"]\n\n\
+         [accounts]\nfile = {accounts:?}\n\n\
          [[listen]]\nservice = \"relay\"\naddress = \"{relay}\"\n\n\
          [[listen]]\nservice = \"mail\"\naddress = \"{mail}\"\n\n\
+         [[listen]]\nservice = \"client\"\naddress = \"{client}\"\n\n\
          [[certificate]]\nchain = {chain:?}\nkey = {key:?}\n\n\
          [tls]\nroots = [{roots:?}]\n\n\
          [dns]\nservers = [\"{dns}\"]\n\n\
@@ -159,13 +174,53 @@ fn furnish(
         spool = home.join("spool"),
         control = site.control,
         domain = site.domain,
-        user = site.user,
+        accounts = home.join("accounts.toml"),
         relay = site.relay,
         mail = site.mail,
+        client = site.client,
         chain = files.chain,
         key = files.key,
     );
-    std::fs::write(&site.config, text).map_err(system(site.config.display().to_string()))
+    std::fs::write(&site.config, text).map_err(system(site.config.display().to_string()))?;
+    enrol(site, &home, roots)
+}
+
+/// The user's account, and a command that has it: `impart` with a configuration and a history of its own.
+fn enrol(site: &Site, home: &Path, roots: &Path) -> Result<(), DemoError> {
+    let address = format!("{}@{}", site.user, site.domain);
+    let password = accounts::generated()?;
+    let add = Change::Add {
+        password: Some(password.clone()),
+        odmr: None,
+        inbox: true,
+        presentity: true,
+        addresses: Vec::new(),
+        delegates: Vec::new(),
+    };
+    let name = Mailbox::parse(&address).map_err(|fault| DemoError::Refused(format!("{address}: {fault}")))?;
+    accounts::change(&home.join("accounts.toml"), &name, add)?;
+    let (secret, config) = (home.join("password"), home.join("client.toml"));
+    let text = format!(
+        "[[account]]\naddress = {address:?}\nserver = \"{}\"\nca = {roots:?}\ndevice = \"demo\"\n\
+         password-command = {:?}\n",
+        site.client,
+        format!("cat '{}'", secret.display()),
+    );
+    let script = format!(
+        "#!/bin/sh\nIMPART_CONFIG='{}' XDG_DATA_HOME='{}' exec {} \"$@\"\n",
+        config.display(),
+        home.join("client").display(),
+        program("impart"),
+    );
+    for (file, text, mode) in
+        [(&secret, password.reveal(), 0o600), (&config, &text, 0o600), (&site.command, &script, 0o755)]
+    {
+        let mut options = File::options();
+        let options = options.create(true).write(true).truncate(true).mode(mode);
+        let written = options.open(file).and_then(|mut file| file.write_all(text.as_bytes()));
+        written.map_err(system(file.display().to_string()))?;
+    }
+    Ok(())
 }
 
 impl Site {
@@ -216,11 +271,14 @@ impl Site {
     }
 }
 
-/// How impartctl is called: the one beside this program, else by cargo.
-pub fn impartctl() -> String {
-    let beside = std::env::current_exe().ok().map(|program| program.with_file_name("impartctl"));
+/// How another program of Impart is called: the one beside this, else by cargo.
+pub fn program(name: &str) -> String {
+    let beside = std::env::current_exe().ok().map(|program| program.with_file_name(name));
     match beside.filter(|program| program.exists()) {
         Some(program) => program.display().to_string(),
-        None => "cargo run --release --quiet --bin impartctl --".to_owned(),
+        None => {
+            let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
+            format!("cargo run --release --quiet --manifest-path '{manifest}' --bin {name} --")
+        }
     }
 }
