@@ -74,7 +74,8 @@ pub async fn open(account: &Account, credentials: &Credentials, attach: Option<A
         let tcp = match net::dial(&addresses, net::Options::default()).await {
             Ok(tcp) => tcp,
             Err(error) => {
-                faults.push(format!("{}:{}: {error}", target.host, target.port));
+                // The addresses are in it.
+                faults.push(format!("{}: {error}", target.host));
                 continue;
             }
         };

@@ -45,7 +45,7 @@ async fn what_the_server_refuses_is_told() {
 async fn a_wrong_password_says_what_to_do() {
     let world = World::new().await;
     for (password, words, transient) in [
-        ("wrong", "535 5.7.8 wrong name or password; check the password", false),
+        ("wrong", "535 5.7.8 wrong name or password; `impart login alice@a.test` takes another password", false),
         ("later", "454 4.7.0 come back", true),
     ] {
         let mut account = world.account();
