@@ -164,7 +164,11 @@ fn password(account: &Mailbox) -> Result<Secret, String> {
         let mut line = String::new();
         let read = std::io::stdin().lock().take(4096).read_line(&mut line);
         read.map_err(|error| format!("no password on standard input: {error}"))?;
-        return Ok(Secret::new(line.trim_end_matches(['\r', '\n'])));
+        let line = line.trim_end_matches(['\r', '\n']);
+        return match line.is_empty() {
+            true => Err("no password on standard input; write it there, or run impartctl at a terminal".to_owned()),
+            false => Ok(Secret::new(line)),
+        };
     }
     let ask = |what: &str| rpassword::prompt_password(what).map_err(|error| format!("no password: {error}"));
     let first = ask(&format!("Password for {account}: "))?;
