@@ -164,7 +164,11 @@ fn password(account: &Mailbox) -> Result<Secret, String> {
         let mut line = String::new();
         let read = std::io::stdin().lock().take(4096).read_line(&mut line);
         read.map_err(|error| format!("no password on standard input: {error}"))?;
-        return Ok(Secret::new(line.trim_end_matches(['\r', '\n'])));
+        let line = line.trim_end_matches(['\r', '\n']);
+        return match line.is_empty() {
+            true => Err("no password on standard input; write it there, or run impartctl at a terminal".to_owned()),
+            false => Ok(Secret::new(line)),
+        };
     }
     let ask = |what: &str| rpassword::prompt_password(what).map_err(|error| format!("no password: {error}"));
     let first = ask(&format!("Password for {account}: "))?;
@@ -302,6 +306,7 @@ async fn examine(config: &Config, printer: &mut Printer) -> Result<(), Failure> 
     let options = check_options(config, client.is_some());
     let now = System::new().now();
     let mut found = check::local(&options, now);
+    found.push(account::finding(&config.accounts.file));
     found.extend(check::ports(&options).await);
     found.iter().for_each(|finding| printer.row(&Row::Finding(finding.clone())));
     match dns::from_options(config.dns.clone()) {
