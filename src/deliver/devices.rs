@@ -220,6 +220,7 @@ mod tests {
             helo_fallback: false,
             window: 1,
             timeouts: options.timeouts,
+            login: None,
         });
         let context = Arc::new(Context {
             device: session.clone(),
