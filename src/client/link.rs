@@ -75,7 +75,10 @@ pub async fn open(account: &Account, credentials: &Credentials, attach: Option<A
             Ok(tcp) => tcp,
             Err(error) => {
                 // The addresses are in it.
-                faults.push(format!("{}: {error}", target.host));
+                faults.push(match &target.host {
+                    Host::Name(name) => format!("{name}: {error}"),
+                    Host::Address(_) => error.to_string(),
+                });
                 continue;
             }
         };
