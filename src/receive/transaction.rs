@@ -194,8 +194,9 @@ impl Judge {
         let receipts = self.expanded(&expansion, &entity, id)?;
         let envelope = expansion.envelope;
         tracing::info!(
-            "{id}: from=<{}>, size={}, nrcpt={}, message-id={}",
+            "{id}: from=<{}>{}, size={}, nrcpt={}, message-id={}",
             envelope.sender,
+            self.principal().map_or(String::new(), |principal| format!(", account={}", principal.account)),
             entity.len(),
             envelope.recipients.len(),
             facts.message_id.as_deref().unwrap_or("none"),
