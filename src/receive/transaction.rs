@@ -123,7 +123,7 @@ impl Judge {
             policy::recipient(self.listener.service, mail, &rcpt, &accounts, relayed)
         };
         let ForwardPath::Mailbox(mailbox) = &rcpt.path else {
-            return judged.err().unwrap_or_else(|| no_such_inbox());
+            return judged.err().unwrap_or_else(no_such_inbox);
         };
         let found = accounts.find(mailbox, class);
         let judged = match judged {
