@@ -334,7 +334,10 @@ impl Exchange {
     }
 
     fn succeeded(&mut self, name: Mailbox, last: Option<Vec<u8>>, now: Instant) -> Step {
-        self.authority.limits().succeeded(self.origin.address, &name.key(), now);
+        let key = name.key();
+        self.authority.limits().succeeded(self.origin.address, &key, now);
+        // As it stands in the file, however it was typed.
+        let name = self.authority.accounts().entries().get(&key).map_or(name, |account| account.name.clone());
         tracing::info!("{}: authenticated as {name} by {}", from(self.origin.address), self.mechanism);
         Step::Done(Principal { account: name }, last)
     }

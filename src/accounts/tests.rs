@@ -1,25 +1,163 @@
 use super::*;
+use crate::sasl::Secret;
+
+mod authority;
+mod dovecot;
+mod services;
 
 fn domain(name: &str) -> Domain {
     Domain::parse(name).unwrap()
 }
 
-fn check(address: &str, class: Class, expected: Found) {
+fn mailbox(text: &str) -> Mailbox {
+    Mailbox::parse(text).unwrap()
+}
+
+fn principal(text: &str) -> Principal {
+    Principal { account: mailbox(text) }
+}
+
+/// a.example with the inbox alice and a group, quiet.example without inboxes.
+fn bare() -> Accounts {
     let inboxes = HashSet::from(["alice@a.example".to_owned()]);
-    let accounts = Accounts::new(HashMap::from([
+    let domains = HashMap::from([
         (domain("a.example"), LocalDomain { im: true, inboxes }),
         (domain("quiet.example"), LocalDomain::default()),
-    ]));
-    assert_eq!(accounts.find(&Mailbox::parse(address).unwrap(), class), expected, "{address}");
+    ]);
+    let aliases = HashMap::from([
+        ("info@a.example".to_owned(), vec![mailbox("alice@a.example")]),
+        ("all@a.example".to_owned(), vec![mailbox("alice@a.example"), mailbox("bob@a.example")]),
+    ]);
+    Accounts::new(domains).with_aliases(aliases)
+}
+
+/// The record of an account; its password is `password` if it has one.
+fn record(name: &str, password: bool, more: &str) -> String {
+    static VERIFIERS: std::sync::LazyLock<verifiers::Verifiers> =
+        std::sync::LazyLock::new(|| verifiers::Verifiers::of(&Secret::new("password")).unwrap());
+    let (phc, scram) = (VERIFIERS.argon2id.as_ref().unwrap(), VERIFIERS.scram.as_ref().unwrap());
+    let proof = format!("argon2id = \"{}\"\nscram-sha-256 = \"{scram}\"\n", phc.as_str());
+    format!("[account.\"{name}\"]\n{}{more}\n", if password { &proof } else { "" })
+}
+
+fn with_accounts() -> Accounts {
+    let text = record(
+        "alice@a.example",
+        true,
+        "odmr = \"tanstaaftanstaaf\"\ndelegates = { \"bob@a.example\" = \"copy\", \"carol@a.example\" = \"take\" }",
+    ) + &record("bob@a.example", true, "addresses = [\"robert@a.example\"]")
+        + &record("carol@a.example", true, "inbox = false")
+        + &record("dave@a.example", true, "disabled = true");
+    bare().with_entries(Entries::parse(&text).unwrap())
 }
 
 #[test]
 fn addresses() {
-    check("alice@a.example", Class::Im, Found::Inbox);
-    check("ALICE@A.example", Class::Im, Found::Inbox);
-    check("PostMaster@a.example", Class::Im, Found::Inbox);
-    check("bob@a.example", Class::Im, Found::NoInbox);
-    check("alice@a.example", Class::Pres, Found::NotOffered);
-    check("alice@quiet.example", Class::Im, Found::NotOffered);
-    check("alice@b.example", Class::Im, Found::Foreign);
+    let check = |accounts: &Accounts, address: &str, class: Class, expected: Found| {
+        assert_eq!(accounts.find(&mailbox(address), class), expected, "{address}");
+    };
+    let accounts = bare();
+    check(&accounts, "alice@a.example", Class::Im, Found::Inbox);
+    check(&accounts, "ALICE@A.example", Class::Im, Found::Inbox);
+    check(&accounts, "PostMaster@a.example", Class::Im, Found::Inbox);
+    check(&accounts, "info@a.example", Class::Im, Found::Inbox);
+    check(&accounts, "bob@a.example", Class::Im, Found::NoInbox);
+    check(&accounts, "alice@a.example", Class::Pres, Found::NotOffered);
+    check(&accounts, "alice@quiet.example", Class::Im, Found::NotOffered);
+    check(&accounts, "alice@b.example", Class::Im, Found::Foreign);
+    let accounts = with_accounts();
+    check(&accounts, "bob@a.example", Class::Im, Found::Inbox);
+    check(&accounts, "robert@a.example", Class::Im, Found::Inbox);
+    check(&accounts, "carol@a.example", Class::Im, Found::NoInbox);
+    // A disabled account gets its messages.
+    check(&accounts, "dave@a.example", Class::Im, Found::Inbox);
+    let accounts = accounts.with_users(Some(std::sync::Arc::new(Users::new("/nowhere".into()))));
+    check(&accounts, "erin@a.example", Class::Im, Found::Elsewhere);
+    check(&accounts, "carol@a.example", Class::Im, Found::NoInbox);
+    check(&accounts, "erin@quiet.example", Class::Im, Found::NotOffered);
+    assert_eq!(bare().lost_members().count(), 1);
+    assert_eq!(with_accounts().lost_members().count(), 0);
+}
+
+#[test]
+fn who_gets_and_who_sends() {
+    let accounts = with_accounts();
+    let members = |address: &str| accounts.members(&mailbox(address)).map(|members| members.len());
+    assert_eq!(members("all@a.example"), Some(2));
+    assert_eq!(members("Robert@a.example"), Some(1));
+    assert_eq!(members("bob@a.example"), None);
+    let sends = |who: &str, address: &str| accounts.sends_as(&principal(who), &mailbox(address));
+    assert!(sends("alice@a.example", "ALICE@a.example") && sends("alice@a.example", "info@a.example"));
+    assert!(sends("bob@a.example", "robert@a.example"));
+    assert!(!sends("alice@a.example", "all@a.example") && !sends("alice@a.example", "robert@a.example"));
+    assert!(!sends("alice@a.example", "bob@a.example"));
+}
+
+#[test]
+fn who_reads() {
+    let accounts = with_accounts();
+    let check = |who: &str, inbox: &str, expected: Reads| {
+        assert_eq!(accounts.reads(&principal(who), &mailbox(inbox)), expected, "{who} {inbox}");
+    };
+    check("alice@a.example", "Alice@a.example", Reads::Own);
+    check("bob@a.example", "alice@a.example", Reads::Copy);
+    check("carol@a.example", "alice@a.example", Reads::Take);
+    check("dave@a.example", "alice@a.example", Reads::No);
+    check("alice@a.example", "bob@a.example", Reads::No);
+    check("carol@a.example", "carol@a.example", Reads::No);
+    check("eve@b.example", "eve@b.example", Reads::No);
+    assert_eq!(accounts.inboxes_of(&principal("alice@a.example")), [mailbox("alice@a.example")]);
+    assert_eq!(accounts.inboxes_of(&principal("carol@a.example")), []);
+    assert_eq!(accounts.inboxes_of(&principal("info@a.example")), []);
+}
+
+#[test]
+fn files_that_are_wrong_say_so() {
+    let check = |text: &str, expected: &str| {
+        let shown = Entries::parse(text).unwrap_err().to_string();
+        assert!(shown.contains(expected), "{shown}, not {expected}");
+    };
+    check("[account]\nx = 1", "line 2, column 5: ");
+    check("[account.\"a@a.example\"]\nadresses = []", "line 2, column 1: unknown field `adresses`");
+    check("[account.alice]\n", "account alice: \"alice\": the address has no domain");
+    check("[account.\"a@a.example\"]\n[account.\"A@a.example\"]\n", "it stands twice, as A@a.example too");
+    check("[account.\"a@a.example\"]\nargon2id = \"x\"", "`argon2id` is not a PHC string");
+    check("[account.\"a@a.example\"]\nscram-sha-256 = \"x\"", "`scram-sha-256` is not");
+    check(
+        "[account.\"a@a.example\"]\n[account.\"b@a.example\"]\naddresses = [\"A@a.example\"]",
+        "belongs to a@a.example",
+    );
+    // What a line of a secret holds is not shown.
+    let shown = Entries::parse("[account.\"a@a.example\"]\nodmr = \"geheim\nx").unwrap_err().to_string();
+    assert!(!shown.contains("geheim"), "{shown}");
+}
+
+#[test]
+fn passwd_files() {
+    let text = "# users\n\
+                bob:{PLAIN}pw:1000:1000::/home/bob::userdb_mail=x\n\
+                carol@a.example:{SCRAM-SHA-256}4096,W22ZaJ0SNY7soEsUEjb6gQ==,\
+                WG5d8oPm3OtcPnkdi4Uo7BkeZkBFzpcXkuLmtbsT4qY=,wfPLwcE6nTWhTAmQ7tl2KeoiWGPlZqQxSrmfPwDl2dU=\n\
+                dave:{CRYPT}$6$x:1:1:::\nerin:pw\nfrank:{ARGON2ID}$argon2i$x\ngrace::1:1::::nologin\nalice:{PLAIN}other\n@x:\n";
+    let (entries, faults) = with_accounts().entries().clone().with_passwd(text, Some(&domain("a.example")));
+    let shown = faults.join("\n");
+    for expected in [
+        "line 4: dave@a.example cannot log in: the scheme {CRYPT} is not known here; give it one of {ARGON2ID}",
+        "line 5: erin@a.example cannot log in: its password has no scheme",
+        "line 6: frank@a.example cannot log in: what follows {ARGON2ID} is not a PHC string",
+        "line 9: the user \"@x\": the address is empty",
+    ] {
+        assert!(shown.contains(expected), "{shown}");
+    }
+    let fits = |name: &str, word: &str| {
+        let account = entries.get(name).unwrap_or_else(|| panic!("{name}"));
+        account.verifiers.fit(&Secret::new(word))
+    };
+    assert!(fits("carol@a.example", "password"), "the file of accounts comes first");
+    assert!(entries.get("grace@a.example").is_some_and(|account| account.disabled && !account.has_password()));
+    let (entries, _) = Entries::default().with_passwd(text, Some(&domain("a.example")));
+    let fits = |name: &str, word: &str| entries.get(name).unwrap().verifiers.fit(&Secret::new(word));
+    assert!(fits("bob@a.example", "pw") && !fits("bob@a.example", "password") && fits("carol@a.example", "pencil"));
+    assert!(entries.all_scram());
+    assert_eq!(entries.usual_shape(), (4096, 16));
 }

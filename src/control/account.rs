@@ -8,6 +8,7 @@ use std::path::Path;
 use serde_json::json;
 
 use super::cli::Account as Wanted;
+use super::protocol::Finding;
 use crate::accounts::file::{self, FileError};
 use crate::accounts::{self, Account, Change, Reads};
 use crate::address::{Domain, Mailbox};
@@ -68,6 +69,14 @@ pub fn run(
         Wanted::Disable { account } => changed(path, account, Change::Disabled(true), None),
         Wanted::Enable { account } => changed(path, account, Change::Disabled(false), None),
         Wanted::Remove { account } => changed(path, account, Change::Remove, None),
+    }
+}
+
+/// The file of accounts, for [`super::check`].
+pub fn finding(path: &Path) -> Finding {
+    match file::load(path) {
+        Ok(entries) => Finding::ok("accounts", format!("{} in {}", entries.len(), path.display())),
+        Err(fault) => Finding::error("accounts", fault.to_string(), "mend the file; until then the old accounts hold"),
     }
 }
 

@@ -257,31 +257,4 @@ async fn encrypt(stream: Stream, acceptor: &Acceptor) -> Option<(Stream, Peer)> 
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn ip(text: &str) -> Option<IpAddr> {
-        Some(text.parse().unwrap())
-    }
-
-    #[test]
-    fn connections_are_bounded() {
-        let connections = Connections::new(4, 2);
-        let first = connections.enter(ip("192.0.2.1")).unwrap();
-        let _second = connections.enter(ip("::ffff:192.0.2.1")).unwrap();
-        assert!(connections.enter(ip("192.0.2.1")).is_none());
-        drop(first);
-        let _third = connections.enter(ip("192.0.2.1")).unwrap();
-        let _four = connections.enter(ip("127.0.0.1")).unwrap();
-        let _five = connections.enter(ip("::1")).unwrap();
-        assert!(connections.enter(None).is_none(), "four in all");
-    }
-
-    #[test]
-    fn an_ipv6_network_counts_as_one() {
-        let connections = Connections::new(10, 1);
-        let _one = connections.enter(ip("2001:db8::1")).unwrap();
-        assert!(connections.enter(ip("2001:db8::2")).is_none());
-        assert!(connections.enter(ip("2001:db8:0:1::2")).is_some());
-    }
-}
+mod tests;

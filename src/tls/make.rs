@@ -46,6 +46,8 @@ pub struct Leaf {
     pub dns: Vec<String>,
     /// SRV-IDs (RFC 4985).
     pub srv: Vec<(Class, Domain)>,
+    /// Addresses of people, or URIs.
+    pub people: Vec<String>,
     /// The beginning of its time.
     pub not_before: Timestamp,
     /// The end of its time.
@@ -62,6 +64,7 @@ impl Leaf {
         Leaf {
             dns: dns.iter().map(|name| (*name).to_owned()).collect(),
             srv: Vec::new(),
+            people: Vec::new(),
             not_before: now.before(Duration::from_secs(3600)),
             not_after: now.after(Duration::from_secs(90 * 86_400)),
             server: true,
@@ -72,6 +75,12 @@ impl Leaf {
     /// With SRV-IDs besides.
     pub fn with_services(mut self, services: &[(Class, Domain)]) -> Leaf {
         self.srv.extend_from_slice(services);
+        self
+    }
+
+    /// With addresses of people besides, or URIs.
+    pub fn with_addresses(mut self, people: &[&str]) -> Leaf {
+        self.people.extend(people.iter().map(|name| (*name).to_owned()));
         self
     }
 
@@ -147,6 +156,32 @@ impl Authority {
             chain: chain.iter().map(|certificate| certificate.der().clone()).collect(),
             key_pem: key.serialize_pem(),
         })
+    }
+
+    /// A list of revoked certificates, in PEM, good for a week.
+    pub fn revoke(&self, certificates: &[&CertificateDer<'_>], now: Timestamp) -> Result<String, MakeError> {
+        use x509_cert::der::Decode as _;
+        let time = |at: Timestamp| date_time_ymd(1970, 1, 1) + since_epoch(at);
+        let mut revoked_certs = Vec::new();
+        for certificate in certificates {
+            let parsed = x509_cert::Certificate::from_der(certificate).map_err(failed)?;
+            let serial = parsed.tbs_certificate().serial_number().as_bytes();
+            revoked_certs.push(rcgen::RevokedCertParams {
+                serial_number: rcgen::SerialNumber::from_slice(serial),
+                revocation_time: time(now),
+                reason_code: None,
+                invalidity_date: None,
+            });
+        }
+        let params = rcgen::CertificateRevocationListParams {
+            this_update: time(now.before(Duration::from_secs(3600))),
+            next_update: time(now.after(Duration::from_secs(7 * 86_400))),
+            crl_number: rcgen::SerialNumber::from(u64::try_from(now.secs()).unwrap_or(0)),
+            issuing_distribution_point: None,
+            revoked_certs,
+            key_identifier_method: rcgen::KeyIdMethod::Sha256,
+        };
+        params.signed_by(&self.issuer).map_err(failed)?.pem().map_err(failed)
     }
 
     /// Its own certificate.
@@ -236,7 +271,7 @@ fn leaf_params(leaf: &Leaf) -> Result<CertificateParams, MakeError> {
     params.extended_key_usages = purposes.into_iter().filter(|(on, _)| *on).map(|(_, purpose)| purpose).collect();
     params.not_before = date_time_ymd(1970, 1, 1) + since_epoch(leaf.not_before);
     params.not_after = date_time_ymd(1970, 1, 1) + since_epoch(leaf.not_after);
-    if !leaf.dns.is_empty() || !leaf.srv.is_empty() {
+    if !leaf.dns.is_empty() || !leaf.srv.is_empty() || !leaf.people.is_empty() {
         params.custom_extensions.push(subject_alt_names(leaf)?);
     }
     Ok(params)
@@ -251,6 +286,11 @@ fn subject_alt_names(leaf: &Leaf) -> Result<CustomExtension, MakeError> {
     for (class, domain) in &leaf.srv {
         let value = Any::new(Tag::Ia5String, srv_id(*class, domain).into_bytes()).map_err(failed)?;
         names.push(GeneralName::OtherName(OtherName { type_id: ID_ON_DNS_SRV, value }));
+    }
+    for name in &leaf.people {
+        let text = Ia5String::new(name).map_err(failed)?;
+        let uri = name.contains(':');
+        names.push(if uri { GeneralName::UniformResourceIdentifier(text) } else { GeneralName::Rfc822Name(text) });
     }
     let content = SubjectAltName(names).to_der().map_err(failed)?;
     Ok(CustomExtension::from_oid_content(&SUBJECT_ALT_NAME, content))

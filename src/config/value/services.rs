@@ -108,7 +108,7 @@ fn alias(name: &str, value: &Spanned<DeValue<'_>>) -> Result<Vec<Spanned<String>
 
 /// Aliases and groups.
 pub(in crate::config) const ALIASES: Kind<Vec<AliasEntry>> = Kind {
-    name: "a table of local parts, each with a member or a list of members, such as { info = \"alice\" }",
+    name: "a table from local parts to a member or a list of members",
     read: |value| {
         let Some(table) = value.get_ref().as_table() else {
             return Err(vec![(value.span(), format!("{} is not a table", describe(value.get_ref())))]);

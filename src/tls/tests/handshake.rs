@@ -23,6 +23,13 @@ async fn octets_pass_both_ways() {
     assert!(peer.alpn && peer.chain.is_empty());
     assert_eq!(peer.version, "TLSv1.3");
     assert!(peer.cipher.starts_with("TLS_AES_"), "{}", peer.cipher);
+    let exported = match &client {
+        TlsStream::Client(stream) => {
+            stream.get_ref().1.export_keying_material([0; 32], b"EXPORTER-Channel-Binding", Some(b"")).unwrap()
+        }
+        TlsStream::Server(_) => panic!("the client is no server"),
+    };
+    assert_eq!(peer.channel_binding, Some(exported));
     client.write_all(b"EHLO").await.unwrap();
     client.flush().await.unwrap();
     let mut octets = [0; 4];

@@ -1,4 +1,5 @@
-//! A whole connection: commands, DATA and BDAT framing. The first octet says into which pieces the rest is cut.
+//! A whole connection: commands, DATA and BDAT framing. The first octet says who comes, and
+//! into which pieces the rest is cut.
 #![no_main]
 
 use std::sync::Arc;
@@ -13,15 +14,16 @@ use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|input: &[u8]| {
     let Some((step, octets)) = input.split_first() else { return };
-    let whole = play(octets, octets.len().max(1));
-    let pieces = play(octets, usize::from(*step).max(1));
+    let service = if step & 0x80 == 0 { Service::Relay } else { Service::Client };
+    let whole = play(service, octets, octets.len().max(1));
+    let pieces = play(service, octets, usize::from(*step & 0x7f).max(1));
     assert_eq!(whole, pieces);
 });
 
-fn options() -> Arc<Options> {
+fn options(service: Service) -> Arc<Options> {
     Arc::new(Options {
         greeting_name: Domain::parse("mx.a.test").expect("a domain"),
-        service: Service::Relay,
+        service,
         starttls: true,
         impp: Services { im: true, pres: true },
         impp_noop: None,
@@ -35,8 +37,11 @@ fn options() -> Arc<Options> {
 }
 
 /// What was replied, and the entities that came out.
-fn play(octets: &[u8], step: usize) -> (Vec<u8>, Vec<Vec<u8>>) {
-    let mut session = Session::new(options(), false);
+fn play(service: Service, octets: &[u8], step: usize) -> (Vec<u8>, Vec<Vec<u8>>) {
+    let mut session = Session::new(options(service), false);
+    if service == Service::Client {
+        session.offer_mechanisms(vec!["PLAIN", "CRAM-MD5"]);
+    }
     let (mut said, mut entities) = (Vec::new(), Vec::new());
     let mut inbox = BytesMut::new();
     for piece in octets.chunks(step) {
@@ -76,8 +81,14 @@ fn answer(session: &mut Session, event: Event, inbox: &mut BytesMut, entities: &
             entities.push(transaction.entity.to_vec());
             session.complete(transaction.ticket, Reply::bare(250, "ok"));
         }
-        // What comes after STARTTLS depends on when it comes; there the play ends.
-        Event::StartTls => {
+        Event::Auth { initial: None, .. } => session.challenge(b"say"),
+        Event::Auth { initial: Some(response), .. } | Event::AuthResponse(response) => {
+            let code = if response.first() == Some(&b'!') { 535 } else { 235 };
+            session.answer(Reply::bare(code, "ok"));
+        }
+        Event::Atrn(_) => session.answer(Reply::bare(250, "ok")),
+        // What comes after STARTTLS or a reversal depends on when it comes; there the play ends.
+        Event::StartTls | Event::Turn => {
             inbox.clear();
             return true;
         }
