@@ -3,7 +3,8 @@
 //! # The path of one message
 //!
 //! ```text
-//!  peer domain ─┐                                                          ┌─> peer domain (SRV, TLS, DANE)
+//!  peer domain ─┐                                                               ┌─> peer domain (SRV, TLS, DANE)
+//!  clients ─────┤                                                               ├─> attached clients
 //!  mail system ─┴─> receive ─> policy ─> spool ═════> queue ─> route ─> deliver ┴─> configured route
 //!                   smtp,mime   pure    one commit,     pure    pure,         │
 //!                                       then 250      schedule  DNS first  outcome
