@@ -3,7 +3,8 @@
 //! # The path of one message
 //!
 //! ```text
-//!  peer domain ─┐                                                          ┌─> peer domain (SRV, TLS, DANE)
+//!  peer domain ─┐                                                               ┌─> peer domain (SRV, TLS, DANE)
+//!  clients ─────┤                                                               ├─> attached clients
 //!  mail system ─┴─> receive ─> policy ─> spool ═════> queue ─> route ─> deliver ┴─> configured route
 //!                   smtp,mime   pure    one commit,     pure    pure,         │
 //!                                       then 250      schedule  DNS first  outcome
@@ -16,6 +17,8 @@
 //! 3. [`spool`] writes the entity, its envelope and its dedup keys in one commit; then the peer has its `250`.
 //! 4. [`queue`] hears of it and decides when to try: [`queue::schedule`].
 //! 5. [`route`] decides where to, from configuration and [`dns`].
+//!    A recipient who lives here has an inbox: [`attached`] knows which clients are attached to it, and what each of their
+//!    devices has not had.
 //! 6. [`deliver`] speaks [`smtp::client`] over [`net`] and [`tls`] with the next hop, and reports an outcome.
 //! 7. [`queue`] writes the outcome down with the [`receipt`] that it causes, in one commit: back to 3.
 //!

@@ -25,6 +25,8 @@ const SEEN: Duration = Duration::from_secs(86_400);
 pub(super) struct Board {
     inboxes: HashMap<Arc<str>, Inbox>,
     seats: HashMap<SeatId, Seat>,
+    /// How many of them each account has, by its key.
+    accounts: HashMap<String, usize>,
     next: u64,
     restored: bool,
     closing: bool,
@@ -128,8 +130,7 @@ impl Board {
     }
 
     pub fn attachments(&self, account: &Mailbox) -> usize {
-        let key = account.key();
-        self.seats.values().filter(|seat| seat.principal.account.key() == key).count()
+        self.accounts.get(&account.key()).copied().unwrap_or(0)
     }
 
     pub fn status(&self) -> Status {
@@ -203,6 +204,7 @@ impl Board {
             seat.end(End::Closing);
         }
         let wake = seat.wake.clone();
+        *self.accounts.entry(principal.account.key()).or_default() += 1;
         self.seats.insert(id, seat);
         (id, wake, upkeep)
     }
@@ -212,18 +214,19 @@ impl Board {
     pub fn ready(&mut self, id: SeatId, limit: Option<u64>) {
         let Some(mut seat) = self.seats.remove(&id) else { return };
         (seat.ready, seat.limit) = (true, limit);
-        let shared = |other: &Seat| {
-            let reads_it = |key: &str| other.places.iter().any(|place| *place.key == *key);
-            seat.places.iter().any(|place| reads_it(&place.key))
-        };
-        let same = |other: &Seat| {
-            let same = seat.device.is_some() && other.device == seat.device;
-            same && other.principal.account.key() == seat.principal.account.key() && shared(other)
-        };
+        let account = seat.principal.account.key();
+        let beside_it =
+            seat.places.iter().filter_map(|place| self.inboxes.get(&place.key)).flat_map(|inbox| &inbox.seats);
+        let mut others: Vec<SeatId> = beside_it.copied().filter(|_| seat.device.is_some()).collect();
+        others.dedup();
         let (mut floor, mut replaced) = (None, false);
-        for (other_id, other) in self.seats.iter_mut().filter(|(_, other)| other.ready && same(other)) {
+        for other_id in others {
+            let Some(other) = self.seats.get_mut(&other_id).filter(|other| other.ready) else { continue };
+            if other.device != seat.device || other.principal.account.key() != account {
+                continue;
+            }
             // Which is the older says the order of their coming, not of their EHLO.
-            match (*other_id < id, beside(limit, other.limit, *other_id < id)) {
+            match (other_id < id, beside(limit, other.limit, other_id < id)) {
                 (true, Some(small)) => floor = floor.max(Some(small)),
                 (true, None) => other.end(End::Replaced),
                 (false, Some(small)) => other.floor = other.floor.max(Some(small)),
@@ -245,6 +248,10 @@ impl Board {
         }
     }
 
+    pub fn is_dry(&self, id: SeatId) -> bool {
+        self.seats.get(&id).is_some_and(|seat| seat.dry)
+    }
+
     /// Up to `room` messages for an attachment.
     pub fn take(&mut self, id: SeatId, room: usize, now: Instant) -> Vec<Offer> {
         let mut offers = Vec::new();
@@ -259,6 +266,7 @@ impl Board {
             if scan == 0 {
                 seat.wake.notify_one();
             }
+            seat.dry = scan > 0 && offers.len() < room;
         }
         self.seats.insert(id, seat);
         offers
@@ -384,6 +392,13 @@ impl Board {
     pub fn leave(&mut self, id: SeatId, now: Timestamp) -> Upkeep {
         let mut upkeep = Upkeep::default();
         let Some(seat) = self.seats.remove(&id) else { return upkeep };
+        let account = seat.principal.account.key();
+        if let Some(count) = self.accounts.get_mut(&account) {
+            *count -= 1;
+            if *count == 0 {
+                self.accounts.remove(&account);
+            }
+        }
         for (at, place) in seat.places.iter().enumerate() {
             let Some(inbox) = self.inboxes.get_mut(&place.key) else { continue };
             inbox.seats.retain(|other| *other != id);

@@ -164,7 +164,11 @@ fn password(account: &Mailbox) -> Result<Secret, String> {
         let mut line = String::new();
         let read = std::io::stdin().lock().take(4096).read_line(&mut line);
         read.map_err(|error| format!("no password on standard input: {error}"))?;
-        return Ok(Secret::new(line.trim_end_matches(['\r', '\n'])));
+        let line = line.trim_end_matches(['\r', '\n']);
+        return match line.is_empty() {
+            true => Err("no password on standard input; write it there, or run impartctl at a terminal".to_owned()),
+            false => Ok(Secret::new(line)),
+        };
     }
     let ask = |what: &str| rpassword::prompt_password(what).map_err(|error| format!("no password: {error}"));
     let first = ask(&format!("Password for {account}: "))?;
@@ -357,9 +361,10 @@ fn check_options(config: &Config, running: bool) -> check::Options {
 
 /// Certificates that cannot be read are told of, and left out.
 fn publish_facts(config: &Config) -> publish::Facts {
-    let mut ports: Vec<u16> = addresses(config, Service::Relay).iter().map(|address| address.port()).collect();
-    ports.sort_unstable();
-    ports.dedup();
+    let ports = |service| {
+        let ports = addresses(config, service).into_iter().map(|address| address.port());
+        ports.collect::<std::collections::BTreeSet<u16>>().into_iter().collect()
+    };
     let digest = |pair: &impart::tls::CertificateFiles| match certificate::read(&pair.chain) {
         Ok(facts) => Some(facts.key_digest_hex()),
         Err(fault) => {
@@ -369,7 +374,8 @@ fn publish_facts(config: &Config) -> publish::Facts {
     };
     publish::Facts {
         host: config.host.clone(),
-        ports,
+        ports: ports(Service::Relay),
+        client_ports: ports(Service::Client),
         domains: domains(config),
         key_digests: config.certificates.iter().filter_map(digest).collect(),
     }

@@ -71,31 +71,32 @@ pub(super) async fn serve(
     let silence = Duration::from_secs(u64::from(account.noop)) + GRACE;
     let mut input = BytesMut::new();
     let mut closing = false;
+    let mut told = Vec::new();
     loop {
         let mut taken = Vec::new();
         closing |= events(&mut session, &mut taken);
         if !taken.is_empty() {
             for (ticket, reply, incoming) in store(history, taken).await {
                 session.complete(ticket, reply);
-                for one in incoming {
-                    if news.send(one).await.is_err() {
-                        return "nobody listens any more".to_owned();
-                    }
-                }
+                told.extend(incoming);
             }
             continue;
         }
         let output = session.output().split();
-        if !output.is_empty() {
-            let written = timeout(WRITE, async {
-                stream.write_all(&output).await?;
-                stream.flush().await
-            });
-            match written.await {
-                Ok(Ok(())) => continue,
-                Ok(Err(error)) => return error.to_string(),
-                Err(_) => return "the server takes nothing any more".to_owned(),
+        let written = match output.is_empty() {
+            true => Ok(()),
+            false => write(&mut stream, &output).await,
+        };
+        // The server hears of it first: whoever is told may end this process.
+        for one in told.drain(..) {
+            if news.send(one).await.is_err() {
+                return "nobody listens any more".to_owned();
             }
+        }
+        match written {
+            Ok(()) if output.is_empty() => {}
+            Ok(()) => continue,
+            Err(reason) => return reason,
         }
         if closing {
             let _ = timeout(Duration::from_secs(1), stream.shutdown()).await;
@@ -108,6 +109,17 @@ pub(super) async fn serve(
             Ok(Err(error)) => return error.to_string(),
             Err(_) => return format!("no sign of life from the server in {} s", silence.as_secs()),
         }
+    }
+}
+
+async fn write(stream: &mut Stream, output: &[u8]) -> Result<(), String> {
+    let writing = async {
+        stream.write_all(output).await?;
+        stream.flush().await
+    };
+    match timeout(WRITE, writing).await {
+        Ok(result) => result.map_err(|error: std::io::Error| error.to_string()),
+        Err(_) => Err("the server takes nothing any more".to_owned()),
     }
 }
 

@@ -36,7 +36,7 @@ pub enum ClientError {
         reason: String,
     },
     /// The login was refused for good.
-    #[error("the server refuses the login of {account}: {reply}; check the password, or run `impart login` again")]
+    #[error("the server refuses the login of {account}: {reply}; `impart login {account}` takes another password")]
     Login {
         /// Whose.
         account: Mailbox,

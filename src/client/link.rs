@@ -74,7 +74,11 @@ pub async fn open(account: &Account, credentials: &Credentials, attach: Option<A
         let tcp = match net::dial(&addresses, net::Options::default()).await {
             Ok(tcp) => tcp,
             Err(error) => {
-                faults.push(format!("{}:{}: {error}", target.host, target.port));
+                // The addresses are in it.
+                faults.push(match &target.host {
+                    Host::Name(name) => format!("{name}: {error}"),
+                    Host::Address(_) => error.to_string(),
+                });
                 continue;
             }
         };

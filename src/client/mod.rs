@@ -57,6 +57,10 @@ use submit::{Submission, now};
 /// How often, and how long each time, another process that empties the outbox is waited for.
 const PATIENCE: u32 = 20;
 const MOMENT: std::time::Duration = std::time::Duration::from_millis(250);
+/// How long a message waits in the outbox: the server would no longer know a second copy of an older one.
+const LONGEST_WAIT: std::time::Duration = std::time::Duration::from_secs(7 * 86_400);
+/// Messages over which the server loses its connection, before the rest is left for another time.
+const STUMBLES: u32 = 2;
 
 /// A message to send.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -285,8 +289,12 @@ impl Shared {
             let waiting: Vec<_> = history.index().outbox().map(|(draft, fates)| (draft.clone(), wait(fates))).collect();
             (hold, waiting)
         };
-        let mut new = Vec::new();
+        let (mut new, mut fault, mut failures) = (Vec::new(), None, 0);
         for (draft, recipients) in waiting {
+            if now().since(draft.date) > LONGEST_WAIT {
+                new.extend(self.give_up(&draft, &recipients, "it waited too long for a connection")?);
+                continue;
+            }
             // Not in the match: the history would stay locked in its arms.
             let contents = self.history().contents(&draft);
             let contents = match contents {
@@ -297,13 +305,20 @@ impl Shared {
                 }
             };
             let compose = |eight_bit| (draft.envelope(eight_bit), draft.entity(&contents, eight_bit));
-            let fates = submission.send(compose, &recipients).await?;
-            new.extend(self.history().add(submit::records(&draft, &fates, now()))?);
+            match submission.send(compose, &recipients).await {
+                Ok(fates) => new.extend(self.history().add(submit::records(&draft, &fates, now()))?),
+                // A message over which the server stumbles does not hold up the others.
+                Err(error @ ClientError::Session { .. }) if failures < STUMBLES => {
+                    failures += 1;
+                    fault.get_or_insert(error);
+                }
+                Err(error) => return Err(error),
+            }
         }
-        Ok(new)
+        fault.map_or(Ok(new), Err)
     }
 
-    /// An attachment is gone: the message will never be what was written.
+    /// The message will never be sent as it was written.
     fn give_up(&self, draft: &Draft, recipients: &[usize], reason: &str) -> Result<Vec<Record>, HistoryError> {
         let failed = |index: &usize| Record::State {
             id: draft.id.clone(),

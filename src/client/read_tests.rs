@@ -129,3 +129,43 @@ fn typing_documents() {
         assert_eq!(state(rubbish), None, "{rubbish}");
     }
 }
+
+mod properties {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const SAMPLE: &str = "From: a@a.test\r\nMessage-ID: <1@a>\r\nReferences: <0@a> <2@a>\r\nContent-Type: multipart/mixed; \
+        boundary=b\r\n\r\n--b\r\nContent-Type: text/plain; charset=iso-8859-1\r\nContent-Transfer-Encoding: \
+        quoted-printable\r\n\r\n=E9\r\n--b\r\nContent-Type: message/rfc822\r\n\r\nSubject: x\r\n\r\ny\r\n--b\r\n\
+        Content-Type: message/disposition-notification\r\n\r\nDisposition: x; displayed\r\n--b--\r\n";
+
+    /// Nothing that is kept commands a terminal.
+    fn harmless(entity: &[u8]) {
+        if let Content::Message(message) = read(entity, &sender(), NOW) {
+            let names: Vec<&str> = message.attachments.iter().map(|file| file.name.as_str()).collect();
+            let whole =
+                format!("{}{}{}{}", message.id, message.text.replace('\n', ""), names.concat(), message.to.concat());
+            assert!(!whole.chars().any(char::is_control), "{whole:?}");
+            for index in 0..message.attachments.len() {
+                attachment(entity, index);
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn octets(entity in prop::collection::vec(any::<u8>(), 0..400)) {
+            harmless(&entity);
+        }
+
+        #[test]
+        fn changes(at in prop::collection::vec((0..SAMPLE.len(), any::<u8>()), 0..12)) {
+            let mut entity = SAMPLE.as_bytes().to_vec();
+            for (place, octet) in at {
+                entity[place] = octet;
+            }
+            harmless(&entity);
+        }
+    }
+}

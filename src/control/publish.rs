@@ -9,6 +9,8 @@ pub struct Facts {
     pub host: Domain,
     /// The ports of its relays.
     pub ports: Vec<u16>,
+    /// The ports for clients.
+    pub client_ports: Vec<u16>,
     /// The domains served, and whether each has instant inboxes; presence is offered by none.
     pub domains: Vec<(Domain, bool)>,
     /// SHA-256 of the public key of each certificate, in hexadecimal.
@@ -39,6 +41,9 @@ pub fn zone(facts: &Facts) -> String {
                 out.push_str(&record(&owner, "SRV", &format!("0 1 {port} {host}.")));
             }
         }
+        for port in facts.client_ports.iter().filter(|_| *im) {
+            out.push_str(&record(&format!("_impp-client._tcp.{domain}."), "SRV", &format!("0 1 {port} {host}.")));
+        }
     }
     out.push_str(&format!("; {host}: this server; give it its public addresses\n"));
     out.push_str(&format!("; {host}. {TTL} IN A    192.0.2.1\n; {host}. {TTL} IN AAAA 2001:db8::1\n"));
@@ -47,7 +52,7 @@ pub fn zone(facts: &Facts) -> String {
         return out;
     }
     out.push_str(&format!("; {host}: its keys; only in a zone that is signed, and before a new key is used\n"));
-    for port in &facts.ports {
+    for port in facts.ports.iter().chain(&facts.client_ports) {
         for digest in &facts.key_digests {
             out.push_str(&record(&format!("_{port}._tcp.{host}."), "TLSA", &format!("3 1 1 {digest}")));
         }
@@ -69,6 +74,7 @@ mod tests {
         let mut facts = Facts {
             host: domain("mx.a.example"),
             ports: vec![2779],
+            client_ports: vec![2780],
             domains: vec![(domain("a.example"), true)],
             key_digests: vec!["00ff".to_owned()],
         };
@@ -83,7 +89,9 @@ mod tests {
             [
                 "_im._impp.a.example. 3600 IN SRV 0 1 2779 mx.a.example.",
                 "_pres._impp.a.example. 3600 IN SRV 0 0 0 .",
+                "_impp-client._tcp.a.example. 3600 IN SRV 0 1 2780 mx.a.example.",
                 "_2779._tcp.mx.a.example. 3600 IN TLSA 3 1 1 00ff",
+                "_2780._tcp.mx.a.example. 3600 IN TLSA 3 1 1 00ff",
             ]
         );
         facts.ports.clear();

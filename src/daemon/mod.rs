@@ -213,23 +213,9 @@ impl Daemon {
         let context = receiving(&config, &base, roots, authority.clone(), (attached.clone(), attach), life);
         let mut tasks = JoinSet::new();
         listen(&config, &context, &certificates, &closed, &mut tasks)?;
-        let (asked, requests) = channel(1);
-        let spool = base.spool;
-        let handler = handler::Running {
-            host: config.host.to_string(),
-            started: base.clock.now(),
-            spool: spool.clone(),
-            messages: Offline::new(spool.clone(), compose(config.host.clone()), Box::new(base.clock)),
-            commands,
-            peers: peers.clone(),
-            requests: asked,
-            counters,
-            attached,
-            receive: context,
-        };
-        let socket = control::server::bind(&config.control).await;
-        let socket = socket.map_err(|fault| DaemonError::Control { path: config.control.clone(), fault })?;
-        let administration = tokio::spawn(control::server::serve(socket, Arc::new(handler)));
+        let Base { spool, clock, .. } = base;
+        let (administration, requests) =
+            administer(&config, clock, &spool, commands, peers.clone(), counters, context).await?;
         let reloadable = Arc::new(Reloadable { accounts, table, certificates, users });
         Ok(Daemon {
             config,
@@ -352,6 +338,34 @@ impl Daemon {
         self.spool.close().await;
         tracing::info!("stopped");
     }
+}
+
+/// Answers administrators; what the daemon itself has to do for them comes out.
+async fn administer(
+    config: &Config,
+    clock: Arc<dyn Clock>,
+    spool: &Spool,
+    commands: tokio::sync::mpsc::Sender<queue::Command>,
+    peers: Arc<Peers>,
+    counters: Arc<queue::Counters>,
+    context: Arc<Context>,
+) -> Result<(JoinHandle<()>, tokio::sync::mpsc::Receiver<handler::Request>), DaemonError> {
+    let (asked, requests) = channel(1);
+    let handler = handler::Running {
+        host: config.host.to_string(),
+        started: clock.now(),
+        spool: spool.clone(),
+        messages: Offline::new(spool.clone(), compose(config.host.clone()), Box::new(clock)),
+        commands,
+        peers,
+        requests: asked,
+        counters,
+        attached: context.attached.clone(),
+        receive: context,
+    };
+    let socket = control::server::bind(&config.control).await;
+    let socket = socket.map_err(|fault| DaemonError::Control { path: config.control.clone(), fault })?;
+    Ok((tokio::spawn(control::server::serve(socket, Arc::new(handler))), requests))
 }
 
 /// Our certificates; what is not well about them is said.

@@ -202,3 +202,45 @@ async fn serve(
     let _ = timeout_at(deadline, all).await;
     tasks.shutdown().await;
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::accounts::Principal;
+    use crate::address::Mailbox;
+
+    #[tokio::test]
+    async fn an_attachment_that_rests_is_small() {
+        let directory = tempfile::tempdir().unwrap();
+        let (spool, _opened) = Spool::open(directory.path(), crate::spool::Options::default()).unwrap();
+        let options = DeviceOptions::new(Domain::parse("mx.a.example").unwrap());
+        let session = Arc::new(client::Options {
+            helo: options.helo,
+            starttls: StartTls::Never,
+            helo_fallback: false,
+            window: 1,
+            timeouts: options.timeouts,
+            login: None,
+        });
+        let context = Arc::new(Context {
+            device: session.clone(),
+            on_demand: session,
+            attached: Attached::new(Vec::new()),
+            spool,
+            clock: Arc::new(crate::clock::System::new()),
+            large: Arc::new(Semaphore::new(1)),
+            reports: mpsc::unbounded_channel().0,
+        });
+        let attachment = Attachment {
+            stream: tokio::net::UnixStream::pair().unwrap().0.into(),
+            principal: Principal { account: Mailbox::parse("alice@a.example").unwrap() },
+            inboxes: Vec::new(),
+            device: None,
+            until_empty: false,
+            tls: false,
+            place: Box::new(()),
+        };
+        let octets = size_of_val(&device::serve(context, attachment));
+        assert!(octets <= 4096, "{octets} octets for each client");
+    }
+}

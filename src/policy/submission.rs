@@ -49,16 +49,21 @@ pub fn is_report(entity: &[u8]) -> bool {
 }
 
 /// The inboxes of ATRN on the port for clients: those named, if the principal may read each; all its own where none is.
+/// An alias names the inbox that it stands for.
 pub fn attach(atrn: &Atrn, principal: &Principal, accounts: &Accounts) -> Result<Vec<(Mailbox, Reads)>, Reply> {
     let named = if atrn.inboxes.is_empty() { accounts.inboxes_of(principal) } else { atrn.inboxes.clone() };
     if named.is_empty() {
         return Err(refuse(550, (5, 7, 1), "this account has no inbox; name one with INBOX="));
     }
     let (mut inboxes, mut seen) = (Vec::with_capacity(named.len()), HashSet::new());
-    for inbox in named {
+    for name in named {
+        let inbox = match accounts.members(&name) {
+            Some([inbox]) => inbox.clone(),
+            _ => name.clone(),
+        };
         match accounts.reads(principal, &inbox) {
             Reads::No => {
-                let text = format!("{inbox} is not an inbox that you may read; its owner can allow it");
+                let text = format!("{name} is not an inbox that you may read; its owner can allow it");
                 return Err(refuse(550, (5, 7, 1), text));
             }
             reads if seen.insert(inbox.key()) => inboxes.push((inbox, reads)),
@@ -161,6 +166,8 @@ mod tests {
         };
         check(&[], "alice@a.example Own");
         check(&["alice@a.example", "Alice@a.example"], "alice@a.example Own");
+        check(&["al@a.example", "alice@a.example"], "alice@a.example Own");
+        check(&["all@a.example"], "all@a.example is not an inbox that you may read; its owner can allow it");
         check(&["bob@a.example"], "bob@a.example is not an inbox that you may read; its owner can allow it");
         check(&["who@a.example"], "who@a.example is not an inbox that you may read; its owner can allow it");
     }

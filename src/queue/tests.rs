@@ -462,3 +462,21 @@ async fn time_runs_out() {
     world.commands.send(Command::Changed(QueueId(0), Vec::new())).await.unwrap();
     becomes("until the last day", || world.spool.status().owed == 0).await;
 }
+
+#[tokio::test]
+async fn an_idle_device_is_asked_for_a_sign_of_life() {
+    let world = World::new();
+    let phone = world.device("phone", Conduct::default()).await;
+    let dead = world.device("dead", Conduct { reads_until: Some("EHLO"), ..Conduct::default() }).await;
+    becomes("both have said EHLO", || phone.transcript().contains("EHLO") && dead.transcript().contains("EHLO")).await;
+    world.send(&["alice"], "one").await;
+    has(&phone, &["one"]).await;
+    // What the dead one was offered is waited for by another clock than that of the idle one.
+    tokio::time::pause();
+    becomes("signs of life", || phone.transcript().matches("NOOP").count() >= 3).await;
+    tokio::time::resume();
+    becomes("the dead one is gone", || world.attached.status().attached == 1).await;
+    world.send(&["alice"], "two").await;
+    has(&phone, &["one", "two"]).await;
+    becomes("both are kept for the dead one", || world.spool.status().owed == 2).await;
+}

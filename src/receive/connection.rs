@@ -77,10 +77,8 @@ pub async fn serve(
     let mut judge = Judge::new(context.clone(), listener.clone(), origin);
     session.offer_mechanisms(judge.mechanisms());
     let mut commits: VecDeque<Commit> = VecDeque::new();
-    let (mut input, mut busy, mut large) = (BytesMut::new(), false, Large::default());
-    let mut next = Next::Commands;
-    let started = Instant::now();
-    let mut progress = started;
+    let (mut input, mut busy, mut large, mut next) = (BytesMut::new(), false, Large::default(), Next::Commands);
+    let (started, mut progress) = (Instant::now(), Instant::now());
     loop {
         session.input(&mut input);
         while let Some(event) = session.poll() {

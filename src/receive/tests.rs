@@ -253,14 +253,14 @@ async fn a_full_inbox() {
     let stage = Stage::new(Service::Mail);
     stage.wait("bob@a.example", 1);
     let mut peer = stage.connect().await;
+    peer.expect("AUTH CRAM-MD5", "502 5.5.1").await;
+    peer.expect("ATRN", "502 5.5.1").await;
     peer.expect("MAIL FROM:<alice@a.example>", "250").await;
     peer.expect("RCPT TO:<bob@a.example>", "250 2.1.5").await;
     stage.wait("bob@a.example", 2);
     peer.expect("RCPT TO:<bob@a.example>", "452 4.2.2 the inbox is full").await;
     peer.expect("RCPT TO:<alice@a.example>", "250 2.1.5").await;
     peer.expect("RCPT TO:<carol@a.example>", "550 5.1.1").await;
-    peer.expect("AUTH CRAM-MD5", "502 5.5.1").await;
-    peer.expect("ATRN", "502 5.5.1").await;
 }
 
 fn ip(text: &str) -> Option<IpAddr> {

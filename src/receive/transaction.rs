@@ -123,7 +123,7 @@ impl Judge {
             policy::recipient(self.listener.service, mail, &rcpt, &accounts, relayed)
         };
         let ForwardPath::Mailbox(mailbox) = &rcpt.path else {
-            return judged.err().unwrap_or_else(|| no_such_inbox());
+            return judged.err().unwrap_or_else(no_such_inbox);
         };
         let found = accounts.find(mailbox, class);
         let judged = match judged {
@@ -194,8 +194,9 @@ impl Judge {
         let receipts = self.expanded(&expansion, &entity, id)?;
         let envelope = expansion.envelope;
         tracing::info!(
-            "{id}: from=<{}>, size={}, nrcpt={}, message-id={}",
+            "{id}: from=<{}>{}, size={}, nrcpt={}, message-id={}",
             envelope.sender,
+            self.principal().map_or(String::new(), |principal| format!(", account={}", principal.account)),
             entity.len(),
             envelope.recipients.len(),
             facts.message_id.as_deref().unwrap_or("none"),

@@ -89,6 +89,11 @@ impl Client {
         self.reply()
     }
 
+    /// The connection, for whoever goes on with it.
+    pub fn into_reader(self) -> BufReader<Box<dyn Stream>> {
+        self.reader
+    }
+
     /// Says QUIT.
     pub fn quit(mut self) -> Result<Reply> {
         self.say("QUIT")

@@ -7,6 +7,7 @@
 
 pub mod client;
 pub mod daemon;
+pub mod device;
 pub mod sink;
 pub mod tools;
 pub mod wait;

@@ -91,3 +91,54 @@ fn r2_2_1_a_stranger_cannot_speak_for_a_domain() {
     let message = entity("carol@c.test", "bob@b.test", "own@c.test", "mine");
     assert_eq!(client.transaction("<carol@c.test>", &["<bob@b.test>"], &message).unwrap().code, 250);
 }
+
+/// The code of the reply to RCPT.
+fn rcpt(setup: &crate::common::daemon::Setup, address: &str) -> u16 {
+    let (mut client, _) = Client::hello(setup.mail).unwrap();
+    assert_eq!(client.say("MAIL FROM:<s@c.test>").unwrap().code, 250);
+    client.say(&format!("RCPT TO:<{address}>")).unwrap().code
+}
+
+#[test]
+fn r2_1_2_an_inbox_needs_no_presentity_and_a_presentity_no_inbox() {
+    let world = World::new();
+    let a = world.domain("a.test", "alice");
+    let account = |words: &[&str]| a.ctl(&[&["account"], words].concat());
+    // Before the daemon has ever run, and while it runs.
+    a.write();
+    assert!(account(&["add", "carol@a.test", "--no-password", "--no-presentity"]).status.success());
+    let _a = a.start();
+    assert_eq!((rcpt(&a, "carol@a.test"), rcpt(&a, "dave@a.test"), rcpt(&a, "erin@a.test")), (250, 550, 550));
+    assert!(account(&["add", "dave@a.test", "--no-password", "--no-inbox", "--address", "d@a.test"]).status.success());
+    assert!(account(&["add", "erin@a.test", "--no-password", "--address", "e@a.test"]).status.success());
+    assert_eq!((rcpt(&a, "dave@a.test"), rcpt(&a, "d@a.test")), (550, 550));
+    assert_eq!((rcpt(&a, "erin@a.test"), rcpt(&a, "E@a.test")), (250, 250));
+    let has = |name: &str| {
+        let rows = a.rows(&["account", "list"]);
+        let row = rows.iter().find(|row| row["account"] == name).cloned().unwrap_or_default();
+        (row["inbox"].as_bool(), row["presentity"].as_bool())
+    };
+    assert_eq!(has("carol@a.test"), (Some(true), Some(false)));
+    assert_eq!(has("dave@a.test"), (Some(false), Some(true)));
+    assert!(account(&["remove", "carol@a.test"]).status.success());
+    assert_eq!(rcpt(&a, "carol@a.test"), 550);
+    let output = account(&["remove", "carol@a.test"]);
+    assert_eq!(output.status.code(), Some(65), "{output:?}");
+    // A file that somebody spoilt takes nothing away.
+    let file = a.spool().join("accounts.toml");
+    std::fs::write(&file, "[account.\"x\"]\n").unwrap();
+    assert!(!a.ctl(&["reload"]).status.success());
+    assert_eq!(rcpt(&a, "erin@a.test"), 250);
+}
+
+#[test]
+fn r2_1_3_one_name_for_both() {
+    let world = World::new();
+    let a = world.domain("a.test", "alice");
+    a.write();
+    // Nothing on standard input is no password.
+    assert_eq!(a.ctl(&["account", "add", "carol@a.test"]).status.code(), Some(65));
+    assert!(a.ctl(&["account", "add", "carol@a.test", "--no-password"]).status.success());
+    let rows = a.rows(&["account", "list"]);
+    assert_eq!((rows[0]["inbox"].as_bool(), rows[0]["presentity"].as_bool()), (Some(true), Some(true)), "{rows:?}");
+}

@@ -8,16 +8,16 @@ use crate::common::sink::field;
 use crate::world::{World, check, is};
 
 /// a.test with accounts for alice and bob, whose password is `secret`, and listeners for them.
-struct Home {
-    world: World,
-    setup: Setup,
+pub struct Home {
+    pub world: World,
+    pub setup: Setup,
     client: SocketAddr,
     odmr: SocketAddr,
-    _daemon: Daemon,
+    daemon: Option<Daemon>,
 }
 
 impl Home {
-    fn new(change: impl FnOnce(Setup) -> Setup) -> Home {
+    pub fn new(change: impl FnOnce(Setup) -> Setup) -> Home {
         let world = World::new();
         let (client, odmr) = (free_address(), free_address());
         let listeners = format!(
@@ -29,7 +29,7 @@ impl Home {
         setup.account("alice@a.test", "secret");
         setup.account("bob@a.test", "secret");
         let daemon = setup.start();
-        Home { world, setup, client, odmr, _daemon: daemon }
+        Home { world, setup, client, odmr, daemon: Some(daemon) }
     }
 
     /// A connection of a client at `laptop.home.test`, in TLS.
@@ -42,10 +42,38 @@ impl Home {
         client
     }
 
-    fn alice(&self) -> Client {
+    pub fn alice(&self) -> Client {
+        self.client_of("alice@a.test")
+    }
+
+    pub fn bob(&self) -> Client {
+        self.client_of("bob@a.test")
+    }
+
+    fn client_of(&self, account: &str) -> Client {
         let mut client = self.connect();
+        assert_eq!(client.say(&plain(account, "secret")).unwrap().code, 235);
+        client
+    }
+
+    /// Alice, on the port for relay on demand.
+    pub fn on_demand(&self) -> Client {
+        let tcp = TcpStream::connect(self.odmr).unwrap();
+        let mut client = Client::over(tcp.try_clone().unwrap()).unwrap();
+        client.say("EHLO laptop.home.test").unwrap();
+        assert_eq!(client.say("STARTTLS").unwrap().code, 220);
+        let mut client = self.world.after_starttls(tcp, "a.test");
+        client.say("EHLO laptop.home.test").unwrap();
         assert_eq!(client.say(&plain("alice@a.test", "secret")).unwrap().code, 235);
         client
+    }
+
+    /// As in a power failure.
+    pub fn kill_and_start(&mut self) {
+        if let Some(daemon) = self.daemon.take() {
+            daemon.kill();
+        }
+        self.daemon = Some(self.setup.start());
     }
 }
 

@@ -219,6 +219,18 @@ async fn client_certificates() {
     check(&["alice@a.example"], true, None, "535 5.7.8").await;
     check(&["dave@a.example"], false, None, "535 5.7.8").await;
     check(&["mailto:alice@a.example", "nobody@a.example"], false, None, "535 5.7.8").await;
+    // An authority whose names are constrained proves nobody: constraints of addresses are not judged.
+    let now = Timestamp::from(std::time::SystemTime::now());
+    let permitted = vec!["a.example".to_owned()];
+    let bounded = make::AuthorityOptions { permitted, ..make::AuthorityOptions::new("Bounded", now) };
+    let bounded = make::Authority::root(&bounded).unwrap();
+    let made = bounded.issue(&make::Leaf::new(&[], now).with_addresses(&["alice@a.example"])).unwrap();
+    let authorities = Roots::from_der(std::iter::once(bounded.certificate()));
+    let by_bounded = authority(with_accounts(), Options { authorities, ..options() });
+    let origin_of = |chain| Origin { chain, ..origin() };
+    let credentials = Credentials::Certificate { user: None };
+    let shown = origin_of(vec![made.certificate().clone()]);
+    assert_eq!(exchange(&by_bounded, &shown, &[Mechanism::External], credentials).await, "535 5.7.8");
     // Not below an authority for people.
     let (chain, _) = certificate(&["alice@a.example"], false);
     let (_, other) = certificate(&[], false);

@@ -279,6 +279,8 @@ impl Model {
                 if let Link::Trouble(text) = link {
                     self.status = clean::line(text);
                 } else {
+                    // What was said of a time without a connection is over.
+                    self.status.clear();
                     self.link = link.clone();
                 }
                 return Vec::new();

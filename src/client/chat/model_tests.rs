@@ -102,6 +102,7 @@ fn a_screen_of_80_by_24() {
     history.apply(state("<3@a>", State::Failed, Some("550 5.1.1 no\x1b[2J")));
     let mut model = model(Displayed::No);
     model.update(Input::News(Incoming::State(Link::Connected)), NOW);
+    model.update(Input::Say("said\x1b".to_owned()), NOW);
     assert_eq!(model.show(&history), [Effect::Read(mailbox("bob@b.test"))]);
     keys(&mut model, "writing 写");
     let shown = screen(&model, 80, 24);
@@ -114,7 +115,7 @@ fn a_screen_of_80_by_24() {
     assert!(conversation.contains("00:00 me word word"), "{shown}");
     assert!(shown.contains("word ✓✓"), "{shown}");
     assert!(shown.contains("fails ✗ 550 5.1.1 no\u{241b}[2J"), "{shown}");
-    assert_eq!(rows[22], " connected · /help shows the keys");
+    assert_eq!(rows[22], " connected · said\u{241b}");
     assert_eq!(rows[23], "> writing 写");
 }
 

@@ -55,6 +55,7 @@ fn status(model: &Model) -> String {
     let typing = model.current.as_ref().filter(|who| model.is_typing(who));
     match typing {
         Some(who) => format!(" {} is typing", clean::line(&who.to_string())),
+        None if model.status.is_empty() => format!(" {}", model.link_words()),
         None => format!(" {} · {}", model.link_words(), model.status),
     }
 }

@@ -45,7 +45,7 @@ async fn what_the_server_refuses_is_told() {
 async fn a_wrong_password_says_what_to_do() {
     let world = World::new().await;
     for (password, words, transient) in [
-        ("wrong", "535 5.7.8 wrong name or password; check the password", false),
+        ("wrong", "535 5.7.8 wrong name or password; `impart login alice@a.test` takes another password", false),
         ("later", "454 4.7.0 come back", true),
     ] {
         let mut account = world.account();
@@ -136,4 +136,36 @@ async fn notices_are_sent() {
     assert!(taken[0].2.contains("<state>active</state>"));
     assert_eq!(taken[1].0, "");
     assert!(taken[1].2.contains("Original-Message-ID: <1@b>"));
+}
+
+#[tokio::test]
+async fn a_message_over_which_the_server_stumbles_does_not_hold_up_the_others() {
+    let world = World::new().await;
+    world.script().drop_after_entity = 2;
+    let client = world.client().await;
+    let first = client.queue(to_bob("stumble")).unwrap();
+    let second = client.queue(to_bob("go on")).unwrap();
+    let error = client.flush().await.unwrap_err();
+    assert!(matches!(error, ClientError::Session { .. }), "{error}");
+    assert_eq!(client.sent(first.clone(), None).fates[0].state, State::Waiting);
+    assert_eq!(client.sent(second, None).fates[0].state, State::Sent);
+    client.flush().await.unwrap();
+    assert_eq!(client.sent(first, None).fates[0].state, State::Sent);
+}
+
+#[tokio::test]
+async fn what_waited_for_a_week_is_given_up() {
+    let world = World::new().await;
+    let client = world.client().await;
+    let id = client.queue(to_bob("old")).unwrap();
+    let Some(crate::client::history::Message::Out { draft, .. }) = client.history().index().own(&id).cloned() else {
+        panic!("not there")
+    };
+    let date = Timestamp::from_secs(draft.date.secs() - 8 * 86_400);
+    let old = crate::client::compose::Draft { id: "<old@a.test>".to_owned(), envid: "old".to_owned(), date, ..draft };
+    client.history().add(vec![crate::client::history::Record::Written(old)]).unwrap();
+    client.flush().await.unwrap();
+    let fate = client.sent("<old@a.test>".to_owned(), None).fates[0].clone();
+    assert_eq!((fate.state, fate.reason.as_deref()), (State::Failed, Some("it waited too long for a connection")));
+    assert_eq!(world.script().taken.len(), 1);
 }
