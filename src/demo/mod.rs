@@ -37,7 +37,7 @@ pub enum DemoError {
     Certificates(#[from] crate::tls::make::MakeError),
     /// An account.
     #[error(transparent)]
-    Account(#[from] crate::accounts::FileError),
+    Account(#[from] crate::accounts::file::FileError),
     /// The zone.
     #[error("the DNS zone could not be made: {0}")]
     Zone(#[from] crate::dns::authority::ZoneError),
