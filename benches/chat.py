@@ -298,4 +298,4 @@ def verifier(password, salt=b"benches of impart", iterations=4096):
 
 
 VERIFIER = verifier(PASSWORD)
-SERVERS = (Impart,)
+SERVERS = (Prosody, Ejabberd, Impart)
