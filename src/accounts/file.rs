@@ -197,7 +197,7 @@ impl<T> Fresh<T> {
 }
 
 /// Makes the directory, which is the spool's before its first use; not its parents. It belongs to whom its parent belongs.
-fn make(directory: &Path) -> io::Result<()> {
+pub(super) fn make(directory: &Path) -> io::Result<()> {
     if directory.exists() {
         return Ok(());
     }

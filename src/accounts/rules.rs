@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use aws_lc_rs::digest;
 
-use super::file::{Exclusive, FileError, Stamp, stamp, stamp_of};
+use super::file::{Exclusive, FileError, Stamp, make, stamp, stamp_of};
 use crate::address::Mailbox;
 use crate::limits;
 use crate::rules::Ruleset;
@@ -200,6 +200,10 @@ pub fn put(directory: &Path, inbox: &Mailbox, new: Option<&str>) -> Result<bool,
 }
 
 fn exclusive(directory: &Path) -> Result<Exclusive, FileError> {
+    // Before the first start there is no spool.
+    if let Some(parent) = directory.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        make(parent).map_err(|error| FileError::System { path: parent.to_owned(), error })?;
+    }
     Exclusive::new(directory, &directory.join("lock"), directory)
 }
 
@@ -245,7 +249,7 @@ mod tests {
     fn documents_are_kept_as_they_are_and_replaced_at_once() {
         use std::os::unix::fs::PermissionsExt as _;
         let folder = tempfile::tempdir().unwrap();
-        let (directory, alice) = (folder.path().join("rules"), mailbox("alice@a.example"));
+        let (directory, alice) = (folder.path().join("spool/rules"), mailbox("alice@a.example"));
         assert_eq!(document(&directory, &alice).unwrap(), None);
         assert!(Rules::load(&directory, &Rules::default()).unwrap().0.is_empty());
         let text = rules("allow");
