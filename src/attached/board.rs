@@ -248,6 +248,10 @@ impl Board {
         }
     }
 
+    pub fn is_dry(&self, id: SeatId) -> bool {
+        self.seats.get(&id).is_some_and(|seat| seat.dry)
+    }
+
     /// Up to `room` messages for an attachment.
     pub fn take(&mut self, id: SeatId, room: usize, now: Instant) -> Vec<Offer> {
         let mut offers = Vec::new();
@@ -262,6 +266,7 @@ impl Board {
             if scan == 0 {
                 seat.wake.notify_one();
             }
+            seat.dry = scan > 0 && offers.len() < room;
         }
         self.seats.insert(id, seat);
         offers

@@ -42,6 +42,11 @@ impl Feed {
         self.attached.board().take(self.id, room, now)
     }
 
+    /// Whether the last [`Feed::take`] gave all that there is now. Until everything is known nobody can say so.
+    pub fn is_dry(&self) -> bool {
+        self.attached.board().is_dry(self.id)
+    }
+
     /// What was said of an offer, and what follows. What is said of an offer that is not this feed's is nothing.
     pub fn answered(&self, offer: &Offer, verdict: Verdict, now: Instant) -> Concluded {
         self.attached.board().answered(self.id, offer, verdict, now)

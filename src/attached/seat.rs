@@ -87,6 +87,8 @@ pub(super) struct Seat {
     pub places: Box<[Place]>,
     /// The device has said what it takes.
     pub ready: bool,
+    /// When it asked last, there was nothing for it.
+    pub dry: bool,
     /// The largest message that it takes.
     pub limit: Option<u64>,
     /// The largest message that another connection of the same device takes: this one gets what is larger.
@@ -107,6 +109,7 @@ impl Seat {
             device,
             places: places.into(),
             ready: false,
+            dry: false,
             limit: None,
             floor: None,
             behind: BTreeSet::new(),

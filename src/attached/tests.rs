@@ -273,8 +273,10 @@ fn nothing_is_offered_before_all_is_known() {
     arrive(&attached, [7]);
     assert_eq!(ids(&take(&phone)), [] as [u64; 0]);
     arrive(&attached, [3]);
+    assert!(!phone.is_dry(), "nobody knows");
     attached.restored();
     assert_eq!(ids(&take(&phone)), [3, 7]);
+    assert!(phone.is_dry());
     let joined = join(&attached, "alice@a.example", "alice@a.example", Reads::Own, Some("desk"));
     assert_eq!(ids(&take(&joined.feed)), [] as [u64; 0], "not ready");
     let known = Known { inbox: "alice@a.example".into(), holder: holder("desk"), seen: NOW };

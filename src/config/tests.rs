@@ -64,7 +64,7 @@ fn every_example_and_default_of_the_sample_is_valid() {
     let mut text: Vec<&str> = lines.lines().map(|l| if is_setting(l) { &l[2..] } else { l }).collect();
     // What only means something elsewhere.
     let elsewhere = ["mode", "trust_anchor", "dovecot_auth", "introspection", "client", "secret_file", "clear_auth"];
-    text.retain(|line| !line.split_once(" =").is_some_and(|(name, _)| elsewhere.contains(&name)));
+    text.retain(|line| line.split_once(" =").is_none_or(|(name, _)| !elsewhere.contains(&name)));
     text.retain(|line| *line != "tls = \"starttls\"");
     let config = good(&text.join("\n"));
     assert_eq!((config.routes.len(), config.certificates.len(), config.listeners.len()), (1, 1, 4));

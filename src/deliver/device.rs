@@ -120,7 +120,10 @@ impl Device {
                         return words(end).to_owned();
                     }
                 }
-                None if idle && self.until_empty => return "nothing waits".to_owned(),
+                None if idle && self.until_empty && self.feed.is_dry() => return "nothing waits".to_owned(),
+                None if idle && self.wire.session.is_exhausted() => {
+                    return "it takes no more in this session".to_owned();
+                }
                 None => {}
             }
             self.wait(noop, ending.map(|since| since + GRACE)).await;

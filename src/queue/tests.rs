@@ -478,5 +478,5 @@ async fn an_idle_device_is_asked_for_a_sign_of_life() {
     becomes("the dead one is gone", || world.attached.status().attached == 1).await;
     world.send(&["alice"], "two").await;
     has(&phone, &["one", "two"]).await;
-    assert_eq!(world.spool.status().owed, 2);
+    becomes("both are kept for the dead one", || world.spool.status().owed == 2).await;
 }

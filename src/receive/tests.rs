@@ -6,7 +6,7 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc::{Receiver, channel, unbounded_channel};
 
 use super::*;
-use crate::accounts::{Entries, LocalDomain, Options as AuthorityOptions, Reads};
+use crate::accounts::{Entries, LocalDomain, Options as AuthorityOptions, Reads, Users};
 use crate::address::Mailbox;
 use crate::attached::Item;
 use crate::clock::System;
@@ -52,12 +52,16 @@ struct Stage {
 
 impl Stage {
     fn new(service: Service) -> Stage {
+        Stage::with(service, |accounts| accounts)
+    }
+
+    fn with(service: Service, change: impl FnOnce(Accounts) -> Accounts) -> Stage {
         let directory = tempfile::tempdir().unwrap();
         let (spool, _) = Spool::open(directory.path(), crate::spool::Options::default()).unwrap();
         let a = Domain::parse("a.example").unwrap();
         let local = HashMap::from([(a.clone(), LocalDomain { im: true, ..LocalDomain::default() })]);
         let accounts = Accounts::new(local).with_entries(Entries::parse(ACCOUNTS).unwrap());
-        let accounts = watch::channel(Arc::new(accounts)).1;
+        let accounts = watch::channel(Arc::new(change(accounts))).1;
         let clock: Arc<dyn Clock> = Arc::new(System::new());
         let host = Domain::parse("mx.a.example").unwrap();
         let options = AuthorityOptions::new(host.clone());
@@ -246,6 +250,16 @@ async fn when_very_many_attach() {
     peers[1].expect("ATRN", "450 4.3.2").await;
     stage.attachments.recv().await.unwrap();
     peers[1].expect("ATRN", "250 2.0.0").await;
+}
+
+#[tokio::test]
+async fn when_the_mail_system_does_not_say_who_exists() {
+    let users = Arc::new(Users::new("/nonexistent/dovecot".into()));
+    let stage = Stage::with(Service::Mail, |accounts| accounts.with_users(Some(users)));
+    let mut peer = stage.connect().await;
+    peer.expect("MAIL FROM:<alice@a.example>", "250").await;
+    peer.expect("RCPT TO:<carol@a.example>", "451 4.3.0 whether that inbox exists cannot be told").await;
+    peer.expect("RCPT TO:<alice@a.example>", "250 2.1.5").await;
 }
 
 #[tokio::test]

@@ -15,7 +15,7 @@ use super::*;
 use crate::net::Host;
 use crate::sasl::{Credentials, Mechanism};
 use crate::timestamp::Timestamp;
-use crate::tls::{Certificates, Connector, Roots, connect, make};
+use crate::tls::{Acceptor, Certificates, Connector, Roots, accept, connect, make};
 
 fn connector() -> Option<Connector> {
     let certificates = Certificates::load(Vec::new()).unwrap();
@@ -63,6 +63,42 @@ async fn a_directory_judges_by_bind() {
     check("frank", "pw", "535 5.7.8").await;
     check("alice@a.example", "password", "alice@a.example").await;
     check("erin@b.example", "pw", "535 5.7.8").await;
+}
+
+/// A directory behind TLS that takes every bind, with a certificate for `name`; and the authority above it.
+async fn encrypted(name: &str) -> (Place, Roots) {
+    let now = Timestamp::from(std::time::SystemTime::now());
+    let root = make::Authority::root(&make::AuthorityOptions::new("Servers", now)).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let files = root.issue(&make::Leaf::new(&[name], now)).unwrap().write(folder.path(), "server").unwrap();
+    let certificates = Certificates::load(vec![files]).unwrap();
+    let options = accept::Options { unknown_names: accept::UnknownName::Fallback, ..accept::Options::default() };
+    let acceptor = Acceptor::new(certificates, options).unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        while let Ok((tcp, _)) = listener.accept().await {
+            let Ok((mut stream, _)) = acceptor.accept(tcp).await else { continue };
+            let mut read = Vec::new();
+            while !read.ends_with(b"pw") && stream.read_buf(&mut read).await.unwrap_or(0) > 0 {}
+            let _ = stream.write_all(&bound(0)).await;
+        }
+    });
+    let place = Place { host: Host::Name(domain("localhost")), port, tls: true };
+    (place, Roots::from_der(std::iter::once(root.certificate())))
+}
+
+#[tokio::test]
+async fn a_directory_behind_tls_must_be_the_one_that_is_named() {
+    for (name, expected) in [("localhost", "erin@a.example"), ("other.example", "454 4.7.0")] {
+        let (place, roots) = encrypted(name).await;
+        let certificates = Certificates::load(Vec::new()).unwrap();
+        let connector = Connector::new(Arc::new(roots), certificates, connect::Options::default());
+        let ldap = Some(ldap::Options { place, bind_dn: "uid={local}".to_owned() });
+        let authority = authority(with_accounts(), Options { ldap, connector: Some(connector), ..options() });
+        let got = exchange(&authority, &origin(), &[Mechanism::Plain], word("erin@a.example", "pw")).await;
+        assert_eq!(got, expected, "{name}");
+    }
 }
 
 #[tokio::test]
