@@ -303,3 +303,73 @@ proptest::proptest! {
         }
     }
 }
+
+fn document() -> impl proptest::strategy::Strategy<Value = String> {
+    use proptest::prelude::*;
+    let name = prop::sample::select(vec!["bob@b.example", "eve@b.example", "bob@c.example"]);
+    let domain = prop::sample::select(vec!["b.example", "c.example"]);
+    let except = prop_oneof![
+        name.clone().prop_map(|name| format!("<except id='im:{name}'/>")),
+        domain.clone().prop_map(|domain| format!("\n  <except domain='{domain}'></except>")),
+        Just("<!-- </many> -->".to_owned()),
+    ];
+    let excepts = prop::collection::vec(except, 0..3).prop_map(|all| all.concat());
+    let party = prop_oneof![
+        name.prop_map(|name| format!("<one id='im:{name}'/>")),
+        excepts.clone().prop_map(|all| format!("\n    <many>{all}</many>")),
+        (domain, excepts).prop_map(|(domain, all)| format!("<many domain='{domain}'>{all}</many >")),
+        Just("<many/>".to_owned()),
+    ];
+    let identity = prop::collection::vec(party, 0..4).prop_map(|all| format!("<identity>{}</identity>", all.concat()));
+    let condition = prop_oneof![4 => identity, 1 => Just("<i:anonymous/>".to_owned())];
+    let actions = "(<i:message>(allow|block)</i:message>)?(<i:read>(copy|take)</i:read>)?";
+    let rule = (prop::collection::vec(condition, 0..3), actions);
+    prop::collection::vec(rule, 0..4).prop_map(|rules| {
+        let rule = |(id, (conditions, actions)): (usize, (Vec<String>, String))| {
+            let conditions = conditions.concat();
+            format!("\n<rule id='r{id}'><conditions>{conditions}</conditions><actions>{actions}</actions></rule>")
+        };
+        ruleset(&rules.into_iter().enumerate().map(rule).collect::<String>())
+    })
+}
+
+proptest::proptest! {
+    #[test]
+    fn a_change_does_what_was_asked_for_and_no_more(text in document(), domain in proptest::bool::ANY) {
+        let watchers = ["bob@b.example", "eve@b.example", "bob@c.example", "x@c.example", "x@d.example", "anonymous"];
+        let meant = |who: &str| if domain { who.ends_with("b.example") } else { who == "bob@b.example" };
+        let whom = who(if domain { "b.example" } else { "bob@b.example" });
+        let old = |who| decided(&text, who, now());
+        let blocked = block(Some(&text), &whom).unwrap();
+        let allowed = allow(Some(&text), &whom).unwrap().text.unwrap();
+        let taking = let_read(Some(&text), &mailbox("bob@b.example"), Read::Take).unwrap().text.unwrap();
+        let reading = let_read(Some(&text), &mailbox("bob@b.example"), Read::No).unwrap();
+        let open = blocked.remarks.iter().any(|remark| remark.contains("no <identity>"));
+        let blocked = blocked.text.unwrap();
+        let stopped = reading.text.unwrap();
+        for who in watchers {
+            let (before, after) = (old(who), decided(&blocked, who, now()));
+            if !meant(who) {
+                proptest::prop_assert_eq!(before, after, "{} {}", who, &blocked);
+            } else if !open {
+                proptest::prop_assert_eq!(after, Decision::default(), "{} {}", who, &blocked);
+            }
+            let after = decided(&allowed, who, now());
+            proptest::prop_assert_eq!(after.read, before.read, "{} {}", who, &allowed);
+            if meant(who) && !domain {
+                proptest::prop_assert_eq!(after.message, Message::Allow, "{} {}", who, &allowed);
+            }
+            if !meant(who) {
+                proptest::prop_assert_eq!(after.message, before.message, "{} {}", who, &allowed);
+            }
+            let (taken, stop) = (decided(&taking, who, now()), decided(&stopped, who, now()));
+            proptest::prop_assert_eq!((taken.message, stop.message), (before.message, before.message), "{}", &stopped);
+            if who == "bob@b.example" {
+                proptest::prop_assert_eq!(taken.read, Read::Take);
+                proptest::prop_assert!(stop.read == Read::No || !reading.remarks.is_empty(), "{}", &stopped);
+            } else {
+                proptest::prop_assert_eq!((taken.read, stop.read), (before.read, before.read));
+            }
+        }
+    }
+}
