@@ -35,6 +35,12 @@ pub const REPLY_LINES: usize = 128;
 pub const TEXT_LINE_OCTETS: usize = 1000;
 /// Recipients of one transaction (RFC 5321 §4.5.3.1.8 asks for at least 100).
 pub const RECIPIENTS: usize = 1000;
+/// Octets of a document of rules.
+pub const RULES_OCTETS: usize = 64 * 1024;
+/// Depth of the elements of a document of rules.
+pub const RULES_DEPTH: usize = 64;
+/// Octets of all documents of rules that are held.
+pub const RULES_IN_ALL: u64 = 256 * 1024 * 1024;
 /// Octets of an entity.
 pub const ENTITY_OCTETS: u64 = 10 * 1024 * 1024;
 /// Octets of the header section of an entity.

@@ -21,5 +21,7 @@ mod failures;
 mod hops;
 #[path = "rfc2779/once.rs"]
 mod once;
+#[path = "rfc2779/rules.rs"]
+mod rules;
 #[path = "rfc2779/world.rs"]
 mod world;

@@ -91,7 +91,7 @@ impl Judge {
                     let waiting = |inboxes: &[Mailbox]| self.context.attached.waiting(inboxes);
                     submission::on_demand(&atrn, principal, &accounts, waiting)
                 }
-                _ => submission::attach(&atrn, principal, &accounts),
+                _ => submission::attach(&atrn, principal, &accounts, self.context.clock.now()),
             };
             inboxes.map(|inboxes| (principal.clone(), inboxes))
         });
