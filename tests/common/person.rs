@@ -92,7 +92,15 @@ impl Person {
 
     /// Receives until this is dropped or killed.
     pub fn listen(&self) -> Listening {
-        let mut child = self.command(&["listen", "--json"]).stderr(Stdio::null()).spawn().expect("impart starts");
+        self.listen_by("exec \"$0\" listen --json")
+    }
+
+    /// Receives by a script, to which `impart` is `$0`.
+    pub fn listen_by(&self, script: &str) -> Listening {
+        let mut shell = Command::new("/bin/sh");
+        shell.args(["-c", script, env!("CARGO_BIN_EXE_impart")]).env_remove("IMPART_CONFIG").envs(self.environment());
+        shell.current_dir(&self.home).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut child = shell.spawn().expect("the shell starts");
         let output = child.stdout.take().expect("a pipe");
         let events: Arc<Mutex<Vec<Value>>> = Arc::default();
         let kept = events.clone();

@@ -8,7 +8,8 @@ use crate::world::World;
 
 /// The domains, and the people.
 pub struct People {
-    pub world: World,
+    /// DNS answers until the end.
+    _world: World,
     pub a: Setup,
     pub b: Setup,
     pub alice: Person,
@@ -25,7 +26,7 @@ impl People {
         let daemons = vec![a.start(), b.start()];
         let alice = person(&world, "alice@a.test", &a, at_a).log_in("secret");
         let bob = person(&world, "bob@b.test", &b, at_b).log_in("secret");
-        People { world, a, b, alice, bob, daemons }
+        People { _world: world, a, b, alice, bob, daemons }
     }
 }
 
