@@ -21,5 +21,9 @@ mod failures;
 mod hops;
 #[path = "rfc2779/once.rs"]
 mod once;
+#[path = "rfc2779/people.rs"]
+mod people;
+#[path = "rfc2779/reversed.rs"]
+mod reversed;
 #[path = "rfc2779/world.rs"]
 mod world;
