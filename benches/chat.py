@@ -34,7 +34,8 @@ def wait_for(address, port, seconds=60):
 def certificate(directory, domain, names):
     subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
                     "-days", "30", "-subj", f"/CN={domain}", "-keyout", f"{directory}/{domain}.key", "-out",
-                    f"{directory}/{domain}.crt", "-addext", "subjectAltName=" + ",".join(f"DNS:{name}" for name in names)],
+                    f"{directory}/{domain}.crt", "-addext",
+                    "basicConstraints=critical,CA:FALSE", "-addext", "subjectAltName=" + ",".join(f"DNS:{name}" for name in names)],
                    check=True, stderr=subprocess.DEVNULL)
 
 

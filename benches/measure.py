@@ -462,7 +462,8 @@ def main():
     arguments.rounds = arguments.rounds or (1 if arguments.quick else 5)
     lo_up()
     import resource
-    resource.setrlimit(resource.RLIMIT_NOFILE, (50000, 50000))
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     run = Run(arguments)
     start = time.monotonic()
     run.all()

@@ -35,6 +35,12 @@ pub const REPLY_LINES: usize = 128;
 pub const TEXT_LINE_OCTETS: usize = 1000;
 /// Recipients of one transaction (RFC 5321 §4.5.3.1.8 asks for at least 100).
 pub const RECIPIENTS: usize = 1000;
+/// Octets of a document of rules.
+pub const RULES_OCTETS: usize = 64 * 1024;
+/// Depth of the elements of a document of rules.
+pub const RULES_DEPTH: usize = 64;
+/// Octets of all documents of rules that are held.
+pub const RULES_IN_ALL: u64 = 256 * 1024 * 1024;
 /// Octets of an entity.
 pub const ENTITY_OCTETS: u64 = 10 * 1024 * 1024;
 /// Octets of the header section of an entity.
@@ -65,6 +71,8 @@ pub const ORCPT_OCTETS: usize = 500;
 pub const DEDUP_RETENTION: Duration = Duration::from_secs(8 * 86_400);
 /// The longest stay of a message in a spool.
 pub const LONGEST_STAY: Duration = Duration::from_secs(7 * 86_400);
+/// Attachments of one account at a time.
+pub const ATTACHED: usize = 32;
 /// Devices of one inbox that have a list of their own.
 pub const DEVICES: usize = 16;
 /// How long a device keeps its list without being attached.

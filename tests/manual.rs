@@ -157,6 +157,8 @@ fn limits_of_the_protocol() {
     assert!(words.contains(&format!("longer than {}.", limits::LONGEST_STAY.as_secs() / 86_400)));
     assert!(words.contains(&format!("silent for {} minutes", limits::COMMAND_TIMEOUT.as_secs() / 60)));
     assert!(words.contains(&format!("logged in within {} minutes", limits::LOGIN_TIMEOUT.as_secs() / 60)));
+    let (octets, depth) = (limits::RULES_OCTETS, limits::RULES_DEPTH);
+    assert!(words.contains(&format!("at most {octets} octets and with elements at most {depth} deep")));
     assert!(words.contains(&format!("logging in has failed {} times", limits::LOGIN_FAILURES)));
 }
 

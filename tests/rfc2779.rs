@@ -25,5 +25,7 @@ mod once;
 mod people;
 #[path = "rfc2779/reversed.rs"]
 mod reversed;
+#[path = "rfc2779/rules.rs"]
+mod rules;
 #[path = "rfc2779/world.rs"]
 mod world;

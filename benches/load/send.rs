@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 use clap::ValueEnum;
+use impart::sasl::{Client, Credentials, Mechanism, Secret};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
@@ -72,7 +73,7 @@ pub struct Options {
     /// The name in EHLO.
     #[arg(long, default_value = "load.a.test")]
     helo: String,
-    /// Log in as the sender with this password (AUTH PLAIN).
+    /// Log in as the sender with this password.
     #[arg(long)]
     password: Option<String>,
     /// Speak TLS at once; the server's certificate is not verified.
@@ -189,7 +190,7 @@ pub fn numbered(pattern: &str, session: usize) -> String {
     pattern.replace("{}", &session.to_string())
 }
 
-/// Greeting, EHLO, and AUTH PLAIN (RFC 4616) where there is a password.
+/// Greeting, EHLO, and AUTH SCRAM-SHA-256 where there is a password.
 pub async fn open<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
     replies: &mut Replies<R>,
     writer: &mut W,
@@ -199,12 +200,20 @@ pub async fn open<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
     replies.good().await?;
     say(writer, format!("EHLO {helo}\r\n").as_bytes()).await?;
     replies.good().await?;
-    if let Some((user, password)) = login {
-        let response = BASE64_STANDARD.encode(format!("\0{user}\0{password}"));
-        say(writer, format!("AUTH PLAIN {response}\r\n").as_bytes()).await?;
-        replies.good().await?;
+    let Some((user, password)) = login else { return Ok(()) };
+    let credentials = Credentials::Password { user: user.to_owned(), password: Secret::new(password) };
+    let mut client = Client::new(&[Mechanism::ScramSha256], credentials, None).map_err(Error::other)?;
+    let initial = BASE64_STANDARD.encode(client.initial().unwrap_or_default());
+    say(writer, format!("AUTH SCRAM-SHA-256 {initial}\r\n").as_bytes()).await?;
+    loop {
+        let (code, line) = replies.reply().await?;
+        if code != 334 {
+            return client.finish().map_err(Error::other);
+        }
+        let challenge = BASE64_STANDARD.decode(line.trim_ascii().get(4..).unwrap_or_default()).map_err(Error::other)?;
+        let response = BASE64_STANDARD.encode(client.step(&challenge).map_err(Error::other)?);
+        say(writer, format!("{response}\r\n").as_bytes()).await?;
     }
-    Ok(())
 }
 
 async fn connect(shared: Rc<Shared>, words: Words, connector: Option<tokio_rustls::TlsConnector>) -> Result<()> {

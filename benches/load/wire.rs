@@ -54,10 +54,15 @@ impl<R: AsyncRead + Unpin> Replies<R> {
 
     /// Waits for the next reply, which must be of class 2 or 3.
     pub async fn good(&mut self) -> Result<u16> {
+        self.reply().await.map(|(code, _)| code)
+    }
+
+    /// The same, with its last line.
+    pub async fn reply(&mut self) -> Result<(u16, Vec<u8>)> {
         loop {
             if let Some((code, line)) = self.ready() {
                 return match code {
-                    200..400 => Ok(code),
+                    200..400 => Ok((code, line.to_vec())),
                     _ => Err(Error::other(format!("refused: {}", String::from_utf8_lossy(line).trim()))),
                 };
             }

@@ -156,8 +156,11 @@ pub fn read(path: &Path) -> Result<String, FileError> {
 
 /// The state of a file; `None` where there is none.
 pub fn stamp(path: &Path) -> Option<Stamp> {
-    let data = fs::metadata(path).ok()?;
-    Some((data.mtime(), data.mtime_nsec(), data.ino(), data.size()))
+    fs::metadata(path).ok().map(|data| stamp_of(&data))
+}
+
+pub(super) fn stamp_of(data: &fs::Metadata) -> Stamp {
+    (data.mtime(), data.mtime_nsec(), data.ino(), data.size())
 }
 
 /// What a file says, read again when it changes.
@@ -194,7 +197,7 @@ impl<T> Fresh<T> {
 }
 
 /// Makes the directory, which is the spool's before its first use; not its parents. It belongs to whom its parent belongs.
-fn make(directory: &Path) -> io::Result<()> {
+pub(super) fn make(directory: &Path) -> io::Result<()> {
     if directory.exists() {
         return Ok(());
     }
@@ -207,46 +210,82 @@ fn make(directory: &Path) -> io::Result<()> {
     File::open(parent)?.sync_all()
 }
 
+/// A directory in which nobody else changes files meanwhile.
+pub(super) struct Exclusive {
+    directory: PathBuf,
+    /// The owner of what will be replaced reads it, not who replaces it.
+    owner: fs::Metadata,
+    _lock: File,
+}
+
+fn system(path: &Path) -> impl Fn(io::Error) -> FileError {
+    let path = path.to_owned();
+    move |error| FileError::System { path: path.clone(), error }
+}
+
+fn private(path: &Path) -> io::Result<File> {
+    OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)
+}
+
+fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    PathBuf::from(name)
+}
+
+impl Exclusive {
+    /// Waits for the lock. What is made belongs to whom `model` belongs, or else the directory.
+    pub(super) fn new(directory: &Path, lock: &Path, model: &Path) -> Result<Exclusive, FileError> {
+        make(directory).map_err(system(directory))?;
+        let owner = fs::metadata(model).or_else(|_| fs::metadata(directory)).map_err(system(directory))?;
+        let file = private(lock).map_err(system(lock))?;
+        give(&file, &owner).and_then(|()| file.lock()).map_err(system(lock))?;
+        Ok(Exclusive { directory: directory.to_owned(), owner, _lock: file })
+    }
+
+    /// Puts a new file, of these parts, in the place of the old one.
+    pub(super) fn replace(&self, path: &Path, parts: &[&[u8]]) -> Result<(), FileError> {
+        let new = beside(path, ".new");
+        let write = || {
+            let mut file = private(&new)?;
+            give(&file, &self.owner)?;
+            parts.iter().try_for_each(|part| file.write_all(part))?;
+            file.sync_all()?;
+            fs::rename(&new, path)?;
+            File::open(&self.directory)?.sync_all()
+        };
+        write().map_err(system(&new))
+    }
+
+    /// Takes a file away.
+    pub(super) fn remove(&self, path: &Path) -> Result<(), FileError> {
+        let remove = || {
+            fs::remove_file(path)?;
+            File::open(&self.directory)?.sync_all()
+        };
+        remove().map_err(system(path))
+    }
+}
+
+fn give(file: &File, owner: &fs::Metadata) -> io::Result<()> {
+    match rustix::process::geteuid().is_root() {
+        true => std::os::unix::fs::fchown(file, Some(owner.uid()), Some(owner.gid())),
+        false => Ok(()),
+    }
+}
+
 /// Changes the file: reads it under the lock, has it changed, and puts the new one in its place.
 pub fn edit<T>(path: &Path, change: impl FnOnce(&mut Accounts) -> Result<T, String>) -> Result<T, FileError> {
-    let system = |path: &Path| {
-        let path = path.to_owned();
-        move |error| FileError::System { path: path.clone(), error }
-    };
     let directory = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     };
-    let beside = |suffix: &str| {
-        let mut name = path.as_os_str().to_owned();
-        name.push(suffix);
-        PathBuf::from(name)
-    };
-    let (lock_path, new_path) = (beside(".lock"), beside(".new"));
-    make(directory).map_err(system(directory))?;
-    // The owner of what will be replaced reads it, not who replaces it.
-    let owner = fs::metadata(path).or_else(|_| fs::metadata(directory)).map_err(system(directory))?;
-    let give = |file: &File| match rustix::process::geteuid().is_root() {
-        true => std::os::unix::fs::fchown(file, Some(owner.uid()), Some(owner.gid())),
-        false => Ok(()),
-    };
-    let private = |path: &Path| OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path);
-    let lock = private(&lock_path).map_err(system(&lock_path))?;
-    give(&lock).and_then(|()| lock.lock()).map_err(system(&lock_path))?;
+    let exclusive = Exclusive::new(directory, &beside(path, ".lock"), path)?;
     let mut accounts = Accounts::parse(&read_or_none(path)?)
         .map_err(|fault| FileError::Content { path: path.to_owned(), error: EntriesError::Form(fault) })?;
     let outcome = change(&mut accounts).map_err(FileError::Change)?;
     Entries::of(&accounts.account).map_err(|error| FileError::Content { path: path.to_owned(), error })?;
     let text = toml::to_string(&accounts).map_err(|error| FileError::Change(error.to_string()))?;
-    let write = || {
-        let mut file = private(&new_path)?;
-        give(&file)?;
-        file.write_all(HEAD.as_bytes())?;
-        file.write_all(text.as_bytes())?;
-        file.sync_all()?;
-        fs::rename(&new_path, path)?;
-        File::open(directory)?.sync_all()
-    };
-    write().map_err(system(&new_path))?;
+    exclusive.replace(path, &[HEAD.as_bytes(), text.as_bytes()])?;
     Ok(outcome)
 }

@@ -1,4 +1,4 @@
-//! Who lives here: domains, inboxes, accounts, aliases; and who proves to be one of them.
+//! Who lives here: domains, inboxes with their rules, accounts, aliases; and who proves to be one of them.
 //!
 //! In: the configuration, the file of accounts, the mail system's users. Out: answers to "is this address ours, and does it
 //! exist", "whose is it", and the [`Principal`] of an authentication. [`Accounts`] is a value: a reload makes a new one.
@@ -14,6 +14,7 @@ pub mod ldap;
 mod limit;
 mod passwd;
 mod remote;
+pub mod rules;
 pub mod token;
 mod verifiers;
 
@@ -27,9 +28,12 @@ pub use edit::{Change, change, generated};
 pub use entries::{Account, Entries, EntriesError};
 pub use exchange::{Exchange, Step};
 pub use remote::Place;
+pub use rules::Rules;
 
 use crate::address::{Domain, Mailbox};
 use crate::envelope::Class;
+use crate::rules::{Message, Read, Watcher, decide};
+use crate::timestamp::Timestamp;
 use crate::tls::CertificateDer;
 
 /// Who has authenticated.
@@ -110,6 +114,17 @@ impl Reads {
     }
 }
 
+/// Whether an inbox takes messages of somebody.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Takes {
+    /// It does.
+    Yes,
+    /// Its rules do not allow it.
+    No,
+    /// Its rules cannot be read.
+    Untold,
+}
+
 /// The mail system could not be asked: `451 4.3.0`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
@@ -123,6 +138,7 @@ pub struct Accounts {
     aliases: HashMap<String, Vec<Mailbox>>,
     entries: Entries,
     users: Option<Arc<Users>>,
+    rules: Arc<Rules>,
 }
 
 impl Accounts {
@@ -147,6 +163,17 @@ impl Accounts {
     #[must_use]
     pub fn with_users(self, users: Option<Arc<Users>>) -> Self {
         Accounts { users, ..self }
+    }
+
+    /// With the rules of the inboxes.
+    #[must_use]
+    pub fn with_rules(self, rules: Arc<Rules>) -> Self {
+        Accounts { rules, ..self }
+    }
+
+    /// The rules of the inboxes.
+    pub fn rules(&self) -> &Arc<Rules> {
+        &self.rules
     }
 
     /// Members of aliases that have no inbox here, as far as that can be told: each with its alias.
@@ -227,8 +254,8 @@ impl Accounts {
         mailbox.key() == own || matches!(self.members(mailbox), Some([member]) if member.key() == own)
     }
 
-    /// What the principal may do with the inbox: its own, or as its owner allows.
-    pub fn reads(&self, principal: &Principal, inbox: &Mailbox) -> Reads {
+    /// What the principal may do with the inbox: its own, or as its owner allows, by the account or by rules.
+    pub fn reads(&self, principal: &Principal, inbox: &Mailbox, now: Timestamp) -> Reads {
         let (own, key) = (principal.account.key(), inbox.key());
         if matches!(self.find(inbox, Class::Im), Found::NoInbox | Found::NotOffered | Found::Foreign) {
             return Reads::No;
@@ -236,13 +263,46 @@ impl Accounts {
         if own == key {
             return Reads::Own;
         }
-        self.entries.get(&key).map_or(Reads::No, |account| account.delegate(&own))
+        let configured = self.entries.get(&key).map_or(Reads::No, |account| account.delegate(&own));
+        let ruled = match self.rules.of(inbox) {
+            rules::Known::Rules(document) => {
+                match decide(Some(document), Watcher { identity: Some(&principal.account) }, now).read {
+                    Read::No => Reads::No,
+                    Read::Copy => Reads::Copy,
+                    Read::Take => Reads::Take,
+                }
+            }
+            rules::Known::None | rules::Known::Damaged => Reads::No,
+        };
+        configured.max(ruled)
+    }
+
+    /// Whether the inbox, which no alias stands for, takes messages of whoever has authenticated so; `None`: of anonymous
+    /// ones. Its owner's are taken always.
+    pub fn takes(&self, inbox: &Mailbox, from: Option<&Mailbox>, now: Timestamp) -> Takes {
+        let document = match self.rules.of(inbox) {
+            _ if from.is_some_and(|from| self.is_of(from, inbox)) => return Takes::Yes,
+            rules::Known::Damaged => return Takes::Untold,
+            rules::Known::None => None,
+            rules::Known::Rules(document) => Some(document),
+        };
+        match decide(document, Watcher { identity: from }, now).message {
+            Message::Allow => Takes::Yes,
+            Message::Block => Takes::No,
+        }
+    }
+
+    /// Whether the address is the inbox's, or only stands for it.
+    fn is_of(&self, address: &Mailbox, inbox: &Mailbox) -> bool {
+        let key = inbox.key();
+        address.key() == key || matches!(self.members(address), Some([member]) if member.key() == key)
     }
 
     /// The inboxes that the principal owns.
     pub fn inboxes_of(&self, principal: &Principal) -> Vec<Mailbox> {
-        let own = self.reads(principal, &principal.account) == Reads::Own && self.members(&principal.account).is_none();
-        if own { vec![principal.account.clone()] } else { Vec::new() }
+        let account = &principal.account;
+        let found = matches!(self.find(account, Class::Im), Found::Inbox | Found::Elsewhere);
+        if found && self.members(account).is_none() { vec![account.clone()] } else { Vec::new() }
     }
 }
 

@@ -97,7 +97,7 @@ fn who_gets_and_who_sends() {
 fn who_reads() {
     let accounts = with_accounts();
     let check = |who: &str, inbox: &str, expected: Reads| {
-        assert_eq!(accounts.reads(&principal(who), &mailbox(inbox)), expected, "{who} {inbox}");
+        assert_eq!(accounts.reads(&principal(who), &mailbox(inbox), Timestamp::default()), expected, "{who} {inbox}");
     };
     check("alice@a.example", "Alice@a.example", Reads::Own);
     check("bob@a.example", "alice@a.example", Reads::Copy);
@@ -109,6 +109,36 @@ fn who_reads() {
     assert_eq!(accounts.inboxes_of(&principal("alice@a.example")), [mailbox("alice@a.example")]);
     assert_eq!(accounts.inboxes_of(&principal("carol@a.example")), []);
     assert_eq!(accounts.inboxes_of(&principal("info@a.example")), []);
+}
+
+#[test]
+fn rules_say_who_sends_and_who_reads() {
+    let folder = tempfile::tempdir().unwrap();
+    let accounts = with_accounts();
+    let (alice, now) = (mailbox("alice@a.example"), Timestamp::from_secs(1_800_000_000));
+    let with = |accounts: &Accounts| {
+        accounts.clone().with_rules(Arc::new(Rules::load(folder.path(), &Rules::default()).unwrap().0))
+    };
+    let edit = |change: &dyn Fn(Option<&str>) -> crate::rules::edit::Edited| {
+        rules::change(folder.path(), &alice, |old| Ok(change(old).text)).unwrap();
+    };
+    let blocked = "robert@a.example".parse().unwrap();
+    edit(&|old| crate::rules::edit::block(old, &blocked).unwrap());
+    edit(&|old| crate::rules::edit::let_read(old, &mailbox("dave@a.example"), Read::Copy).unwrap());
+    edit(&|old| crate::rules::edit::let_read(old, &mailbox("bob@a.example"), Read::Take).unwrap());
+    let ruled = with(&accounts);
+    let reads = |accounts: &Accounts, who: &str| accounts.reads(&principal(who), &alice, now);
+    assert_eq!((reads(&accounts, "dave@a.example"), reads(&accounts, "bob@a.example")), (Reads::No, Reads::Copy));
+    assert_eq!((reads(&ruled, "dave@a.example"), reads(&ruled, "bob@a.example")), (Reads::Copy, Reads::Take));
+    let takes = |accounts: &Accounts, who: &str| accounts.takes(&alice, Some(&mailbox(who)), now);
+    assert_eq!(takes(&accounts, "robert@a.example"), Takes::Yes);
+    assert_eq!(takes(&ruled, "robert@a.example"), Takes::No);
+    assert_eq!((takes(&ruled, "bob@a.example"), ruled.takes(&alice, None, now)), (Takes::Yes, Takes::Yes));
+    std::fs::write(rules::path(folder.path(), &alice), "<ruleset/>").unwrap();
+    let damaged = with(&accounts);
+    assert_eq!((takes(&damaged, "bob@a.example"), takes(&damaged, "info@a.example")), (Takes::Untold, Takes::Yes));
+    assert_eq!(damaged.takes(&mailbox("bob@a.example"), None, now), Takes::Yes);
+    assert_eq!(reads(&damaged, "alice@a.example"), Reads::Own);
 }
 
 #[test]

@@ -3,15 +3,15 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use impart::accounts::file::FileError;
+use impart::accounts::file::{self, FileError};
 use impart::address::Mailbox;
 use impart::clock::{Clock, System};
 use impart::config::{self, Config};
-use impart::control::cli::{Account, Arguments, Command, Queue};
+use impart::control::cli::{Account, Arguments, Command, Queue, Rules};
 use impart::control::client::{Client, ClientError};
 use impart::control::offline::{Compose, Offline};
 use impart::control::server::{Handler, Rows};
-use impart::control::{Call, Fault, FaultCode, Finding, Level, Row, account, certificate, check, publish, show};
+use impart::control::{Call, Fault, FaultCode, Finding, Level, Row, account, certificate, check, publish, rules, show};
 use impart::daemon::journal::complain;
 use impart::dns;
 use impart::net::Address;
@@ -120,6 +120,7 @@ async fn run(arguments: &Arguments) -> Result<(), Failure> {
         Command::Reload => ask(&config, Call::Reload, &mut printer).await,
         Command::Drain => ask(&config, Call::Drain, &mut printer).await,
         Command::Account(wanted) => account(&config, wanted, &mut printer).await,
+        Command::Rules(wanted) => inbox_rules(&config, wanted, &mut printer).await,
         Command::Queue(queue) => {
             let call = call(queue)?;
             printer.heading = matches!(call, Call::List { .. });
@@ -140,9 +141,23 @@ async fn account(config: &Config, wanted: &Account, printer: &mut Printer) -> Re
     let served: Vec<_> = config.domains.iter().map(|domain| domain.name.clone()).collect();
     let done = account::run(wanted, &config.accounts.file, &served, printer.json, password)?;
     done.lines.iter().for_each(|line| printer.text(&format!("{line}\n")));
-    if !done.changed {
-        return Ok(());
-    }
+    if done.changed { tell(config, "the account was changed").await } else { Ok(()) }
+}
+
+/// The rules of an inbox; a daemon that runs is told of a change.
+async fn inbox_rules(config: &Config, wanted: &Rules, printer: &mut Printer) -> Result<(), Failure> {
+    let served: Vec<_> = config.domains.iter().map(|domain| domain.name.clone()).collect();
+    let aliases: Vec<_> = config.domains.iter().flat_map(|domain| domain.aliases.iter().cloned()).collect();
+    let entries = file::load(&config.accounts.file)?;
+    let here = rules::Here { served: &served, aliases: &aliases, entries: &entries };
+    let done = rules::run(wanted, &config.accounts.rules, here, printer.json, rules::open)?;
+    printer.text(&done.text);
+    done.remarks.iter().for_each(|remark| complain("impartctl", remark));
+    if done.changed { tell(config, "the rules were changed").await } else { Ok(()) }
+}
+
+/// Tells a daemon that runs of what was done to its files.
+async fn tell(config: &Config, what: &str) -> Result<(), Failure> {
     let mut client = match Client::connect(&config.control).await {
         Ok(client) => client,
         Err(ClientError::NotRunning(_)) => return Ok(()),
@@ -152,9 +167,11 @@ async fn account(config: &Config, wanted: &Account, printer: &mut Printer) -> Re
         }
     };
     let rows = |_: Row| {};
-    client.call(Call::Reload, rows).await.map(drop).map_err(|error| {
-        Failure::new(exit::CONFIG, format!("the account was changed, and impartd could not read it: {error}"))
-    })
+    client
+        .call(Call::Reload, rows)
+        .await
+        .map(drop)
+        .map_err(|error| Failure::new(exit::CONFIG, format!("{what}, and impartd could not read it: {error}")))
 }
 
 /// A new password: asked for twice at a terminal, else the first line of standard input.
@@ -307,6 +324,7 @@ async fn examine(config: &Config, printer: &mut Printer) -> Result<(), Failure> 
     let now = System::new().now();
     let mut found = check::local(&options, now);
     found.push(account::finding(&config.accounts.file));
+    found.extend(rules::findings(&config.accounts.rules));
     found.extend(check::ports(&options).await);
     found.iter().for_each(|finding| printer.row(&Row::Finding(finding.clone())));
     match dns::from_options(config.dns.clone()) {

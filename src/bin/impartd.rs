@@ -7,6 +7,9 @@ use clap::Parser;
 use impart::config::arguments::{Arguments, Command};
 use impart::daemon::journal::complain;
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// The configuration is wrong (`EX_CONFIG` of sysexits.h).
 const CONFIG: u8 = 78;
 /// It could not run (`EX_UNAVAILABLE`).

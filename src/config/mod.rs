@@ -177,6 +177,8 @@ pub struct Route {
 pub struct Accounts {
     /// The file of accounts; it may be missing.
     pub file: PathBuf,
+    /// The directory of rules; it may be missing.
+    pub rules: PathBuf,
     /// The domain of names without one.
     pub domain: Option<Domain>,
     /// A passwd-file.

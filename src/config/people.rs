@@ -48,8 +48,11 @@ pub(super) fn accounts(
         let problem = Problem::new(lists.span(), "`client_revocations` means nothing without `client_authorities`");
         problems.push(problem.hint("name the authorities, or leave it out"));
     }
+    let file = file.unwrap_or_else(|| spool.join("accounts.toml"));
+    let rules = table.value(&keys::ACCOUNTS_RULES, problems);
     Some(Accounts {
-        file: file.unwrap_or_else(|| spool.join("accounts.toml")),
+        rules: rules.unwrap_or_else(|| file.with_file_name("rules")),
+        file,
         domain: domain.map(Spanned::into_inner).or_else(|| domains.first().map(|domain| domain.name.clone())),
         passwd_file: table.value(&keys::ACCOUNTS_PASSWD_FILE, problems),
         dovecot_auth: dovecot_auth.map(Spanned::into_inner),

@@ -8,6 +8,7 @@ use super::account::Delegate;
 use super::protocol::MessageState;
 use super::select::{AddressMatch, Selector};
 use crate::address::{Domain, Mailbox};
+use crate::rules::edit::Who;
 use crate::spool::QueueId;
 
 /// Administer impartd.
@@ -40,6 +41,9 @@ pub enum Command {
     /// Look at the accounts and change them.
     #[command(subcommand)]
     Account(Account),
+    /// Look at the rules of an inbox and change them.
+    #[command(subcommand)]
+    Rules(Rules),
     /// Have the daemon read its configuration and certificates again.
     Reload,
     /// Have the daemon finish what it is delivering, and end.
@@ -105,6 +109,87 @@ pub enum Account {
         #[arg(value_name = "ADDRESS")]
         account: Mailbox,
     },
+}
+
+/// What to do with the rules of an inbox.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Rules {
+    /// Print the document as it is stored.
+    Show {
+        /// The inbox.
+        #[arg(value_name = "ADDRESS")]
+        inbox: Mailbox,
+    },
+    /// Put another document in its place.
+    Set {
+        /// The inbox.
+        #[arg(value_name = "ADDRESS")]
+        inbox: Mailbox,
+        /// The document; `-` is standard input.
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+    },
+    /// Take messages from somebody again.
+    Allow {
+        /// The inbox.
+        #[arg(value_name = "ADDRESS")]
+        inbox: Mailbox,
+        /// An address or a domain.
+        #[arg(value_name = "WHO")]
+        who: Who,
+    },
+    /// Take no messages from somebody.
+    Block {
+        /// The inbox.
+        #[arg(value_name = "ADDRESS")]
+        inbox: Mailbox,
+        /// An address or a domain.
+        #[arg(value_name = "WHO")]
+        who: Who,
+    },
+    /// Let another account read the inbox, or no more.
+    Read {
+        /// The inbox.
+        #[arg(value_name = "ADDRESS")]
+        inbox: Mailbox,
+        /// The account.
+        #[arg(value_name = "WHO")]
+        who: Mailbox,
+        /// How.
+        #[arg(value_name = "HOW")]
+        how: Reading,
+    },
+    /// Take the document away.
+    Remove {
+        /// The inbox.
+        #[arg(value_name = "ADDRESS")]
+        inbox: Mailbox,
+    },
+}
+
+impl Rules {
+    /// Whose rules.
+    pub fn inbox(&self) -> &Mailbox {
+        match self {
+            Rules::Show { inbox }
+            | Rules::Set { inbox, .. }
+            | Rules::Allow { inbox, .. }
+            | Rules::Block { inbox, .. }
+            | Rules::Read { inbox, .. }
+            | Rules::Remove { inbox } => inbox,
+        }
+    }
+}
+
+/// How another account reads an inbox.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Reading {
+    /// Copies, which deliver nothing.
+    Copy,
+    /// A message is delivered when the other has it.
+    Take,
+    /// Not at all.
+    No,
 }
 
 /// What to do with the queue.

@@ -13,6 +13,7 @@ pub mod client;
 pub mod offline;
 pub mod protocol;
 pub mod publish;
+pub mod rules;
 pub mod select;
 pub mod server;
 pub mod show;

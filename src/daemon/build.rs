@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::accounts::file::FileError;
-use crate::accounts::{self, Accounts, LocalDomain, Users};
+use crate::accounts::{self, Accounts, LocalDomain, Rules, Users};
 use crate::config::{self, Config};
 use crate::policy::Service;
 use crate::route::{Configured, Rule, Table};
@@ -16,8 +16,9 @@ use crate::{deliver, limits, queue, receive, tls};
 /// The least time that a sender may give for delivery (RFC 2852 §2).
 const DELIVER_BY_MIN: Duration = Duration::from_secs(1);
 
-/// Who lives here; `users` are those of the mail system. What is of no use is said.
-pub fn accounts(config: &Config, users: Option<Arc<Users>>) -> Result<Accounts, FileError> {
+/// Who lives here; `users` are those of the mail system, `before` the rules that were read before. What is of no use is
+/// said.
+pub fn accounts(config: &Config, users: Option<Arc<Users>>, before: &Rules) -> Result<Accounts, FileError> {
     let mut entries = accounts::file::load(&config.accounts.file)?;
     if let Some(path) = &config.accounts.passwd_file {
         let text = accounts::file::read(path)?;
@@ -32,7 +33,9 @@ pub fn accounts(config: &Config, users: Option<Arc<Users>>) -> Result<Accounts, 
     let aliases = config.domains.iter().flat_map(|domain| &domain.aliases);
     let aliases = aliases.map(|(alias, members)| (alias.key(), members.clone())).collect();
     let accounts = Accounts::new(config.domains.iter().map(local).collect::<HashMap<_, _>>());
-    let accounts = accounts.with_aliases(aliases).with_entries(entries).with_users(users);
+    let (rules, faults) = Rules::load(&config.accounts.rules, before)?;
+    faults.iter().for_each(|fault| tracing::error!("{fault}"));
+    let accounts = accounts.with_aliases(aliases).with_entries(entries).with_users(users).with_rules(Arc::new(rules));
     for (alias, member) in accounts.lost_members() {
         tracing::warn!("the alias {alias} has a member without an inbox, {member}: add its account or its inbox");
     }
@@ -45,9 +48,9 @@ pub fn users(config: &Config) -> Option<Arc<Users>> {
 }
 
 /// The files of accounts as they are now: when one changes, they are read again.
-pub fn accounts_stamp(config: &Config) -> [Option<accounts::file::Stamp>; 2] {
+pub fn accounts_stamp(config: &Config) -> [Option<accounts::file::Stamp>; 3] {
     let passwd = config.accounts.passwd_file.as_deref().and_then(accounts::file::stamp);
-    [accounts::file::stamp(&config.accounts.file), passwd]
+    [accounts::file::stamp(&config.accounts.file), passwd, accounts::rules::state(&config.accounts.rules)]
 }
 
 /// Who judges whoever logs in.

@@ -20,7 +20,7 @@ use tokio::sync::mpsc::{Sender, UnboundedReceiver, UnboundedSender, channel, unb
 use tokio::sync::{Semaphore, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
-use crate::accounts::{Accounts, Authority, Users};
+use crate::accounts::{Accounts, Authority, Rules, Users};
 use crate::address::Domain;
 use crate::attached::{Attached, Attachment};
 use crate::clock::{self, Clock};
@@ -105,9 +105,14 @@ struct Reloadable {
 }
 
 impl Reloadable {
+    fn read_accounts(&self, config: &Config) -> Result<Accounts, crate::accounts::file::FileError> {
+        let rules = self.accounts.borrow().rules().clone();
+        build::accounts(config, self.users.clone(), &rules)
+    }
+
     /// Takes a new configuration over, all of what can be or nothing.
     fn take(&self, config: &Config) -> Result<(), DaemonError> {
-        let accounts = build::accounts(config, self.users.clone())?;
+        let accounts = self.read_accounts(config)?;
         self.certificates.replace(config.certificates.clone())?;
         self.accounts.send_replace(Arc::new(accounts));
         self.table.send_replace(Arc::new(build::table(config)));
@@ -131,7 +136,7 @@ struct Daemon {
     requests: tokio::sync::mpsc::Receiver<handler::Request>,
     authority: Authority,
     /// The files of accounts as they were when they were read.
-    accounts_stamp: [Option<crate::accounts::file::Stamp>; 2],
+    accounts_stamp: [Option<crate::accounts::file::Stamp>; 3],
 }
 
 /// What most parts need.
@@ -180,7 +185,7 @@ impl Daemon {
         let resolver: Arc<dyn Resolve> = dns::from_options(config.dns.clone())?;
         let (spool, opened) = open(&config)?;
         let (users, accounts_stamp) = (build::users(&config), build::accounts_stamp(&config));
-        let (accounts, local) = watch::channel(Arc::new(build::accounts(&config, users.clone())?));
+        let (accounts, local) = watch::channel(Arc::new(build::accounts(&config, users.clone(), &Rules::default())?));
         let (table, routes) = watch::channel(Arc::new(build::table(&config)));
         let (life, lives) = unbounded_channel();
         let (closing, closed) = watch::channel(false);
@@ -266,7 +271,7 @@ impl Daemon {
         let stamp = build::accounts_stamp(&self.config);
         if stamp != self.accounts_stamp {
             self.accounts_stamp = stamp;
-            match build::accounts(&self.config, self.reloadable.users.clone()) {
+            match self.reloadable.read_accounts(&self.config) {
                 Ok(accounts) => {
                     tracing::info!("the accounts were read again: {} of them", accounts.entries().len());
                     self.reloadable.accounts.send_replace(Arc::new(accounts));

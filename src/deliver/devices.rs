@@ -179,10 +179,15 @@ async fn serve(
             Some(attachment) = attachments.recv() => drop(tasks.spawn(device::serve(context.clone(), attachment))),
             Some(_) = tasks.join_next() => {}
             Ok(()) = accounts.changed() => {
-                let now = accounts.borrow_and_update().clone();
-                context.attached.revise(|principal, inbox| now.reads(principal, inbox));
+                let (accounts, now) = (accounts.borrow_and_update().clone(), context.clock.now());
+                context.attached.revise(|principal, inbox| accounts.reads(principal, inbox, now));
             }
             _ = upkeep.tick() => {
+                // A rule may be over without having changed.
+                let (all, now) = (accounts.borrow().clone(), context.clock.now());
+                if !all.rules().is_empty() {
+                    context.attached.revise(|principal, inbox| all.reads(principal, inbox, now));
+                }
                 let due = context.attached.upkeep(context.clock.now());
                 if let Err(fault) = context.write(due).await {
                     tracing::warn!("devices cannot be noted as seen, tried again: {fault}");

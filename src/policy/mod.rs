@@ -5,6 +5,7 @@
 
 pub mod expand;
 pub mod identity;
+pub mod inbox;
 pub mod submission;
 
 use crate::accounts::{Accounts, Found, Principal};

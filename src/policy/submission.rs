@@ -12,6 +12,7 @@ use crate::envelope::Class;
 use crate::mime::{Fields, unfold};
 use crate::reply::Reply;
 use crate::smtp::command::{Atrn, Mail};
+use crate::timestamp::Timestamp;
 
 /// Addresses that a refusal names at most.
 const NAMED: usize = 10;
@@ -50,7 +51,12 @@ pub fn is_report(entity: &[u8]) -> bool {
 
 /// The inboxes of ATRN on the port for clients: those named, if the principal may read each; all its own where none is.
 /// An alias names the inbox that it stands for.
-pub fn attach(atrn: &Atrn, principal: &Principal, accounts: &Accounts) -> Result<Vec<(Mailbox, Reads)>, Reply> {
+pub fn attach(
+    atrn: &Atrn,
+    principal: &Principal,
+    accounts: &Accounts,
+    now: Timestamp,
+) -> Result<Vec<(Mailbox, Reads)>, Reply> {
     let named = if atrn.inboxes.is_empty() { accounts.inboxes_of(principal) } else { atrn.inboxes.clone() };
     if named.is_empty() {
         return Err(refuse(550, (5, 7, 1), "this account has no inbox; name one with INBOX="));
@@ -61,7 +67,7 @@ pub fn attach(atrn: &Atrn, principal: &Principal, accounts: &Accounts) -> Result
             Some([inbox]) => inbox.clone(),
             _ => name.clone(),
         };
-        match accounts.reads(principal, &inbox) {
+        match accounts.reads(principal, &inbox, now) {
             Reads::No => {
                 let text = format!("{name} is not an inbox that you may read; its owner can allow it");
                 return Err(refuse(550, (5, 7, 1), text));
@@ -159,7 +165,7 @@ mod tests {
         let check = |names: &[&str], expected: &str| {
             let inboxes = names.iter().map(|name| mailbox(name)).collect();
             let atrn = Atrn { inboxes, device: Device::parse("phone").ok(), ..Atrn::default() };
-            let got = attach(&atrn, &alice(), &accounts());
+            let got = attach(&atrn, &alice(), &accounts(), Timestamp::default());
             let shown =
                 got.map(|all| all.iter().map(|(inbox, reads)| format!("{inbox} {reads:?}")).collect::<Vec<_>>());
             assert_eq!(shown.map_or_else(|reply| reply.text().to_owned(), |all| all.join(", ")), expected);

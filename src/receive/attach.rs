@@ -91,7 +91,7 @@ impl Judge {
                     let waiting = |inboxes: &[Mailbox]| self.context.attached.waiting(inboxes);
                     submission::on_demand(&atrn, principal, &accounts, waiting)
                 }
-                _ => submission::attach(&atrn, principal, &accounts),
+                _ => submission::attach(&atrn, principal, &accounts, self.context.clock.now()),
             };
             inboxes.map(|inboxes| (principal.clone(), inboxes))
         });
@@ -100,6 +100,9 @@ impl Judge {
             Err(refusal) => return refusal,
         };
         let busy = |text: &'static str| Reply::new(450, EnhancedCode::new(4, 3, 2), text);
+        if self.context.attached.attachments(&principal.account) >= limits::ATTACHED {
+            return busy("this account has as many clients attached as it may; end one of them");
+        }
         match timeout(limits::ATTACH_TIMEOUT, self.context.attach.clone().reserve_owned()).await {
             Ok(Ok(permit)) => {
                 self.turn = Some(Turn { permit, principal, inboxes, device: atrn.device });

@@ -36,6 +36,12 @@ const IDLE_OCTETS: usize = 1024;
 /// How long replies may take to be written.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// How long replies to what precedes an entity wait for the disk, to go out with the reply to the entity: one write, and
+/// the peer is woken once.
+const GATHER: Duration = Duration::from_millis(2);
+/// Octets of replies that wait for that, at most.
+const GATHER_OCTETS: usize = 4096;
+
 /// Who is at the other end.
 #[derive(Clone, Debug)]
 pub struct Origin {
@@ -79,6 +85,7 @@ pub async fn serve(
     let mut commits: VecDeque<Commit> = VecDeque::new();
     let (mut input, mut busy, mut large, mut next) = (BytesMut::new(), false, Large::default(), Next::Commands);
     let (started, mut progress) = (Instant::now(), Instant::now());
+    let mut gathering: Option<Instant> = None;
     loop {
         session.input(&mut input);
         while let Some(event) = session.poll() {
@@ -87,7 +94,8 @@ pub async fn serve(
             progress = Instant::now();
         }
         poll_fn(|task| Poll::Ready(settle(task, &mut commits, &mut session, &context.accepted))).await;
-        if !session.output().is_empty() {
+        let gathered = gathers(&mut session, &commits, &mut gathering);
+        if !session.output().is_empty() && gathered.is_none() {
             if !write(&mut stream, &mut session, listener.service).await {
                 return finish(commits).await;
             }
@@ -122,6 +130,7 @@ pub async fn serve(
             () = poll_fn(|task| ready(settle(task, &mut commits, &mut session, &context.accepted))), if !commits.is_empty() => {
                 progress = Instant::now();
             }
+            () = tokio::time::sleep_until(gathered.unwrap_or(end)), if gathered.is_some() => {}
             () = tokio::time::sleep_until(end), if commits.is_empty() => {
                 session.close(&Reply::new(421, EnhancedCode::new(4, 4, 2), "nothing came to an end in time, closing"));
             }
@@ -134,6 +143,21 @@ pub async fn serve(
             session.release_buffers();
         }
     }
+}
+
+/// Until when replies may wait for that to the entity whose commit is under way; `None`: they go now.
+fn gathers(session: &mut Session, commits: &VecDeque<Commit>, since: &mut Option<Instant>) -> Option<Instant> {
+    let waiting = session.output().len();
+    if waiting == 0 || waiting > GATHER_OCTETS || commits.is_empty() || session.is_closing() {
+        *since = None;
+        return None;
+    }
+    let until = *since.get_or_insert_with(Instant::now) + GATHER;
+    if until > Instant::now() {
+        return Some(until);
+    }
+    *since = None;
+    None
 }
 
 /// Until when something must come to an end.

@@ -17,10 +17,11 @@ use tokio::time::Instant;
 
 use crate::accounts::{Accounts, Found};
 use crate::address::{Domain, EhloName, ForwardPath, Mailbox, ReversePath};
-use crate::envelope::Class;
+use crate::envelope::{Class, Envelope};
 use crate::mime::{self, submission, trace};
 use crate::policy::expand::{Expansion, expand};
 use crate::policy::identity::{self, Finding, Role};
+use crate::policy::inbox::{self, Refused, Sifted};
 use crate::policy::submission::is_report;
 use crate::policy::{self, Reporter, Service};
 use crate::receipt;
@@ -130,8 +131,14 @@ impl Judge {
             Ok(()) if found == Found::Elsewhere => exists(&accounts, mailbox).await,
             judged => judged,
         };
-        let room = |()| if found == Found::Foreign { Ok(()) } else { self.room(mailbox, &accounts) };
-        match judged.and_then(room) {
+        let here = found != Found::Foreign;
+        let ruled = |()| match here && class == Class::Im {
+            // Who claims to be the sender has been held to it, or will be by the entity.
+            true => inbox::recipient(&mail.sender, mailbox, &accounts, self.context.clock.now()),
+            false => Ok(()),
+        };
+        let room = |()| if here { self.room(mailbox, &accounts) } else { Ok(()) };
+        match judged.and_then(ruled).and_then(room) {
             Ok(()) => Reply::new(250, EnhancedCode::new(2, 1, 5), "recipient accepted"),
             Err(refusal) => refusal,
         }
@@ -191,8 +198,7 @@ impl Judge {
         };
         let (envelope, expires) = policy::envelope(mail, rcpts, terms);
         let expansion = expand(envelope, |address| accounts.members(address));
-        let receipts = self.expanded(&expansion, &entity, id)?;
-        let envelope = expansion.envelope;
+        let (envelope, receipts) = self.ruled(expansion, &facts, &entity, id, &accounts)?;
         tracing::info!(
             "{id}: from=<{}>{}, size={}, nrcpt={}, message-id={}",
             envelope.sender,
@@ -214,38 +220,74 @@ impl Judge {
         Ok(Accepting { returned, future: Box::pin(self.context.spool.accept_with(message, receipts)) })
     }
 
+    /// The envelope without those whose rules refuse the message, and the receipts for these and for groups, each with the
+    /// index of a recipient with whose acceptance it goes.
+    fn ruled(
+        &self,
+        expansion: Expansion,
+        facts: &mime::Facts,
+        entity: &Bytes,
+        id: QueueId,
+        accounts: &Accounts,
+    ) -> Result<(Envelope, Vec<(usize, NewMessage)>), Reply> {
+        let envelope = &expansion.envelope;
+        let exempt = envelope.class == Class::Pres || (envelope.sender == ReversePath::Null && is_report(entity));
+        // Nobody gets round a rule by leaving the sender out.
+        let author = envelope.sender.mailbox().or(facts.from.first()).cloned();
+        let sifted = match exempt {
+            true => Sifted { expansion, refused: None },
+            false => inbox::sift(expansion, author.as_ref(), accounts, self.context.clock.now())?,
+        };
+        let mut receipts = self.expanded(&sifted.expansion, entity, id)?;
+        if let Some(refused) = sifted.refused {
+            receipts.extend(self.refused(&refused, entity, id)?);
+        }
+        Ok((sifted.expansion.envelope, receipts))
+    }
+
     /// The receipts for groups, each with the index of a member (RFC 3461 §5.2.7.3).
     fn expanded(&self, expansion: &Expansion, entity: &Bytes, id: QueueId) -> Result<Vec<(usize, NewMessage)>, Reply> {
         let Some(before) = &expansion.before else { return Ok(Vec::new()) };
-        let (now, options) = (self.context.clock.now(), &self.context.options);
         let mut receipts = Vec::new();
         for group in &expansion.groups {
-            let Some(recipient) = before.recipients.get(group.index) else { continue };
-            let about = receipt::About {
-                index: group.index,
-                action: receipt::Action::Expanded,
-                status: EnhancedCode::new(2, 1, 5),
-                remote: None,
-                diagnostic: None,
-                reason: String::new(),
-                retry_until: None,
-                uncertain: false,
-            };
-            let facts = receipt::Facts {
-                reporting: &options.host,
-                from_domain: recipient.address.domain(),
-                envelope: before,
-                arrived: now,
-                now,
-                expires: now.after(options.retention),
-                entity,
-                id,
-                message_id_entropy: entropy()?,
-                recipients: &[about],
-            };
-            receipts.extend(receipt::receipt(&facts).map(|receipt| (group.member, receipt)));
+            let about = about(group.index, receipt::Action::Expanded, EnhancedCode::new(2, 1, 5), "");
+            let receipt = self.receipt(before, &[about], entity, id)?;
+            receipts.extend(receipt.map(|receipt| (group.member, receipt)));
         }
         Ok(receipts)
+    }
+
+    /// The receipt for members of groups whose rules refuse the message.
+    fn refused(&self, refused: &Refused, entity: &Bytes, id: QueueId) -> Result<Option<(usize, NewMessage)>, Reply> {
+        let failed = |index: &usize| about(*index, receipt::Action::Failed, EnhancedCode::new(5, 7, 1), inbox::BLOCKED);
+        let about: Vec<_> = refused.indexes.iter().map(failed).collect();
+        let receipt = self.receipt(&refused.envelope, &about, entity, id)?;
+        Ok(receipt.map(|receipt| (refused.with, receipt)))
+    }
+
+    /// A receipt in the name of the domain of the first recipient that it is about.
+    fn receipt(
+        &self,
+        envelope: &Envelope,
+        about: &[receipt::About],
+        entity: &Bytes,
+        id: QueueId,
+    ) -> Result<Option<NewMessage>, Reply> {
+        let (now, options) = (self.context.clock.now(), &self.context.options);
+        let first = about.first().and_then(|about| envelope.recipients.get(about.index));
+        let Some(recipient) = first else { return Ok(None) };
+        Ok(receipt::receipt(&receipt::Facts {
+            reporting: &options.host,
+            from_domain: recipient.address.domain(),
+            envelope,
+            arrived: now,
+            now,
+            expires: now.after(options.retention),
+            entity,
+            id,
+            message_id_entropy: entropy()?,
+            recipients: about,
+        }))
     }
 
     /// The proven domain in whose name the entity is. A report's author may be in another domain than the host of the
@@ -376,6 +418,19 @@ fn within(address: IpAddr, network: IpAddr, bits: u8) -> bool {
         }
         (IpAddr::V6(one), IpAddr::V6(other)) => shifted(one.to_bits(), 128) == shifted(other.to_bits(), 128),
         _ => false,
+    }
+}
+
+fn about(index: usize, action: receipt::Action, status: EnhancedCode, reason: &str) -> receipt::About {
+    receipt::About {
+        index,
+        action,
+        status,
+        remote: None,
+        diagnostic: None,
+        reason: reason.to_owned(),
+        retry_until: None,
+        uncertain: false,
     }
 }
 

@@ -64,7 +64,10 @@ impl<T> Inbox<T> {
         }
         state.waiting.push(item);
         state.counted += counted;
-        if state.waiting.len() == 1 {
+        let first = state.waiting.len() == 1;
+        // Whoever wakes finds the lock free.
+        drop(state);
+        if first {
             self.filled.notify_one();
         }
         Ok(())

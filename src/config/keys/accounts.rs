@@ -24,6 +24,14 @@ pub(in crate::config) static ACCOUNTS_FILE: Key<PathBuf> = key(
     "The file of accounts, which impartctl account writes. \
      It may be missing; when it changes, it is read again.",
 );
+pub(in crate::config) static ACCOUNTS_RULES: Key<PathBuf> = key(
+    "rules",
+    value::PATH,
+    Default::Derived("rules beside the file of accounts"),
+    "\"/etc/impart/rules\"",
+    "The directory of the rules of inboxes, which impartctl rules writes. \
+     It may be missing; when a file in it is replaced, it is read again.",
+);
 pub(in crate::config) static ACCOUNTS_DOMAIN: Key<Domain> = key(
     "domain",
     value::DOMAIN,
@@ -140,6 +148,7 @@ pub(in crate::config) const ACCOUNTS: Section = Section {
     text: "Who may log in.",
     keys: &[
         &ACCOUNTS_FILE.info,
+        &ACCOUNTS_RULES.info,
         &ACCOUNTS_DOMAIN.info,
         &ACCOUNTS_PASSWD_FILE.info,
         &ACCOUNTS_DOVECOT_AUTH.info,

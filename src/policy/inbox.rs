@@ -1,0 +1,202 @@
+//! What the rules of inboxes say of a message: for a recipient, and for those that groups stand for.
+//!
+//! In: who sends, as far as it was proven, and who lives here. Out: `Ok`, or the reply that refuses; of an expanded envelope,
+//! what is left of it. A refusal says that it is one, names no rule and nobody else: there is no polite blocking of messages
+//! (RFC 2779 §5.4.1). Reports about messages are not held against rules: whoever sends hears what became of it.
+
+use super::expand::{Expansion, Group};
+use super::refuse;
+use crate::accounts::{Accounts, Takes};
+use crate::address::{Mailbox, ReversePath};
+use crate::envelope::Envelope;
+use crate::reply::Reply;
+use crate::timestamp::Timestamp;
+
+/// What a sender reads whom an inbox blocks.
+pub const BLOCKED: &str = "this inbox does not take messages from you";
+
+fn blocked() -> Reply {
+    refuse(550, (5, 7, 1), BLOCKED)
+}
+
+fn untold() -> Reply {
+    let text = "whether this inbox takes messages from you cannot be told at the moment, try again later";
+    refuse(451, (4, 3, 0), text)
+}
+
+/// RCPT TO of an inbox, an alias or a group here. A null sender is judged by its entity: [`sift`].
+pub fn recipient(sender: &ReversePath, mailbox: &Mailbox, accounts: &Accounts, now: Timestamp) -> Result<(), Reply> {
+    let ReversePath::Mailbox(sender) = sender else { return Ok(()) };
+    let inboxes = match accounts.members(mailbox) {
+        Some(members) if !members.is_empty() => members,
+        _ => std::slice::from_ref(mailbox),
+    };
+    let all: Vec<Takes> = inboxes.iter().map(|inbox| accounts.takes(inbox, Some(sender), now)).collect();
+    if all.contains(&Takes::Untold) {
+        return Err(untold());
+    }
+    // Those of a group who do not take it are told of by a receipt.
+    if all.contains(&Takes::Yes) { Ok(()) } else { Err(blocked()) }
+}
+
+/// An expanded envelope without those whose rules refuse it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sifted {
+    /// What is left.
+    pub expansion: Expansion,
+    /// Those who refuse it; `None`: nobody does.
+    pub refused: Option<Refused>,
+}
+
+/// Who refuses a message that others take.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// The envelope with all.
+    pub envelope: Envelope,
+    /// Their indexes in it.
+    pub indexes: Vec<usize>,
+    /// The index in what is left of one with whose acceptance they hear of it.
+    pub with: usize,
+}
+
+/// Takes out whoever does not take it from this author; `None`: it is anonymous. If that is everybody, it is refused.
+pub fn sift(
+    expansion: Expansion,
+    author: Option<&Mailbox>,
+    accounts: &Accounts,
+    now: Timestamp,
+) -> Result<Sifted, Reply> {
+    let takes = |inbox: &Mailbox| match accounts.is_local(inbox.domain()) {
+        true => accounts.takes(inbox, author, now),
+        false => Takes::Yes,
+    };
+    let all: Vec<Takes> = expansion.envelope.recipients.iter().map(|one| takes(&one.address)).collect();
+    if all.contains(&Takes::Untold) {
+        return Err(untold());
+    }
+    let indexes: Vec<usize> = (0..all.len()).filter(|index| all[*index] == Takes::No).collect();
+    match indexes.len() {
+        0 => return Ok(Sifted { expansion, refused: None }),
+        count if count == all.len() => return Err(blocked()),
+        _ => {}
+    }
+    let Expansion { envelope, before, groups } = expansion;
+    let left: Vec<usize> = (0..all.len()).filter(|index| all[*index] == Takes::Yes).collect();
+    let original = |index: usize| envelope.recipients.get(index).and_then(|one| one.original.as_ref());
+    // One who came from the same address, if there is one: it had the message before if and only if they had it.
+    let beside = |gone: usize| {
+        let same = left.iter().position(|index| original(*index) == original(gone));
+        left.iter().position(|index| *index == gone).or(same).unwrap_or_default()
+    };
+    let groups = groups.iter().map(|group| Group { member: beside(group.member), ..*group }).collect();
+    let with = indexes.first().map_or(0, |first| beside(*first));
+    let recipients = left.iter().filter_map(|index| envelope.recipients.get(*index).cloned()).collect();
+    let after = Envelope { recipients, ..envelope.clone() };
+    let refused = Some(Refused { envelope, indexes, with });
+    Ok(Sifted { expansion: Expansion { envelope: after, before, groups }, refused })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+    use std::path::Path;
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::accounts::{LocalDomain, Rules, rules};
+    use crate::address::Domain;
+    use crate::envelope::{Body, Class, Notify, Recipient};
+    use crate::policy::expand::expand;
+    use crate::rules::edit;
+
+    fn mailbox(text: &str) -> Mailbox {
+        Mailbox::parse(&format!("{text}@a.example")).unwrap()
+    }
+
+    /// alice blocks mallory, bob blocks mallory's domain, carol has no rules, dave's are damaged; `both` and `all` are groups.
+    fn accounts(directory: &Path) -> Accounts {
+        let block = |inbox: &str, who: &str| {
+            let who = who.parse().unwrap();
+            rules::change(directory, &mailbox(inbox), |old| Ok(edit::block(old, &who).unwrap().text)).unwrap();
+        };
+        block("alice", "mallory@b.example");
+        block("bob", "b.example");
+        std::fs::write(rules::path(directory, &mailbox("dave")), "no").unwrap();
+        let rules = Rules::load(directory, &Rules::default()).unwrap().0;
+        let inboxes = ["alice", "bob", "carol", "dave"].map(|name| mailbox(name).key()).into();
+        let domain = (Domain::parse("a.example").unwrap(), LocalDomain { im: true, inboxes });
+        let aliases = HashMap::from([
+            (mailbox("al").key(), vec![mailbox("alice")]),
+            (mailbox("both").key(), vec![mailbox("alice"), mailbox("bob")]),
+            (mailbox("all").key(), vec![mailbox("alice"), mailbox("carol"), mailbox("bob")]),
+        ]);
+        Accounts::new(HashMap::from([domain])).with_aliases(aliases).with_rules(Arc::new(rules))
+    }
+
+    const MALLORY: &str = "mallory@b.example";
+
+    #[test]
+    fn recipients() {
+        let folder = tempfile::tempdir().unwrap();
+        let accounts = accounts(folder.path());
+        let check = |from: &str, to: &str, expected: &str| {
+            let sender = match from {
+                "" => ReversePath::Null,
+                from => ReversePath::Mailbox(Mailbox::parse(from).unwrap()),
+            };
+            let got = recipient(&sender, &mailbox(to), &accounts, Timestamp::default());
+            let shown = got.map_or_else(|reply| format!("{} {}", reply.code(), reply.status()), |()| "ok".to_owned());
+            assert_eq!(shown, expected, "{from} {to}");
+        };
+        check(MALLORY, "alice", "550 5.7.1");
+        check(MALLORY, "al", "550 5.7.1");
+        check("eve@b.example", "alice", "ok");
+        check("eve@b.example", "bob", "550 5.7.1");
+        check("eve@c.example", "bob", "ok");
+        check(MALLORY, "both", "550 5.7.1");
+        check(MALLORY, "all", "ok");
+        check(MALLORY, "carol", "ok");
+        check("eve@c.example", "dave", "451 4.3.0");
+        check("dave@a.example", "dave", "ok");
+        check("", "alice", "ok");
+    }
+
+    #[test]
+    fn members_of_groups() {
+        let folder = tempfile::tempdir().unwrap();
+        let accounts = accounts(folder.path());
+        let sifted = |from: Option<&str>, to: &[&str]| {
+            let notify = Some(Notify { success: true, failure: true, delay: false });
+            let recipient = |name: &&str| Recipient { address: mailbox(name), notify, original: None };
+            let envelope = Envelope {
+                class: Class::Im,
+                sender: ReversePath::Null,
+                body: Body::SevenBit,
+                utf8: false,
+                ret: None,
+                envid: None,
+                deliver_by: None,
+                require_tls: false,
+                recipients: to.iter().map(recipient).collect(),
+            };
+            let author = from.map(|from| Mailbox::parse(from).unwrap());
+            let expansion = expand(envelope, |address| accounts.members(address));
+            sift(expansion, author.as_ref(), &accounts, Timestamp::default())
+        };
+        let check =
+            |from: Option<&str>, to: &[&str], left: &[&str], refused: &[usize], with: usize, groups: &[usize]| {
+                let got = sifted(from, to).unwrap();
+                let names: Vec<_> = got.expansion.envelope.recipients.iter().map(|one| one.address.local()).collect();
+                assert_eq!(names, left);
+                let gone = got.refused.map(|refused| (refused.indexes, refused.with)).unwrap_or_default();
+                assert_eq!(gone, (refused.to_vec(), with));
+                assert_eq!(got.expansion.groups.iter().map(|group| group.member).collect::<Vec<_>>(), groups);
+            };
+        check(Some("eve@c.example"), &["all"], &["alice", "carol", "bob"], &[], 0, &[0]);
+        check(None, &["all"], &["alice", "carol", "bob"], &[], 0, &[0]);
+        check(Some(MALLORY), &["all"], &["carol"], &[0, 2], 0, &[0]);
+        check(Some("eve@b.example"), &["carol", "both"], &["carol", "alice"], &[2], 1, &[1]);
+        assert_eq!(sifted(Some(MALLORY), &["both"]).unwrap_err().code(), 550);
+        assert_eq!(sifted(Some(MALLORY), &["carol", "dave"]).unwrap_err().code(), 451);
+    }
+}

@@ -1,0 +1,307 @@
+//! A document of common policy, read: from XML to conditions and actions.
+//!
+//! In: the text. Out: the rules, and remarks on what will have no effect. Invariants: nothing longer or deeper than
+//! [`limits`] is looked at, and no DTD. What is of another namespace is passed over, as a condition it is never met; what is
+//! of the namespace of RFC 4745 and not as there is a mistake. RFC 4745 §7, §8 and §13.
+
+use std::collections::HashSet;
+
+use roxmltree::{Document, Node, ParsingOptions};
+
+use super::{COMMON, Condition, Except, Excluded, IMPART, Kind, Message, Named, Party, Read, Rule, Ruleset};
+use crate::address::{Domain, Mailbox};
+use crate::limits;
+use crate::timestamp::Timestamp;
+
+/// What is wrong in a document.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RulesError {
+    /// Too much.
+    #[error("the document has more than {} octets; join rules, or name domains", limits::RULES_OCTETS)]
+    Size,
+    /// Not XML, or with a DTD.
+    #[error("line {line}, column {column}: {fault}")]
+    Form {
+        /// Counted from 1.
+        line: u32,
+        /// Counted from 1.
+        column: u32,
+        /// What.
+        fault: String,
+    },
+    /// An element.
+    #[error("line {line}, <{element}>: {fault}")]
+    Element {
+        /// Counted from 1.
+        line: u32,
+        /// Its local name.
+        element: String,
+        /// What, and what would be right.
+        fault: String,
+    },
+}
+
+/// Reads a document. Out too: remarks on what has no effect, or more than one might think.
+pub fn read(text: &str) -> Result<(Ruleset, Vec<String>), RulesError> {
+    if text.len() > limits::RULES_OCTETS {
+        return Err(RulesError::Size);
+    }
+    let options = ParsingOptions { allow_dtd: false, ..ParsingOptions::default() };
+    let document = Document::parse_with_options(text, options).map_err(|error| {
+        let place = error.pos();
+        let fault = match error {
+            roxmltree::Error::DtdDetected => "a document of rules has no DTD; take <!DOCTYPE> out".to_owned(),
+            other => format!("not well-formed XML: {other}"),
+        };
+        RulesError::Form { line: place.row, column: place.col, fault }
+    })?;
+    let deep = |node: &Node<'_, '_>| node.ancestors().take(limits::RULES_DEPTH + 2).count() > limits::RULES_DEPTH + 1;
+    if let Some(node) = document.descendants().filter(Node::is_element).find(deep) {
+        return Err(wrong(node, format!("elements are nested deeper than {}", limits::RULES_DEPTH)));
+    }
+    let root = document.root_element();
+    if !is(root, "ruleset") {
+        return Err(wrong(root, format!("a document of rules begins with <ruleset xmlns=\"{COMMON}\">")));
+    }
+    let mut reader = Reader::default();
+    let mut rules = Vec::new();
+    for node in root.children().filter(Node::is_element) {
+        only(node, &["rule"], "ruleset")?;
+        if is(node, "rule") {
+            rules.push(reader.rule(node)?);
+        }
+    }
+    Ok((Ruleset { rules }, reader.remarks))
+}
+
+fn wrong(node: Node<'_, '_>, fault: impl Into<String>) -> RulesError {
+    RulesError::Element { line: line(node), element: node.tag_name().name().to_owned(), fault: fault.into() }
+}
+
+fn line(node: Node<'_, '_>) -> u32 {
+    node.document().text_pos_at(node.range().start).row
+}
+
+fn is(node: Node<'_, '_>, name: &str) -> bool {
+    node.tag_name().name() == name && node.tag_name().namespace() == Some(COMMON)
+}
+
+/// What is of the namespace of RFC 4745 can only be one of these.
+fn only(node: Node<'_, '_>, names: &[&str], parent: &str) -> Result<(), RulesError> {
+    let known = names.contains(&node.tag_name().name());
+    match node.tag_name().namespace() {
+        Some(COMMON) if !known => Err(wrong(node, format!("RFC 4745 knows only {} in <{parent}>", names.join(", ")))),
+        None | Some("") => Err(wrong(node, format!("it has no namespace; write xmlns=\"{COMMON}\" in <ruleset>"))),
+        _ => Ok(()),
+    }
+}
+
+/// The characters in an element that has nothing else.
+fn word(node: Node<'_, '_>) -> Result<String, RulesError> {
+    if let Some(inner) = node.children().find(Node::is_element) {
+        return Err(wrong(inner, format!("<{}> has a word in it, no element", node.tag_name().name())));
+    }
+    let text: String = node.children().filter(Node::is_text).filter_map(|text| text.text()).collect();
+    Ok(text.trim().to_owned())
+}
+
+#[derive(Default)]
+struct Reader {
+    ids: HashSet<String>,
+    remarks: Vec<String>,
+}
+
+impl Reader {
+    fn rule(&mut self, node: Node<'_, '_>) -> Result<Rule, RulesError> {
+        let id = node.attribute("id").unwrap_or_default().trim().to_owned();
+        if id.is_empty() {
+            return Err(wrong(node, "it has no id; give each rule another one"));
+        }
+        if !self.ids.insert(id.clone()) {
+            return Err(wrong(node, format!("another rule has the id {id} too; give each rule another one")));
+        }
+        let mut rule = Rule {
+            id,
+            place: node.range(),
+            conditions: Vec::new(),
+            message: Message::default(),
+            read: Read::default(),
+        };
+        let mut seen = HashSet::new();
+        for part in node.children().filter(Node::is_element) {
+            only(part, &["conditions", "actions", "transformations"], "rule")?;
+            if part.tag_name().namespace() != Some(COMMON) {
+                continue;
+            }
+            if !seen.insert(part.tag_name().name()) {
+                return Err(wrong(part, "it stands twice in this rule; join both"));
+            }
+            for one in part.children().filter(Node::is_element) {
+                match part.tag_name().name() {
+                    "conditions" => rule.conditions.push(self.condition(one)?),
+                    "actions" => self.action(one, &mut rule)?,
+                    _ => {}
+                }
+            }
+        }
+        let anybody = rule.conditions.iter().all(|one| matches!(one, Condition::Validity(_)));
+        if anybody && rule.read > Read::No {
+            self.remarks.push(format!("line {}: rule {} lets everybody here read this inbox", line(node), rule.id));
+        }
+        Ok(rule)
+    }
+
+    fn action(&mut self, node: Node<'_, '_>, rule: &mut Rule) -> Result<(), RulesError> {
+        if node.tag_name().namespace() != Some(IMPART) {
+            return Ok(());
+        }
+        match node.tag_name().name() {
+            "message" => {
+                rule.message = match word(node)?.as_str() {
+                    "allow" => Message::Allow,
+                    "block" => Message::Block,
+                    _ => return Err(wrong(node, "write allow or block")),
+                }
+            }
+            "read" => {
+                rule.read = match word(node)?.as_str() {
+                    "copy" => Read::Copy,
+                    "take" => Read::Take,
+                    _ => return Err(wrong(node, "write copy or take, or leave it out")),
+                }
+            }
+            "publish" | "fetch-only" => {}
+            other => {
+                let text = format!("line {}: the action {other} is not known here and has no effect", line(node));
+                self.remarks.push(text);
+            }
+        }
+        Ok(())
+    }
+
+    fn condition(&mut self, node: Node<'_, '_>) -> Result<Condition, RulesError> {
+        only(node, &["identity", "sphere", "validity"], "conditions")?;
+        let name = node.tag_name();
+        match (name.namespace(), name.name()) {
+            (Some(COMMON), "identity") => self.identity(node),
+            (Some(COMMON), "validity") => validity(node),
+            (Some(IMPART), "anonymous") => Ok(Condition::Anonymous),
+            (_, other) => {
+                let text = format!("line {}: the condition {other} cannot be told here and is never met", line(node));
+                self.remarks.push(text);
+                Ok(Condition::Never)
+            }
+        }
+    }
+
+    fn identity(&mut self, node: Node<'_, '_>) -> Result<Condition, RulesError> {
+        let mut parties = Vec::new();
+        for one in node.children().filter(Node::is_element) {
+            only(one, &["one", "many"], "identity")?;
+            let kind = match one.tag_name().name() {
+                _ if one.tag_name().namespace() != Some(COMMON) => Kind::Nobody,
+                "one" => self.one(one)?,
+                _ => self.many(one)?,
+            };
+            parties.push(Party { place: one.range(), kind });
+        }
+        Ok(Condition::Identity(parties))
+    }
+
+    fn one(&mut self, node: Node<'_, '_>) -> Result<Kind, RulesError> {
+        if node.has_attribute("domain") {
+            return Err(wrong(node, "it has no domain; write <many domain=\"…\"/>"));
+        }
+        let key = self.uri(node)?;
+        // What narrows it down is not understood.
+        Ok(if node.children().any(|child| child.is_element()) { Kind::Nobody } else { Kind::One(key) })
+    }
+
+    fn many(&mut self, node: Node<'_, '_>) -> Result<Kind, RulesError> {
+        let domain = node.attribute("domain").map(|text| self.domain(node, text));
+        let (mut except, mut understood) = (Vec::new(), true);
+        for one in node.children().filter(Node::is_element) {
+            only(one, &["except"], "many")?;
+            if one.tag_name().namespace() != Some(COMMON) {
+                understood = false;
+                continue;
+            }
+            let who = match (one.has_attribute("id"), one.attribute("domain")) {
+                (true, None) => Excluded::One(self.uri(one)?),
+                (false, Some(text)) => Excluded::Domain(self.domain(one, text)),
+                _ => return Err(wrong(one, "it has either an id or a domain")),
+            };
+            except.push(Except { place: one.range(), who });
+        }
+        Ok(if understood { Kind::Many { domain, except } } else { Kind::Nobody })
+    }
+
+    /// The mailbox that the id names. RFC 5025 §3.1.1: URIs of different schemes are never equivalent; one mailbox has
+    /// all of `im:`, `pres:` and `mailto:`.
+    fn uri(&mut self, node: Node<'_, '_>) -> Result<Named<String>, RulesError> {
+        let uri = node.attribute("id").unwrap_or_default().trim();
+        let Some((scheme, rest)) = uri.split_once(':') else {
+            return Err(wrong(node, "its id is no URI; write it as im:user@domain"));
+        };
+        if !["im", "pres", "mailto"].iter().any(|known| scheme.eq_ignore_ascii_case(known)) {
+            let text = format!("line {}: nobody here has a URI with {scheme}:; write im:user@domain", line(node));
+            self.remarks.push(text);
+            return Ok(None);
+        }
+        let address = percent_decoded(rest.split('?').next().unwrap_or_default());
+        let mailbox = address.ok_or("a percent sign without two digits".to_owned());
+        let mailbox = mailbox.and_then(|text| Mailbox::parse(&text).map_err(|fault| fault.to_string()));
+        mailbox.map(|mailbox| Some(mailbox.key())).map_err(|fault| wrong(node, format!("its id: {fault}")))
+    }
+
+    /// RFC 4745 §7.1.3: what is no domain is equal to none.
+    fn domain(&mut self, node: Node<'_, '_>, text: &str) -> Named<Domain> {
+        let domain = percent_decoded(text.trim()).and_then(|text| Domain::parse(&text).ok());
+        if domain.is_none() {
+            self.remarks.push(format!("line {}: {} is no domain", line(node), text.escape_debug()));
+        }
+        domain
+    }
+}
+
+/// RFC 4745 §7.4: in pairs.
+fn validity(node: Node<'_, '_>) -> Result<Condition, RulesError> {
+    let (mut times, mut begun) = (Vec::new(), None);
+    for one in node.children().filter(Node::is_element) {
+        only(one, &["from", "until"], "validity")?;
+        let text = word(one)?;
+        let time = text.parse::<jiff::Timestamp>().map_err(|_| {
+            wrong(one, "no time with its distance from UTC; write it as 2026-11-23T17:00:00+01:00 or …Z")
+        })?;
+        let time = Timestamp::from_millis(time.as_millisecond());
+        begun = match (one.tag_name().name(), begun) {
+            ("from", None) => Some(time),
+            ("until", Some(from)) if from < time => {
+                times.push((from, time));
+                None
+            }
+            ("until", Some(_)) => return Err(wrong(one, "it is not after its <from>")),
+            _ => return Err(wrong(one, "<from> and <until> come in pairs; add the missing one")),
+        };
+    }
+    match begun {
+        None if !times.is_empty() => Ok(Condition::Validity(times)),
+        _ => Err(wrong(node, "<from> and <until> come in pairs; add the missing one")),
+    }
+}
+
+fn percent_decoded(text: &str) -> Option<String> {
+    let mut octets = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let [first, after @ ..] = rest {
+        rest = after;
+        if *first != b'%' {
+            octets.push(*first);
+            continue;
+        }
+        let digits = after.get(..2).filter(|digits| digits.iter().all(u8::is_ascii_hexdigit))?;
+        octets.push(u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?);
+        rest = &after[2..];
+    }
+    String::from_utf8(octets).ok()
+}
