@@ -6,14 +6,20 @@
 //! 2. what was completed before a kill is not sent again; what was in flight may come twice, and is counted;
 //! 3. every message that asks for it causes exactly one receipt, once second copies are dropped by Message-ID.
 //!
-//! `IMPART_CRASH_KILLS` is the number of kills of each kind (default: 30). `tests/crash/shim.c` numbers the writes, syncs,
-//! renames and removals of the daemon in its spool, and kills at a chosen one: before, in the middle, or after.
+//! `IMPART_CRASH_KILLS` is the number of kills of each kind (default: 30, of attached clients 9). `tests/crash/shim.c`
+//! numbers the writes, syncs, renames and removals of the daemon in its spool, and kills at a chosen one: before, in the
+//! middle, or after.
 
 #[path = "crash/account.rs"]
 mod account;
+#[path = "crash/attached.rs"]
+mod attached;
 mod common;
 #[path = "crash/load.rs"]
 mod load;
+#[allow(dead_code)] // Other tests look at the key.
+#[path = "peers/names.rs"]
+mod names;
 #[path = "crash/shim.rs"]
 mod shim;
 

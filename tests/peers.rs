@@ -1,5 +1,5 @@
 //! Other people's programs as peers: Postfix's smtp-source and smtp-sink, a Postfix in the middle, swaks, msmtp,
-//! OpenSSL's s_client, a Dovecot that knows the accounts, and a zone signed and served by Knot.
+//! OpenSSL's s_client, fetchmail, a Dovecot that knows the accounts, and a zone signed and served by Knot.
 //!
 //! A test whose program is not installed is left out, and says so by name; `tests/run` installs them where it can.
 
@@ -8,6 +8,8 @@ mod clients;
 mod common;
 #[path = "peers/dovecot.rs"]
 mod dovecot;
+#[path = "peers/fetchmail.rs"]
+mod fetchmail;
 #[path = "peers/knot.rs"]
 mod knot;
 #[path = "peers/names.rs"]

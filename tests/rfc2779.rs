@@ -21,6 +21,10 @@ mod failures;
 mod hops;
 #[path = "rfc2779/once.rs"]
 mod once;
+#[path = "rfc2779/people.rs"]
+mod people;
+#[path = "rfc2779/reversed.rs"]
+mod reversed;
 #[path = "rfc2779/rules.rs"]
 mod rules;
 #[path = "rfc2779/world.rs"]

@@ -28,10 +28,15 @@ pub struct Load {
 impl Load {
     /// Starts `senders` threads with `each` messages each; their ids start with `name`.
     pub fn start(server: SocketAddr, name: &str, senders: u64, each: u64) -> Load {
+        Load::start_for(server, None, name, senders, each)
+    }
+
+    /// The same for one recipient.
+    pub fn start_for(server: SocketAddr, to: Option<&'static str>, name: &str, senders: u64, each: u64) -> Load {
         let answered = Arc::new(AtomicU64::new(0));
         let start = |sender: u64| {
             let (name, answered) = (format!("{name}-{sender}"), answered.clone());
-            std::thread::spawn(move || send(server, &name, each, &answered))
+            std::thread::spawn(move || send(server, to, &name, each, &answered))
         };
         Load { senders: (0..senders).map(start).collect(), answered }
     }
@@ -47,12 +52,13 @@ impl Load {
     }
 }
 
-fn send(server: SocketAddr, name: &str, each: u64, answered: &AtomicU64) -> Vec<Sent> {
+fn send(server: SocketAddr, to: Option<&'static str>, name: &str, each: u64, answered: &AtomicU64) -> Vec<Sent> {
     let mut client = None;
     let mut sent = Vec::new();
     for number in 0..each {
-        let message = Sent { id: format!("{name}-{number}@c.test"), refused: number % 7 == 3, asked: number % 2 == 0 };
-        wait::until("a message is answered 250", || match offer(&mut client, server, &message) {
+        let (refused, asked) = (to.is_none() && number % 7 == 3, to.is_none() && number % 2 == 0);
+        let message = Sent { id: format!("{name}-{number}@c.test"), refused, asked };
+        wait::until("a message is answered 250", || match offer(&mut client, server, to, &message) {
             Ok(250) => Some(()),
             Ok(code) if code >= 500 => panic!("{} was refused: {code}", message.id),
             Ok(_) => None,
@@ -67,12 +73,12 @@ fn send(server: SocketAddr, name: &str, each: u64, answered: &AtomicU64) -> Vec<
     sent
 }
 
-fn offer(client: &mut Option<Client>, server: SocketAddr, message: &Sent) -> std::io::Result<u16> {
+fn offer(client: &mut Option<Client>, server: SocketAddr, to: Option<&str>, message: &Sent) -> std::io::Result<u16> {
     let connection = match client {
         Some(connection) => connection,
         None => client.insert(Client::hello(server)?.0),
     };
-    let rcpt = if message.refused { "nobody@b.test" } else { "r@b.test" };
+    let rcpt = to.unwrap_or(if message.refused { "nobody@b.test" } else { "r@b.test" });
     let notify = if message.asked { " NOTIFY=SUCCESS,FAILURE" } else { " NOTIFY=FAILURE" };
     let mail = format!("<s@c.test> ENVID={}", message.id.replace('@', "+40"));
     let text = format!("{}\r\n", "x".repeat(70)).repeat(12);

@@ -4,6 +4,7 @@ use std::net::{SocketAddr, TcpStream};
 
 use crate::common::client::{Client, entity};
 use crate::common::daemon::{Daemon, Setup, free_address};
+use crate::common::person::Person;
 use crate::common::sink::field;
 use crate::world::{World, check, is};
 
@@ -66,6 +67,23 @@ impl Home {
         client.say("EHLO laptop.home.test").unwrap();
         assert_eq!(client.say(&plain("alice@a.test", "secret")).unwrap().code, 235);
         client
+    }
+
+    /// Somebody with an account here and the command `impart`, logged in.
+    pub fn person(&self, address: &str) -> Person {
+        self.person_at(address, "home")
+    }
+
+    /// The same at another host.
+    pub fn person_at(&self, address: &str, host: &str) -> Person {
+        let authorities = self.world.home("a.test").with_file_name("ca.pem");
+        let home = self.setup.directory.join(host).join(address);
+        Person::new(address, &home, self.client, &authorities).log_in("secret")
+    }
+
+    /// The daemon.
+    pub fn daemon(&mut self) -> &mut Option<Daemon> {
+        &mut self.daemon
     }
 
     /// As in a power failure.

@@ -104,8 +104,9 @@ async fn wait(client: &Client, mut sent: Sent, mut told: Vec<State>, time: Durat
     Ok(sent)
 }
 
+/// Whether no receipt of success follows; for a group the one that says so is the last (RFC 3461 §5.2.7.3).
 fn is_final(state: State) -> bool {
-    matches!(state, State::Failed | State::Delivered | State::Displayed | State::Relayed)
+    matches!(state, State::Failed | State::Delivered | State::Displayed | State::Relayed | State::Expanded)
 }
 
 /// The code: the worst of what became of it.
@@ -149,7 +150,7 @@ mod tests {
         };
         check(&[(State::Sent, "")], false, None);
         check(&[(State::Sent, "")], true, Some(exit::TEMPORARY));
-        check(&[(State::Delivered, "")], true, None);
+        check(&[(State::Delivered, ""), (State::Expanded, "")], true, None);
         check(&[(State::Waiting, "")], false, Some(exit::TEMPORARY));
         check(&[(State::Sent, ""), (State::Failed, "550 5.1.1 no such inbox")], false, Some(exit::NO_USER));
         check(&[(State::Failed, "550 5.7.1 blocked")], false, Some(exit::PERMISSION));
