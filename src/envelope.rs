@@ -4,7 +4,6 @@
 
 use std::fmt;
 
-
 use crate::address::{Mailbox, ReversePath};
 use crate::timestamp::Timestamp;
 
