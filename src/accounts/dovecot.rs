@@ -207,6 +207,12 @@ impl Session {
                 let octets = BASE64.decode(challenge).map_err(|_| strange("a challenge that is not base64"))?;
                 Ok(Answer::Challenge(octets))
             }
+            // The password is right and the user may not log in all the same.
+            ["OK", "1", ref more @ ..]
+                if more.iter().any(|field| *field == "nologin" || field.starts_with("nologin=")) =>
+            {
+                Ok(Answer::Refused)
+            }
             ["OK", "1", ref more @ ..] => {
                 let user = more.iter().find_map(|field| field.strip_prefix("user="));
                 user.map(|user| Answer::Done(user.to_owned())).ok_or_else(|| strange("a success without a user"))

@@ -205,7 +205,9 @@ pub(super) fn make(directory: &Path) -> io::Result<()> {
     let parent = directory.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     if rustix::process::geteuid().is_root() {
         let owner = fs::metadata(parent)?;
-        std::os::unix::fs::chown(directory, Some(owner.uid()), Some(owner.gid()))?;
+        let flags = rustix::fs::OFlags::DIRECTORY | rustix::fs::OFlags::NOFOLLOW;
+        let made = OpenOptions::new().read(true).custom_flags(flags.bits().cast_signed()).open(directory)?;
+        std::os::unix::fs::fchown(&made, Some(owner.uid()), Some(owner.gid()))?;
     }
     File::open(parent)?.sync_all()
 }
@@ -223,8 +225,11 @@ fn system(path: &Path) -> impl Fn(io::Error) -> FileError {
     move |error| FileError::System { path: path.clone(), error }
 }
 
-fn private(path: &Path) -> io::Result<File> {
-    OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)
+/// A file of our own; root writes through nobody's symbolic link.
+fn private() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.write(true).mode(0o600).custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed());
+    options
 }
 
 fn beside(path: &Path, suffix: &str) -> PathBuf {
@@ -238,8 +243,13 @@ impl Exclusive {
     pub(super) fn new(directory: &Path, lock: &Path, model: &Path) -> Result<Exclusive, FileError> {
         make(directory).map_err(system(directory))?;
         let owner = fs::metadata(model).or_else(|_| fs::metadata(directory)).map_err(system(directory))?;
-        let file = private(lock).map_err(system(lock))?;
-        give(&file, &owner).and_then(|()| file.lock()).map_err(system(lock))?;
+        let made = match private().create_new(true).open(lock) {
+            Ok(file) => give(&file, &owner).map(|()| file),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => private().open(lock),
+            Err(error) => Err(error),
+        };
+        let file = made.map_err(system(lock))?;
+        file.lock().map_err(system(lock))?;
         Ok(Exclusive { directory: directory.to_owned(), owner, _lock: file })
     }
 
@@ -247,7 +257,11 @@ impl Exclusive {
     pub(super) fn replace(&self, path: &Path, parts: &[&[u8]]) -> Result<(), FileError> {
         let new = beside(path, ".new");
         let write = || {
-            let mut file = private(&new)?;
+            match fs::remove_file(&new) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+            let mut file = private().create_new(true).open(&new)?;
             give(&file, &self.owner)?;
             parts.iter().try_for_each(|part| file.write_all(part))?;
             file.sync_all()?;

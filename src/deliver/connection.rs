@@ -135,11 +135,12 @@ impl Connection {
                 // There is work, if none that it can begin now.
                 idle_since = Instant::now();
             }
-            self.tell();
+            if self.is_due() {
+                self.tell();
+            }
             self.wait(timer.as_mut(), idle_since).await;
         }
         self.leave();
-        self.gathering -= GATHER;
         self.tell();
         self.wire.close().await;
     }
@@ -285,11 +286,13 @@ impl Connection {
         });
     }
 
-    /// Sends the reports, unless more will be there soon.
+    /// Whether the reports go now: no more will be there soon.
+    fn is_due(&self) -> bool {
+        self.is_idle() || self.reports.len() >= GATHERED || self.gathering.elapsed() >= GATHER
+    }
+
     fn tell(&mut self) {
-        if self.is_idle() || self.reports.len() >= GATHERED || self.gathering.elapsed() >= GATHER {
-            self.reports.drain(..).for_each(|report| self.context.report(report));
-        }
+        self.reports.drain(..).for_each(|report| self.context.report(report));
     }
 
     /// Until something comes from the hop, the pool rings, or a deadline passes.

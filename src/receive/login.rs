@@ -99,7 +99,6 @@ impl Login {
                 Say::Challenge(last)
             }
             (Step::Done(principal, _), _) => {
-                tracing::info!("{} has logged in by {mechanism}", principal.account);
                 let text = format!("welcome, {}", principal.account);
                 self.principal = Some(principal);
                 Say::Reply(Reply::new(235, EnhancedCode::new(2, 7, 0), text))
@@ -112,8 +111,6 @@ impl Login {
     }
 
     fn refused(&mut self, reply: Reply) -> Say {
-        let from = self.origin.address.map_or_else(|| "a local socket".to_owned(), |address| address.to_string());
-        tracing::info!("a login from {from} was refused: {}", reply.text());
         self.failures += usize::from(reply.is_permanent());
         if self.failures >= limits::LOGIN_FAILURES {
             let text = "too many failed logins; closing. Check name and password";
