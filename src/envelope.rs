@@ -4,13 +4,11 @@
 
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
-
 use crate::address::{Mailbox, ReversePath};
 use crate::timestamp::Timestamp;
 
 /// The service class of an entity: instant message or presence.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Class {
     /// An instant message.
     Im,
@@ -35,7 +33,7 @@ impl fmt::Display for Class {
 }
 
 /// The parameter BODY of MAIL FROM (RFC 6152 §3, RFC 3030 §3).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Body {
     /// Lines of 7-bit octets.
     #[default]
@@ -47,7 +45,7 @@ pub enum Body {
 }
 
 /// The parameter RET of MAIL FROM (RFC 3461 §4.3).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Ret {
     /// The whole message comes back with a failure.
     Full,
@@ -56,7 +54,7 @@ pub enum Ret {
 }
 
 /// The parameter NOTIFY of RCPT TO (RFC 3461 §4.1); `Notify::NEVER` has no flag set.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Notify {
     /// A receipt when it was delivered or relayed.
     pub success: bool,
@@ -81,7 +79,7 @@ impl Notify {
 }
 
 /// The parameter ORCPT of RCPT TO, decoded (RFC 3461 §4.2, RFC 6533 §3).
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct OriginalRecipient {
     /// `rfc822`, `utf-8` or another registered address type.
     pub kind: String,
@@ -90,7 +88,7 @@ pub struct OriginalRecipient {
 }
 
 /// What happens when the time of DELIVERBY has passed (RFC 2852 §4).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ByMode {
     /// The message fails.
     Return,
@@ -99,7 +97,7 @@ pub enum ByMode {
 }
 
 /// DELIVERBY with an absolute time (RFC 2852 §4).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct DeliverBy {
     /// When the time is over.
     pub at: Timestamp,
@@ -110,7 +108,7 @@ pub struct DeliverBy {
 }
 
 /// One recipient.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Recipient {
     /// Where it goes.
     pub address: Mailbox,
@@ -128,7 +126,7 @@ impl Recipient {
 }
 
 /// The envelope.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Envelope {
     /// The service.
     pub class: Class,

@@ -8,10 +8,9 @@ use std::borrow::Cow;
 use std::fmt;
 
 use bytes::BufMut;
-use serde::{Deserialize, Serialize};
 
 /// An enhanced status code `class.subject.detail` (RFC 3463 §2).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct EnhancedCode {
     /// 2 success, 4 persistent transient failure, 5 permanent failure.
     pub class: u8,
@@ -47,7 +46,7 @@ impl fmt::Display for EnhancedCode {
 }
 
 /// A reply: three digits, perhaps an enhanced code, and one or more lines of text.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Reply {
     code: u16,
     enhanced: Option<EnhancedCode>,

@@ -117,8 +117,7 @@ pub async fn serve(
             let _ = timeout(WRITE_TIMEOUT, stream.shutdown()).await;
             return;
         }
-        let readable =
-            session.wants_input() && !session.is_closing() && large.may_go_on(session.holds(), &context.large);
+        let readable = wants_input(&session, &mut large, &context.large);
         input.reserve(if busy || session.is_receiving() { READ_OCTETS } else { IDLE_OCTETS });
         let end = patience(&session, listener.service, started, progress);
         tokio::select! {
@@ -138,10 +137,19 @@ pub async fn serve(
                 session.close(&going_down());
             }
         }
-        if input.is_empty() && !busy && session.is_idle() {
-            input = BytesMut::new();
-            session.release_buffers();
-        }
+        rest(&mut input, busy, &mut session);
+    }
+}
+
+fn wants_input(session: &Session, large: &mut Large, places: &Arc<Semaphore>) -> bool {
+    session.wants_input() && !session.is_closing() && large.may_go_on(session.holds(), places)
+}
+
+/// A connection on which nothing comes holds no buffer.
+fn rest(input: &mut BytesMut, busy: bool, session: &mut Session) {
+    if input.is_empty() && !busy && session.is_idle() {
+        *input = BytesMut::new();
+        session.release_buffers();
     }
 }
 

@@ -4,7 +4,6 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use serde::{Deserialize, Serialize};
 
 use crate::address::{Device, Domain, Mailbox};
 use crate::envelope::Envelope;
@@ -12,7 +11,7 @@ use crate::limits;
 use crate::timestamp::Timestamp;
 
 /// The identifier of a message in one spool; never used again, later messages have greater ones.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct QueueId(pub u64);
 
 /// Crockford's base 32, lower case: no letter that is mistaken for a digit, and sortable.
@@ -49,7 +48,7 @@ impl std::str::FromStr for QueueId {
 }
 
 /// How a message came here.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
     /// From another domain's relay.
     Peer {
@@ -90,7 +89,7 @@ pub struct NewMessage {
 
 /// Who has a list of his own of what an inbox has received: a device of the inbox's account by its name, `phone`; one of
 /// another account that reads the inbox with that account before it, `bob@b.example/phone`.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Holder(Arc<str>);
 
 impl Holder {
@@ -122,13 +121,6 @@ impl fmt::Display for Holder {
     }
 }
 
-impl<'de> Deserialize<'de> for Holder {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
-        Holder::read(&text).ok_or_else(|| serde::de::Error::custom("not the name of a device"))
-    }
-}
-
 /// A device that is known: it has its own list of what an inbox has received.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Known {
@@ -141,7 +133,7 @@ pub struct Known {
 }
 
 /// What has been done for a recipient that is not completed.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Progress {
     /// Attempts that ended in a deferral.
     pub attempts: u16,
@@ -156,7 +148,7 @@ pub struct Progress {
 }
 
 /// How a recipient was completed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Disposition {
     /// Delivered, or handed to a hop that took over the duty to report.
     Delivered,
@@ -171,7 +163,7 @@ pub enum Disposition {
 }
 
 /// The state of one recipient.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum State {
     /// Still to be delivered.
     Open(Progress),
@@ -239,7 +231,7 @@ impl State {
 }
 
 /// A message in the spool, without its entity.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
     /// Its identifier.
     pub id: QueueId,
