@@ -51,7 +51,7 @@ impl Home {
         self.client_of("bob@a.test")
     }
 
-    fn client_of(&self, account: &str) -> Client {
+    pub fn client_of(&self, account: &str) -> Client {
         let mut client = self.connect();
         assert_eq!(client.say(&plain(account, "secret")).unwrap().code, 235);
         client

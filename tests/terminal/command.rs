@@ -2,7 +2,10 @@
 
 use std::fs;
 use std::process::Output;
+use std::time::SystemTime;
 
+use impart::timestamp::Timestamp;
+use impart::tls::make::{self, Authority, AuthorityOptions};
 use serde_json::Value;
 
 use crate::common::person::texts;
@@ -140,6 +143,54 @@ fn a_message_waits_for_the_server() {
     assert_eq!(receiving.texts(), ["one", "two", "three"]);
     let states = people.alice.rows(&["history", "bob", "--json"]);
     assert!(states.iter().all(|row| row["fates"][0]["state"] != "waiting"), "{states:?}");
+}
+
+#[test]
+fn a_server_that_proves_nothing_is_told_nothing() {
+    let people = People::new();
+    let config = people.alice.home.join("config/impart/config.toml");
+    let before = fs::read_to_string(&config).unwrap();
+    let ca = before.lines().find(|line| line.starts_with("ca = ")).unwrap();
+    let logins = people.a.log().matches("has logged in").count();
+    // An authority that has not signed what the server shows.
+    let other = people.alice.home.join("other.pem");
+    let options = AuthorityOptions::new("Other", Timestamp::from(SystemTime::now()));
+    make::write_pem(&other, &Authority::root(&options).unwrap().pem()).unwrap();
+    fs::write(&config, before.replace(ca, &format!("ca = {other:?}"))).unwrap();
+    let output = people.alice.run(&["send", "bob@b.test", "-m", "secret words"]);
+    assert!(!output.status.success(), "{}", said(&output));
+    assert!(
+        said(&output).contains("certificate") && said(&output).contains("waits in the outbox"),
+        "{}",
+        said(&output)
+    );
+    assert_eq!(people.a.log().matches("has logged in").count(), logins);
+    fs::write(&config, before).unwrap();
+    people.alice.done(&["send", "bob@b.test", "-m", "more words"]);
+    let receiving = people.bob.listen();
+    receiving.wait_for(&[("text", "more words")]);
+    assert_eq!(receiving.texts(), ["secret words", "more words"]);
+}
+
+#[test]
+fn who_no_longer_reads_gets_nothing_more() {
+    let people = People::new();
+    // The reader ends after the first line, which tells of the connection.
+    let reading = people.bob.listen_by("\"$0\" listen --json | head -n 1");
+    reading.wait_for(&[("state", "connected")]);
+    for text in ["one", "two"] {
+        people.alice.done(&["send", "bob@b.test", "-m", text, "--wait", "60"]);
+    }
+    // It ends at what it cannot print; the history has what came, and the server what did not.
+    let second = wait::until("another may receive", || {
+        let output = people.bob.run(&["history", "alice", "--json"]);
+        let rows = String::from_utf8_lossy(&output.stdout).lines().count();
+        (rows >= 1).then(|| people.bob.listen())
+    });
+    second.wait_for(&[("state", "connected")]);
+    wait::until("both are in the history", || {
+        (people.bob.rows(&["history", "alice", "--json"]).len() == 2).then_some(())
+    });
 }
 
 #[test]
