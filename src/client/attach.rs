@@ -259,6 +259,6 @@ pub(super) fn incoming(record: Record) -> Option<Incoming> {
         Record::Received(received) => Some(Incoming::Message(Box::new(received))),
         Record::State { id, to, state: State::Displayed, .. } => Some(Incoming::Displayed { id, by: to }),
         Record::State { id, to, state, reason, .. } => Some(Incoming::Receipt { id, to, state, reason }),
-        Record::Written(_) | Record::Read { .. } | Record::Told { .. } => None,
+        _ => None,
     }
 }

@@ -1,7 +1,7 @@
 //! Receiving for good: attached while there is a network, again after each loss.
 //!
 //! In: an account. Out: [`Incoming`], in order, until the listener is dropped or the server refuses for good. Invariants:
-//! what is told as a message is in the history; attempts grow apart, with jitter, so that a server that comes back is not
+//! what is told as a message is in the history, and is told again by the next listener unless it was taken over; attempts grow apart, with jitter, so that a server that comes back is not
 //! overrun by its clients.
 
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use super::compose;
 use super::error::ClientError;
-use super::history::{Hold, State};
+use super::history::{Hold, Record, State};
 use super::read::{Received, Typing};
 use super::{Shared, attach, link};
 use crate::address::Mailbox;
@@ -78,18 +78,40 @@ pub enum Incoming {
 pub struct Listener {
     news: mpsc::Receiver<Incoming>,
     task: JoinHandle<()>,
+    shared: Arc<Shared>,
+    /// The message that was told last, and is not taken over yet.
+    told: Option<Record>,
 }
 
 impl Listener {
     pub(super) fn start(shared: Arc<Shared>, hold: Hold) -> Listener {
         let (sender, news) = mpsc::channel(WAITING);
-        let task = tokio::spawn(run(shared, sender, hold));
-        Listener { news, task }
+        let task = tokio::spawn(run(Arc::clone(&shared), sender, hold));
+        Listener { news, task, shared, told: None }
     }
 
-    /// The next news; `None` when nothing more comes. Dropping the future loses nothing.
+    /// The next news; `None` when nothing more comes. The message that it gave before is taken over by this call. Dropping
+    /// the future loses nothing.
     pub async fn next(&mut self) -> Option<Incoming> {
+        self.taken();
+        let news = self.news.recv().await?;
+        if let Incoming::Message(message) = &news {
+            self.told = Some(Record::Taken { from: message.from.clone(), id: message.id.clone() });
+        }
+        Some(news)
+    }
+
+    /// The next news, for somebody who waits for something else: no message is taken over.
+    pub async fn overhear(&mut self) -> Option<Incoming> {
         self.news.recv().await
+    }
+
+    /// The message that came last has been dealt with: no listener tells it again. Where the history cannot be written, one
+    /// does.
+    pub fn taken(&mut self) {
+        if let Some(record) = self.told.take() {
+            let _ = self.shared.history().add(vec![record]);
+        }
     }
 }
 
@@ -101,6 +123,12 @@ impl Drop for Listener {
 
 async fn run(shared: Arc<Shared>, news: mpsc::Sender<Incoming>, _hold: Hold) {
     let account = &shared.account;
+    let untaken: Vec<Received> = shared.history().index().untaken().cloned().collect();
+    for received in untaken {
+        if news.send(Incoming::Message(Box::new(received))).await.is_err() {
+            return;
+        }
+    }
     let mut failures = 0;
     loop {
         let inboxes = match account.inboxes.is_empty() {

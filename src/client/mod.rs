@@ -228,6 +228,13 @@ impl Client {
         })
     }
 
+    /// A message that was taken over could not be dealt with: the next listener tells it again.
+    pub fn untake(&self, message: &Received) -> Result<(), ClientError> {
+        let record = Record::Untaken { from: message.from.clone(), id: message.id.clone() };
+        self.history().add(vec![record])?;
+        Ok(())
+    }
+
     /// Receives, as the one process that does for this account.
     pub fn listen(&self) -> Result<Listener, ClientError> {
         let hold = self.history().receive()?;

@@ -11,6 +11,8 @@ use std::io::Write as _;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use tokio::signal::unix::{SignalKind, signal};
+
 use crate::config::arguments::Demo;
 use crate::control::client::{Client, ClientError};
 use crate::control::protocol::{Call, Row};
@@ -70,6 +72,7 @@ pub fn run(options: Demo) -> Result<(), DemoError> {
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(system("the runtime"))?;
     runtime.block_on(async {
+        let mut terminate = signal(SignalKind::terminate()).map_err(system("the handler of signals"))?;
         let mut world = World::make(options.directory).await?;
         let shown = async {
             show(&mut world).await?;
@@ -83,6 +86,7 @@ pub fn run(options: Demo) -> Result<(), DemoError> {
         let result = tokio::select! {
             result = shown => result,
             _ = tokio::signal::ctrl_c() => Ok(()),
+            _ = terminate.recv() => Ok(()),
         };
         world.end().await;
         result

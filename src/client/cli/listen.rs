@@ -1,10 +1,11 @@
 //! `impart listen`: what comes, as lines, as JSON, or as input of a command.
 
+use std::io::ErrorKind;
 use std::process::Stdio;
 
 use tokio::io::AsyncWriteExt as _;
 
-use super::{Failure, Listen, complain, exit, print, show};
+use super::{Failure, Listen, complain, exit, show, write};
 use crate::client::account::Displayed;
 use crate::client::{Client, Incoming, Link, Received};
 
@@ -17,12 +18,26 @@ pub async fn run(client: &Client, listen: &Listen) -> Result<(), Failure> {
             _ = tokio::signal::ctrl_c() => return Ok(()),
         };
         let Some(incoming) = incoming else { return Err(Failure::new(exit::SOFTWARE, "the listener ended")) };
-        if listen.json {
-            print(&format!("{}\n", show::incoming_json(&incoming)));
-        } else if let Incoming::State(link) = &incoming {
-            complain(show::link(link));
-        } else {
-            print(&show::incoming(&incoming));
+        let text = match &incoming {
+            _ if listen.json => format!("{}\n", show::incoming_json(&incoming)),
+            Incoming::State(link) => {
+                complain(show::link(link));
+                String::new()
+            }
+            _ => show::incoming(&incoming),
+        };
+        // Whatever ends this program, nothing is printed twice; but a command that was not run to its end is run again.
+        if listen.exec.is_none() {
+            listener.taken();
+        }
+        if let Err(error) = write(&text) {
+            if let Incoming::Message(message) = &incoming {
+                client.untake(message)?;
+            }
+            return match error.kind() {
+                ErrorKind::BrokenPipe => Ok(()),
+                _ => Err(Failure::new(exit::IO, format!("standard output: {error}"))),
+            };
         }
         match &incoming {
             Incoming::State(Link::Refused(_)) => return Err(Failure::new(exit::PERMISSION, "")),
@@ -38,6 +53,7 @@ pub async fn run(client: &Client, listen: &Listen) -> Result<(), Failure> {
                 {
                     complain(format_args!("the displayed notice was not sent: {error}"));
                 }
+                listener.taken();
                 if listen.once {
                     return Ok(());
                 }

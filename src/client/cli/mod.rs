@@ -162,7 +162,7 @@ pub mod exit {
     pub const UNAVAILABLE: u8 = 69;
     /// An error of this program, or of the system.
     pub const SOFTWARE: u8 = 70;
-    /// The history cannot be written.
+    /// The history, or standard output, cannot be written.
     pub const IO: u8 = 74;
     /// It waits, or may work later.
     pub const TEMPORARY: u8 = 75;
@@ -249,12 +249,23 @@ async fn open(arguments: &Arguments) -> Result<Client, Failure> {
 
 pub(super) use show::{fates as show_fates, incoming as show_incoming, link as show_link, message as show_message};
 
-/// Writes to standard output; a reader that has gone ends the program quietly.
-pub(super) fn print(text: &str) {
+/// Writes to standard output.
+fn write(text: &str) -> std::io::Result<()> {
     use std::io::Write as _;
     let mut out = std::io::stdout().lock();
-    if out.write_all(text.as_bytes()).and_then(|()| out.flush()).is_err() {
-        std::process::exit(0);
+    out.write_all(text.as_bytes())?;
+    out.flush()
+}
+
+/// Writes to standard output; a reader that has gone ends the program quietly, a full disk with a complaint.
+pub(super) fn print(text: &str) {
+    match write(text) {
+        Ok(()) => {}
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => std::process::exit(0),
+        Err(error) => {
+            complain(format_args!("standard output: {error}"));
+            std::process::exit(exit::IO.into());
+        }
     }
 }
 

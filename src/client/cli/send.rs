@@ -83,7 +83,7 @@ async fn wait(client: &Client, mut sent: Sent, mut told: Vec<State>, time: Durat
     let mut listener = client.listen().ok();
     while !sent.fates.iter().all(|fate| is_final(fate.state)) && Instant::now() < until {
         let ended = match &mut listener {
-            Some(listener) => matches!(timeout_at(until, listener.next()).await, Ok(None)),
+            Some(listener) => matches!(timeout_at(until, listener.overhear()).await, Ok(None)),
             None => {
                 sleep(LOOK).await;
                 client.history().refresh()?;

@@ -3,7 +3,8 @@
 //! In: records, in the order of the file. Out: conversations, the states of our own messages, who has seen what. Pure.
 //! Invariants: a message counts once, by author and Message-ID; a state never goes back from what is final.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -41,6 +42,20 @@ pub enum Record {
         with: Mailbox,
         /// Up to when.
         at: Timestamp,
+    },
+    /// Whoever listens has taken a message over.
+    Taken {
+        /// The author.
+        from: Mailbox,
+        /// The author's Message-ID.
+        id: String,
+    },
+    /// It has not.
+    Untaken {
+        /// The author.
+        from: Mailbox,
+        /// The author's Message-ID.
+        id: String,
     },
     /// A displayed notice was sent.
     Told {
@@ -233,7 +248,9 @@ pub struct Contact {
 pub struct Index {
     messages: Vec<Message>,
     /// By author and Message-ID.
-    seen: HashSet<(String, String)>,
+    seen: HashMap<(String, String), usize>,
+    /// Those that nobody who listens has taken over.
+    untaken: BTreeSet<usize>,
     own: HashMap<String, usize>,
     envelopes: HashMap<String, usize>,
     contacts: BTreeMap<String, Contact>,
@@ -249,6 +266,8 @@ impl Index {
             Record::Written(draft) => self.written(draft),
             Record::State { id, to, state, reason, .. } => self.state(&id, &to, state, reason),
             Record::Read { with, at } => self.read(&with, at),
+            Record::Taken { from, id } => self.take(&from, id, true),
+            Record::Untaken { from, id } => self.take(&from, id, false),
             Record::Told { to, id } => self.told.insert((to.key(), id)),
         };
         self.revision += u64::from(new);
@@ -261,12 +280,14 @@ impl Index {
     }
 
     fn received(&mut self, received: Received) -> bool {
-        if !self.seen.insert((received.from.key(), received.id.clone())) {
-            return false;
+        let index = self.messages.len();
+        match self.seen.entry((received.from.key(), received.id.clone())) {
+            Entry::Occupied(_) => return false,
+            Entry::Vacant(place) => _ = place.insert(index),
         }
+        self.untaken.insert(index);
         let (from, at) = (received.from.clone(), received.at);
         self.messages.push(Message::In(received));
-        let index = self.messages.len() - 1;
         let contact = self.contact(&from, at);
         contact.messages.push(index);
         contact.unread += usize::from(at > contact.read);
@@ -326,7 +347,20 @@ impl Index {
 
     /// Whether that message of that author has been received.
     pub fn has_seen(&self, from: &Mailbox, id: &str) -> bool {
-        self.seen.contains(&(from.key(), id.to_owned()))
+        self.seen.contains_key(&(from.key(), id.to_owned()))
+    }
+
+    fn take(&mut self, from: &Mailbox, id: String, taken: bool) -> bool {
+        let Some(index) = self.seen.get(&(from.key(), id)) else { return false };
+        if taken { self.untaken.remove(index) } else { self.untaken.insert(*index) }
+    }
+
+    /// The messages that nobody who listens has taken over, in the order in which they came.
+    pub fn untaken(&self) -> impl Iterator<Item = &Received> {
+        self.untaken.iter().filter_map(|index| match &self.messages[*index] {
+            Message::In(received) => Some(received),
+            Message::Out { .. } => None,
+        })
     }
 
     /// Whether the author was told that it was displayed.

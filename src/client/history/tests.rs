@@ -238,6 +238,22 @@ fn unread_and_read() {
 }
 
 #[test]
+fn what_nobody_took_over_is_told_again() {
+    let mut index = Index::default();
+    for id in ["<1@b>", "<2@b>", "<3@b>"] {
+        index.apply(Record::Received(received("bob@b.test", id, 10, "x")));
+    }
+    let (from, id) = (mailbox("bob@b.test"), "<2@b>".to_owned());
+    let untaken = |index: &Index| index.untaken().map(|message| message.id.clone()).collect::<Vec<_>>();
+    assert!(index.apply(Record::Taken { from: from.clone(), id: id.clone() }));
+    assert!(!index.apply(Record::Taken { from: from.clone(), id: id.clone() }));
+    assert_eq!(untaken(&index), ["<1@b>", "<3@b>"]);
+    assert!(index.apply(Record::Untaken { from: from.clone(), id }));
+    assert_eq!(untaken(&index), ["<1@b>", "<2@b>", "<3@b>"]);
+    assert!(!index.apply(Record::Taken { from, id: "<9@b>".to_owned() }), "never received");
+}
+
+#[test]
 fn an_answer_comes_behind_what_it_answers() {
     let mut index = Index::default();
     let mut answer = received("bob@b.test", "<2@b>", 10, "answer");
