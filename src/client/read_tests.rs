@@ -97,6 +97,14 @@ fn what_cannot_be_read_is_still_a_message() {
 }
 
 #[test]
+fn reports_of_unknown_types_are_no_messages() {
+    let entity = b"From: mallory@b.test\r\nContent-Type: multipart/report; report-type=x; boundary=b\r\n\r\n\
+                   --b\r\n\r\nhello\r\n--b--\r\n";
+    assert_eq!(read(entity, &ReversePath::Null, NOW), Content::Nothing);
+    assert!(matches!(read(entity, &sender(), NOW), Content::Message(_)), "somebody forwards one");
+}
+
+#[test]
 fn displayed_notices_are_asked_for_by_the_sender_alone() {
     let of =
         |to: &str| message(&format!("From: a@a.test\r\nDisposition-Notification-To: {to}\r\n\r\nx")).wants_displayed;
