@@ -209,20 +209,27 @@ impl Board {
         (id, wake, upkeep)
     }
 
+    /// The attachments of its inboxes, where it is of a device.
+    fn beside_it(&self, seat: &Seat) -> Vec<SeatId> {
+        let inboxes = seat.places.iter().filter_map(|place| self.inboxes.get(&place.key));
+        let mut seats: Vec<SeatId> = match seat.device {
+            Some(_) => inboxes.flat_map(|inbox| &inbox.seats).copied().collect(),
+            None => Vec::new(),
+        };
+        seats.sort_unstable();
+        seats.dedup();
+        seats
+    }
+
     /// The device has said what it takes. An older connection of the same device is ended, unless that takes small messages
     /// only and this one larger ones.
     pub fn ready(&mut self, id: SeatId, limit: Option<u64>) {
         let Some(mut seat) = self.seats.remove(&id) else { return };
         (seat.ready, seat.limit) = (true, limit);
-        let account = seat.principal.account.key();
-        let beside_it =
-            seat.places.iter().filter_map(|place| self.inboxes.get(&place.key)).flat_map(|inbox| &inbox.seats);
-        let mut others: Vec<SeatId> = beside_it.copied().filter(|_| seat.device.is_some()).collect();
-        others.dedup();
         let (mut floor, mut replaced) = (None, false);
-        for other_id in others {
+        for other_id in self.beside_it(&seat) {
             let Some(other) = self.seats.get_mut(&other_id).filter(|other| other.ready) else { continue };
-            if other.device != seat.device || other.principal.account.key() != account {
+            if !other.is_same_device(&seat) {
                 continue;
             }
             // Which is the older says the order of their coming, not of their EHLO.
@@ -323,7 +330,8 @@ impl Board {
             if *scan == 0 {
                 return None;
             }
-            if seat.wants(place, *item, waiting) && !self.is_with_sibling(inbox, seat, place, *item) {
+            let wanted = seat.wants(place, *item, waiting) && !seat.is_due_again(*item);
+            if wanted && !self.is_with_sibling(inbox, seat, place, *item) {
                 return Some(Offer { item: *item, size: waiting.size, place, attempts: 0 });
             }
             *scan -= 1;
@@ -415,9 +423,27 @@ impl Board {
                     other.tell(&place.key, item);
                 }
             }
-            self.tidy(&place.key);
         }
+        self.lower_floors(&seat);
+        seat.places.iter().for_each(|place| self.tidy(&place.key));
         upkeep
+    }
+
+    /// What only a connection that is over took, the others of its device take now; what they have passed over for it they
+    /// look at again.
+    fn lower_floors(&mut self, gone: &Seat) {
+        for id in self.beside_it(gone) {
+            let Some(seat) = self.seats.get(&id).filter(|seat| seat.is_same_device(gone)) else { continue };
+            let older = self.beside_it(seat).into_iter().filter(|other| *other < id);
+            let older = older.filter_map(|other| self.seats.get(&other)).filter(|other| other.ready);
+            let older = older.filter(|other| other.is_same_device(seat));
+            let floor = older.filter_map(|other| beside(seat.limit, other.limit, true)).max();
+            if let Some(seat) = self.seats.get_mut(&id).filter(|seat| floor < seat.floor) {
+                seat.floor = floor;
+                seat.places.iter_mut().for_each(|place| place.cursor = None);
+                seat.wake.notify_one();
+            }
+        }
     }
 }
 

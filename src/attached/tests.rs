@@ -247,6 +247,31 @@ fn a_second_connection_for_large_messages() {
 }
 
 #[test]
+fn what_the_connection_for_small_messages_took_is_taken_over() {
+    let attached = board();
+    let join = || join(&attached, "alice@a.example", "alice@a.example", Reads::Own, Some("phone")).feed;
+    let (small, medium, large) = (join(), join(), join());
+    small.ready(Some(10));
+    medium.ready(Some(100));
+    large.ready(None);
+    for (id, size) in [(1, 5), (2, 50), (3, 500)] {
+        attached.arrive(&alice(), item(id), size, &open());
+    }
+    assert_eq!(ids(&take(&large)), [3]);
+    drop(medium);
+    assert_eq!(ids(&take(&large)), [2]);
+    let on_small = take(&small);
+    assert_eq!(ids(&on_small), [1]);
+    assert_eq!(answer(&attached, &small, &on_small[0], Verdict::Had), "phone completes []");
+    attached.arrive(&alice(), item(4), 5, &open());
+    assert_eq!(ids(&take(&large)), [] as [u64; 0]);
+    drop(small);
+    assert_eq!(ids(&take(&large)), [4]);
+    attached.arrive(&alice(), item(5), 5, &open());
+    assert_eq!(ids(&take(&large)), [5]);
+}
+
+#[test]
 fn what_comes_late_or_again_is_not_passed_over() {
     let attached = board();
     let phone = seat(&attached, Some("phone"));
