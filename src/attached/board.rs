@@ -153,6 +153,15 @@ impl Board {
         self.seats.values_mut().for_each(|seat| seat.end(End::Closing));
     }
 
+    /// A device that is known again by now is not forgotten, and one that is forgotten by now is not known.
+    pub fn again(&mut self, mut upkeep: Upkeep) {
+        let is_known =
+            |known: &Known| self.inboxes.get(&*known.inbox).is_some_and(|inbox| inbox.find(&known.holder).is_some());
+        upkeep.know.retain(is_known);
+        upkeep.forget.retain(|known| !is_known(known));
+        self.due.append(upkeep);
+    }
+
     pub fn upkeep(&mut self, now: Timestamp) -> Upkeep {
         let mut upkeep = std::mem::take(&mut self.due);
         let (stale, gone) = (now.before(SEEN), now.before(limits::DEVICE_RETENTION));
@@ -199,6 +208,11 @@ impl Board {
             inbox.seats.push(id);
             places.push(Place { inbox: mailbox.clone(), key, reads: *reads, slot, cursor: None });
         }
+        // What could not be written of these inboxes goes before all else.
+        let here = |known: &Known| places.iter().any(|place| *place.key == *known.inbox);
+        let (due, later) = std::mem::take(&mut self.due.know).into_iter().partition(here);
+        self.due.know = later;
+        upkeep.append(Upkeep { know: due, ..Upkeep::default() });
         let mut seat = Seat::new(principal.clone(), device.cloned(), places);
         if self.closing {
             seat.end(End::Closing);

@@ -365,6 +365,23 @@ fn devices_are_forgotten_with_what_was_kept_for_them() {
 }
 
 #[test]
+fn what_could_not_be_written_is_due_again() {
+    let attached = board();
+    let joined = || join(&attached, "alice@a.example", "alice@a.example", Reads::Own, Some("desk"));
+    let first = joined().upkeep;
+    assert_eq!(first.know.len(), 1);
+    attached.again(first.clone());
+    assert_eq!(joined().upkeep, first, "before it is offered anything");
+    assert!(attached.upkeep(NOW).is_empty(), "once");
+    attached.again(first.clone());
+    let known = |name: &str| Known { inbox: "alice@a.example".into(), holder: holder(name), seen: NOW };
+    let forget = vec![known("desk"), known("gone")];
+    attached.again(Upkeep { know: vec![known("gone")], forget, had: Vec::new() });
+    let due = attached.upkeep(NOW);
+    assert_eq!((due.know, due.forget), (first.know, vec![known("gone")]), "not what is different by now");
+}
+
+#[test]
 fn devices_are_bounded() {
     let attached = board();
     let feeds: Vec<Feed> = (0..limits::DEVICES).map(|n| seat(&attached, Some(&format!("d{n}")))).collect();

@@ -79,9 +79,18 @@ impl Context {
         if size > crate::limits::LARGE_OCTETS { u32::try_from(kibis).ok() } else { None }
     }
 
-    /// Writes what has to be known of devices. Nothing is kept for a device that is not known, so what was kept for those
+    /// Writes what has to be known of devices; what cannot be written now is due again.
+    pub async fn note(&self, upkeep: Upkeep) -> Result<(), SpoolError> {
+        let written = self.write(upkeep.clone()).await;
+        if written.is_err() {
+            self.attached.again(upkeep);
+        }
+        written
+    }
+
+    /// Nothing is kept for a device that is not known, so what was kept for those
     /// that are forgotten is written first.
-    pub async fn write(&self, upkeep: Upkeep) -> Result<(), SpoolError> {
+    async fn write(&self, upkeep: Upkeep) -> Result<(), SpoolError> {
         let Upkeep { know, forget, had } = upkeep;
         for some in had.chunks(TOGETHER) {
             let settle = |(id, had): &(QueueId, _)| {
@@ -189,7 +198,7 @@ async fn serve(
                     context.attached.revise(|principal, inbox| all.reads(principal, inbox, now));
                 }
                 let due = context.attached.upkeep(context.clock.now());
-                if let Err(fault) = context.write(due).await {
+                if let Err(fault) = context.note(due).await {
                     tracing::warn!("devices cannot be noted as seen, tried again: {fault}");
                 }
             }
