@@ -382,6 +382,23 @@ fn what_could_not_be_written_is_due_again() {
 }
 
 #[test]
+fn a_delegate_does_not_put_out_the_devices_of_others() {
+    let attached = board();
+    drop((0..limits::DEVICES).map(|n| seat(&attached, Some(&format!("d{n}")))).collect::<Vec<_>>());
+    let delegate =
+        |name: &str| join(&attached, "bob@a.example", "alice@a.example", Reads::Copy, Some(name)).upkeep.forget;
+    assert_eq!(delegate("one"), [], "served without a list");
+    drop(bob(&attached, Reads::Copy, Some("one")));
+    let own = |name: &str| join(&attached, "alice@a.example", "alice@a.example", Reads::Own, Some(name)).upkeep.forget;
+    assert_eq!(own("more").len(), 1);
+    attached.upkeep(NOW.after(Duration::from_secs(86_400 * 365)));
+    drop(bob(&attached, Reads::Copy, Some("one")));
+    drop((1..limits::DEVICES).map(|n| seat(&attached, Some(&format!("d{n}")))).collect::<Vec<_>>());
+    assert_eq!(delegate("two")[0].holder, holder("bob@a.example/one"), "his own");
+    assert_eq!(own("more")[0].holder, holder("bob@a.example/two"), "the owner's goes for anybody's");
+}
+
+#[test]
 fn devices_are_bounded() {
     let attached = board();
     let feeds: Vec<Feed> = (0..limits::DEVICES).map(|n| seat(&attached, Some(&format!("d{n}")))).collect();
