@@ -223,10 +223,7 @@ mod tests {
     use crate::accounts::Principal;
     use crate::address::Mailbox;
 
-    #[tokio::test]
-    async fn an_attachment_that_rests_is_small() {
-        let directory = tempfile::tempdir().unwrap();
-        let (spool, _opened) = Spool::open(directory.path(), crate::spool::Options::default()).unwrap();
+    fn context(spool: Spool) -> Arc<Context> {
         let options = DeviceOptions::new(Domain::parse("mx.a.example").unwrap());
         let session = Arc::new(client::Options {
             helo: options.helo,
@@ -236,7 +233,7 @@ mod tests {
             timeouts: options.timeouts,
             login: None,
         });
-        let context = Arc::new(Context {
+        Arc::new(Context {
             device: session.clone(),
             on_demand: session,
             attached: Attached::new(Vec::new()),
@@ -244,7 +241,14 @@ mod tests {
             clock: Arc::new(crate::clock::System::new()),
             large: Arc::new(Semaphore::new(1)),
             reports: mpsc::unbounded_channel().0,
-        });
+        })
+    }
+
+    #[tokio::test]
+    async fn an_attachment_that_rests_is_small() {
+        let directory = tempfile::tempdir().unwrap();
+        let (spool, _opened) = Spool::open(directory.path(), crate::spool::Options::default()).unwrap();
+        let context = context(spool);
         let attachment = Attachment {
             stream: tokio::net::UnixStream::pair().unwrap().0.into(),
             principal: Principal { account: Mailbox::parse("alice@a.example").unwrap() },
@@ -256,5 +260,22 @@ mod tests {
         };
         let octets = size_of_val(&device::serve(context, attachment));
         assert!(octets <= 4096, "{octets} octets for each client");
+    }
+
+    #[tokio::test]
+    async fn what_the_spool_does_not_take_is_due_again() {
+        let directory = tempfile::tempdir().unwrap();
+        let (spool, _opened) = Spool::open(directory.path(), crate::spool::Options::default()).unwrap();
+        let context = context(spool.clone());
+        let alice = Mailbox::parse("alice@a.example").unwrap();
+        let principal = Principal { account: alice.clone() };
+        let (inboxes, device) = ([(alice, crate::accounts::Reads::Own)], "phone".parse().unwrap());
+        let attach = || context.attached.attach(&principal, &inboxes, Some(&device), context.clock.now());
+        let first = attach().upkeep;
+        context.note(first.clone()).await.unwrap();
+        assert!(attach().upkeep.is_empty());
+        spool.close().await;
+        assert!(context.note(first.clone()).await.is_err());
+        assert_eq!(attach().upkeep, first);
     }
 }
