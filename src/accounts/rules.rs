@@ -35,6 +35,8 @@ pub struct Rules {
 struct Stored {
     stamp: Option<Stamp>,
     octets: u64,
+    /// Put out by the bound of all: read again when there is room.
+    put_out: bool,
     /// `None`: it cannot be read.
     ruleset: Option<Arc<Ruleset>>,
 }
@@ -54,6 +56,10 @@ impl Rules {
     /// From the directory, which may be missing. What was read before and has not changed is not read again. Out too:
     /// what is wrong, of each document once.
     pub fn load(directory: &Path, before: &Rules) -> Result<(Rules, Vec<String>), FileError> {
+        Rules::load_within(directory, before, limits::RULES_IN_ALL)
+    }
+
+    fn load_within(directory: &Path, before: &Rules, most: u64) -> Result<(Rules, Vec<String>), FileError> {
         let system = |error| FileError::System { path: directory.to_owned(), error };
         let entries = match fs::read_dir(directory) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok((Rules::default(), Vec::new())),
@@ -67,7 +73,13 @@ impl Rules {
                 continue;
             }
             let mut stored = match before.documents.get(&name) {
-                Some(old) if old.stamp.is_some() && old.stamp == stamp(&entry.path()) => old.clone(),
+                Some(old)
+                    if old.stamp.is_some()
+                        && old.stamp == stamp(&entry.path())
+                        && !(old.put_out && octets + old.octets <= most) =>
+                {
+                    old.clone()
+                }
                 old => {
                     let (stored, fault) = Stored::read(&entry.path(), old);
                     faults.extend(fault);
@@ -75,8 +87,9 @@ impl Rules {
                 }
             };
             octets += stored.octets;
-            if octets > limits::RULES_IN_ALL && stored.ruleset.take().is_some() {
-                let most = limits::RULES_IN_ALL >> 20;
+            if octets > most && stored.ruleset.take().is_some() {
+                stored.put_out = true;
+                let most = most >> 20;
                 faults.push(format!("{}: all rules have more than {most} MiB", entry.path().display()));
             }
             rules.documents.insert(name, stored);
@@ -113,14 +126,14 @@ impl Stored {
         let octets = stamp.map_or(0, |stamp| stamp.3.min(limits::RULES_OCTETS as u64));
         let parsed = read(path).and_then(|text| Ruleset::parse(&text).map_err(|fault| fault.to_string()));
         match parsed {
-            Ok(ruleset) => (Stored { stamp, octets, ruleset: Some(Arc::new(ruleset)) }, None),
+            Ok(ruleset) => (Stored { stamp, octets, put_out: false, ruleset: Some(Arc::new(ruleset)) }, None),
             Err(fault) => {
                 let ruleset = old.and_then(|old| old.ruleset.clone());
                 let so = match ruleset {
                     Some(_) => "the rules before it hold on",
                     None => "until it is mended, no messages are taken for this inbox",
                 };
-                (Stored { stamp, octets, ruleset }, Some(format!("{}: {fault}; {so}", path.display())))
+                (Stored { stamp, octets, put_out: false, ruleset }, Some(format!("{}: {fault}; {so}", path.display())))
             }
         }
     }
@@ -265,6 +278,25 @@ mod tests {
         assert!(change(&directory, &alice, |_| Ok(None)).unwrap());
         assert_eq!(document(&directory, &alice).unwrap(), None);
         assert!(Rules::load(&directory, &loaded).unwrap().0.is_empty());
+    }
+
+    #[test]
+    fn what_had_no_room_is_read_when_there_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let inboxes = [mailbox("alice@a.example"), mailbox("bob@a.example")];
+        for inbox in &inboxes {
+            fs::write(path(folder.path(), inbox), rules("allow")).unwrap();
+        }
+        let most = rules("allow").len() as u64;
+        let load = |before: &Rules| Rules::load_within(folder.path(), before, most).unwrap();
+        let (full, faults) = load(&Rules::default());
+        let (out, within): (Vec<_>, Vec<_>) = inboxes.iter().partition(|inbox| full.of(inbox) == Known::Damaged);
+        assert_eq!((out.len(), faults.len()), (1, 1));
+        let (still, faults) = load(&full);
+        assert_eq!((still.of(out[0]), faults), (Known::Damaged, Vec::new()), "said once");
+        fs::remove_file(path(folder.path(), within[0])).unwrap();
+        let (room, faults) = load(&still);
+        assert!(matches!(room.of(out[0]), Known::Rules(_)) && faults.is_empty(), "{faults:?}");
     }
 
     #[test]

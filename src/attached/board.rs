@@ -153,6 +153,15 @@ impl Board {
         self.seats.values_mut().for_each(|seat| seat.end(End::Closing));
     }
 
+    /// A device that is known again by now is not forgotten, and one that is forgotten by now is not known.
+    pub fn again(&mut self, mut upkeep: Upkeep) {
+        let is_known =
+            |known: &Known| self.inboxes.get(&*known.inbox).is_some_and(|inbox| inbox.find(&known.holder).is_some());
+        upkeep.know.retain(is_known);
+        upkeep.forget.retain(|known| !is_known(known));
+        self.due.append(upkeep);
+    }
+
     pub fn upkeep(&mut self, now: Timestamp) -> Upkeep {
         let mut upkeep = std::mem::take(&mut self.due);
         let (stale, gone) = (now.before(SEEN), now.before(limits::DEVICE_RETENTION));
@@ -199,6 +208,11 @@ impl Board {
             inbox.seats.push(id);
             places.push(Place { inbox: mailbox.clone(), key, reads: *reads, slot, cursor: None });
         }
+        // What could not be written of these inboxes goes before all else.
+        let here = |known: &Known| places.iter().any(|place| *place.key == *known.inbox);
+        let (due, later) = std::mem::take(&mut self.due.know).into_iter().partition(here);
+        self.due.know = later;
+        upkeep.append(Upkeep { know: due, ..Upkeep::default() });
         let mut seat = Seat::new(principal.clone(), device.cloned(), places);
         if self.closing {
             seat.end(End::Closing);
@@ -209,20 +223,27 @@ impl Board {
         (id, wake, upkeep)
     }
 
+    /// The attachments of its inboxes, where it is of a device.
+    fn beside_it(&self, seat: &Seat) -> Vec<SeatId> {
+        let inboxes = seat.places.iter().filter_map(|place| self.inboxes.get(&place.key));
+        let mut seats: Vec<SeatId> = match seat.device {
+            Some(_) => inboxes.flat_map(|inbox| &inbox.seats).copied().collect(),
+            None => Vec::new(),
+        };
+        seats.sort_unstable();
+        seats.dedup();
+        seats
+    }
+
     /// The device has said what it takes. An older connection of the same device is ended, unless that takes small messages
     /// only and this one larger ones.
     pub fn ready(&mut self, id: SeatId, limit: Option<u64>) {
         let Some(mut seat) = self.seats.remove(&id) else { return };
         (seat.ready, seat.limit) = (true, limit);
-        let account = seat.principal.account.key();
-        let beside_it =
-            seat.places.iter().filter_map(|place| self.inboxes.get(&place.key)).flat_map(|inbox| &inbox.seats);
-        let mut others: Vec<SeatId> = beside_it.copied().filter(|_| seat.device.is_some()).collect();
-        others.dedup();
         let (mut floor, mut replaced) = (None, false);
-        for other_id in others {
+        for other_id in self.beside_it(&seat) {
             let Some(other) = self.seats.get_mut(&other_id).filter(|other| other.ready) else { continue };
-            if other.device != seat.device || other.principal.account.key() != account {
+            if !other.is_same_device(&seat) {
                 continue;
             }
             // Which is the older says the order of their coming, not of their EHLO.
@@ -323,7 +344,8 @@ impl Board {
             if *scan == 0 {
                 return None;
             }
-            if seat.wants(place, *item, waiting) && !self.is_with_sibling(inbox, seat, place, *item) {
+            let wanted = seat.wants(place, *item, waiting) && !seat.is_due_again(*item);
+            if wanted && !self.is_with_sibling(inbox, seat, place, *item) {
                 return Some(Offer { item: *item, size: waiting.size, place, attempts: 0 });
             }
             *scan -= 1;
@@ -415,9 +437,27 @@ impl Board {
                     other.tell(&place.key, item);
                 }
             }
-            self.tidy(&place.key);
         }
+        self.lower_floors(&seat);
+        seat.places.iter().for_each(|place| self.tidy(&place.key));
         upkeep
+    }
+
+    /// What only a connection that is over took, the others of its device take now; what they have passed over for it they
+    /// look at again.
+    fn lower_floors(&mut self, gone: &Seat) {
+        for id in self.beside_it(gone) {
+            let Some(seat) = self.seats.get(&id).filter(|seat| seat.is_same_device(gone)) else { continue };
+            let older = self.beside_it(seat).into_iter().filter(|other| *other < id);
+            let older = older.filter_map(|other| self.seats.get(&other)).filter(|other| other.ready);
+            let older = older.filter(|other| other.is_same_device(seat));
+            let floor = older.filter_map(|other| beside(seat.limit, other.limit, true)).max();
+            if let Some(seat) = self.seats.get_mut(&id).filter(|seat| floor < seat.floor) {
+                seat.floor = floor;
+                seat.places.iter_mut().for_each(|place| place.cursor = None);
+                seat.wake.notify_one();
+            }
+        }
     }
 }
 

@@ -153,7 +153,8 @@ impl Inbox {
         if phase == Phase::Owed && mask == 0 { (Phase::Done, 0, strangers) } else { (phase, mask, strangers) }
     }
 
-    /// Knows a device. `None` when all places are taken by devices that are attached: then it is served without a list.
+    /// Knows a device. `None` when all places are taken by devices that are attached, or that are not for it to put out: then
+    /// it is served without a list.
     pub fn know(&mut self, key: &str, holder: &Holder, seen: Timestamp) -> (Option<u8>, Upkeep) {
         let mut upkeep = Upkeep::default();
         if let Some(at) = self.find(holder) {
@@ -167,7 +168,7 @@ impl Inbox {
                 self.slots.push(None);
                 self.slots.len() - 1
             }
-            None => match self.longest_away() {
+            None => match self.longest_away(holder) {
                 Some(at) => {
                     upkeep = self.forget(key, at);
                     at
@@ -179,9 +180,13 @@ impl Inbox {
         (Some(at as u8), upkeep)
     }
 
-    fn longest_away(&self) -> Option<usize> {
+    /// The device that goes for another: the owner's may take any place, a delegate's only one of the same account.
+    fn longest_away(&self, newcomer: &Holder) -> Option<usize> {
         let away = self.slots.iter().enumerate().filter_map(|(at, slot)| Some((at, slot.as_ref()?)));
-        away.filter(|(_, slot)| slot.attached == 0).min_by_key(|(_, slot)| slot.seen).map(|(at, _)| at)
+        let may_go = |holder: &Holder| newcomer.delegate().is_none() || newcomer.delegate() == holder.delegate();
+        away.filter(|(_, slot)| slot.attached == 0 && may_go(&slot.holder))
+            .min_by_key(|(_, slot)| slot.seen)
+            .map(|(at, _)| at)
     }
 
     /// Forgets devices that were not attached since then.

@@ -227,6 +227,11 @@ impl Attached {
         self.board().upkeep(now)
     }
 
+    /// What could not be written: it is due again.
+    pub fn again(&self, upkeep: Upkeep) {
+        self.board().again(upkeep);
+    }
+
     /// Joins an attachment to its inboxes; it gets nothing before [`Feed::ready`], and what `upkeep` says must be on
     /// stable storage by then.
     pub fn attach(

@@ -121,6 +121,18 @@ impl Seat {
         }
     }
 
+    /// Whether both are connections of one device; those without a name are of none.
+    pub fn is_same_device(&self, other: &Seat) -> bool {
+        self.device.is_some()
+            && self.device == other.device
+            && self.principal.account.key() == other.principal.account.key()
+    }
+
+    /// Whether it was refused for now.
+    pub fn is_due_again(&self, item: Item) -> bool {
+        self.retries.iter().any(|retry| retry.item == item)
+    }
+
     pub fn is_flying(&self, item: Item) -> bool {
         self.flying.iter().any(|(flying, _)| *flying == item)
     }
@@ -141,7 +153,7 @@ impl Seat {
         let place = self.places.iter().position(|place| *place.key == *key);
         if let Some(at) = place
             && self.places[at].cursor.is_some_and(|cursor| cursor >= item)
-            && !self.retries.iter().any(|retry| retry.item == item)
+            && !self.is_due_again(item)
         {
             self.behind.insert((item, at as u32));
         }

@@ -247,6 +247,31 @@ fn a_second_connection_for_large_messages() {
 }
 
 #[test]
+fn what_the_connection_for_small_messages_took_is_taken_over() {
+    let attached = board();
+    let join = || join(&attached, "alice@a.example", "alice@a.example", Reads::Own, Some("phone")).feed;
+    let (small, medium, large) = (join(), join(), join());
+    small.ready(Some(10));
+    medium.ready(Some(100));
+    large.ready(None);
+    for (id, size) in [(1, 5), (2, 50), (3, 500)] {
+        attached.arrive(&alice(), item(id), size, &open());
+    }
+    assert_eq!(ids(&take(&large)), [3]);
+    drop(medium);
+    assert_eq!(ids(&take(&large)), [2]);
+    let on_small = take(&small);
+    assert_eq!(ids(&on_small), [1]);
+    assert_eq!(answer(&attached, &small, &on_small[0], Verdict::Had), "phone completes []");
+    attached.arrive(&alice(), item(4), 5, &open());
+    assert_eq!(ids(&take(&large)), [] as [u64; 0]);
+    drop(small);
+    assert_eq!(ids(&take(&large)), [4]);
+    attached.arrive(&alice(), item(5), 5, &open());
+    assert_eq!(ids(&take(&large)), [5]);
+}
+
+#[test]
 fn what_comes_late_or_again_is_not_passed_over() {
     let attached = board();
     let phone = seat(&attached, Some("phone"));
@@ -337,6 +362,40 @@ fn devices_are_forgotten_with_what_was_kept_for_them() {
     assert_eq!(upkeep.had, [(QueueId(1), had)]);
     assert_eq!(attached.load(&alice()), Load::default());
     assert_eq!(attached.status(), Status { attached: 1, inboxes: 1, devices: 1 });
+}
+
+#[test]
+fn what_could_not_be_written_is_due_again() {
+    let attached = board();
+    let joined = || join(&attached, "alice@a.example", "alice@a.example", Reads::Own, Some("desk"));
+    let first = joined().upkeep;
+    assert_eq!(first.know.len(), 1);
+    attached.again(first.clone());
+    assert_eq!(joined().upkeep, first, "before it is offered anything");
+    assert!(attached.upkeep(NOW).is_empty(), "once");
+    attached.again(first.clone());
+    let known = |name: &str| Known { inbox: "alice@a.example".into(), holder: holder(name), seen: NOW };
+    let forget = vec![known("desk"), known("gone")];
+    attached.again(Upkeep { know: vec![known("gone")], forget, had: Vec::new() });
+    let due = attached.upkeep(NOW);
+    assert_eq!((due.know, due.forget), (first.know, vec![known("gone")]), "not what is different by now");
+}
+
+#[test]
+fn a_delegate_does_not_put_out_the_devices_of_others() {
+    let attached = board();
+    drop((0..limits::DEVICES).map(|n| seat(&attached, Some(&format!("d{n}")))).collect::<Vec<_>>());
+    let delegate =
+        |name: &str| join(&attached, "bob@a.example", "alice@a.example", Reads::Copy, Some(name)).upkeep.forget;
+    assert_eq!(delegate("one"), [], "served without a list");
+    drop(bob(&attached, Reads::Copy, Some("one")));
+    let own = |name: &str| join(&attached, "alice@a.example", "alice@a.example", Reads::Own, Some(name)).upkeep.forget;
+    assert_eq!(own("more").len(), 1);
+    attached.upkeep(NOW.after(Duration::from_secs(86_400 * 365)));
+    drop(bob(&attached, Reads::Copy, Some("one")));
+    drop((1..limits::DEVICES).map(|n| seat(&attached, Some(&format!("d{n}")))).collect::<Vec<_>>());
+    assert_eq!(delegate("two")[0].holder, holder("bob@a.example/one"), "his own");
+    assert_eq!(own("more")[0].holder, holder("bob@a.example/two"), "the owner's goes for anybody's");
 }
 
 #[test]

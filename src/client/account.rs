@@ -322,7 +322,8 @@ impl Config {
         let directory = file.parent().unwrap_or(Path::new("."));
         let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(directory);
         made.map_err(|error| fault(&error))?;
-        let beside = directory.join(format!(".config.{}", compose::token()));
+        let token = compose::token().map_err(|error| fault(&error))?;
+        let beside = directory.join(format!(".config.{token}"));
         let write = || {
             let mut new = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside)?;
             new.write_all(b"# Accounts of impart(1). Passwords are not here: password-command writes them.\n\n")?;
@@ -357,7 +358,7 @@ pub fn device_name() -> Option<Device> {
     let plain = |c: &char| c.is_ascii_alphanumeric() || *c == '-';
     let host: String = host.split('.').next().unwrap_or_default().chars().filter(plain).take(40).collect();
     let host = if host.is_empty() { "device".to_owned() } else { host };
-    Device::parse(&format!("{host}-{}", &compose::token()[..6])).ok()
+    Device::parse(&format!("{host}-{}", &compose::token().ok()?[..6])).ok()
 }
 
 #[cfg(test)]

@@ -73,25 +73,26 @@ pub struct Draft {
     pub automatic: bool,
 }
 
+/// Nothing is made that somebody could guess.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("this system gives no random numbers at the moment; try again")]
+pub struct NoRandomness;
+
 /// 128 bits that nobody can guess.
-pub fn entropy() -> [u8; 16] {
+pub fn entropy() -> Result<[u8; 16], NoRandomness> {
     let mut bits = [0; 16];
-    // Without random octets the time still makes it unique; the system's source does not fail once it has started.
-    if aws_lc_rs::rand::fill(&mut bits).is_err() {
-        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-        bits = now.as_nanos().to_be_bytes();
-    }
-    bits
+    aws_lc_rs::rand::fill(&mut bits).map_err(|_| NoRandomness)?;
+    Ok(bits)
 }
 
 /// 32 hexadecimal digits of [`entropy`].
-pub fn token() -> String {
-    format!("{:032x}", u128::from_be_bytes(entropy()))
+pub fn token() -> Result<String, NoRandomness> {
+    Ok(format!("{:032x}", u128::from_be_bytes(entropy()?)))
 }
 
 /// A new Message-ID for mail of `from`.
-pub fn message_id(from: &Mailbox) -> String {
-    submission::message_id(entropy(), from.domain())
+pub fn message_id(from: &Mailbox) -> Result<String, NoRandomness> {
+    Ok(submission::message_id(entropy()?, from.domain()))
 }
 
 impl Draft {
@@ -198,8 +199,14 @@ fn envelope(from: &Mailbox, to: &[Mailbox], notify: Notify) -> Envelope {
 
 /// A typing notice (RFC 3994 §3.3): whether a person is typing, for `refresh` seconds unless renewed. It is given up where
 /// it cannot be delivered at once, and nobody is told.
-pub fn typing(from: &Mailbox, to: &Mailbox, active: bool, refresh: u32, now: Timestamp) -> (Envelope, Bytes) {
-    let mut out = frame(from, std::slice::from_ref(to), now, &message_id(from));
+pub fn typing(
+    from: &Mailbox,
+    to: &Mailbox,
+    active: bool,
+    refresh: u32,
+    now: Timestamp,
+) -> Result<(Envelope, Bytes), NoRandomness> {
+    let mut out = frame(from, std::slice::from_ref(to), now, &message_id(from)?);
     out.push_str("Auto-Submitted: auto-generated\r\nContent-Type: application/im-iscomposing+xml\r\n\r\n");
     let state = if active { "active" } else { "idle" };
     out.push_str("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\r\n");
@@ -215,12 +222,18 @@ pub fn typing(from: &Mailbox, to: &Mailbox, active: bool, refresh: u32, now: Tim
         deliver_by: Some(by),
         ..envelope(from, std::slice::from_ref(to), Notify::NEVER)
     };
-    (envelope, Bytes::from(out))
+    Ok((envelope, Bytes::from(out)))
 }
 
 /// A displayed notice (RFC 8098 §3) about the message `id` of `to`; `asked`: the reader said so for this message.
-pub fn displayed(from: &Mailbox, to: &Mailbox, id: &str, asked: bool, now: Timestamp) -> (Envelope, Bytes) {
-    let token = token();
+pub fn displayed(
+    from: &Mailbox,
+    to: &Mailbox,
+    id: &str,
+    asked: bool,
+    now: Timestamp,
+) -> Result<(Envelope, Bytes), NoRandomness> {
+    let token = token()?;
     let boundary = format!("=_{token}");
     let mut out = frame(from, std::slice::from_ref(to), now, &format!("<{token}@{}>", from.domain()));
     let id = identifier(id);
@@ -234,7 +247,7 @@ pub fn displayed(from: &Mailbox, to: &Mailbox, id: &str, asked: bool, now: Times
     let _ = write!(out, "Reporting-UA: {}; impart\r\nFinal-Recipient: {kind};{from}\r\n", from.domain());
     let _ = write!(out, "Original-Message-ID: {id}\r\nDisposition: manual-action/{mode}; displayed\r\n");
     let _ = write!(out, "\r\n--{boundary}--\r\n");
-    (envelope(from, std::slice::from_ref(to), Notify::NEVER), Bytes::from(out))
+    Ok((envelope(from, std::slice::from_ref(to), Notify::NEVER), Bytes::from(out)))
 }
 
 /// The text part: encoded only where it must be.

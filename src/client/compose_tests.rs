@@ -102,10 +102,10 @@ fn envelopes() {
 fn notices_are_sound() {
     let (alice, bob) = (mailbox("alice@a.test"), mailbox("bob@b.test"));
     let now = Timestamp::from_secs(1_795_000_000);
-    let (envelope, entity) = typing(&alice, &bob, true, 60, now);
+    let (envelope, entity) = typing(&alice, &bob, true, 60, now).unwrap();
     assert_eq!(envelope.recipients[0].notify, Some(Notify::NEVER));
     inspect(&entity, Rules { body: envelope.body, utf8: false }).unwrap();
-    let (envelope, entity) = displayed(&bob, &alice, "<1@a.test>\r\nX: y", true, now);
+    let (envelope, entity) = displayed(&bob, &alice, "<1@a.test>\r\nX: y", true, now).unwrap();
     assert_eq!(envelope.sender, ReversePath::Null);
     let facts = inspect(&entity, Rules { body: envelope.body, utf8: false }).unwrap();
     assert!(facts.auto_submitted);

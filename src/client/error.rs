@@ -1,6 +1,7 @@
 //! What keeps a person's client from its work, in words with a remedy.
 
 use crate::address::Mailbox;
+use crate::client::compose::NoRandomness;
 use crate::client::history::HistoryError;
 use crate::reply::Reply;
 use crate::sasl::SaslError;
@@ -75,6 +76,9 @@ pub enum ClientError {
     /// A message that cannot be written.
     #[error("{0}")]
     Message(String),
+    /// No identifier can be made.
+    #[error(transparent)]
+    Randomness(#[from] NoRandomness),
 }
 
 impl ClientError {
@@ -82,6 +86,7 @@ impl ClientError {
     pub fn is_transient(&self) -> bool {
         match self {
             ClientError::Unreachable { .. } | ClientError::Session { .. } | ClientError::Certificate { .. } => true,
+            ClientError::Randomness(_) => true,
             ClientError::Login { reply, .. } | ClientError::NotAttached { reply, .. } => !reply.is_permanent(),
             ClientError::History(HistoryError::Full(_)) => true,
             _ => false,

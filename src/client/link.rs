@@ -16,6 +16,7 @@ use crate::address::Domain;
 use crate::deliver::wire::Wire;
 use crate::dns::{self, Resolve, Security, Srv};
 use crate::net::{self, Host, Stream};
+use crate::route;
 use crate::sasl::Credentials;
 use crate::smtp::client::{self, Event, Fault, Login, Protection, Session, StartTls, Timeouts};
 use crate::smtp::turn::Atrn;
@@ -39,7 +40,7 @@ fn timeouts() -> Timeouts {
 }
 
 /// One server.
-struct Target {
+pub(super) struct Target {
     host: Host,
     port: u16,
     expect: Expect,
@@ -54,13 +55,29 @@ pub async fn open(account: &Account, credentials: &Credentials, attach: Option<A
     let roots = Arc::new(roots.map_err(|error| ClientError::Config(error.to_string()))?);
     let connector = Connector::new(roots, Certificates::none(), tls::connect::Options::default());
     let unreachable = |reason: String| ClientError::Unreachable { account: account.address.clone(), reason };
-    let resolver = || dns::from_options(dns::Options::default()).map_err(|error| unreachable(error.to_string()));
     let targets = match &account.server {
         Some(server) => vec![configured(account, &server.host, server.port)],
-        None => looked_up(account.address.domain(), &*resolver()?).await.map_err(unreachable)?,
+        None => {
+            let resolver =
+                dns::from_options(dns::Options::default()).map_err(|error| unreachable(error.to_string()))?;
+            looked_up(account.address.domain(), &*resolver, random).await.map_err(unreachable)?
+        }
     };
-    let mut faults = Vec::new();
-    for target in &targets {
+    reach(account, credentials, attach, &connector, &targets).await
+}
+
+/// The first of these that serves us.
+pub(super) async fn reach(
+    account: &Account,
+    credentials: &Credentials,
+    attach: Option<Atrn>,
+    connector: &Connector,
+    targets: &[Target],
+) -> Result<Wire, ClientError> {
+    let unreachable = |reason: String| ClientError::Unreachable { account: account.address.clone(), reason };
+    let resolver = || dns::from_options(dns::Options::default()).map_err(|error| unreachable(error.to_string()));
+    let (mut faults, mut ended) = (Vec::new(), None);
+    for target in targets {
         let addresses = match &target.host {
             Host::Address(address) => vec![SocketAddr::new(*address, target.port)],
             Host::Name(name) => match resolver()?.addresses(name).await {
@@ -95,14 +112,21 @@ pub async fn open(account: &Account, credentials: &Credentials, attach: Option<A
         };
         debug_assert_ne!(proof, Proof::None, "an expectation was met");
         let binding = tls::channel_binding(&stream);
-        let login = Login { credentials: credentials.clone(), channel_binding: binding, attach };
-        return session(account, Stream::from(stream), login).await;
+        let login = Login { credentials: credentials.clone(), channel_binding: binding, attach: attach.clone() };
+        match session(account, Stream::from(stream), login).await {
+            // It is full, or about to stop; another may not be.
+            Err(ClientError::Session { account, reason }) => {
+                faults.push(format!("{}:{}: {reason}", target.host, target.port));
+                ended = Some(ClientError::Session { account, reason });
+            }
+            other => return other,
+        }
     }
-    Err(unreachable(faults.join("; ")))
+    Err(ended.filter(|_| faults.len() == 1).unwrap_or_else(|| unreachable(faults.join("; "))))
 }
 
 /// A server that the person named: it proves to be that host, or to serve the domain.
-fn configured(account: &Account, host: &Host, port: u16) -> Target {
+pub(super) fn configured(account: &Account, host: &Host, port: u16) -> Target {
     let mut names = vec![account.address.domain().clone()];
     if let Host::Name(name) = host
         && !names.contains(name)
@@ -112,8 +136,8 @@ fn configured(account: &Account, host: &Host, port: u16) -> Target {
     Target { host: host.clone(), port, expect: Expect::Pkix { names, srv: None } }
 }
 
-/// Those of the domain's SRV record (RFC 2782): by priority, then by weight.
-async fn looked_up(domain: &Domain, resolver: &dyn Resolve) -> Result<Vec<Target>, String> {
+/// Those of the domain's SRV record (RFC 2782): by priority, and among equals by lot according to their weights.
+async fn looked_up(domain: &Domain, resolver: &dyn Resolve, random: fn(u32) -> u32) -> Result<Vec<Target>, String> {
     let name = format!("_impp-client._tcp.{domain}");
     let answer = match resolver.srv(&name).await {
         Ok(answer) => answer,
@@ -124,8 +148,9 @@ async fn looked_up(domain: &Domain, resolver: &dyn Resolve) -> Result<Vec<Target
     };
     let secure = answer.security == Security::Secure;
     let mut targets = Vec::new();
-    for Srv { port, target, .. } in in_order(answer.records) {
-        let Some(host) = target else { continue };
+    for Srv { port, target, .. } in route::order(answer.records, random).into_iter().take(SERVERS) {
+        // RFC 2782: "." among others is a mistake. Nobody listens on port 0.
+        let (Some(host), 1..) = (target, port) else { continue };
         let mut names = vec![domain.clone()];
         if secure && host != *domain {
             names.push(host.clone());
@@ -144,10 +169,12 @@ async fn looked_up(domain: &Domain, resolver: &dyn Resolve) -> Result<Vec<Target
     if targets.is_empty() { Err(format!("{domain} offers no service to clients (SRV .)")) } else { Ok(targets) }
 }
 
-fn in_order(mut records: Vec<Srv>) -> Vec<Srv> {
-    records.sort_by_key(|record| (record.priority, std::cmp::Reverse(record.weight)));
-    records.truncate(SERVERS);
-    records
+/// A number from 0 to `most`, for the weights of RFC 2782.
+fn random(most: u32) -> u32 {
+    let mut bytes = [0; 4];
+    // Without random numbers the first of equals is taken, which is an order like another.
+    let _ = aws_lc_rs::rand::fill(&mut bytes);
+    u32::try_from(u64::from(u32::from_le_bytes(bytes)) % (u64::from(most) + 1)).unwrap_or(0)
 }
 
 /// From the greeting to the end of the login.
@@ -222,7 +249,7 @@ mod tests {
     }
 
     async fn targets(zone: Zone) -> Result<Vec<String>, String> {
-        let targets = looked_up(&Domain::parse("a.test").unwrap(), &zone).await?;
+        let targets = looked_up(&Domain::parse("a.test").unwrap(), &zone, |most| most).await?;
         let show = |target: Target| match target.expect {
             Expect::Pkix { names, .. } => format!("{}:{} {names:?}", target.host, target.port),
             Expect::Tlsa { .. } => format!("{}:{} TLSA", target.host, target.port),

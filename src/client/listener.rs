@@ -158,7 +158,7 @@ async fn run(shared: Arc<Shared>, news: mpsc::Sender<Incoming>, _hold: Hold) {
             }
         };
         failures = if began.elapsed() >= GOOD { 0 } else { failures + 1 };
-        let retry = pause(failures, compose::entropy()[0]);
+        let retry = pause(failures, compose::entropy().map_or(0, |bits| bits[0]));
         if news.send(Incoming::State(Link::Lost { reason, retry })).await.is_err() {
             return;
         }

@@ -213,8 +213,8 @@ impl Client {
         let references = before.map(|before| before.thread()).unwrap_or_default();
         let from = self.account().address.clone();
         Ok(Draft {
-            id: compose::message_id(&from),
-            envid: compose::token(),
+            id: compose::message_id(&from)?,
+            envid: compose::token()?,
             date: now(),
             from,
             to,
@@ -244,7 +244,7 @@ impl Client {
     /// Lets somebody know that one types, or has stopped. It is not kept, and not told if it fails.
     pub async fn typing(&self, to: &Mailbox, active: bool) -> Result<(), ClientError> {
         let from = self.account().address.clone();
-        let (envelope, entity) = compose::typing(&from, to, active, compose::TYPING_REFRESH, now());
+        let (envelope, entity) = compose::typing(&from, to, active, compose::TYPING_REFRESH, now())?;
         let mut submission = self.shared.submission.lock().await;
         submission.send(|_| (envelope.clone(), entity.clone()), &[0]).await.map(drop)
     }
@@ -254,11 +254,11 @@ impl Client {
         if !message.wants_displayed || self.history().index().has_told(&message.from, &message.id) {
             return Ok(());
         }
+        let from = self.account().address.clone();
+        let (envelope, entity) = compose::displayed(&from, &message.from, &message.id, asked, now())?;
         // Written first: a notice too few is better than one too many.
         let told = Record::Told { to: message.from.clone(), id: message.id.clone() };
         self.history().add(vec![told])?;
-        let from = self.account().address.clone();
-        let (envelope, entity) = compose::displayed(&from, &message.from, &message.id, asked, now());
         let mut submission = self.shared.submission.lock().await;
         submission.send(|_| (envelope.clone(), entity.clone()), &[0]).await.map(drop)
     }

@@ -118,6 +118,10 @@ pub fn read(entity: &[u8], sender: &ReversePath, now: Timestamp) -> Content {
             return notice(&message, entity)
                 .map_or(Content::Nothing, |id| Content::Displayed(Displayed { id, by: from }));
         }
+        // What no person sent and nobody here can read is not for a person; it is no way round a rule either.
+        if *sender == ReversePath::Null {
+            return Content::Nothing;
+        }
     }
     Content::Message(Box::new(received(&message, entity, from, sender, now)))
 }

@@ -22,8 +22,8 @@ fn message(entity: &str) -> Received {
 
 fn draft(text: &str) -> Draft {
     Draft {
-        id: compose::message_id(&mailbox("alice@a.test")),
-        envid: compose::token(),
+        id: compose::message_id(&mailbox("alice@a.test")).unwrap(),
+        envid: compose::token().unwrap(),
         date: NOW,
         from: mailbox("alice@a.test"),
         to: vec![mailbox("bob@b.test"), mailbox("δ@c.test")],
@@ -97,6 +97,14 @@ fn what_cannot_be_read_is_still_a_message() {
 }
 
 #[test]
+fn reports_of_unknown_types_are_no_messages() {
+    let entity = b"From: mallory@b.test\r\nContent-Type: multipart/report; report-type=x; boundary=b\r\n\r\n\
+                   --b\r\n\r\nhello\r\n--b--\r\n";
+    assert_eq!(read(entity, &ReversePath::Null, NOW), Content::Nothing);
+    assert!(matches!(read(entity, &sender(), NOW), Content::Message(_)), "somebody forwards one");
+}
+
+#[test]
 fn displayed_notices_are_asked_for_by_the_sender_alone() {
     let of =
         |to: &str| message(&format!("From: a@a.test\r\nDisposition-Notification-To: {to}\r\n\r\nx")).wants_displayed;
@@ -108,11 +116,11 @@ fn displayed_notices_are_asked_for_by_the_sender_alone() {
 fn notices() {
     let (alice, bob) = (mailbox("alice@a.test"), mailbox("bob@b.test"));
     for (active, seconds) in [(true, 90), (false, 0)] {
-        let (envelope, entity) = compose::typing(&alice, &bob, active, 90, NOW);
+        let (envelope, entity) = compose::typing(&alice, &bob, active, 90, NOW).unwrap();
         let expected = Content::Typing(Typing { from: alice.clone(), seconds });
         assert_eq!(read(&entity, &envelope.sender, NOW), expected);
     }
-    let (envelope, entity) = compose::displayed(&bob, &alice, "<1@a.test>", false, NOW);
+    let (envelope, entity) = compose::displayed(&bob, &alice, "<1@a.test>", false, NOW).unwrap();
     let expected = Content::Displayed(Displayed { id: "<1@a.test>".to_owned(), by: bob.clone() });
     assert_eq!(read(&entity, &envelope.sender, NOW), expected);
     let deleted = String::from_utf8(entity.to_vec()).unwrap().replace("; displayed", "; deleted");

@@ -37,6 +37,8 @@ fn mailbox(text: &str) -> Mailbox {
 struct Script {
     /// Entities that it has, with the envelope's sender and identifier.
     taken: Vec<(String, Option<String>, String)>,
+    /// Connections that are to be closed before the greeting.
+    drop_at_once: usize,
     /// Connections that are to be closed when an entity has come, instead of answering it.
     drop_after_entity: usize,
     /// The line of the last ATRN: inboxes and device.
@@ -177,6 +179,11 @@ fn login(initial: Option<&[u8]>) -> Reply {
 /// Serves a client until it attaches; then the stream is the caller's.
 async fn submission(tcp: TcpStream, acceptor: &Acceptor, script: &Mutex<Script>) -> Option<Stream> {
     let (mut stream, _) = acceptor.accept(tcp).await.ok()?;
+    let left = script.lock().unwrap().drop_at_once.checked_sub(1);
+    if let Some(left) = left {
+        script.lock().unwrap().drop_at_once = left;
+        return None;
+    }
     let mut session = server::Session::new(Arc::new(options()), true);
     session.offer_mechanisms(vec!["PLAIN"]);
     let mut input = BytesMut::new();

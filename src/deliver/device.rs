@@ -78,7 +78,7 @@ pub(super) async fn serve(context: Arc<Context>, attachment: Attachment) {
     let seen = feed.leave(context.clock.now());
     wire.close().await;
     drop(place);
-    if let Err(fault) = Box::pin(context.write(seen)).await {
+    if let Err(fault) = Box::pin(context.note(seen)).await {
         tracing::debug!("{}: {name} cannot be noted as seen: {fault}", principal.account);
     }
 }
@@ -87,7 +87,7 @@ impl Device {
     /// Serves until there is a reason to end, which is given.
     async fn run(&mut self, upkeep: Upkeep) -> String {
         if !upkeep.is_empty()
-            && let Err(fault) = Box::pin(self.context.write(upkeep)).await
+            && let Err(fault) = Box::pin(self.context.note(upkeep)).await
         {
             return format!("the spool cannot know the device: {fault}");
         }

@@ -79,9 +79,18 @@ impl Context {
         if size > crate::limits::LARGE_OCTETS { u32::try_from(kibis).ok() } else { None }
     }
 
-    /// Writes what has to be known of devices. Nothing is kept for a device that is not known, so what was kept for those
+    /// Writes what has to be known of devices; what cannot be written now is due again.
+    pub async fn note(&self, upkeep: Upkeep) -> Result<(), SpoolError> {
+        let written = self.write(upkeep.clone()).await;
+        if written.is_err() {
+            self.attached.again(upkeep);
+        }
+        written
+    }
+
+    /// Nothing is kept for a device that is not known, so what was kept for those
     /// that are forgotten is written first.
-    pub async fn write(&self, upkeep: Upkeep) -> Result<(), SpoolError> {
+    async fn write(&self, upkeep: Upkeep) -> Result<(), SpoolError> {
         let Upkeep { know, forget, had } = upkeep;
         for some in had.chunks(TOGETHER) {
             let settle = |(id, had): &(QueueId, _)| {
@@ -189,7 +198,7 @@ async fn serve(
                     context.attached.revise(|principal, inbox| all.reads(principal, inbox, now));
                 }
                 let due = context.attached.upkeep(context.clock.now());
-                if let Err(fault) = context.write(due).await {
+                if let Err(fault) = context.note(due).await {
                     tracing::warn!("devices cannot be noted as seen, tried again: {fault}");
                 }
             }
@@ -214,10 +223,7 @@ mod tests {
     use crate::accounts::Principal;
     use crate::address::Mailbox;
 
-    #[tokio::test]
-    async fn an_attachment_that_rests_is_small() {
-        let directory = tempfile::tempdir().unwrap();
-        let (spool, _opened) = Spool::open(directory.path(), crate::spool::Options::default()).unwrap();
+    fn context(spool: Spool) -> Arc<Context> {
         let options = DeviceOptions::new(Domain::parse("mx.a.example").unwrap());
         let session = Arc::new(client::Options {
             helo: options.helo,
@@ -227,7 +233,7 @@ mod tests {
             timeouts: options.timeouts,
             login: None,
         });
-        let context = Arc::new(Context {
+        Arc::new(Context {
             device: session.clone(),
             on_demand: session,
             attached: Attached::new(Vec::new()),
@@ -235,7 +241,14 @@ mod tests {
             clock: Arc::new(crate::clock::System::new()),
             large: Arc::new(Semaphore::new(1)),
             reports: mpsc::unbounded_channel().0,
-        });
+        })
+    }
+
+    #[tokio::test]
+    async fn an_attachment_that_rests_is_small() {
+        let directory = tempfile::tempdir().unwrap();
+        let (spool, _opened) = Spool::open(directory.path(), crate::spool::Options::default()).unwrap();
+        let context = context(spool);
         let attachment = Attachment {
             stream: tokio::net::UnixStream::pair().unwrap().0.into(),
             principal: Principal { account: Mailbox::parse("alice@a.example").unwrap() },
@@ -247,5 +260,22 @@ mod tests {
         };
         let octets = size_of_val(&device::serve(context, attachment));
         assert!(octets <= 4096, "{octets} octets for each client");
+    }
+
+    #[tokio::test]
+    async fn what_the_spool_does_not_take_is_due_again() {
+        let directory = tempfile::tempdir().unwrap();
+        let (spool, _opened) = Spool::open(directory.path(), crate::spool::Options::default()).unwrap();
+        let context = context(spool.clone());
+        let alice = Mailbox::parse("alice@a.example").unwrap();
+        let principal = Principal { account: alice.clone() };
+        let (inboxes, device) = ([(alice, crate::accounts::Reads::Own)], "phone".parse().unwrap());
+        let attach = || context.attached.attach(&principal, &inboxes, Some(&device), context.clock.now());
+        let first = attach().upkeep;
+        context.note(first.clone()).await.unwrap();
+        assert!(attach().upkeep.is_empty());
+        spool.close().await;
+        assert!(context.note(first.clone()).await.is_err());
+        assert_eq!(attach().upkeep, first);
     }
 }

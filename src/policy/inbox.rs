@@ -9,6 +9,7 @@ use super::refuse;
 use crate::accounts::{Accounts, Takes};
 use crate::address::{Mailbox, ReversePath};
 use crate::envelope::Envelope;
+use crate::mime::report;
 use crate::reply::Reply;
 use crate::timestamp::Timestamp;
 
@@ -22,6 +23,12 @@ fn blocked() -> Reply {
 fn untold() -> Reply {
     let text = "whether this inbox takes messages from you cannot be told at the moment, try again later";
     refuse(451, (4, 3, 0), text)
+}
+
+/// Whether an entity tells what became of a message, at a server or at its reader, in a form that programs read. What
+/// only calls itself a report is a message like others.
+pub fn is_exempt(sender: &ReversePath, entity: &[u8]) -> bool {
+    *sender == ReversePath::Null && (report::parse(entity).is_ok() || report::is_notice(entity))
 }
 
 /// RCPT TO of an inbox, an alias or a group here. A null sender is judged by its entity: [`sift`].
@@ -134,6 +141,31 @@ mod tests {
     }
 
     const MALLORY: &str = "mallory@b.example";
+
+    #[test]
+    fn only_what_tells_of_a_message_is_exempt() {
+        let report = |kind: &str, part: &str, fields: &str| {
+            format!(
+                "From: mallory@b.example\r\nContent-Type: multipart/report; report-type={kind}; boundary=b\r\n\r\n\
+                 --b\r\n\r\nhello\r\n--b\r\nContent-Type: message/{part}\r\n\r\n{fields}\r\n--b--\r\n"
+            )
+        };
+        let check = |kind: &str, part: &str, fields: &str, expected| {
+            let entity = report(kind, part, fields);
+            assert_eq!(is_exempt(&ReversePath::Null, entity.as_bytes()), expected, "{entity}");
+            assert!(!is_exempt(&ReversePath::Mailbox(mailbox("mallory")), entity.as_bytes()));
+        };
+        let status = "Reporting-MTA: dns; b.example\r\n\r\nFinal-Recipient: rfc822; a@b.example\r\n\
+                      Action: failed\r\nStatus: 5.1.1\r\n";
+        check("delivery-status", "delivery-status", status, true);
+        check("delivery-status", "delivery-status", "Reporting-MTA: dns; b.example\r\n", false);
+        check("x", "delivery-status", status, false);
+        let displayed = "Disposition: manual-action/MDN-sent-manually; displayed\r\n";
+        check("disposition-notification", "disposition-notification", displayed, true);
+        check("Disposition-Notification", "global-disposition-notification", displayed, true);
+        check("disposition-notification", "x", displayed, false);
+        check("feedback-report", "feedback-report", "Feedback-Type: abuse\r\n", false);
+    }
 
     #[test]
     fn recipients() {

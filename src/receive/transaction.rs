@@ -231,7 +231,7 @@ impl Judge {
         accounts: &Accounts,
     ) -> Result<(Envelope, Vec<(usize, NewMessage)>), Reply> {
         let envelope = &expansion.envelope;
-        let exempt = envelope.class == Class::Pres || (envelope.sender == ReversePath::Null && is_report(entity));
+        let exempt = envelope.class == Class::Pres || inbox::is_exempt(&envelope.sender, entity);
         // Nobody gets round a rule by leaving the sender out.
         let author = envelope.sender.mailbox().or(facts.from.first()).cloned();
         let sifted = match exempt {

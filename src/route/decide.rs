@@ -92,8 +92,9 @@ fn without_answer(failure: Failure, class: Class, domain: &Domain) -> Decision {
     Decision::Unknown { reason: format!("looking up {} servers of {domain}: {failure}", class.keyword()), status }
 }
 
-/// The order of RFC 2782, section "Weight": by priority, and among equals by lot.
-fn order(mut records: Vec<Srv>, mut random: impl FnMut(u32) -> u32) -> Vec<Srv> {
+/// The order of RFC 2782, section "Weight": by priority, and among equals by lot; `random` gives a number from 0 to its
+/// argument.
+pub fn order(mut records: Vec<Srv>, mut random: impl FnMut(u32) -> u32) -> Vec<Srv> {
     records.sort_by_key(|srv| srv.priority);
     let mut ordered = Vec::with_capacity(records.len());
     for group in records.chunk_by(|one, other| one.priority == other.priority) {

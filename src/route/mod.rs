@@ -9,7 +9,7 @@ mod decide;
 mod memory;
 mod table;
 
-pub use decide::{Decision, TARGETS, decide, service_name};
+pub use decide::{Decision, TARGETS, decide, order, service_name};
 pub use memory::Memory;
 pub use table::{Pattern, Rule, Table, Way};
 

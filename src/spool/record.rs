@@ -109,6 +109,11 @@ impl Holder {
         valid.then(|| Holder(text.into()))
     }
 
+    /// The account, where that is not the inbox's own.
+    pub fn delegate(&self) -> Option<&str> {
+        self.0.rsplit_once('/').map(|(account, _)| account)
+    }
+
     /// As people see it.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -70,7 +70,10 @@ fn r5_4_10_a_blocked_domain_does_not_get_in() {
     let plain = entity("mallory@b.test", "alice@a.test", "2@b.test", "two");
     refused(&mallory.transaction("<>", &["<alice@a.test>"], &plain).unwrap());
     let read = "From: mallory@b.test\r\nContent-Type: multipart/report; boundary=x; report-type=disposition-notification\
-                \r\nMessage-ID: <3@b.test>\r\n\r\n--x\r\n\r\nread\r\n--x--\r\n";
+                \r\nMessage-ID: <3@b.test>\r\n\r\n--x\r\n\r\nread\r\n--x\r\nContent-Type: message/disposition-notification\r\n\
+                \r\nDisposition: manual-action/MDN-sent-manually; displayed\r\n\r\n--x--\r\n";
+    let called = read.replace("report-type=disposition-notification", "report-type=x");
+    refused(&mallory.transaction("<>", &["<alice@a.test>"], called.as_bytes()).unwrap());
     assert_eq!(mallory.transaction("<>", &["<alice@a.test>"], read.as_bytes()).unwrap().code, 250);
     let (mut carol, _) = home.world.peer("c.test", &home.setup);
     assert_eq!(to_alice(&mut carol, "carol@c.test", "four").code, 250);

@@ -9,6 +9,7 @@ use super::model::{HELP, Order};
 use super::screen;
 use crate::address::Mailbox;
 use crate::client::account::Displayed;
+use crate::client::clean;
 use crate::client::cli::{Failure, exit, print, show_incoming};
 use crate::client::history;
 use crate::client::{Client, Incoming, Link, Listener, Message};
@@ -53,6 +54,10 @@ fn lines() -> mpsc::Receiver<String> {
     receiver
 }
 
+fn goes_to(with: &Mailbox) -> String {
+    format!("* what you write now goes to {}\n", clean::line(&with.to_string()))
+}
+
 struct Talk<'a> {
     client: &'a Client,
     with: Option<Mailbox>,
@@ -75,7 +80,7 @@ impl Talk<'_> {
         }
         match &self.with {
             None => {
-                print(&format!("* what you write now goes to {}\n", message.from));
+                print(&goes_to(&message.from));
                 self.with = Some(message.from);
             }
             Some(with) if with.key() != message.from.key() => return,
@@ -101,7 +106,7 @@ impl Talk<'_> {
             lines.extend(conversation[skip..].iter().map(|message| crate::client::cli::show_message(message)));
         }
         lines.iter().for_each(|line| print(line));
-        print(&format!("* what you write now goes to {with}\n"));
+        print(&goes_to(&with));
         self.with = Some(with);
         self.read();
         Ok(())
@@ -171,12 +176,23 @@ impl Talk<'_> {
         match self.client.send(message).await {
             Ok(sent) => {
                 let fates = crate::client::cli::show_fates(&sent.fates);
-                print(&format!("* to {with}: {fates}\n"));
+                print(&format!("* to {}: {fates}\n", clean::line(&with.to_string())));
                 if let Some(reason) = sent.waits {
                     print(&format!("* it waits in the outbox: {reason}\n"));
                 }
             }
             Err(error) => print(&format!("* not sent: {error}\n")),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_command_nothing() {
+        let with = Mailbox::parse("a\u{202e}b@a.test").unwrap();
+        assert_eq!(goes_to(&with), "* what you write now goes to a\u{fffd}b@a.test\n");
     }
 }

@@ -193,7 +193,7 @@ impl From<ClientError> for Failure {
         let code = match &error {
             ClientError::Config(_) => exit::CONFIG,
             ClientError::Unreachable { .. } | ClientError::Session { .. } => exit::TEMPORARY,
-            ClientError::Certificate { .. } => exit::TEMPORARY,
+            ClientError::Certificate { .. } | ClientError::Randomness(_) => exit::TEMPORARY,
             ClientError::Login { reply, .. } | ClientError::NotAttached { reply, .. } if !reply.is_permanent() => {
                 exit::TEMPORARY
             }

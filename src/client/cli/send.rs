@@ -7,6 +7,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use super::{Failure, Send, complain, exit, print, show};
 use crate::address::Mailbox;
+use crate::client::clean;
 use crate::client::history::State;
 use crate::client::{Client, Fate, Message, Sent};
 
@@ -73,7 +74,12 @@ fn text(send: &Send) -> Result<String, Failure> {
 
 fn tell(sent: &Sent) {
     for fate in &sent.fates {
-        print(&format!("{}: {} {}\n", fate.to, show::with_reason(fate.state, fate.reason.as_deref()), sent.id));
+        print(&format!(
+            "{}: {} {}\n",
+            clean::line(&fate.to.to_string()),
+            show::with_reason(fate.state, fate.reason.as_deref()),
+            sent.id
+        ));
     }
 }
 
@@ -94,7 +100,11 @@ async fn wait(client: &Client, mut sent: Sent, mut told: Vec<State>, time: Durat
         for (fate, told) in sent.fates.iter().zip(&mut told) {
             if fate.state != *told {
                 *told = fate.state;
-                print(&format!("{}: {}\n", fate.to, show::with_reason(fate.state, fate.reason.as_deref())));
+                print(&format!(
+                    "{}: {}\n",
+                    clean::line(&fate.to.to_string()),
+                    show::with_reason(fate.state, fate.reason.as_deref())
+                ));
             }
         }
         if ended {

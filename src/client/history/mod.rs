@@ -144,7 +144,7 @@ impl History {
         if received.attachments.is_empty() {
             return Ok(());
         }
-        let name = format!("entities/{}.eml", compose::token());
+        let name = format!("entities/{}.eml", self.token()?);
         self.write_file(&name, entity)?;
         received.attachments.iter_mut().for_each(|enclosure| enclosure.file.clone_from(&name));
         Ok(())
@@ -160,9 +160,13 @@ impl History {
             return Err(fault(std::io::Error::other(text)));
         }
         let name = clean::file_name(&path.file_name().unwrap_or_default().to_string_lossy());
-        let file = format!("attachments/{}", compose::token());
+        let file = format!("attachments/{}", self.token()?);
         self.write_file(&file, &octets)?;
         Ok(Enclosure { media: compose::media_of(&name).to_owned(), name, size, file })
+    }
+
+    fn token(&self) -> Result<String, HistoryError> {
+        compose::token().map_err(|error| log::fault(&self.directory, std::io::Error::other(error)))
     }
 
     fn write_file(&self, name: &str, octets: &[u8]) -> Result<(), HistoryError> {

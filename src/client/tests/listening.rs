@@ -84,7 +84,8 @@ async fn receipts_count_with_their_envelope_identifier_alone() {
         &sent.id,
         false,
         Timestamp::from_secs(1),
-    );
+    )
+    .unwrap();
     world.deliver("", &String::from_utf8(notice.to_vec()).unwrap().replace("\r\n", "\n"));
     assert_eq!(next(&mut listener).await, Incoming::Displayed { id: sent.id, by: mailbox("bob@b.test") });
 }

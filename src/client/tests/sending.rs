@@ -6,6 +6,27 @@ fn to_bob(text: &str) -> Message {
 }
 
 #[tokio::test]
+async fn a_server_that_ends_the_session_is_not_the_last() {
+    use crate::client::link::{configured, reach};
+    use crate::tls::{Connector, Roots, connect};
+    let world = World::new().await;
+    let account = world.account();
+    let roots = Arc::new(Roots::from_files(&[world.directory.path().join("ca.pem")]).unwrap());
+    let connector = Connector::new(roots, Certificates::none(), connect::Options::default());
+    let server = account.server.clone().unwrap();
+    let target = || configured(&account, &server.host, server.port);
+    let credentials = account.credentials().await.unwrap();
+    world.script().drop_at_once = 3;
+    let two = [target(), target()];
+    let error = reach(&account, &credentials, None, &connector, &two[..1]).await.err().unwrap();
+    assert!(matches!(error, ClientError::Session { .. }), "{error}");
+    let error = reach(&account, &credentials, None, &connector, &two).await.err().unwrap();
+    assert!(matches!(error, ClientError::Unreachable { .. }), "{error}");
+    world.script().drop_at_once = 1;
+    assert!(reach(&account, &credentials, None, &connector, &two).await.is_ok());
+}
+
+#[tokio::test]
 async fn a_message_goes_and_is_remembered() {
     let world = World::new().await;
     let client = world.client().await;

@@ -14,7 +14,7 @@ use crate::reply::EnhancedCode;
 use crate::timestamp::Timestamp;
 
 pub use compose::{Frame, Returned, compose};
-pub use parse::{Unreadable, parse};
+pub use parse::{Unreadable, is_notice, parse};
 
 /// What became of a message for one recipient (RFC 3464 §2.3.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -48,24 +48,30 @@ pub enum Unreadable {
 
 /// Reads a report.
 pub fn parse(entity: &[u8]) -> Result<Report, Unreadable> {
-    let top = Part::read(entity);
-    let kind = top.kind.ok_or(Unreadable::NotAReport)?;
-    let is_report = content_type::kind(kind.trim_ascii()).is_some_and(|(kind, subtype, _)| {
-        kind.eq_ignore_ascii_case(b"multipart") && subtype.eq_ignore_ascii_case(b"report")
-    });
-    let of_status = content_type::parameter(kind, "report-type")
-        .is_some_and(|value| value.eq_ignore_ascii_case(b"delivery-status"));
-    let Ok(Content::Multipart { boundary, .. }) = content_type::content(kind) else {
-        return Err(Unreadable::NotAReport);
-    };
-    if !is_report || !of_status {
-        return Err(Unreadable::NotAReport);
-    }
-    let parts: Vec<Part<'_>> = structure::split(top.body, &boundary, PARTS).into_iter().map(Part::read).collect();
+    let parts = parts(entity, b"delivery-status").ok_or(Unreadable::NotAReport)?;
     let status = parts.iter().find(|part| part.is_status()).ok_or(Unreadable::NoStatus)?;
     let mut report = fields(&status.decoded())?;
     report.text = parts.first().filter(|part| part.is_text()).map(Part::text).unwrap_or_default();
     Ok(report)
+}
+
+/// Whether an entity is a notice of what became of a message at its reader (RFC 8098 §3): a report of that type, with its
+/// machine-readable part.
+pub fn is_notice(entity: &[u8]) -> bool {
+    let parts = parts(entity, b"disposition-notification").unwrap_or_default();
+    parts.iter().any(Part::is_disposition)
+}
+
+/// The first parts of a report of this type (RFC 6522 §3); `None`: it is none.
+fn parts<'a>(entity: &'a [u8], wanted: &[u8]) -> Option<Vec<Part<'a>>> {
+    let top = Part::read(entity);
+    let of_type = content_type::parameter(top.kind?, "report-type")?.eq_ignore_ascii_case(wanted);
+    match content_type::content(top.kind?) {
+        Ok(Content::Multipart { boundary, .. }) if of_type && top.is(b"multipart", &[b"report"]) => {
+            Some(structure::split(top.body, &boundary, PARTS).into_iter().map(Part::read).collect())
+        }
+        _ => None,
+    }
 }
 
 /// A part of the report.
@@ -99,6 +105,10 @@ impl<'a> Part<'a> {
 
     fn is_status(&self) -> bool {
         self.is(b"message", &[b"delivery-status", b"global-delivery-status"])
+    }
+
+    fn is_disposition(&self) -> bool {
+        self.is(b"message", &[b"disposition-notification", b"global-disposition-notification"])
     }
 
     fn is_text(&self) -> bool {
