@@ -443,7 +443,7 @@ fn conclude(waiting: &mut Waiting, known: Mask, slot: Option<u8>, completes: boo
     let bit: Mask = slot.map_or(0, |slot| 1 << slot);
     let others = known & !waiting.mask & !bit;
     let meant = match waiting.phase {
-        Phase::Open if refused && completes && (slot.is_none() || others == 0) => {
+        Phase::Open if refused && completes && others == 0 => {
             waiting.phase = Phase::Done;
             Meant::Fails
         }
@@ -463,6 +463,7 @@ fn conclude(waiting: &mut Waiting, known: Mask, slot: Option<u8>, completes: boo
             }
             Meant::Had
         }
+        // What an attachment without a name refuses is left to the devices that have not had it.
         Phase::Open | Phase::Owed | Phase::Done => return Meant::Nothing,
     };
     waiting.settling = waiting.settling.saturating_add(1);
