@@ -344,7 +344,9 @@ impl Board {
                 seat.later(offer, now);
                 return Concluded::Nothing;
             }
-            Verdict::Had | Verdict::Refused => {}
+            Verdict::Had => {}
+            // It may have come back meanwhile from an attachment that has ended.
+            Verdict::Refused => seat.forget_behind((offer.item, offer.place)),
         }
         let Some(inbox) = self.inboxes.get_mut(&key) else { return Concluded::Nothing };
         let refused = verdict == Verdict::Refused;
