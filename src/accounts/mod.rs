@@ -150,13 +150,23 @@ impl Accounts {
     /// With these accounts.
     #[must_use]
     pub fn with_entries(self, entries: Entries) -> Self {
-        Accounts { entries, ..self }
+        Accounts { entries, ..self }.with_owners()
     }
 
     /// With these aliases: from the key of an address ([`Mailbox::key`]) to its members, which are no aliases.
     #[must_use]
     pub fn with_aliases(self, aliases: HashMap<String, Vec<Mailbox>>) -> Self {
-        Accounts { aliases, ..self }
+        Accounts { aliases, ..self }.with_owners()
+    }
+
+    /// In the place of members that are further addresses, the accounts whose they are; each once.
+    fn with_owners(mut self) -> Self {
+        for members in self.aliases.values_mut() {
+            let mut seen = HashSet::new();
+            members.iter_mut().for_each(|one| *one = self.entries.owner_of(&one.key()).unwrap_or(one).clone());
+            members.retain(|member| seen.insert(member.key()));
+        }
+        self
     }
 
     /// With the users of the mail system, who are asked for.

@@ -94,6 +94,25 @@ fn who_gets_and_who_sends() {
 }
 
 #[test]
+fn members_that_are_further_addresses() {
+    let aliases = HashMap::from([
+        ("help@a.example".to_owned(), vec![mailbox("Robert@a.example")]),
+        (
+            "both@a.example".to_owned(),
+            ["bob", "robert", "alice"].map(|name| mailbox(&format!("{name}@a.example"))).into(),
+        ),
+    ]);
+    let (bob, alice) = (mailbox("bob@a.example"), mailbox("alice@a.example"));
+    let entries = with_accounts().entries().clone();
+    let early = bare().with_aliases(aliases.clone()).with_entries(entries.clone());
+    for accounts in [early, bare().with_entries(entries).with_aliases(aliases)] {
+        assert_eq!(accounts.members(&mailbox("help@a.example")), Some(&[bob.clone()][..]));
+        assert_eq!(accounts.members(&mailbox("both@a.example")), Some(&[bob.clone(), alice.clone()][..]));
+        assert!(accounts.sends_as(&principal("bob@a.example"), &mailbox("help@a.example")));
+    }
+}
+
+#[test]
 fn who_reads() {
     let accounts = with_accounts();
     let check = |who: &str, inbox: &str, expected: Reads| {
