@@ -71,7 +71,7 @@ pub fn receipt(receipt: NewMessage, accounts: &Accounts) -> NewMessage {
 fn in_place_of(recipient: &Recipient, member: &Mailbox, notify: Option<Notify>) -> Recipient {
     let address = &recipient.address;
     let kind = if address.is_ascii() { "rfc822" } else { "utf-8" };
-    // The sender knows no other name, and is told of no other.
+    // The name that the sender knows; the reports say whom it stood for beside it, in Final-Recipient (RFC 3464 §2.3.2).
     let named = || OriginalRecipient { kind: kind.to_owned(), address: address.to_string() };
     let original = Some(recipient.original.clone().unwrap_or_else(named));
     Recipient { address: member.clone(), notify, original }
