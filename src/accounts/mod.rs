@@ -138,6 +138,8 @@ pub struct Accounts {
     aliases: HashMap<String, Vec<Mailbox>>,
     entries: Entries,
     users: Option<Arc<Users>>,
+    /// Others too judge proofs, of accounts that are known to them alone.
+    judged_elsewhere: bool,
     rules: Arc<Rules>,
 }
 
@@ -150,19 +152,35 @@ impl Accounts {
     /// With these accounts.
     #[must_use]
     pub fn with_entries(self, entries: Entries) -> Self {
-        Accounts { entries, ..self }
+        Accounts { entries, ..self }.with_owners()
     }
 
     /// With these aliases: from the key of an address ([`Mailbox::key`]) to its members, which are no aliases.
     #[must_use]
     pub fn with_aliases(self, aliases: HashMap<String, Vec<Mailbox>>) -> Self {
-        Accounts { aliases, ..self }
+        Accounts { aliases, ..self }.with_owners()
+    }
+
+    /// In the place of members that are further addresses, the accounts whose they are; each once.
+    fn with_owners(mut self) -> Self {
+        for members in self.aliases.values_mut() {
+            let mut seen = HashSet::new();
+            members.iter_mut().for_each(|one| *one = self.entries.owner_of(&one.key()).unwrap_or(one).clone());
+            members.retain(|member| seen.insert(member.key()));
+        }
+        self
     }
 
     /// With the users of the mail system, who are asked for.
     #[must_use]
     pub fn with_users(self, users: Option<Arc<Users>>) -> Self {
         Accounts { users, ..self }
+    }
+
+    /// Whether others, a directory say, judge proofs of accounts that are known to them alone.
+    #[must_use]
+    pub fn with_judges(self, judged_elsewhere: bool) -> Self {
+        Accounts { judged_elsewhere, ..self }
     }
 
     /// With the rules of the inboxes.
@@ -240,6 +258,18 @@ impl Accounts {
         }
     }
 
+    /// Whether who once logged in may do nothing any more: the account is disabled or has gone. One that others may know
+    /// has not.
+    pub fn is_cut_off(&self, principal: &Principal) -> bool {
+        let name = &principal.account;
+        match self.entries.get(&name.key()) {
+            Some(account) => account.disabled,
+            None if self.judged_elsewhere => !self.is_local(name.domain()),
+            None if self.members(name).is_some() => true,
+            None => !matches!(self.find(name, Class::Im), Found::Inbox | Found::Elsewhere),
+        }
+    }
+
     /// Who gets what is sent to an alias (one) or a group (several): local addresses, none of them an alias. `None`: the
     /// address stands for itself.
     pub fn members(&self, mailbox: &Mailbox) -> Option<&[Mailbox]> {
@@ -251,13 +281,17 @@ impl Accounts {
     /// aliases whose only member it is.
     pub fn sends_as(&self, principal: &Principal, mailbox: &Mailbox) -> bool {
         let own = principal.account.key();
+        if self.is_cut_off(principal) {
+            return false;
+        }
         mailbox.key() == own || matches!(self.members(mailbox), Some([member]) if member.key() == own)
     }
 
     /// What the principal may do with the inbox: its own, or as its owner allows, by the account or by rules.
     pub fn reads(&self, principal: &Principal, inbox: &Mailbox, now: Timestamp) -> Reads {
         let (own, key) = (principal.account.key(), inbox.key());
-        if matches!(self.find(inbox, Class::Im), Found::NoInbox | Found::NotOffered | Found::Foreign) {
+        let found = self.find(inbox, Class::Im);
+        if self.is_cut_off(principal) || !matches!(found, Found::Inbox | Found::Elsewhere) {
             return Reads::No;
         }
         if own == key {
@@ -302,7 +336,11 @@ impl Accounts {
     pub fn inboxes_of(&self, principal: &Principal) -> Vec<Mailbox> {
         let account = &principal.account;
         let found = matches!(self.find(account, Class::Im), Found::Inbox | Found::Elsewhere);
-        if found && self.members(account).is_none() { vec![account.clone()] } else { Vec::new() }
+        if found && !self.is_cut_off(principal) && self.members(account).is_none() {
+            vec![account.clone()]
+        } else {
+            Vec::new()
+        }
     }
 }
 

@@ -47,7 +47,8 @@ fn with_accounts() -> Accounts {
         "odmr = \"tanstaaftanstaaf\"\ndelegates = { \"bob@a.example\" = \"copy\", \"carol@a.example\" = \"take\" }",
     ) + &record("bob@a.example", true, "addresses = [\"robert@a.example\"]")
         + &record("carol@a.example", true, "inbox = false")
-        + &record("dave@a.example", true, "disabled = true");
+        + &record("dave@a.example", true, "disabled = true")
+        + &record("judy@a.example", true, "");
     bare().with_entries(Entries::parse(&text).unwrap())
 }
 
@@ -94,6 +95,25 @@ fn who_gets_and_who_sends() {
 }
 
 #[test]
+fn members_that_are_further_addresses() {
+    let aliases = HashMap::from([
+        ("help@a.example".to_owned(), vec![mailbox("Robert@a.example")]),
+        (
+            "both@a.example".to_owned(),
+            ["bob", "robert", "alice"].map(|name| mailbox(&format!("{name}@a.example"))).into(),
+        ),
+    ]);
+    let (bob, alice) = (mailbox("bob@a.example"), mailbox("alice@a.example"));
+    let entries = with_accounts().entries().clone();
+    let early = bare().with_aliases(aliases.clone()).with_entries(entries.clone());
+    for accounts in [early, bare().with_entries(entries).with_aliases(aliases)] {
+        assert_eq!(accounts.members(&mailbox("help@a.example")), Some(&[bob.clone()][..]));
+        assert_eq!(accounts.members(&mailbox("both@a.example")), Some(&[bob.clone(), alice.clone()][..]));
+        assert!(accounts.sends_as(&principal("bob@a.example"), &mailbox("help@a.example")));
+    }
+}
+
+#[test]
 fn who_reads() {
     let accounts = with_accounts();
     let check = |who: &str, inbox: &str, expected: Reads| {
@@ -112,6 +132,31 @@ fn who_reads() {
 }
 
 #[test]
+fn who_is_cut_off() {
+    let check = |accounts: &Accounts, who: &str, expected: bool| {
+        assert_eq!(accounts.is_cut_off(&principal(who)), expected, "{who}");
+    };
+    let accounts = with_accounts();
+    check(&accounts, "alice@a.example", false);
+    check(&accounts, "dave@a.example", true);
+    check(&accounts, "erin@a.example", true);
+    check(&accounts, "info@a.example", true);
+    let dave = principal("dave@a.example");
+    assert!(!accounts.sends_as(&dave, &dave.account));
+    assert_eq!(accounts.reads(&dave, &dave.account, Timestamp::default()), Reads::No);
+    assert_eq!(accounts.inboxes_of(&dave), []);
+    // One without a record may be known to the directory, or is one of the mail system's users.
+    let users = Some(std::sync::Arc::new(Users::new("/nowhere".into())));
+    for accounts in [accounts.clone().with_judges(true), accounts.with_users(users)] {
+        check(&accounts, "erin@a.example", false);
+        check(&accounts, "dave@a.example", true);
+        check(&accounts, "erin@b.example", true);
+    }
+    // An inbox of the configuration without a record.
+    check(&bare(), "alice@a.example", false);
+}
+
+#[test]
 fn rules_say_who_sends_and_who_reads() {
     let folder = tempfile::tempdir().unwrap();
     let accounts = with_accounts();
@@ -124,12 +169,14 @@ fn rules_say_who_sends_and_who_reads() {
     };
     let blocked = "robert@a.example".parse().unwrap();
     edit(&|old| crate::rules::edit::block(old, &blocked).unwrap());
+    edit(&|old| crate::rules::edit::let_read(old, &mailbox("judy@a.example"), Read::Copy).unwrap());
     edit(&|old| crate::rules::edit::let_read(old, &mailbox("dave@a.example"), Read::Copy).unwrap());
     edit(&|old| crate::rules::edit::let_read(old, &mailbox("bob@a.example"), Read::Take).unwrap());
     let ruled = with(&accounts);
     let reads = |accounts: &Accounts, who: &str| accounts.reads(&principal(who), &alice, now);
-    assert_eq!((reads(&accounts, "dave@a.example"), reads(&accounts, "bob@a.example")), (Reads::No, Reads::Copy));
-    assert_eq!((reads(&ruled, "dave@a.example"), reads(&ruled, "bob@a.example")), (Reads::Copy, Reads::Take));
+    assert_eq!((reads(&accounts, "judy@a.example"), reads(&accounts, "bob@a.example")), (Reads::No, Reads::Copy));
+    assert_eq!((reads(&ruled, "judy@a.example"), reads(&ruled, "bob@a.example")), (Reads::Copy, Reads::Take));
+    assert_eq!(reads(&ruled, "dave@a.example"), Reads::No, "the account is disabled");
     let takes = |accounts: &Accounts, who: &str| accounts.takes(&alice, Some(&mailbox(who)), now);
     assert_eq!(takes(&accounts, "robert@a.example"), Takes::Yes);
     assert_eq!(takes(&ruled, "robert@a.example"), Takes::No);

@@ -366,7 +366,9 @@ impl Board {
                 seat.later(offer, now);
                 return Concluded::Nothing;
             }
-            Verdict::Had | Verdict::Refused => {}
+            Verdict::Had => {}
+            // It may have come back meanwhile from an attachment that has ended.
+            Verdict::Refused => seat.forget_behind((offer.item, offer.place)),
         }
         let Some(inbox) = self.inboxes.get_mut(&key) else { return Concluded::Nothing };
         let refused = verdict == Verdict::Refused;
@@ -483,7 +485,7 @@ fn conclude(waiting: &mut Waiting, known: Mask, slot: Option<u8>, completes: boo
     let bit: Mask = slot.map_or(0, |slot| 1 << slot);
     let others = known & !waiting.mask & !bit;
     let meant = match waiting.phase {
-        Phase::Open if refused && completes && (slot.is_none() || others == 0) => {
+        Phase::Open if refused && completes && others == 0 => {
             waiting.phase = Phase::Done;
             Meant::Fails
         }
@@ -503,6 +505,7 @@ fn conclude(waiting: &mut Waiting, known: Mask, slot: Option<u8>, completes: boo
             }
             Meant::Had
         }
+        // What an attachment without a name refuses is left to the devices that have not had it.
         Phase::Open | Phase::Owed | Phase::Done => return Meant::Nothing,
     };
     waiting.settling = waiting.settling.saturating_add(1);

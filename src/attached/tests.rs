@@ -126,8 +126,18 @@ fn without_a_name_there_is_no_list() {
     let offers = take(&nameless);
     assert_eq!(answer(&attached, &nameless, &offers[0], Verdict::Had), "somebody completes [phone]");
     assert_eq!(ids(&take(&seat(&attached, None))), [2]);
-    assert_eq!(answer(&attached, &nameless, &offers[1], Verdict::Refused), "fails");
-    assert_eq!(attached.load(&alice()).messages, 1);
+    assert_eq!(answer(&attached, &nameless, &offers[1], Verdict::Refused), "nothing", "left to the phone");
+    assert_eq!(ids(&take(&nameless)), [] as [u64; 0], "it is not offered that again");
+    assert_eq!(attached.load(&alice()), Load { messages: 2, octets: 200, open: 1 });
+    let phone = seat(&attached, Some("phone"));
+    let offers = take(&phone);
+    assert_eq!(ids(&offers), [1, 2]);
+    assert_eq!(answer(&attached, &phone, &offers[1], Verdict::Had), "phone completes []");
+    let attached = board();
+    arrive(&attached, [3]);
+    let nameless = seat(&attached, None);
+    assert_eq!(answer(&attached, &nameless, &take(&nameless)[0], Verdict::Refused), "fails", "nobody else could");
+    assert_eq!(attached.load(&alice()), Load::default());
 }
 
 #[test]

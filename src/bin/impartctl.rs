@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Parser;
+use impart::accounts;
 use impart::accounts::file::{self, FileError};
 use impart::address::Mailbox;
 use impart::clock::{Clock, System};
@@ -12,6 +13,7 @@ use impart::control::client::{Client, ClientError};
 use impart::control::offline::{Compose, Offline};
 use impart::control::server::{Handler, Rows};
 use impart::control::{Call, Fault, FaultCode, Finding, Level, Row, account, certificate, check, publish, rules, show};
+use impart::daemon;
 use impart::daemon::journal::complain;
 use impart::dns;
 use impart::net::Address;
@@ -304,8 +306,12 @@ async fn offline(config: &Config, call: Call, printer: &mut Printer) -> Result<(
 /// The receipt for what an administrator fails: the same as the running daemon's.
 fn compose(config: &Config) -> Box<Compose> {
     let host = config.host.clone();
+    let known = daemon::accounts(config, None, &accounts::Rules::default()).unwrap_or_else(|fault| {
+        complain("impartctl", format_args!("receipts to aliases wait in the aliases' own names: {fault}"));
+        accounts::Accounts::default()
+    });
     Box::new(move |record, entity, indexes, reason, now| {
-        queue::complete::failure_receipt(&host, record, entity, indexes, reason, now)
+        queue::complete::failure_receipt(&host, &known, record, entity, indexes, reason, now)
     })
 }
 

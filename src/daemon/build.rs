@@ -35,7 +35,13 @@ pub fn accounts(config: &Config, users: Option<Arc<Users>>, before: &Rules) -> R
     let accounts = Accounts::new(config.domains.iter().map(local).collect::<HashMap<_, _>>());
     let (rules, faults) = Rules::load(&config.accounts.rules, before)?;
     faults.iter().for_each(|fault| tracing::error!("{fault}"));
-    let accounts = accounts.with_aliases(aliases).with_entries(entries).with_users(users).with_rules(Arc::new(rules));
+    let judges = config.accounts.dovecot_auth.is_some() || config.accounts.ldap.is_some();
+    let accounts = accounts
+        .with_judges(judges)
+        .with_aliases(aliases)
+        .with_entries(entries)
+        .with_users(users)
+        .with_rules(Arc::new(rules));
     for (alias, member) in accounts.lost_members() {
         tracing::warn!("the alias {alias} has a member without an inbox, {member}: add its account or its inbox");
     }

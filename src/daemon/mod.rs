@@ -10,6 +10,8 @@ mod handler;
 pub mod journal;
 mod waiting;
 
+pub use build::accounts;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -360,7 +362,7 @@ async fn administer(
         host: config.host.to_string(),
         started: clock.now(),
         spool: spool.clone(),
-        messages: Offline::new(spool.clone(), compose(config.host.clone()), Box::new(clock)),
+        messages: Offline::new(spool.clone(), compose(config.host.clone(), context.accounts.clone()), Box::new(clock)),
         commands,
         peers,
         requests: asked,
@@ -421,9 +423,9 @@ fn receiving(
 }
 
 /// The receipt for recipients that an administrator fails.
-fn compose(host: Domain) -> Box<Compose> {
+fn compose(host: Domain, accounts: watch::Receiver<Arc<Accounts>>) -> Box<Compose> {
     Box::new(move |record, entity, indexes, reason, now| {
-        queue::complete::failure_receipt(&host, record, entity, indexes, reason, now)
+        queue::complete::failure_receipt(&host, &accounts.borrow(), record, entity, indexes, reason, now)
     })
 }
 

@@ -5,9 +5,12 @@
 //! RFC 3461 §5.2.7.2 and §5.2.7.3.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
+use crate::accounts::Accounts;
 use crate::address::Mailbox;
 use crate::envelope::{Envelope, Notify, OriginalRecipient, Recipient};
+use crate::spool::NewMessage;
 
 /// An envelope after its aliases and groups were replaced.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,10 +59,19 @@ pub fn expand<'a>(envelope: Envelope, members: impl Fn(&Mailbox) -> Option<&'a [
     Expansion { envelope: after, before: Some(envelope), groups }
 }
 
+/// A receipt of ours for the members of its recipient: who sends in the name of an alias reads in its own inbox.
+#[must_use]
+pub fn receipt(receipt: NewMessage, accounts: &Accounts) -> NewMessage {
+    let expansion = expand(Envelope::clone(&receipt.envelope), |address| accounts.members(address));
+    let mut envelope = expansion.envelope;
+    envelope.utf8 |= envelope.recipients.iter().any(|recipient| !recipient.address.is_ascii());
+    NewMessage { envelope: Arc::new(envelope), ..receipt }
+}
+
 fn in_place_of(recipient: &Recipient, member: &Mailbox, notify: Option<Notify>) -> Recipient {
     let address = &recipient.address;
     let kind = if address.is_ascii() { "rfc822" } else { "utf-8" };
-    // The sender knows no other name, and is told of no other.
+    // The name that the sender knows; the reports say whom it stood for beside it, in Final-Recipient (RFC 3464 §2.3.2).
     let named = || OriginalRecipient { kind: kind.to_owned(), address: address.to_string() };
     let original = Some(recipient.original.clone().unwrap_or_else(named));
     Recipient { address: member.clone(), notify, original }

@@ -1,8 +1,9 @@
 //! What the rules of inboxes say of a message: for a recipient, and for those that groups stand for.
 //!
 //! In: who sends, as far as it was proven, and who lives here. Out: `Ok`, or the reply that refuses; of an expanded envelope,
-//! what is left of it. A refusal says that it is one, names no rule and nobody else: there is no polite blocking of messages
-//! (RFC 2779 §5.4.1). Reports about messages are not held against rules: whoever sends hears what became of it.
+//! what is left of it. A refusal says that it is one and names no rule: there is no polite blocking of messages
+//! (RFC 2779 §5.4.1). The receipt for members of a group who refuse names them. Reports about messages are not held against
+//! rules: whoever sends hears what became of it.
 
 use super::expand::{Expansion, Group};
 use super::refuse;

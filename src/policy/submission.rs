@@ -19,6 +19,9 @@ const NAMED: usize = 10;
 
 /// MAIL FROM of an account: one of its addresses, or null for a report.
 pub fn mail(mail: &Mail, principal: &Principal, accounts: &Accounts) -> Result<(), Reply> {
+    if accounts.is_cut_off(principal) {
+        return Err(refuse(535, (5, 7, 8), "this account may not log in any more; ask the administrator"));
+    }
     match &mail.sender {
         ReversePath::Null if mail.class == Some(Class::Pres) => {
             Err(refuse(501, (5, 5, 4), "a presence entity has a sender; write MAIL FROM:<user@domain>"))
@@ -148,6 +151,18 @@ mod tests {
         }
         let pres = Mail { class: Some(Class::Pres), ..Mail::from(ReversePath::Null) };
         assert!(code(mail(&pres, &alice(), &accounts())).starts_with("501"));
+    }
+
+    #[test]
+    fn accounts_that_were_disabled_or_removed() {
+        let entries = crate::accounts::Entries::parse("[account.\"alice@a.example\"]\ndisabled = true\n").unwrap();
+        let disabled = accounts().with_entries(entries);
+        for sender in [ReversePath::Null, ReversePath::Mailbox(mailbox("alice@a.example"))] {
+            assert!(code(mail(&Mail::from(sender.clone()), &alice(), &disabled)).starts_with("535 5.7.8"));
+            let removed = Principal { account: mailbox("carol@a.example") };
+            assert!(code(mail(&Mail::from(sender), &removed, &accounts())).starts_with("535 5.7.8"));
+        }
+        assert!(code(attach(&Atrn::default(), &alice(), &disabled, Timestamp::default())).starts_with("550 5.7.1"));
     }
 
     #[test]

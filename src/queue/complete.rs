@@ -8,11 +8,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aws_lc_rs::rand;
+use tokio::sync::watch;
 
+use crate::accounts::Accounts;
 use crate::address::Domain;
 use crate::clock::Clock;
 use crate::envelope::Class;
 use crate::limits;
+use crate::policy::expand;
 use crate::queue::conclude;
 use crate::receipt::{self, About, Action};
 use crate::reply::EnhancedCode;
@@ -42,13 +45,14 @@ pub struct Completion {
 pub struct Completer {
     spool: Spool,
     host: Domain,
+    accounts: watch::Receiver<Arc<Accounts>>,
     clock: Arc<dyn Clock>,
 }
 
 impl Completer {
-    /// Receipts come from `host`.
-    pub fn new(spool: Spool, host: Domain, clock: Arc<dyn Clock>) -> Self {
-        Completer { spool, host, clock }
+    /// Receipts come from `host`, and go to whom the accounts name.
+    pub fn new(spool: Spool, host: Domain, accounts: watch::Receiver<Arc<Accounts>>, clock: Arc<dyn Clock>) -> Self {
+        Completer { spool, host, accounts, clock }
     }
 
     /// Writes it, and calls `written` when it is.
@@ -84,24 +88,32 @@ impl Completer {
                 bytes::Bytes::from_static(b"\r\n")
             }
         };
+        let accounts = self.accounts.borrow().clone();
         let mut receipts = Vec::new();
         for action in [Action::Delivered, Action::Relayed, Action::Expanded, Action::Delayed, Action::Failed] {
             let recipients: Vec<About> = wanted.iter().filter(|about| about.action == action).cloned().collect();
             if recipients.is_empty() {
                 continue;
             }
-            receipts.extend(compose(&self.host, record, &entity, &recipients, self.clock.now()));
+            receipts.extend(compose(&self.host, &accounts, record, &entity, &recipients, self.clock.now()));
         }
         receipts
     }
 }
 
-fn compose(host: &Domain, record: &Record, entity: &[u8], recipients: &[About], now: Timestamp) -> Option<NewMessage> {
+fn compose(
+    host: &Domain,
+    accounts: &Accounts,
+    record: &Record,
+    entity: &[u8],
+    recipients: &[About],
+    now: Timestamp,
+) -> Option<NewMessage> {
     let mut message_id_entropy = [0; 16];
     if rand::fill(&mut message_id_entropy).is_err() {
         tracing::error!("{}: no random numbers for a receipt", record.id);
     }
-    receipt::receipt(&receipt::Facts {
+    let receipt = receipt::receipt(&receipt::Facts {
         reporting: host,
         // The name in our EHLO: a null sender is held to it.
         from_domain: host,
@@ -113,12 +125,14 @@ fn compose(host: &Domain, record: &Record, entity: &[u8], recipients: &[About], 
         id: record.id,
         message_id_entropy,
         recipients,
-    })
+    });
+    receipt.map(|receipt| expand::receipt(receipt, accounts))
 }
 
 /// The receipt for recipients that an administrator fails; `None` where the sender wants none.
 pub fn failure_receipt(
     host: &Domain,
+    accounts: &Accounts,
     record: &Record,
     entity: &[u8],
     indexes: &[usize],
@@ -127,7 +141,7 @@ pub fn failure_receipt(
 ) -> Option<NewMessage> {
     // X.7.0: it is the site's decision, and says no more (RFC 3463 §3.8).
     let conclusion = conclude::failure(record, indexes, EnhancedCode::new(5, 7, 0), reason);
-    compose(host, record, entity, &conclusion.about, now)
+    compose(host, accounts, record, entity, &conclusion.about, now)
 }
 
 /// Whether the sender asked for it: decided again where the receipt is made; here to spare the reading of the entity.

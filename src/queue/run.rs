@@ -166,7 +166,7 @@ pub async fn run(parts: Parts, options: Options, mut stop: watch::Receiver<bool>
         touched: HashSet::new(),
         uncertain: HashSet::new(),
         at_hand: 0,
-        completer: Completer::new(spool.clone(), options.host.clone(), clock.clone()),
+        completer: Completer::new(spool.clone(), options.host.clone(), accounts.clone(), clock.clone()),
         events,
         options,
         spool,

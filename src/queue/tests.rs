@@ -297,6 +297,19 @@ async fn receipts_are_due_once() {
 }
 
 #[tokio::test]
+async fn receipts_go_to_the_inbox_that_an_alias_stands_for() {
+    let world = World::new();
+    let aliases = HashMap::from([(mailbox("al").key(), vec![mailbox("alice")])]);
+    world.accounts.send_replace(Arc::new(Accounts::clone(&accounts(&["alice"])).with_aliases(aliases)));
+    world.send_with(&["zoe"], "x", |envelope| envelope.sender = ReversePath::Mailbox(mailbox("al"))).await;
+    becomes("only the receipt is there", || matches!(&world.records()[..], [one] if one.origin == Origin::Own)).await;
+    assert_eq!(world.records()[0].envelope.recipients[0].address, mailbox("alice"));
+    let phone = world.device("phone", Conduct::default()).await;
+    becomes("alice has it", || phone.texts().len() == 1).await;
+    world.empties().await;
+}
+
+#[tokio::test]
 async fn a_refusal_fails_when_there_is_no_other_device() {
     let world = World::new();
     let phone = world.device("phone", Conduct { refuse: Some(("no", "550 5.7.1 never")), ..Conduct::default() }).await;

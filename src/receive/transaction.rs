@@ -19,7 +19,7 @@ use crate::accounts::{Accounts, Found};
 use crate::address::{Domain, EhloName, ForwardPath, Mailbox, ReversePath};
 use crate::envelope::{Class, Envelope};
 use crate::mime::{self, submission, trace};
-use crate::policy::expand::{Expansion, expand};
+use crate::policy::expand::{self, Expansion, expand};
 use crate::policy::identity::{self, Finding, Role};
 use crate::policy::inbox::{self, Refused, Sifted};
 use crate::policy::submission::is_report;
@@ -276,7 +276,7 @@ impl Judge {
         let (now, options) = (self.context.clock.now(), &self.context.options);
         let first = about.first().and_then(|about| envelope.recipients.get(about.index));
         let Some(recipient) = first else { return Ok(None) };
-        Ok(receipt::receipt(&receipt::Facts {
+        let receipt = receipt::receipt(&receipt::Facts {
             reporting: &options.host,
             from_domain: recipient.address.domain(),
             envelope,
@@ -287,7 +287,8 @@ impl Judge {
             id,
             message_id_entropy: entropy()?,
             recipients: about,
-        }))
+        });
+        Ok(receipt.map(|receipt| expand::receipt(receipt, &self.context.accounts.borrow())))
     }
 
     /// The proven domain in whose name the entity is. A report's author may be in another domain than the host of the
