@@ -35,7 +35,7 @@ class Run:
     def __init__(self, arguments):
         self.place = os.environ["BENCH_DIRECTORY"]
         self.quick, self.rounds, self.only = arguments.quick, arguments.rounds, arguments.only
-        self.figures, self.of_chat, self.part = {}, set(), None
+        self.figures, self.of_chat, self.part, self.failed = {}, set(), None, []
         self.units = {}
 
     def note(self, measurement, unit, relay, value):
@@ -308,7 +308,12 @@ class Run:
                 if not self.only or part in self.only:
                     print(f"-- round {round_number + 1} of {self.rounds}: {part}", flush=True)
                     self.part = part
-                    getattr(self, part)(round_number)
+                    try:
+                        getattr(self, part)(round_number)
+                    except (SystemExit, OSError, ValueError) as fault:
+                        # The other figures are worth having.
+                        self.failed.append(f"{part}: {fault}")
+                        print(f"{part} FAILED: {fault}", flush=True)
 
 
 def disk_octets(path):
@@ -473,6 +478,7 @@ def main():
         with open(arguments.results, "w") as file:
             file.write(text)
         print(f"\nwritten to {arguments.results}")
+    return 1 if run.failed else 0
 
 
 if __name__ == "__main__":
