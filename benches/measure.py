@@ -310,7 +310,7 @@ class Run:
                     self.part = part
                     try:
                         getattr(self, part)(round_number)
-                    except (SystemExit, OSError, ValueError) as fault:
+                    except (SystemExit, OSError, ValueError, subprocess.SubprocessError) as fault:
                         # The other figures are worth having.
                         self.failed.append(f"{part}: {fault}")
                         print(f"{part} FAILED: {fault}", flush=True)

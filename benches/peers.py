@@ -175,6 +175,9 @@ tls = "none"
 [dns]
 servers = ["127.0.0.1"]
 validation = "off"
+[limits]
+inbox_messages = 1000000
+inbox_octets = "1 GiB"
 """)
         self.start()
 
