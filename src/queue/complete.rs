@@ -111,7 +111,12 @@ fn compose(
 ) -> Option<NewMessage> {
     let mut message_id_entropy = [0; 16];
     if rand::fill(&mut message_id_entropy).is_err() {
-        tracing::error!("{}: no random numbers for a receipt", record.id);
+        tracing::error!("{}: no random numbers for a receipt; its Message-ID can be guessed", record.id);
+        // Rather one that can be guessed than one that comes twice, which the next server would drop.
+        let (id, time) = message_id_entropy.split_at_mut(8);
+        id.copy_from_slice(&record.id.0.to_be_bytes());
+        time.copy_from_slice(&now.millis().to_be_bytes());
+        time[0] = recipients.first().map_or(0, |about| about.action as u8);
     }
     let receipt = receipt::receipt(&receipt::Facts {
         reporting: host,

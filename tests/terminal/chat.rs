@@ -28,8 +28,8 @@ fn two_people_talk_on_full_screens() {
     alice.key("Enter");
     bob.shows("hello Bob");
     alice.row("the mark of delivery", |row| row.contains(" me hello Bob ✓✓"));
-    // Wide characters, and marks that join. Not those that a joiner makes one: tmux draws them in parts as they are typed.
-    for text in ["写给你 🚀 grüße", "👩 e\u{301} 漢字"] {
+    // Wide characters, characters of several parts, and marks that join.
+    for text in ["写给你 🚀 grüße", "👩\u{200d}🚀 e\u{301} 🇩🇪"] {
         bob.types(text);
         bob.shows(&format!("> {text}"));
         bob.key("Enter");

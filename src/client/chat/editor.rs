@@ -167,8 +167,13 @@ impl Editor {
             }
             window.push(c);
         }
-        (window, column)
+        (whole(&window).to_owned(), column)
     }
+}
+
+/// The text without a joiner at its end: a terminal would join whatever it is told to draw next, wherever that stands.
+pub(super) fn whole(text: &str) -> &str {
+    text.trim_end_matches(JOINER)
 }
 
 /// Makes one character of two.
@@ -187,6 +192,12 @@ mod tests {
         let mut editor = Editor::default();
         editor.insert(text);
         editor
+    }
+
+    #[test]
+    fn no_joiner_is_drawn_before_what_it_joins() {
+        assert_eq!(of("a👩\u{200d}").window(20), ("a👩".to_owned(), 3));
+        assert_eq!(of("a👩\u{200d}🚀").window(20).0, "a👩\u{200d}🚀");
     }
 
     #[test]

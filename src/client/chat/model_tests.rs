@@ -269,5 +269,6 @@ fn rows_break_at_spaces_and_within_long_words() {
     check("写写写", 4, &["写写", "写"]);
     check("a\n\nb", 9, &["a", "", "b"]);
     check("", 9, &[""]);
+    check("a\u{200d}", 9, &["a"]);
     check("a  b", 9, &["a  b"]);
 }

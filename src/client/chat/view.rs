@@ -8,6 +8,7 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, Borders, Clear, Paragraph};
 use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
+use super::editor::whole;
 use super::model::{Entry, HELP, Model};
 use crate::client::clean;
 use crate::client::history::State;
@@ -155,7 +156,7 @@ pub fn wrap(text: &str, width: usize) -> Vec<String> {
         }
         rows.push(row);
     }
-    rows.iter_mut().for_each(|row| row.truncate(row.trim_end().len()));
+    rows.iter_mut().for_each(|row| row.truncate(whole(row.trim_end()).len()));
     rows
 }
 

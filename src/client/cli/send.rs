@@ -29,8 +29,11 @@ pub async fn run(client: &Client, send: &Send) -> Result<(), Failure> {
         automatic: send.automatic,
     };
     for file in &message.attachments {
-        std::fs::File::open(file)
-            .map_err(|error| Failure::new(exit::NO_INPUT, format!("{}: {error}", file.display())))?;
+        let opened = std::fs::File::open(file).and_then(|file| match file.metadata()?.is_dir() {
+            true => Err(std::io::ErrorKind::IsADirectory.into()),
+            false => Ok(()),
+        });
+        opened.map_err(|error| Failure::new(exit::NO_INPUT, format!("{}: {error}", file.display())))?;
     }
     let id = client.queue(message)?;
     let fault = client.flush().await.err();
