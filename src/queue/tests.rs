@@ -190,7 +190,7 @@ impl World {
         let stream = tokio::net::TcpStream::connect(device.address).await.unwrap();
         let attachment = Attachment {
             stream: stream.into(),
-            principal: Principal { account: mailbox(account) },
+            principal: Principal::vouched(mailbox(account)),
             inboxes: inboxes.iter().map(|(local, reads)| (mailbox(local), *reads)).collect(),
             device: name.map(|name| name.parse().unwrap()),
             until_empty,
