@@ -282,6 +282,7 @@ mod tests {
                 entity: Bytes::new(),
                 digest: [0; 32],
                 message_id: None,
+                signed: None,
                 origin: crate::spool::Origin::Own,
                 arrived: now,
                 expires: now,
