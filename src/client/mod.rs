@@ -31,8 +31,10 @@ pub mod cli;
 pub mod compose;
 mod error;
 pub mod history;
+pub mod keys;
 mod link;
 pub mod listener;
+pub mod mark;
 pub mod read;
 mod submit;
 pub mod terminal;
@@ -80,6 +82,28 @@ pub struct Message {
     pub displayed: bool,
     /// Whether a program wrote it: then no other program answers (RFC 3834 §2).
     pub automatic: bool,
+    /// Whether it is signed and encrypted.
+    pub protect: Protect,
+}
+
+/// How a message is to be protected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protect {
+    /// As is said; what cannot be done is an error.
+    Asked {
+        /// Signed.
+        sign: bool,
+        /// Encrypted.
+        encrypt: bool,
+    },
+    /// Signed where there is a key, encrypted where there is a certificate of every recipient too.
+    Possible,
+}
+
+impl Default for Protect {
+    fn default() -> Self {
+        Protect::Asked { sign: false, encrypt: false }
+    }
 }
 
 impl Message {
@@ -226,6 +250,9 @@ impl Client {
             receipt: message.receipt,
             displayed: message.displayed,
             automatic: message.automatic,
+            sealed: None,
+            signed: false,
+            encrypted: false,
         })
     }
 

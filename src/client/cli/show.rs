@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::client::history::{Fate, Message, State};
 use crate::client::read::Received;
-use crate::client::{Incoming, Link, clean};
+use crate::client::{Incoming, Link, clean, mark};
 use crate::timestamp::Timestamp;
 
 /// `2026-11-23 12:00` in the host's zone.
@@ -32,7 +32,9 @@ pub fn message(message: &Message) -> String {
         Message::In(received) => self::received(received),
         Message::Out { draft, fates } => {
             let to: Vec<String> = draft.to.iter().map(ToString::to_string).collect();
-            let head = format!("{} to {}: ({})", time(draft.date), clean::line(&to.join(", ")), self::fates(fates));
+            let mark = mark::own(draft.signed, draft.encrypted).map(|words| format!(" [{words}]")).unwrap_or_default();
+            let to = clean::line(&to.join(", "));
+            let head = format!("{}{mark} to {to}: ({})", time(draft.date), self::fates(fates));
             block(&head, &clean::text(&draft.text), &draft.attachments)
         }
     }
@@ -62,7 +64,8 @@ pub fn with_reason(state: State, reason: Option<&str>) -> String {
 
 /// A message that has come.
 pub fn received(received: &Received) -> String {
-    let head = format!("{} {}:", time(received.date), clean::line(&received.from.to_string()));
+    let (mark, from) = (received.mark.words(), clean::line(&received.from.to_string()));
+    let head = format!("{} [{mark}] {from}:", time(received.date));
     block(&head, &received.text, &received.attachments)
 }
 
@@ -124,6 +127,8 @@ fn received_json(received: &Received) -> Value {
         "date": received.date.rfc3339(), "at": received.at.rfc3339(), "text": received.text,
         "attachments": files_json(&received.attachments), "in_reply_to": received.in_reply_to,
         "automatic": received.automatic, "wants_displayed": received.wants_displayed,
+        "signature": received.mark.proof, "signer": received.mark.signer, "encrypted": received.mark.encrypted,
+        "protection": received.mark.words(),
     })
 }
 
@@ -138,6 +143,7 @@ pub fn message_json(message: &Message) -> Value {
         Message::Out { draft, fates } => json!({
             "event": "sent", "id": draft.id, "to": draft.to, "date": draft.date.rfc3339(), "text": draft.text,
             "attachments": files_json(&draft.attachments), "in_reply_to": draft.in_reply_to, "fates": fates,
+            "signed": draft.signed, "encrypted": draft.encrypted,
         }),
     }
 }
