@@ -57,6 +57,7 @@ pub mod rules;
 
 // 2: protocols without I/O
 pub mod sasl;
+pub mod smime;
 pub mod smtp;
 
 // 3: platform

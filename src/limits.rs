@@ -88,3 +88,19 @@ pub const LARGE_OCTETS: u64 = 64 * 1024;
 pub const LARGE_ENTITIES: usize = 64;
 /// KiB of complete entities that may wait for the disk, from all connections.
 pub const WAITING_KIBIS: usize = 256 * 1024;
+/// Depth of BER elements of indefinite length, and of strings in pieces.
+pub const BER_DEPTH: usize = 32;
+/// Layers of S/MIME around each other.
+pub const SMIME_DEPTH: usize = 8;
+/// Octets of a certificate.
+pub const CERTIFICATE_OCTETS: usize = 64 * 1024;
+/// Certificates in one message, or in one file of an identity.
+pub const CMS_CERTIFICATES: usize = 64;
+/// Signers of one message.
+pub const CMS_SIGNERS: usize = 8;
+/// Signed attributes of one signer, and capabilities that they list.
+pub const CMS_ATTRIBUTES: usize = 64;
+/// Recipients that one message is encrypted to.
+pub const CMS_RECIPIENTS: usize = 2000;
+/// Rounds of the derivation of a key from a pass phrase that are still done.
+pub const PASS_PHRASE_ROUNDS: u32 = 10_000_000;
