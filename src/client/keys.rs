@@ -192,7 +192,7 @@ impl Keys {
         }
         let is_new = known.is_none_or(|(known, _)| known != chain);
         if is_new {
-            let chain: String = chain.iter().take(limits::CERTIFICATES).map(Certificate::to_pem).collect();
+            let chain: String = chain.iter().take(limits::CMS_CERTIFICATES).map(Certificate::to_pem).collect();
             let path = self.others.join(format!("{}.pem", directory_name(&who.key())));
             self.write(&self.others, &path, format!("in use at {}\n{chain}", at.secs()).as_bytes())?;
         }

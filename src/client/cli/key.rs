@@ -9,10 +9,10 @@ use serde_json::json;
 use zeroize::Zeroizing;
 
 use super::{Algorithm, Export, Failure, Import, KeyCommand, exit, print};
+use crate::address::Mailbox;
 use crate::client::keys::{KeyError, Keys, Own};
 use crate::client::{Account, clean, terminal};
-use crate::smime::trust::names_of;
-use crate::smime::{Certificate, Fault, Identity, Key, KeyKind};
+use crate::smime::{Certificate, Fault, Identity, Key, KeyKind, trust};
 use crate::timestamp::Timestamp;
 
 /// Octets of a file that is imported.
@@ -191,7 +191,7 @@ fn list(keys: &Keys, json: bool, now: Timestamp) -> Result<(), Failure> {
         }
     }
     for name in keys.known() {
-        let who = crate::address::Mailbox::parse(&name);
+        let who = Mailbox::parse(&name);
         let Some((chain, _)) = who.ok().map(|who| keys.of(&who)).transpose()?.flatten() else { continue };
         let Some(first) = chain.first() else { continue };
         let (until, can) = (day(first.not_after()), first.may_encrypt());
@@ -205,7 +205,11 @@ fn list(keys: &Keys, json: bool, now: Timestamp) -> Result<(), Failure> {
     Ok(())
 }
 
-fn shown(name: &crate::address::Mailbox) -> String {
+fn names_of(certificate: &Certificate) -> Vec<Mailbox> {
+    trust::names_of(certificate).map(|names| names.mailboxes().cloned().collect()).unwrap_or_default()
+}
+
+fn shown(name: &Mailbox) -> String {
     clean::line(&name.to_string())
 }
 
