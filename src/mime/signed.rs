@@ -97,6 +97,13 @@ pub fn parts<'a>(body: &'a [u8], boundary: &[u8]) -> Option<(&'a [u8], &'a [u8])
     None
 }
 
+/// The part of a `multipart/signed` that was signed; any other entity as it is.
+pub fn content(entity: &[u8]) -> &[u8] {
+    let Ok(described) = describe(entity) else { return entity };
+    let boundary = described.parameter("boundary").filter(|_| described.is("multipart", "signed"));
+    boundary.and_then(|boundary| parts(described.body, &boundary)).map_or(entity, |(content, _)| content)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -172,7 +172,7 @@ impl World {
             entity: Bytes::from(format!("From: carol@a.example\r\n\r\n{text}\r\n")),
             digest: [0; 32],
             message_id: None,
-            signed: None,
+            signed: Vec::new(),
             origin: Origin::Mail,
             arrived,
             expires: arrived.after(Duration::from_secs(86_400)),

@@ -21,23 +21,21 @@ use crate::timestamp::Timestamp;
 /// The key of one message at one recipient.
 pub(super) type Key = [u8; 16];
 
-/// The keys of a message, each with the index of its recipient, in order of these; none where it has neither a Message-ID
+/// The keys of a message, each with the index of its recipient; none where it has neither a Message-ID
 /// nor a signature.
 pub(super) fn keys(message: &NewMessage) -> Vec<(usize, Key)> {
     let mut keys: Vec<(usize, Key)> = by_message_id(message).into_iter().enumerate().collect();
-    if let Some(signed) = &message.signed {
-        keys.extend(by_signature(message, signed).enumerate());
-        keys.sort_by_key(|(index, _)| *index);
-    }
+    let recipients = message.envelope.recipients.iter().zip(&message.signed).enumerate();
+    keys.extend(recipients.filter_map(|(index, (recipient, signed))| Some((index, by_signature((*signed)?, recipient)))));
     keys
 }
 
-fn by_signature<'a>(message: &'a NewMessage, signed: &[u8; 32]) -> impl Iterator<Item = Key> + 'a {
-    let mut common = Context::new(&SHA256);
+fn by_signature(signed: [u8; 32], recipient: &crate::envelope::Recipient) -> Key {
+    let mut context = Context::new(&SHA256);
     // No class is called so.
-    common.update(b"signed");
-    common.update(signed);
-    message.envelope.recipients.iter().map(move |recipient| of_recipient(common.clone(), recipient))
+    context.update(b"signed");
+    context.update(&signed);
+    of_recipient(context, recipient)
 }
 
 fn of_recipient(mut context: Context, recipient: &crate::envelope::Recipient) -> Key {
@@ -179,15 +177,15 @@ mod tests {
     #[test]
     fn a_signature_is_known_in_every_envelope() {
         let mut base = message("1@a.example", &["bob@b.example", "carol@b.example"]);
-        base.signed = Some([7; 32]);
+        base.signed = vec![Some([7; 32]), None];
         let all = keys(&base);
-        assert_eq!(all.iter().map(|(index, _)| *index).collect::<Vec<_>>(), [0, 0, 1, 1]);
+        assert_eq!(all.iter().map(|(index, _)| *index).collect::<Vec<_>>(), [0, 1, 0]);
         let mut again = message("2@a.example", &["Bob@b.example"]);
-        (again.digest, again.signed) = ([1; 32], Some([7; 32]));
+        (again.digest, again.signed) = ([1; 32], vec![Some([7; 32])]);
         Arc::make_mut(&mut again.envelope).sender = crate::address::ReversePath::Null;
         let same: Vec<_> = keys(&again).into_iter().filter(|key| all.contains(key)).collect();
         assert_eq!(same.len(), 1);
-        again.signed = Some([8; 32]);
+        again.signed = vec![Some([8; 32])];
         assert!(keys(&again).iter().all(|key| !all.contains(key)));
         again.message_id = None;
         assert_eq!(keys(&again).len(), 1, "it needs no Message-ID");

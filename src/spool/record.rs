@@ -79,9 +79,9 @@ pub struct NewMessage {
     pub digest: [u8; 32],
     /// The Message-ID; part of the dedup key. `None` where the entity has none: then it is not deduplicated.
     pub message_id: Option<String>,
-    /// What tells a signature, or what is encrypted, from all others, whatever envelope it comes in; a dedup key of its own.
-    /// `None` where nothing is protected, or nobody who lives here is to have it.
-    pub signed: Option<[u8; 32]>,
+    /// For each recipient who lives here, what tells what was signed or encrypted from all else, whatever envelope it comes
+    /// in: a dedup key of its own. Empty where nothing is protected.
+    pub signed: Vec<Option<[u8; 32]>>,
     /// How it came.
     pub origin: Origin,
     /// When.
