@@ -86,7 +86,8 @@ pub enum ClientError {
     /// Of some recipients no certificate is known.
     #[error(
         "nothing was sent: no certificate is known to encrypt to {}; wait for a signed message of theirs, or take the \
-         certificate by `impart key import`", names(who)
+         certificate by `impart key import`",
+        names(who)
     )]
     NoCertificate {
         /// Of whom.

@@ -69,6 +69,11 @@ impl Mark {
         matches!(self.proof, Proof::User | Proof::Domain)
     }
 
+    /// Whether it was signed, and is not what was signed, or not by its author.
+    pub fn is_broken(&self) -> bool {
+        matches!(self.proof, Proof::Altered | Proof::WrongSender | Proof::Replayed)
+    }
+
     /// In words: `signed, encrypted`; `NOT VALID, altered: …`; `unsigned`.
     pub fn words(&self) -> String {
         let because = |words: &str| match &self.reason {

@@ -19,6 +19,7 @@
 //! | part | |
 //! | --- | --- |
 //! | [`compose`], [`read`], [`clean`] | entities and texts; pure |
+//! | [`keys`], `protector`, [`mark`] | keys and certificates; signing, encrypting, and what is found of signatures |
 //! | [`history`] | what was exchanged, and the outbox |
 //! | `link`, `submit`, `attach`, [`listener`] | connections: found, for sending, for receiving, for good |
 //! | [`cli`], [`chat`] | the command `impart` |
@@ -35,6 +36,7 @@ pub mod keys;
 mod link;
 pub mod listener;
 pub mod mark;
+mod protector;
 pub mod read;
 mod submit;
 pub mod terminal;
@@ -55,6 +57,7 @@ pub use read::Received;
 
 use compose::Draft;
 use history::{HistoryError, Record};
+use protector::Protector;
 use submit::{Submission, now};
 
 /// How often, and how long each time, another process that empties the outbox is waited for.
@@ -136,6 +139,7 @@ pub(crate) struct Shared {
     credentials: Credentials,
     history: Arc<Mutex<History>>,
     submission: tokio::sync::Mutex<Submission>,
+    protector: Arc<Protector>,
 }
 
 /// A client.
@@ -162,10 +166,11 @@ impl Client {
     /// With a history of the caller's.
     pub async fn with(account: Account, history: History) -> Result<Client, ClientError> {
         let credentials = account.credentials().await?;
+        let protector = Arc::new(Protector::new(&account, history.directory()));
         let account = Arc::new(account);
         let submission = tokio::sync::Mutex::new(Submission::new(Arc::clone(&account), credentials.clone()));
         let history = Arc::new(Mutex::new(history));
-        Ok(Client { shared: Arc::new(Shared { account, credentials, history, submission }) })
+        Ok(Client { shared: Arc::new(Shared { account, credentials, history, submission, protector }) })
     }
 
     /// The account.
@@ -193,7 +198,9 @@ impl Client {
 
     /// Writes a message into the outbox, for [`Client::flush`] to send; its Message-ID.
     pub fn queue(&self, message: Message) -> Result<String, ClientError> {
-        let draft = self.draft(message)?;
+        let protect = message.protect;
+        let mut draft = self.draft(message)?;
+        self.seal(&mut draft, protect)?;
         let id = draft.id.clone();
         self.history().add(vec![Record::Written(draft)])?;
         Ok(id)
@@ -220,6 +227,20 @@ impl Client {
             _ => Vec::new(),
         };
         Sent { id, fates, waits }
+    }
+
+    /// Signs and encrypts what is asked for, now: what is sent later is what was written.
+    fn seal(&self, draft: &mut Draft, protect: Protect) -> Result<(), ClientError> {
+        if protect == Protect::default() {
+            return Ok(());
+        }
+        let contents = self.history().contents(draft)?;
+        let sealed = self.shared.protector.seal(&draft.entity(&contents, false), &draft.to, protect, draft.date)?;
+        if let Some(sealed) = sealed {
+            draft.sealed = Some(self.history().seal(&sealed.entity)?);
+            (draft.signed, draft.encrypted) = (sealed.signed, sealed.encrypted);
+        }
+        Ok(())
     }
 
     fn draft(&self, message: Message) -> Result<Draft, ClientError> {
@@ -284,6 +305,7 @@ impl Client {
         }
         let from = self.account().address.clone();
         let (envelope, entity) = compose::displayed(&from, &message.from, &message.id, asked, now())?;
+        let entity = self.shared.protector.sign_notice(entity, now());
         // Written first: a notice too few is better than one too many.
         let told = Record::Told { to: message.from.clone(), id: message.id.clone() };
         self.history().add(vec![told])?;
@@ -331,15 +353,21 @@ impl Shared {
                 continue;
             }
             // Not in the match: the history would stay locked in its arms.
-            let contents = self.history().contents(&draft);
-            let contents = match contents {
+            let contents = {
+                let history = self.history();
+                history.sealed(&draft).and_then(|sealed| Ok((sealed, history.contents(&draft)?)))
+            };
+            let (sealed, contents) = match contents {
                 Ok(contents) => contents,
                 Err(error) => {
                     new.extend(self.give_up(&draft, &recipients, &error.to_string())?);
                     continue;
                 }
             };
-            let compose = |eight_bit| (draft.envelope(eight_bit), draft.entity(&contents, eight_bit));
+            let compose = |eight_bit| match &sealed {
+                Some(entity) => (draft.envelope(false), entity.clone()),
+                None => (draft.envelope(eight_bit), draft.entity(&contents, eight_bit)),
+            };
             match submission.send(compose, &recipients).await {
                 Ok(fates) => new.extend(self.history().add(submit::records(&draft, &fates, now()))?),
                 // A message over which the server stumbles does not hold up the others.

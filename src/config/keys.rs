@@ -394,8 +394,24 @@ impl Choice for Level {
 }
 
 /// The sections, in the order of the sample and the manual.
-pub static SECTIONS: &[Section] =
-    &[TOP, DOMAIN, LISTEN, CERTIFICATE, TLS, DNS, ROUTE, ACCOUNTS, LDAP, OAUTH, SMIME, SIGNER, LIMITS, QUEUE, POLICY, LOG];
+pub static SECTIONS: &[Section] = &[
+    TOP,
+    DOMAIN,
+    LISTEN,
+    CERTIFICATE,
+    TLS,
+    DNS,
+    ROUTE,
+    ACCOUNTS,
+    LDAP,
+    OAUTH,
+    SMIME,
+    SIGNER,
+    LIMITS,
+    QUEUE,
+    POLICY,
+    LOG,
+];
 
 pub(super) const TOP: Section = Section {
     name: "",

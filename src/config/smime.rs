@@ -47,13 +47,7 @@ pub(super) fn signers(
     tables.iter().filter_map(&mut signer).collect()
 }
 
-fn served(
-    key: &str,
-    domain: &Domain,
-    span: std::ops::Range<usize>,
-    domains: &[LocalDomain],
-    problems: &mut Problems,
-) {
+fn served(key: &str, domain: &Domain, span: std::ops::Range<usize>, domains: &[LocalDomain], problems: &mut Problems) {
     if domains.iter().all(|own| own.name != *domain) {
         let problem = Problem::new(span, format!("`{key}`: {domain} is not served here"));
         problems.push(problem.expected("a domain of a section [[domain]], or an address in one"));

@@ -317,7 +317,6 @@ impl Daemon {
     fn reload(&mut self) -> Result<String, String> {
         notify(&[sd_notify::NotifyState::Reloading]);
         let stamp = build::accounts_stamp(&self.config);
-        self.lists_stamp = Vec::new();
         let result = config::load(&self.config.file).map_err(|errors| errors.to_string()).and_then(|new| {
             // A restart takes another section accounts over, as a whole.
             let taken = Config { accounts: self.config.accounts.clone(), ..new.clone() };
@@ -342,6 +341,7 @@ impl Daemon {
                     smime: new.smime,
                     ..self.config.clone()
                 };
+                self.lists_stamp = signatures::lists_stamp(&self.config);
                 Ok(said)
             }
             Err(fault) => {

@@ -64,9 +64,8 @@ pub(super) struct Signature {
 impl Signature {
     /// By what it is known again at each recipient who lives here.
     pub fn seen(&self, envelope: &Envelope, accounts: &Accounts) -> Vec<Option<[u8; 32]>> {
-        let seen = |mailbox: &Mailbox| {
-            accounts.is_local(mailbox.domain()).then(|| self.examined.seen_key(mailbox)).flatten()
-        };
+        let seen =
+            |mailbox: &Mailbox| accounts.is_local(mailbox.domain()).then(|| self.examined.seen_key(mailbox)).flatten();
         envelope.recipients.iter().map(|recipient| seen(&recipient.address)).collect()
     }
 }
@@ -127,9 +126,8 @@ fn is_protected(entity: &[u8]) -> bool {
 /// The verdict for all recipients: that of the first for whom it must be refused, else that of the first.
 fn judge(entity: &[u8], recipients: &[Vec<Mailbox>], trust: &Trust, now: Timestamp) -> Signature {
     let examined = examine(entity, &[], &[]);
-    let of = |recipients: &[Mailbox]| {
-        examined.judge(&Circumstances { now, recipients, trust, published: None, pins: &[] })
-    };
+    let of =
+        |recipients: &[Mailbox]| examined.judge(&Circumstances { now, recipients, trust, published: None, pins: &[] });
     let mut verdict = of(&[]);
     if refusal(&verdict).is_none() {
         let named = recipients.iter().map(|recipients| of(recipients)).find(|verdict| refusal(verdict).is_some());

@@ -269,9 +269,8 @@ impl Judge {
 
     /// The receipt for members of groups whose rules refuse the message.
     fn refused(&self, refused: &Refused, entity: &Bytes, id: QueueId) -> Result<Option<(usize, NewMessage)>, Reply> {
-        let failed = |(index, words): &(usize, &str)| {
-            about(*index, receipt::Action::Failed, EnhancedCode::new(5, 7, 1), words)
-        };
+        let failed =
+            |(index, words): &(usize, &str)| about(*index, receipt::Action::Failed, EnhancedCode::new(5, 7, 1), words);
         let about: Vec<_> = refused.indexes.iter().map(failed).collect();
         let receipt = self.receipt(&refused.envelope, &about, entity, id)?;
         Ok(receipt.map(|receipt| (refused.with, receipt)))

@@ -26,7 +26,9 @@ pub(super) type Key = [u8; 16];
 pub(super) fn keys(message: &NewMessage) -> Vec<(usize, Key)> {
     let mut keys: Vec<(usize, Key)> = by_message_id(message).into_iter().enumerate().collect();
     let recipients = message.envelope.recipients.iter().zip(&message.signed).enumerate();
-    keys.extend(recipients.filter_map(|(index, (recipient, signed))| Some((index, by_signature((*signed)?, recipient)))));
+    keys.extend(
+        recipients.filter_map(|(index, (recipient, signed))| Some((index, by_signature((*signed)?, recipient)))),
+    );
     keys
 }
 

@@ -28,9 +28,14 @@ impl Authority {
         fs::create_dir_all(directory).expect("a directory");
         let authority = Authority { directory: directory.to_owned() };
         let (key, certificate) = (authority.file("ca.key"), authority.file("ca.pem"));
-        let name = ["-subj", "/CN=Authority for mail", "-days", "30", "-keyout", text(&key), "-out", text(&certificate)];
+        let name =
+            ["-subj", "/CN=Authority for mail", "-days", "30", "-keyout", text(&key), "-out", text(&certificate)];
         let usage = ["-addext", "keyUsage=critical,keyCertSign,cRLSign"];
-        openssl(&[&["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"], &name[..], &usage].concat(), b"");
+        openssl(
+            &[&["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"], &name[..], &usage]
+                .concat(),
+            b"",
+        );
         authority
     }
 

@@ -261,7 +261,10 @@ fn r5_4_3_bob_can_verify_that_alice_sent_it() {
     assert_eq!(two.received()["signature"], "untrusted");
     two.alice.done(&["send", "bob@b.test", "-m", "it is me", "--sign"]);
     let genuine = two.received();
-    assert_eq!((genuine["signature"].as_str(), genuine["signer"].as_str()), (Some("valid(user)"), Some("alice@a.test")));
+    assert_eq!(
+        (genuine["signature"].as_str(), genuine["signer"].as_str()),
+        (Some("valid(user)"), Some("alice@a.test"))
+    );
 }
 
 #[test]

@@ -282,7 +282,9 @@ fn rows_break_at_spaces_and_within_long_words() {
 fn signed_messages_are_marked_where_no_text_is() {
     let mut model = model(Displayed::No);
     let with = |proof, id: &str, after| {
-        let Record::Received(received) = received("bob@b.test", id, after, "[unsigned]") else { panic!("not received") };
+        let Record::Received(received) = received("bob@b.test", id, after, "[unsigned]") else {
+            panic!("not received")
+        };
         let mark = Mark { proof, encrypted: proof == Proof::User, ..Mark::default() };
         Record::Received(Received { mark, ..received })
     };

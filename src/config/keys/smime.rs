@@ -33,13 +33,8 @@ pub(in crate::config) static SMIME_REQUIRE: Key<Vec<toml::Spanned<Who>>> = key(
      reader can see.",
 );
 
-pub(in crate::config) static SIGNER_DOMAIN: Key<Domain> = key(
-    "domain",
-    value::DOMAIN,
-    Default::Required,
-    "\"a.example\"",
-    "The domain that signs, served here.",
-);
+pub(in crate::config) static SIGNER_DOMAIN: Key<Domain> =
+    key("domain", value::DOMAIN, Default::Required, "\"a.example\"", "The domain that signs, served here.");
 pub(in crate::config) static SIGNER_CHAIN: Key<PathBuf> = key(
     "chain",
     value::PATH,
