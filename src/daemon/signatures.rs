@@ -7,6 +7,7 @@ use std::sync::LazyLock;
 
 use crate::accounts::file::{Stamp, stamp};
 use crate::config::{Config, Roots};
+use crate::dns::Validation;
 use crate::receive::signed::Signatures;
 use crate::smime::trust::Trust;
 use crate::tls::signers::{SignersError, trust};
@@ -29,7 +30,8 @@ pub fn signatures(config: &Config) -> Result<Signatures, SignersError> {
             })
         }
     };
-    Ok(Signatures { trust: LazyLock::new(load), require })
+    let asks_dns = config.dns.validation != Validation::Off;
+    Ok(Signatures { trust: LazyLock::new(load), asks_dns, require })
 }
 
 /// The lists of revoked certificates as they are now: when one changes, they are read again.

@@ -139,4 +139,9 @@ pub trait Resolve: Send + Sync {
     fn addresses<'a>(&'a self, host: &'a Domain) -> Lookup<'a, IpAddr>;
     /// TLSA at `_port._tcp.host`.
     fn tlsa<'a>(&'a self, host: &'a Domain, port: u16) -> Lookup<'a, Tlsa>;
+    /// SMIMEA at `name` (RFC 8162 §3), in the form of TLSA. Whoever does not know the type says that there is none.
+    fn smimea<'a>(&'a self, name: &'a str) -> Lookup<'a, Tlsa> {
+        let (name, security) = (name.to_owned(), Security::Insecure);
+        Box::pin(async move { Err(Failure::NoData { name, kind: "SMIMEA", security }) })
+    }
 }

@@ -34,6 +34,7 @@ pub(super) enum Kind {
     A,
     Aaaa,
     Tlsa,
+    Smimea,
 }
 
 impl Kind {
@@ -43,6 +44,7 @@ impl Kind {
             Kind::A => "A",
             Kind::Aaaa => "AAAA",
             Kind::Tlsa => "TLSA",
+            Kind::Smimea => "SMIMEA",
         }
     }
 
@@ -52,6 +54,7 @@ impl Kind {
             Kind::A => RecordType::A,
             Kind::Aaaa => RecordType::AAAA,
             Kind::Tlsa => RecordType::TLSA,
+            Kind::Smimea => RecordType::SMIMEA,
         }
     }
 }
@@ -364,14 +367,20 @@ pub(super) fn data(data: &RData) -> Option<Data> {
         }
         RData::A(a) => Some(Data::Address(IpAddr::V4(a.0))),
         RData::AAAA(aaaa) => Some(Data::Address(IpAddr::V6(aaaa.0))),
-        RData::TLSA(tlsa) => Some(Data::Tlsa(Tlsa {
-            usage: tlsa.cert_usage.into(),
-            selector: tlsa.selector.into(),
-            matching: tlsa.matching.into(),
-            data: tlsa.cert_data.clone(),
-        })),
+        RData::TLSA(record) => Some(tlsa(record)),
+        // The same form under another type (RFC 8162 §2).
+        RData::SMIMEA(record) => Some(tlsa(&record.0)),
         _ => None,
     }
+}
+
+fn tlsa(record: &hickory_proto::rr::rdata::TLSA) -> Data {
+    Data::Tlsa(Tlsa {
+        usage: record.cert_usage.into(),
+        selector: record.selector.into(),
+        matching: record.matching.into(),
+        data: record.cert_data.clone(),
+    })
 }
 
 #[cfg(test)]

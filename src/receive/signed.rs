@@ -5,29 +5,35 @@
 //! itself, was altered, or is out of its time or place, and nothing else is. RFC 8551, RFC 9788, RFC 3463 §3.8.
 
 use std::sync::LazyLock;
+use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::time::timeout;
 
 use super::transaction::Judge;
 use crate::accounts::Accounts;
 use crate::address::{ForwardPath, Mailbox};
+use crate::dns::{Security, Tlsa};
 use crate::envelope::{Class, Envelope};
 use crate::mime::signed::describe;
 use crate::reply::{EnhancedCode, Reply};
 use crate::rules::edit::Who;
-use crate::smime::trust::Trust;
+use crate::smime::trust::{Published, Record, Trust, owner};
 use crate::smime::{Circumstances, Examined, Finding, Verdict, examine};
 use crate::smtp::command::Rcpt;
-use crate::timestamp::Timestamp;
 
 /// Octets of an entity that are looked at beside the work on sockets: a tenth of a millisecond's digest.
 const SMALL: usize = 32 * 1024;
+/// How long the author's domain may take to say what it publishes of its signers.
+const DNS: Duration = Duration::from_secs(5);
 
 /// Who is believed, and who insists.
 #[derive(Debug)]
 pub struct Signatures {
     /// Whom to believe; asked for with the first message that is signed, since it takes a while to read them all.
     pub trust: LazyLock<Trust, Box<dyn FnOnce() -> Trust + Send>>,
+    /// Whether domains are asked what they publish of their signers.
+    pub asks_dns: bool,
     /// Inboxes and domains that take messages with valid signatures only.
     pub require: Vec<Who>,
 }
@@ -37,7 +43,7 @@ impl Signatures {
     #[cfg(test)]
     pub(super) fn none() -> Signatures {
         let nobody = || Trust::new(&crate::smime::trust::Anchors::default()).unwrap();
-        Signatures { trust: LazyLock::new(Box::new(nobody)), require: Vec::new() }
+        Signatures { trust: LazyLock::new(Box::new(nobody)), asks_dns: false, require: Vec::new() }
     }
 
     /// Whether an inbox insists on a signature that is not there, or proves nothing. What is encrypted is between its author
@@ -96,21 +102,47 @@ impl Judge {
             return Ok(None);
         }
         let signatures = self.context.signatures.borrow().clone();
-        let now = self.context.clock.now();
-        let judged = if entity.len() <= SMALL {
-            judge(entity, &recipients, &signatures.trust, now)
+        let examined = if entity.len() <= SMALL {
+            examine(entity, &[], &[])
         } else {
             let entity = entity.clone();
-            let work = tokio::task::spawn_blocking(move || judge(&entity, &recipients, &signatures.trust, now));
-            work.await.map_err(|_| {
+            tokio::task::spawn_blocking(move || examine(&entity, &[], &[])).await.map_err(|_| {
                 let text = "the signature cannot be examined at the moment, try again later";
                 Reply::new(451, EnhancedCode::new(4, 3, 0), text)
             })?
         };
+        let published = match signatures.asks_dns {
+            true => self.published(&examined).await,
+            false => None,
+        };
+        let circumstances = Circumstances {
+            now: self.context.clock.now(),
+            recipients: &[],
+            trust: &signatures.trust,
+            published: published.as_ref(),
+            pins: &[],
+        };
+        let judged = judge(examined, &recipients, &circumstances);
         match refusal(&judged.verdict) {
             Some(refusal) => Err(refusal),
             None => Ok(Some(judged)),
         }
+    }
+
+    /// What the author's domain publishes of signers, proven by DNSSEC. Where nobody can say, it is as if there were nothing:
+    /// the authorities that are named here decide.
+    async fn published(&self, examined: &Examined) -> Option<Published> {
+        let author = examined.author().filter(|_| !examined.signers().is_empty())?;
+        let name = owner(&author);
+        let answer = timeout(DNS, self.context.resolver.smimea(&name)).await.ok()?.ok()?;
+        if answer.security != Security::Secure {
+            return None;
+        }
+        let record = |found: Tlsa| {
+            let Tlsa { usage, selector, matching, data } = found;
+            Record { usage, selector, matching, data }
+        };
+        Some(Published { domain: author.domain().clone(), records: answer.records.into_iter().map(record).collect() })
     }
 }
 
@@ -123,11 +155,9 @@ fn is_protected(entity: &[u8]) -> bool {
     })
 }
 
-/// The verdict for all recipients: that of the first for whom it must be refused, else that of the first.
-fn judge(entity: &[u8], recipients: &[Vec<Mailbox>], trust: &Trust, now: Timestamp) -> Signature {
-    let examined = examine(entity, &[], &[]);
-    let of =
-        |recipients: &[Mailbox]| examined.judge(&Circumstances { now, recipients, trust, published: None, pins: &[] });
+/// The verdict for all recipients: that of the first for whom it must be refused, else the one for any.
+fn judge(examined: Examined, recipients: &[Vec<Mailbox>], circumstances: &Circumstances<'_>) -> Signature {
+    let of = |recipients: &[Mailbox]| examined.judge(&Circumstances { recipients, ..*circumstances });
     let mut verdict = of(&[]);
     if refusal(&verdict).is_none() {
         let named = recipients.iter().map(|recipients| of(recipients)).find(|verdict| refusal(verdict).is_some());

@@ -106,7 +106,7 @@ impl History {
 
     /// Whether that message has been received, here or by another process that has it open.
     pub fn has_seen(&self, received: &Received) -> bool {
-        self.index.has_seen(&received.from, &received.id)
+        self.index.has_seen(&received.from, &received.id) || self.index.has_seal(received.mark.seen.as_deref())
     }
 
     /// Becomes the one process that receives for the account.

@@ -356,6 +356,11 @@ impl Index {
         self.seen.contains_key(&(from.key(), id.to_owned()))
     }
 
+    /// Whether what tells a signature from all others has come before.
+    pub fn has_seal(&self, seal: Option<&str>) -> bool {
+        seal.is_some_and(|seal| self.seals.contains(seal))
+    }
+
     fn take(&mut self, from: &Mailbox, id: String, taken: bool) -> bool {
         let Some(index) = self.seen.get(&(from.key(), id)) else { return false };
         if taken { self.untaken.remove(index) } else { self.untaken.insert(*index) }
