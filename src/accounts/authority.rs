@@ -20,6 +20,7 @@ use super::token::Tokens;
 use super::{Accounts, Fault, Origin, ldap, token, verifiers};
 use crate::address::{Domain, Mailbox};
 use crate::clock::Clock;
+use crate::random;
 use crate::sasl::{Mechanism, SaslError, Secret, prepare};
 use crate::tls::person::{Revocations, prove_person};
 use crate::tls::{CertificateDer, Connector, Roots, TlsError};
@@ -110,7 +111,7 @@ impl Authority {
         let inner = Inner {
             accounts,
             clock,
-            secret: verifiers::random()?,
+            secret: random::octets()?,
             limits: Mutex::default(),
             turns: Semaphore::new(threads),
             dovecot: options.dovecot.clone().map(Authentication::new),

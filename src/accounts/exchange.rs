@@ -13,9 +13,10 @@ use tokio::time::{Instant, sleep_until};
 use super::authority::{Authority, Place};
 use super::dovecot::{Answer, Session};
 use super::limit::Closed;
-use super::verifiers::{self, Verifiers};
+use super::verifiers::Verifiers;
 use super::{Fault, Origin, Principal};
 use crate::address::Mailbox;
+use crate::random;
 use crate::reply::{EnhancedCode, Reply};
 use crate::sasl::scram::{Binding, ClientFirst, ServerFirst, Verifier};
 use crate::sasl::{BEARER_REFUSED, Bearer, CramResponse, Mechanism, Plain, SaslError, Secret, external};
@@ -220,7 +221,7 @@ impl Exchange {
             let like = self.authority.accounts().entries().usual_shape();
             Verifier::fake(self.authority.secret(), self.tried.as_deref().unwrap_or_default(), like)
         });
-        let nonce = BASE64.encode(verifiers::random::<18>()?);
+        let nonce = BASE64.encode(random::octets::<18>().map_err(SaslError::from)?);
         let server = first.challenge(verifier, &nonce);
         Ok(Outcome::Challenge(server.message().to_vec(), State::Scram(Box::new(Scram { server, name }))))
     }
@@ -288,7 +289,7 @@ impl Exchange {
 
     /// RFC 2195 §2: different each time, in the form of a Message-ID.
     fn cram_challenge(&self) -> Result<Vec<u8>, SaslError> {
-        let number = u128::from_be_bytes(verifiers::random()?);
+        let number = u128::from_be_bytes(random::octets()?);
         let (now, host) = (self.authority.clock().now().millis() / 1000, self.authority.host());
         Ok(format!("<{number}.{now}@{host}>").into_bytes())
     }

@@ -6,8 +6,8 @@
 use argon2::password_hash::{PasswordHasher as _, PasswordVerifier as _};
 use argon2::{Argon2, PasswordHash};
 use aws_lc_rs::constant_time::verify_slices_are_equal;
-use aws_lc_rs::rand;
 
+use crate::random;
 use crate::sasl::scram::{self, Verifier};
 use crate::sasl::{SaslError, Secret, prepare};
 
@@ -47,17 +47,10 @@ impl std::fmt::Debug for Phc {
     }
 }
 
-/// Random octets; without them nothing can be made.
-pub(super) fn random<const N: usize>() -> Result<[u8; N], SaslError> {
-    let mut octets = [0; N];
-    rand::fill(&mut octets).map_err(|_| SaslError::Malformed("system's random"))?;
-    Ok(octets)
-}
-
 /// Random letters and digits for a secret that a program stores.
 pub(super) fn generated() -> Result<Secret, SaslError> {
     const LETTERS: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
-    let octets: [u8; 26] = random()?;
+    let octets: [u8; 26] = random::octets()?;
     let text: String = octets.iter().map(|octet| char::from(LETTERS[usize::from(octet % 32)])).collect();
     Ok(Secret::new(text))
 }
@@ -66,10 +59,10 @@ impl Verifiers {
     /// Of a password: both kinds, so that every mechanism can be used.
     pub fn of(password: &Secret) -> Result<Verifiers, SaslError> {
         let prepared = prepare(password.reveal())?;
-        let salt: [u8; scram::SALT] = random()?;
+        let salt: [u8; scram::SALT] = random::octets()?;
         let hash = Argon2::default().hash_password_with_salt(prepared.as_bytes(), &salt);
         let argon2id = hash.map_err(|_| SaslError::Prohibited)?.to_string();
-        let salt: [u8; scram::SALT] = random()?;
+        let salt: [u8; scram::SALT] = random::octets()?;
         let scram = Verifier::new(password, &salt, scram::ITERATIONS)?;
         Ok(Verifiers { argon2id: Some(Phc(argon2id)), scram: Some(scram), ..Verifiers::default() })
     }

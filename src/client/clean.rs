@@ -3,6 +3,8 @@
 //! In: any text. Out: text of printable characters, where a character that commands is replaced by its picture or by
 //! U+FFFD. Invariant: nothing that a terminal or a bidirectional layout obeys passes.
 
+use crate::printable;
+
 /// Characters of a file's name that are kept.
 const NAME_CHARACTERS: usize = 80;
 /// Octets of a file's name that are kept: what file systems take, with room for a number.
@@ -33,21 +35,9 @@ fn shown(c: char) -> char {
         // The picture of the control character.
         '\0'..='\x1f' => char::from_u32(0x2400 + u32::from(c)).unwrap_or('\u{fffd}'),
         '\x7f' => '\u{2421}',
-        '\u{80}'..='\u{9f}' => '\u{fffd}',
-        c if is_bidi(c) || is_invisible(c) => '\u{fffd}',
+        c if printable::obeyed(c).is_some() => '\u{fffd}',
         c => c,
     }
-}
-
-/// The characters that turn the direction of text.
-fn is_bidi(c: char) -> bool {
-    matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-}
-
-/// Characters without a shape of their own, other than the joiners that scripts and emoji need.
-fn is_invisible(c: char) -> bool {
-    matches!(c, '\u{200b}' | '\u{2060}'..='\u{2064}' | '\u{206a}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}'
-        | '\u{e0000}'..='\u{e007f}')
 }
 
 /// The name of an attachment as a name of a file in a directory: no separator, no leading dot, nothing that commands.

@@ -43,6 +43,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use crate::address::Mailbox;
+use crate::random;
 use crate::sasl::Credentials;
 pub use account::{Account, Password, Server};
 pub use error::ClientError;
@@ -214,7 +215,7 @@ impl Client {
         let from = self.account().address.clone();
         Ok(Draft {
             id: compose::message_id(&from)?,
-            envid: compose::token()?,
+            envid: random::token()?,
             date: now(),
             from,
             to,

@@ -2,6 +2,7 @@ use bytes::Bytes;
 
 use super::*;
 use crate::client::compose::{self, Draft};
+use crate::random;
 
 fn mailbox(text: &str) -> Mailbox {
     Mailbox::parse(text).unwrap()
@@ -23,7 +24,7 @@ fn message(entity: &str) -> Received {
 fn draft(text: &str) -> Draft {
     Draft {
         id: compose::message_id(&mailbox("alice@a.test")).unwrap(),
-        envid: compose::token().unwrap(),
+        envid: random::token().unwrap(),
         date: NOW,
         from: mailbox("alice@a.test"),
         to: vec![mailbox("bob@b.test"), mailbox("δ@c.test")],

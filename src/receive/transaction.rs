@@ -9,7 +9,6 @@ use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use aws_lc_rs::rand;
 use bytes::Bytes;
 use rustls::pki_types::UnixTime;
 use tokio::sync::Semaphore;
@@ -24,6 +23,7 @@ use crate::policy::identity::{self, Finding, Role};
 use crate::policy::inbox::{self, Refused, Sifted};
 use crate::policy::submission::is_report;
 use crate::policy::{self, Reporter, Service};
+use crate::random;
 use crate::receipt;
 use crate::receive::attach::{self, Turn};
 use crate::receive::connection::{Origin, claimed};
@@ -453,16 +453,13 @@ async fn exists(accounts: &Accounts, mailbox: &Mailbox) -> Result<(), Reply> {
 }
 
 fn entropy() -> Result<[u8; 16], Reply> {
-    let mut bytes = [0; 16];
-    match rand::fill(&mut bytes) {
-        Ok(()) => Ok(bytes),
-        Err(_) => Err(Reply::new(451, EnhancedCode::new(4, 3, 0), "no random numbers at the moment, try again")),
-    }
+    let refused = |_| Reply::new(451, EnhancedCode::new(4, 3, 0), "no random numbers at the moment, try again");
+    random::octets().map_err(refused)
 }
 
 /// An identifier that nobody guesses.
 fn random_token() -> Result<String, Reply> {
-    Ok(entropy()?.iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(format!("{:032x}", u128::from_be_bytes(entropy()?)))
 }
 
 #[cfg(test)]

@@ -88,6 +88,7 @@ pub use self::row::RowError;
 use self::store::{Fault, Scanned, Store, Table};
 #[cfg(test)]
 pub(crate) use self::tests::copy as copy_for_tests;
+use crate::disk;
 
 /// What an administrator may choose.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -429,7 +430,7 @@ fn open_store(
     let target = damaged_dir(dir);
     let moved = std::fs::create_dir_all(&target)
         .and_then(|()| std::fs::rename(&path, target.join("store")))
-        .and_then(|()| lock::sync_dir(dir));
+        .and_then(|()| disk::sync_directory(dir));
     moved.map_err(|error| OpenError::Io { path: target.clone(), error })?;
     tracing::error!(to = %target.display(), reason, "the store of the spool is damaged; it was moved, an empty one is used");
     set_aside.push((target.display().to_string(), reason.clone()));
