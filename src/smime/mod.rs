@@ -14,6 +14,7 @@
 //! RFC 8551, RFC 5652, RFC 5083, RFC 5084, RFC 8591.
 
 mod agreement;
+pub mod authority;
 mod ber;
 mod certificate;
 mod cipher;
