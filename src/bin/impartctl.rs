@@ -451,7 +451,7 @@ fn publish_facts(config: &Config) -> publish::Facts {
         }
     };
     let directory = authorities(config);
-    let record = |domain: &config::Domain| match authority::published(&directory, &domain.name) {
+    let record = |domain: &config::LocalDomain| match authority::published(&directory, &domain.name) {
         Ok(record) => record,
         Err(fault) => {
             complain("impartctl", format_args!("{fault}; its SMIMEA record is left out"));
