@@ -16,6 +16,7 @@ mod agreement;
 mod ber;
 mod certificate;
 mod cipher;
+mod content;
 mod decrypt;
 mod der;
 mod encrypt;
@@ -46,3 +47,6 @@ pub use scheme::check;
 pub use sign::{Form, SignOptions, sign};
 pub use unwrap::{Seen, Unwrapped, unwrap};
 pub use verify::{Signer, verify};
+
+#[cfg(test)]
+mod tests;
