@@ -18,6 +18,7 @@ pub mod authority;
 mod ber;
 mod certificate;
 mod cipher;
+mod content;
 mod decrypt;
 mod der;
 mod encrypt;
@@ -54,3 +55,6 @@ pub use sign::{Form, SignOptions, sign};
 pub use unwrap::{Seen, Unwrapped, unwrap};
 pub use verdict::{Finding, Verdict};
 pub use verify::{Signer, verify};
+
+#[cfg(test)]
+mod tests;
