@@ -195,7 +195,7 @@ impl Resolve for Resolver {
 
     fn smimea<'a>(&'a self, name: &'a str) -> Lookup<'a, Tlsa> {
         Box::pin(self.typed(name, Kind::Smimea, |data| match data {
-            Data::Tlsa(tlsa) => Some(tlsa),
+            Data::Smimea(record) => Some(record),
             _ => None,
         }))
     }

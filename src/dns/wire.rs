@@ -8,6 +8,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use hickory_proto::op::{Edns, Message, MessageType, OpCode, Query, ResponseCode};
+use hickory_proto::rr::rdata::TLSA;
 use hickory_proto::rr::rdata::opt::{EdnsCode, EdnsOption};
 use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordType};
 
@@ -65,6 +66,7 @@ pub(super) enum Data {
     Srv(Srv),
     Address(IpAddr),
     Tlsa(Tlsa),
+    Smimea(Tlsa),
 }
 
 impl Data {
@@ -74,7 +76,7 @@ impl Data {
             + match self {
                 Data::Srv(srv) => srv.target.as_ref().map_or(0, |target| target.as_str().len()),
                 Data::Address(_) => 0,
-                Data::Tlsa(tlsa) => tlsa.data.len(),
+                Data::Tlsa(tlsa) | Data::Smimea(tlsa) => tlsa.data.len(),
             }
     }
 }
@@ -367,20 +369,19 @@ pub(super) fn data(data: &RData) -> Option<Data> {
         }
         RData::A(a) => Some(Data::Address(IpAddr::V4(a.0))),
         RData::AAAA(aaaa) => Some(Data::Address(IpAddr::V6(aaaa.0))),
-        RData::TLSA(record) => Some(tlsa(record)),
-        // The same form under another type (RFC 8162 §2).
-        RData::SMIMEA(record) => Some(tlsa(&record.0)),
+        RData::TLSA(tlsa) => Some(Data::Tlsa(association(tlsa))),
+        RData::SMIMEA(smimea) => Some(Data::Smimea(association(smimea))),
         _ => None,
     }
 }
 
-fn tlsa(record: &hickory_proto::rr::rdata::TLSA) -> Data {
-    Data::Tlsa(Tlsa {
+fn association(record: &TLSA) -> Tlsa {
+    Tlsa {
         usage: record.cert_usage.into(),
         selector: record.selector.into(),
         matching: record.matching.into(),
         data: record.cert_data.clone(),
-    })
+    }
 }
 
 #[cfg(test)]

@@ -30,10 +30,10 @@ impl Identity {
         Identity::new(Key::from_pem(key, pass_phrase)?, Certificate::from_pem(certificates)?)
     }
 
-    /// From a PKCS#12 file.
-    pub fn from_pkcs12(octets: &[u8], pass_phrase: &str) -> Result<Self, Fault> {
-        let (key, certificates) = pkcs12::read(octets, pass_phrase)?;
-        Identity::new(key, certificates)
+    /// From a PKCS#12 file: one for each key whose certificate is there, in order; often one signs and another decrypts.
+    pub fn from_pkcs12(octets: &[u8], pass_phrase: &str) -> Result<Vec<Self>, Fault> {
+        let (keys, certificates) = pkcs12::read(octets, pass_phrase)?;
+        keys.into_iter().map(|key| Identity::new(key, certificates.clone())).collect()
     }
 
     /// The secret key.

@@ -14,9 +14,11 @@
 //! RFC 8551, RFC 5652, RFC 5083, RFC 5084, RFC 8591.
 
 mod agreement;
+pub mod authority;
 mod ber;
 mod certificate;
 mod cipher;
+mod content;
 mod decrypt;
 mod der;
 mod encrypt;
@@ -53,3 +55,6 @@ pub use sign::{Form, SignOptions, sign};
 pub use unwrap::{Seen, Unwrapped, unwrap};
 pub use verdict::{Finding, Verdict};
 pub use verify::{Signer, verify};
+
+#[cfg(test)]
+mod tests;

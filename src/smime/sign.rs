@@ -115,12 +115,12 @@ fn signed_data(
     Ok(der::sequence(&[&der::oid(oid::SIGNED_DATA), &der::element(ber::context(0), &[&data])]))
 }
 
-fn attribute(name: ObjectIdentifier, value: &[u8]) -> Vec<u8> {
+pub(super) fn attribute(name: ObjectIdentifier, value: &[u8]) -> Vec<u8> {
     der::sequence(&[&der::oid(name), &der::element(ber::SET, &[value])])
 }
 
 /// SigningCertificateV2 with the SHA-256 of the certificate, which is the digest meant where none is named.
-fn signing_certificate(own: &Certificate) -> Vec<u8> {
+pub(super) fn signing_certificate(own: &Certificate) -> Vec<u8> {
     let certificate = der::sequence(&[&der::octet_string(&own.fingerprint())]);
     der::sequence(&[&der::sequence(&[&certificate])])
 }

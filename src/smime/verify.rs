@@ -105,7 +105,7 @@ fn signer(
     let named = sent.iter().chain(known).filter(|certificate| info.identifier.means(certificate));
     for certificate in named.take(NAMESAKES) {
         if attributes.certificate.as_ref().is_some_and(|bound| !bound.means(certificate)) {
-            outcome = outcome.and(Err(Fault::Altered("the certificate is not the one that the signer named")));
+            outcome = Err(Fault::Altered("the certificate is not the one that the signer named"));
             continue;
         }
         let key = certificate.public_key();

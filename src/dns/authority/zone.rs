@@ -24,7 +24,7 @@ pub enum Data {
     Cname(String),
     /// A certificate association (RFC 6698).
     Tlsa(Tlsa),
-    /// A certificate association for addresses (RFC 8162).
+    /// A certificate for messages (RFC 8162).
     Smimea(Tlsa),
     /// A mail exchanger (RFC 5321 §5.1); the host `.` takes no mail (RFC 7505).
     Mx {
@@ -201,9 +201,12 @@ fn rdata(name: &str, data: Data) -> Result<RData, ZoneError> {
         Data::Tlsa(tlsa) => {
             RData::TLSA(TLSA::new(tlsa.usage.into(), tlsa.selector.into(), tlsa.matching.into(), tlsa.data))
         }
-        Data::Smimea(tlsa) => {
-            RData::SMIMEA(SMIMEA(TLSA::new(tlsa.usage.into(), tlsa.selector.into(), tlsa.matching.into(), tlsa.data)))
-        }
+        Data::Smimea(record) => RData::SMIMEA(SMIMEA::new(
+            record.usage.into(),
+            record.selector.into(),
+            record.matching.into(),
+            record.data,
+        )),
         Data::Mx { preference, host } => RData::MX(MX::new(preference, absolute(&host)?)),
         Data::Txt(text) if text.len() > 255 => return Err(ZoneError::Text(name.to_owned())),
         Data::Txt(text) => RData::TXT(TXT::new(vec![text])),
