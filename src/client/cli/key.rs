@@ -65,11 +65,11 @@ fn import(account: &Account, keys: &Keys, import: &Import, now: Timestamp) -> Re
     let fault = |fault: Fault| Failure::new(exit::DATA, format!("{}: {fault}", import.file.display()));
     let text = std::str::from_utf8(&octets).ok().filter(|text| text.contains("-----BEGIN "));
     let Some(text) = text else {
-        let identity = match Certificate::from_der(&octets) {
-            Ok(certificate) => return certificates(account, keys, &[certificate], now),
-            Err(_) => Identity::from_pkcs12(&octets, &pass_phrase(import)?).map_err(fault)?,
-        };
-        return take(account, keys, identity.key(), identity.chain(), now);
+        if let Ok(certificate) = Certificate::from_der(&octets) {
+            return certificates(account, keys, &[certificate], now);
+        }
+        let all = Identity::from_pkcs12(&octets, &pass_phrase(import)?).map_err(fault)?;
+        return all.iter().try_for_each(|one| take(account, keys, one.key(), one.chain(), now));
     };
     let chain = match Certificate::from_pem(text) {
         Ok(chain) => chain,
