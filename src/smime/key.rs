@@ -84,7 +84,7 @@ impl Key {
             KeyKind::Rsa => {
                 let pair = RsaKeyPair::generate(KeySize::Rsa3072).map_err(failed)?;
                 let pkcs8: Pkcs8V1Der<'_> = pair.as_der().map_err(failed)?;
-                Key::pkcs8(pkcs8.as_ref())
+                Key::from_pkcs8(pkcs8.as_ref())
             }
             KeyKind::Ed25519 => {
                 let pair = Ed25519KeyPair::generate().map_err(failed)?;
@@ -106,10 +106,10 @@ impl Key {
             let pass_phrase = pass_phrase.ok_or(Fault::NoPassPhrase)?;
             let encrypted = reader.take(ber::OCTET_STRING)?.octets()?;
             let clear = pbes2::decrypt(first.raw, &encrypted, pass_phrase.as_bytes())?;
-            return Key::pkcs8(&clear).map_err(|_| Fault::PassPhrase);
+            return Key::from_pkcs8(&clear).map_err(|_| Fault::PassPhrase);
         }
         match reader.next()?.tag {
-            ber::SEQUENCE => Key::pkcs8(octets),
+            ber::SEQUENCE => Key::from_pkcs8(octets),
             ber::INTEGER => Key::rsa(octets),
             _ => {
                 let mut curve = reader.take(ber::context(0))?.inside();
@@ -204,7 +204,7 @@ impl Key {
         }
     }
 
-    fn pkcs8(octets: &[u8]) -> Result<Self, Fault> {
+    fn from_pkcs8(octets: &[u8]) -> Result<Self, Fault> {
         let mut reader = Reader::only(octets, ber::SEQUENCE)?;
         reader.small()?;
         let mut algorithm = reader.sequence()?;
