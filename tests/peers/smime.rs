@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use impart::smime::{
-    Certificate, Cipher, EncryptOptions, Fault, Form, Identity, Key, KeyKind, KeyTransport, Layer, RsaScheme, Seen,
-    SignOptions, decrypt, encrypt, open, sign, unwrap, verify,
+    Cipher, EncryptOptions, Fault, Form, Identity, Key, KeyKind, KeyTransport, Layer, RsaScheme, Seen, SignOptions,
+    decrypt, encrypt, open, sign, unwrap, verify,
 };
 use impart::timestamp::Timestamp;
 
@@ -76,14 +76,16 @@ fn lines(text: &[u8]) -> Vec<u8> {
 #[test]
 fn openssl_verifies_what_we_sign() {
     let Some(place) = Place::new("openssl_verifies_what_we_sign") else { return };
-    for (name, options) in KEYS {
+    // OpenSSL 3.0 knows no Ed25519 in CMS.
+    for (name, options) in &KEYS[..4] {
         let identity = place.identity(name, options);
         for form in [Form::Detached, Form::Opaque] {
             for rsa in [RsaScheme::Pkcs1, RsaScheme::Pss] {
-                if name == "pss" && rsa == RsaScheme::Pkcs1 {
+                if *name == "pss" && rsa == RsaScheme::Pkcs1 {
                     continue;
                 }
-                let entity = sign(PART.as_bytes(), &identity, &SignOptions { form, rsa, ..SignOptions::new(now()) }).unwrap();
+                let entity =
+                    sign(PART.as_bytes(), &identity, &SignOptions { form, rsa, ..SignOptions::new(now()) }).unwrap();
                 let got = place.openssl(&format!("cms -verify -CAfile @/{name}.crt -purpose any"), &entity);
                 assert_eq!(String::from_utf8_lossy(&got), PART, "{name} {form:?} {rsa:?}");
             }
@@ -99,11 +101,19 @@ fn we_verify_what_openssl_signs() {
         let identity = place.identity(name, options);
         let digests: &[&str] = if name == "ed25519" { &["sha512"] } else { &["sha256", "sha384", "sha512"] };
         for digest in digests {
-            for more in ["", " -nodetach", " -keyid", " -noattr", " -nodetach -indef", " -keyopt rsa_padding_mode:pss"] {
-                if more.contains("pss") && name != "rsa" || more == " -noattr" && name == "ed25519" {
+            for more in [
+                "",
+                " -nodetach",
+                " -keyid",
+                " -noattr",
+                " -nodetach -indef",
+                " -keyopt rsa_padding_mode:pss -keyopt rsa_pss_saltlen:digest",
+            ] {
+                if more.contains("pss") && !matches!(name, "rsa" | "pss") || more == " -noattr" && name == "ed25519" {
                     continue;
                 }
-                let command = format!("cms -sign -in @/part -binary -signer @/{name}.crt -inkey @/{name}.key -md {digest}{more}");
+                let command =
+                    format!("cms -sign -in @/part -binary -signer @/{name}.crt -inkey @/{name}.key -md {digest}{more}");
                 let output = place.attempt(&command, b"");
                 if name == "ed25519" && !output.status.success() {
                     println!("left out: this OpenSSL does not sign CMS with Ed25519");
@@ -112,7 +122,9 @@ fn we_verify_what_openssl_signs() {
                 assert!(output.status.success(), "{command}: {}", said(&output));
                 let entity = lines(&output.stdout);
                 let found = unwrap(&entity, &[], &[]).unwrap_or_else(|fault| panic!("{command}: {fault}"));
-                let [Seen::Signed { signers: Ok(signers), .. }] = &found.layers[..] else { panic!("{command}: {found:?}") };
+                let [Seen::Signed { signers: Ok(signers), .. }] = &found.layers[..] else {
+                    panic!("{command}: {found:?}")
+                };
                 assert_eq!(signers[0].certificate, *identity.certificate());
                 assert_eq!(String::from_utf8_lossy(&found.content), PART, "{command}");
             }
@@ -172,7 +184,8 @@ fn we_decrypt_what_openssl_encrypts() {
             for (more, flags) in more.iter().flat_map(|more| [(more, ""), (more, " -keyid"), (more, " -stream")]) {
                 let wrap = if more.contains("wrap") { format!(" {more}") } else { String::new() };
                 let more = if more.contains("keyopt") { format!(" {more}") } else { String::new() };
-                let command = format!("cms -encrypt -in @/part -binary -{cipher}{flags}{wrap} -recip @/{name}.crt{more}");
+                let command =
+                    format!("cms -encrypt -in @/part -binary -{cipher}{flags}{wrap} -recip @/{name}.crt{more}");
                 let entity = lines(&place.openssl(&command, b""));
                 let Ok(Layer::Encrypted(encrypted)) = open(&entity) else { panic!("{command}") };
                 let got = decrypt(&encrypted, std::slice::from_ref(&identity));
@@ -205,6 +218,9 @@ fn files_of_keys_that_openssl_writes() {
             format!("pkcs8 -topk8 -in @/{name}.key -nocrypt"),
             format!("pkey -in @/{name}.key -traditional"),
         ] {
+            if command.contains("traditional") && name == "pss" {
+                continue;
+            }
             let text = place.openssl(&command, b"");
             let key = Key::from_pem(&String::from_utf8(text).unwrap(), Some("horse")).unwrap();
             assert!(key.matches(&public), "{command}");
@@ -217,11 +233,36 @@ fn openssl_reads_the_keys_that_we_write() {
     let Some(place) = Place::new("openssl_reads_the_keys_that_we_write") else { return };
     for kind in [KeyKind::P256, KeyKind::P384, KeyKind::Rsa, KeyKind::Ed25519, KeyKind::X25519] {
         let key = Key::generate(kind).unwrap();
-        for text in [key.to_pem(), key.to_encrypted_pem("horse").unwrap()] {
+        let encrypted = (kind == KeyKind::P256).then(|| key.to_encrypted_pem("horse").unwrap());
+        for text in encrypted.into_iter().chain([key.to_pem()]) {
             place.write("key", text.as_bytes());
             let public = place.openssl("pkey -in @/key -passin pass:horse -pubout -outform DER", b"");
             assert_eq!(public, key.spki(), "{kind:?}");
         }
     }
-    assert!(Certificate::from_pem("").is_err());
+}
+
+/// OpenSSL 3.0 knows Ed25519, but not in CMS: it is given the octets that were signed.
+#[test]
+fn openssl_verifies_what_we_sign_with_ed25519() {
+    let Some(place) = Place::new("openssl_verifies_what_we_sign_with_ed25519") else { return };
+    let identity = place.identity("ed25519", KEYS[4].1);
+    let entity = sign(PART.as_bytes(), &identity, &SignOptions::new(now())).unwrap();
+    let Ok(Layer::Signed(signed)) = open(&entity) else { panic!() };
+    let cms = signed.cms();
+    place.write("cms", cms);
+    let listing = String::from_utf8(place.openssl("asn1parse -inform DER -in @/cms", b"")).unwrap();
+    let line = listing.lines().find(|line| line.contains(":d=5 ") && line.contains("cont [ 0 ]")).unwrap();
+    let number = |after: &str| {
+        let rest = line.split(after).nth(1).unwrap().trim_start();
+        rest.split(|letter: char| !letter.is_ascii_digit()).next().unwrap().parse::<usize>().unwrap()
+    };
+    let start: usize = line.trim_start().split(':').next().unwrap().parse().unwrap();
+    let mut attributes = cms[start..start + number("hl=") + number(" l=")].to_vec();
+    attributes[0] = 0x31;
+    place.write("attributes", &attributes);
+    place.write("signature", &cms[cms.len() - 64..]);
+    let command = "pkeyutl -verify -rawin -in @/attributes -sigfile @/signature -inkey @/ed25519.key";
+    let said = place.openssl(command, b"");
+    assert!(String::from_utf8_lossy(&said).contains("Verified Successfully"));
 }
