@@ -375,3 +375,68 @@ fn damaged_structures_are_findings() {
         assert!(!world.bobs(&altered).is_valid() || examined.payload() == prepared.payload(), "octet {at}");
     }
 }
+
+/// The messages of RFC 9788's appendix C: Alice's to Bob, with the keys of RFC 9216.
+mod published {
+    use super::*;
+
+    fn golden(name: &str) -> String {
+        let path = format!("{}/tests/golden/smime/{name}", env!("CARGO_MANIFEST_DIR"));
+        std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"))
+    }
+
+    fn check(name: &str, at: &str, scheme: Scheme, subject: &str) -> Verdict {
+        let bob =
+            Identity::from_pem(&golden("rfc9216-bob-encrypt.key.pem"), &golden("rfc9216-bob-encrypt.crt.pem"), None);
+        let roots = Certificate::from_pem(&golden("rfc9216-rsa-ca.crt.pem")).unwrap();
+        let trust = Trust::new(&Anchors { roots, ..Anchors::default() }).unwrap();
+        let entity = golden(&format!("rfc9788-{name}.eml")).replace('\n', "\r\n");
+        let examined = examine(entity.as_bytes(), &[bob.unwrap()], &[]);
+        let circumstances = Circumstances {
+            now: mime::date(at.as_bytes()).unwrap(),
+            recipients: &[mailbox("bob@smime.example")],
+            trust: &trust,
+            published: None,
+            pins: &[],
+        };
+        let verdict = examined.judge(&circumstances);
+        assert_eq!(verdict.finding, Finding::ValidUser(mailbox("alice@smime.example")), "{name}");
+        assert_eq!(verdict.scheme, scheme, "{name}");
+        if scheme != Scheme::Unprotected {
+            let protected = examined.protected().unwrap();
+            assert_eq!(mime::unfold(protected.field("Subject").unwrap().unwrap()), subject, "{name}");
+        }
+        verdict
+    }
+
+    const DAY: &str = "Sat, 20 Feb 2021 18:00:00 -0500";
+
+    #[test]
+    fn signed() {
+        for (name, subject) in [("c.2.1", "smime-one-part-hp"), ("c.2.2", "smime-multipart-hp")] {
+            let verdict = check(name, DAY, Scheme::Clear, subject);
+            assert!(verdict.replay_protected && !verdict.encrypted);
+        }
+    }
+
+    #[test]
+    fn without_header_protection() {
+        for name in ["opaque", "multipart", "complex"] {
+            assert!(!check(name, DAY, Scheme::Unprotected, "").replay_protected);
+        }
+        assert!(check("encrypted", DAY, Scheme::Unprotected, "").encrypted);
+    }
+
+    #[test]
+    fn wrapped() {
+        check("c.2.5", DAY, Scheme::Wrapped, "smime-one-part-complex-rfc8551hp");
+        check("c.2.6", DAY, Scheme::Wrapped, "smime-multipart-complex-rfc8551hp");
+        check("c.3.17", DAY, Scheme::Wrapped, "smime-enc-signed-complex-rfc8551hp-baseline");
+    }
+
+    #[test]
+    fn encrypted() {
+        assert!(check("hp-encrypted", DAY, Scheme::Cipher, "smime-signed-enc-hp-baseline").encrypted);
+        assert!(check("c.3.3", DAY, Scheme::Cipher, "smime-signed-enc-hp-shy").encrypted);
+    }
+}

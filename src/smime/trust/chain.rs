@@ -244,34 +244,49 @@ impl Chains {
     /// Whether any certificate below the root was revoked; until when the answer stands.
     fn revocation(&self, now: Timestamp, root: &Link, path: &[&Link]) -> Result<Timestamp, Refusal> {
         let mut until = Timestamp::MAX;
-        let issuers = path.iter().skip(1).copied().chain([root]);
-        for (link, issuer) in path.iter().zip(issuers) {
-            let mut lists = self.lists.iter().filter(|list| compare_names(&list.issuer, link.issuer())).peekable();
+        for (at, link) in path.iter().enumerate() {
+            let lists = || self.lists.iter().filter(|list| compare_names(&list.issuer, link.issuer()));
             let unknown = || Refusal::Distrust(Distrust::Revocation(shown_name(link.issuer())));
-            if lists.peek().is_none() {
+            if lists().next().is_none() {
                 if self.require_lists {
                     return Err(unknown());
                 }
                 continue;
             }
-            let mut settings = self.settings.clone();
-            settings.set_time_of_interest(time(now));
-            let step = CertificationPath::new(issuer.anchor()?, Vec::new(), link.prepared.clone());
-            let mut results = CertificationPathResults::new();
-            match check_revocation_local(&self.environment, &settings, &step, &mut results) {
-                Ok(()) => {}
-                Err(Error::PathValidation(
-                    PathValidationStatus::CertificateRevoked
-                    | PathValidationStatus::CertificateRevokedEndEntity
-                    | PathValidationStatus::CertificateRevokedIntermediateCa
-                    | PathValidationStatus::CertificateOnHold,
-                )) => return Err(Refusal::Distrust(Distrust::Revoked)),
-                Err(_) => return Err(unknown()),
+            // The issuer itself, else another certificate of the same authority above: after a change of its key, lists
+            // are signed with one key only.
+            let above = path.iter().skip(at + 1).copied().chain([root]);
+            let issuers =
+                above.enumerate().filter(|(at, above)| *at == 0 || compare_names(above.subject(), link.issuer()));
+            let mut known = false;
+            for (_, issuer) in issuers {
+                known = known || self.is_good(now, issuer, link)?;
             }
-            let ends = lists.filter_map(|list| list.next_update).filter(|end| *end >= now).min();
+            if !known {
+                return Err(unknown());
+            }
+            let ends = lists().filter_map(|list| list.next_update).filter(|end| *end >= now).min();
             until = until.min(ends.unwrap_or(Timestamp::MAX));
         }
         Ok(until)
+    }
+
+    /// Whether the lists of `issuer` say that a certificate is not revoked; false where they do not tell.
+    fn is_good(&self, now: Timestamp, issuer: &Link, link: &Link) -> Result<bool, Refusal> {
+        let mut settings = self.settings.clone();
+        settings.set_time_of_interest(time(now));
+        let step = CertificationPath::new(issuer.anchor()?, Vec::new(), link.prepared.clone());
+        let mut results = CertificationPathResults::new();
+        match check_revocation_local(&self.environment, &settings, &step, &mut results) {
+            Ok(()) => Ok(true),
+            Err(Error::PathValidation(
+                PathValidationStatus::CertificateRevoked
+                | PathValidationStatus::CertificateRevokedEndEntity
+                | PathValidationStatus::CertificateRevokedIntermediateCa
+                | PathValidationStatus::CertificateOnHold,
+            )) => Err(Refusal::Distrust(Distrust::Revoked)),
+            Err(_) => Ok(false),
+        }
     }
 }
 
