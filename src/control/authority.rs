@@ -15,7 +15,7 @@ use serde_json::json;
 use super::cli::{Cert, Certified};
 use crate::address::{Domain, Mailbox};
 use crate::sasl::Secret;
-use crate::smime::authority::{Authority, Request, Revoked, RevocationList, Validity, revocation_list_pem, serial};
+use crate::smime::authority::{Authority, Request, RevocationList, Revoked, Validity, revocation_list_pem, serial};
 use crate::smime::trust::{Record, names_of};
 use crate::smime::{Certificate, Fault, Key, KeyKind};
 use crate::timestamp::Timestamp;
@@ -84,7 +84,8 @@ pub fn run(
         Cert::Init { domain, name, .. } => init(place, domain, name.as_deref(), ask),
         Cert::Issue { address, request, out, days, .. } => {
             let held = Held::open(place, address.domain(), ask)?;
-            let request = request.as_deref().map(|path| read(path).and_then(|text| content(path, Request::read(&text))));
+            let request =
+                request.as_deref().map(|path| read(path).and_then(|text| content(path, Request::read(&text))));
             match request.transpose()? {
                 Some(request) => {
                     let certificate = held.issue(address, &request.spki, *days)?;
@@ -117,10 +118,8 @@ pub fn run(
         Cert::Revoke { what, .. } => {
             let (domain, found) = place.matching(what)?;
             let held = Held::open(place, &domain, ask)?;
-            let revoked: Vec<Revoked> = found
-                .iter()
-                .map(|one| Revoked { serial: one.certificate.serial().to_vec(), at: place.now })
-                .collect();
+            let revoked: Vec<Revoked> =
+                found.iter().map(|one| Revoked { serial: one.certificate.serial().to_vec(), at: place.now }).collect();
             held.renew_list(&revoked)
         }
         Cert::List { domain, .. } => place.list(domain.as_ref()),
@@ -174,7 +173,8 @@ fn init(
     let key = Key::generate(KeyKind::P256).map_err(refused)?;
     let name = name.map_or_else(|| format!("{domain} messages"), str::to_owned);
     let serial = serial(entropy()?);
-    let authority = Authority::create(domain, &name, key, validity(place.now, AUTHORITY_DAYS), &serial).map_err(refused)?;
+    let authority =
+        Authority::create(domain, &name, key, validity(place.now, AUTHORITY_DAYS), &serial).map_err(refused)?;
     fs::create_dir_all(directory.join("issued")).map_err(system(&directory))?;
     let pem = authority.key_pem(pass_phrase.reveal()).map_err(refused)?;
     write(&directory.join("ca.key"), 0o600, pem.as_bytes())?;
@@ -420,10 +420,8 @@ fn read(path: &Path) -> Result<Vec<u8>, AuthorityError> {
 }
 
 fn read_text(path: &Path) -> Result<String, AuthorityError> {
-    String::from_utf8(read(path)?).map_err(|_| AuthorityError::Content {
-        path: path.to_owned(),
-        fault: Fault::Syntax("it is not a PEM text"),
-    })
+    String::from_utf8(read(path)?)
+        .map_err(|_| AuthorityError::Content { path: path.to_owned(), fault: Fault::Syntax("it is not a PEM text") })
 }
 
 fn write(path: &Path, mode: u32, octets: &[u8]) -> Result<(), AuthorityError> {

@@ -141,6 +141,8 @@ pub trait Resolve: Send + Sync {
     fn tlsa<'a>(&'a self, host: &'a Domain, port: u16) -> Lookup<'a, Tlsa>;
     /// SMIMEA at `name`, which [`crate::smime::trust::owner`] makes of an address; none where nobody can say.
     fn smimea<'a>(&'a self, name: &'a str) -> Lookup<'a, Tlsa> {
-        Box::pin(async move { Err(Failure::NoData { name: name.to_owned(), kind: "SMIMEA", security: Security::Insecure }) })
+        Box::pin(
+            async move { Err(Failure::NoData { name: name.to_owned(), kind: "SMIMEA", security: Security::Insecure }) },
+        )
     }
 }

@@ -335,7 +335,11 @@ fn bits(octets: &[u8; 1]) -> Vec<u8> {
 fn common_name(text: &str) -> Result<Vec<u8>, Fault> {
     if text.is_empty() || text.chars().count() > 64 {
         // ub-common-name (RFC 5280 §A.1); an address that is longer stands in the alternative name alone.
-        return if text.contains('@') { Ok(der::sequence(&[])) } else { Err(Fault::Certificate("its name is too long")) };
+        return if text.contains('@') {
+            Ok(der::sequence(&[]))
+        } else {
+            Err(Fault::Certificate("its name is too long"))
+        };
     }
     let printable = text.bytes().all(|b| b.is_ascii_alphanumeric() || b" '()+,-./:=?".contains(&b));
     let value = der::element(if printable { PRINTABLE_STRING } else { UTF8_STRING }, &[text.as_bytes()]);

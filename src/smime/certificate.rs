@@ -158,6 +158,7 @@ impl Certificate {
     pub fn may_encrypt(&self) -> bool {
         let Ok(key) = self.public_key() else { return false };
         let bit = match key.kind {
+            super::KeyKind::Rsa if key.only_pss => return false,
             super::KeyKind::Rsa => KEY_ENCIPHERMENT,
             super::KeyKind::Ed25519 => return false,
             _ => KEY_AGREEMENT,

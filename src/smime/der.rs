@@ -31,7 +31,6 @@ pub(super) fn sequence(parts: &[&[u8]]) -> Vec<u8> {
 /// The contents of a SET OF, in DER's order.
 pub(super) fn in_order(mut elements: Vec<Vec<u8>>) -> Vec<u8> {
     elements.sort();
-    elements.dedup();
     elements.concat()
 }
 

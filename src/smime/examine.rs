@@ -74,8 +74,25 @@ pub fn examine(entity: &[u8], identities: &[Identity], known: &[Certificate]) ->
         }
         examined.part_only = examined.layers == 0 && holds_a_protected_part(entity);
     }
-    examined.payload = content.into_owned();
+    examined.payload = if examined.layers > 0 { with_crlf(content.into_owned()) } else { content.into_owned() };
     examined
+}
+
+/// Ends of lines as CRLF, for reading: what is inside a layer is what its author signed, and some sign LF alone.
+fn with_crlf(octets: Vec<u8>) -> Vec<u8> {
+    let bare = |at: usize| octets[at] == b'\n' && (at == 0 || octets[at - 1] != b'\r');
+    let count = memchr::memchr_iter(b'\n', &octets).filter(|at| bare(*at)).count();
+    if count == 0 {
+        return octets;
+    }
+    let mut out = Vec::with_capacity(octets.len() + count);
+    for (at, octet) in octets.iter().enumerate() {
+        if bare(at) {
+            out.push(b'\r');
+        }
+        out.push(*octet);
+    }
+    out
 }
 
 impl Examined {
@@ -120,7 +137,8 @@ impl Examined {
         }
     }
 
-    /// What the layers protect, with the fields that are protected with it; of a message without layers, the message.
+    /// What the layers protect, with the fields that are protected with it, lines ended with CRLF; of a message without
+    /// layers, the message as it is.
     pub fn payload(&self) -> &[u8] {
         &self.payload
     }

@@ -67,6 +67,8 @@ struct Inner {
 enum Secret {
     Ecdsa(EcdsaKeyPair, PrivateKey),
     Rsa(RsaKeyPair),
+    /// For PSS alone.
+    Pss(RsaKeyPair),
     Ed25519(Ed25519KeyPair),
     X25519(PrivateKey),
 }
@@ -84,7 +86,7 @@ impl Key {
             KeyKind::Rsa => {
                 let pair = RsaKeyPair::generate(KeySize::Rsa3072).map_err(failed)?;
                 let pkcs8: Pkcs8V1Der<'_> = pair.as_der().map_err(failed)?;
-                Key::read_pkcs8(pkcs8.as_ref())
+                Key::from_pkcs8(pkcs8.as_ref())
             }
             KeyKind::Ed25519 => {
                 let pair = Ed25519KeyPair::generate().map_err(failed)?;
@@ -106,11 +108,11 @@ impl Key {
             let pass_phrase = pass_phrase.ok_or(Fault::NoPassPhrase)?;
             let encrypted = reader.take(ber::OCTET_STRING)?.octets()?;
             let clear = pbes2::decrypt(first.raw, &encrypted, pass_phrase.as_bytes())?;
-            return Key::read_pkcs8(&clear).map_err(|_| Fault::PassPhrase);
+            return Key::from_pkcs8(&clear).map_err(|_| Fault::PassPhrase);
         }
         match reader.next()?.tag {
-            ber::SEQUENCE => Key::read_pkcs8(octets),
-            ber::INTEGER => Key::rsa(octets),
+            ber::SEQUENCE => Key::from_pkcs8(octets),
+            ber::INTEGER => Key::rsa(octets, oid::RSA),
             _ => {
                 let mut curve = reader.take(ber::context(0))?.inside();
                 Key::elliptic(kind_of_curve(curve.oid()?)?, octets)
@@ -160,7 +162,7 @@ impl Key {
         PublicKey::from_spki(&self.0.spki).is_ok_and(|own| own.kind == public.kind && own.octets == public.octets)
     }
 
-    /// Signs octets: SHA-256, for P-384 SHA-384; Ed25519 as it is.
+    /// Signs octets: SHA-256, for P-384 SHA-384; Ed25519 as it is. An RSA key for PSS alone signs so, whatever is asked.
     pub fn sign(&self, message: &[u8], scheme: RsaScheme) -> Result<Signature, Fault> {
         let random = SystemRandom::new();
         match &self.0.secret {
@@ -169,7 +171,8 @@ impl Key {
                 let value = pair.sign(&random, message).map_err(|_| Fault::Random)?;
                 Ok(Signature { algorithm: der::algorithm(name, None), value: value.as_ref().to_vec() })
             }
-            Secret::Rsa(pair) => {
+            Secret::Rsa(pair) | Secret::Pss(pair) => {
+                let scheme = if matches!(self.0.secret, Secret::Pss(_)) { RsaScheme::Pss } else { scheme };
                 let (encoding, algorithm): (&dyn signature::RsaEncoding, _) = match scheme {
                     RsaScheme::Pkcs1 => {
                         (&signature::RSA_PKCS1_SHA256, der::algorithm(oid::SHA256_RSA, Some(&der::null())))
@@ -204,14 +207,14 @@ impl Key {
         }
     }
 
-    fn read_pkcs8(octets: &[u8]) -> Result<Self, Fault> {
+    fn from_pkcs8(octets: &[u8]) -> Result<Self, Fault> {
         let mut reader = Reader::only(octets, ber::SEQUENCE)?;
         reader.small()?;
         let mut algorithm = reader.sequence()?;
         let name = algorithm.oid()?;
         let key = reader.take(ber::OCTET_STRING)?.contents;
         match name {
-            oid::RSA | oid::RSA_PSS => Key::rsa(key),
+            oid::RSA | oid::RSA_PSS => Key::rsa(key, name),
             oid::EC_PUBLIC_KEY => Key::elliptic(kind_of_curve(algorithm.oid()?)?, octets),
             oid::ED25519 => Key::ed25519(Reader::new(key).take(ber::OCTET_STRING)?.contents),
             oid::X25519 => Key::x25519(Reader::new(key).take(ber::OCTET_STRING)?.contents),
@@ -230,13 +233,15 @@ impl Key {
         Ok(Key(Arc::new(Inner { kind, pkcs8, spki, secret: Secret::Ecdsa(pair, secret) })))
     }
 
-    fn rsa(pkcs1: &[u8]) -> Result<Self, Fault> {
+    fn rsa(pkcs1: &[u8], name: ObjectIdentifier) -> Result<Self, Fault> {
         let pair = RsaKeyPair::from_der(pkcs1).map_err(|_| Fault::Key("it is not an RSA key of 2048 to 8192 bits"))?;
-        let algorithm = der::algorithm(oid::RSA, Some(&der::null()));
+        let parameters = if name == oid::RSA { der::null() } else { Vec::new() };
+        let algorithm = der::algorithm(name, Some(&parameters));
         let inner = Zeroizing::new(der::octet_string(pkcs1));
         let pkcs8 = Zeroizing::new(der::sequence(&[&der::integer(0), &algorithm, &inner]));
         let spki = der::sequence(&[&algorithm, &der::bit_string(pair.public_key().as_ref())]);
-        Ok(Key(Arc::new(Inner { kind: KeyKind::Rsa, pkcs8, spki, secret: Secret::Rsa(pair) })))
+        let secret = if name == oid::RSA { Secret::Rsa(pair) } else { Secret::Pss(pair) };
+        Ok(Key(Arc::new(Inner { kind: KeyKind::Rsa, pkcs8, spki, secret })))
     }
 
     fn ed25519(seed: &[u8]) -> Result<Self, Fault> {

@@ -127,7 +127,7 @@ fn decoded(described: &Described<'_>) -> Result<Vec<u8>, Fault> {
 /// An entity of application/pkcs7-mime.
 pub(super) fn opaque(kind: &str, cms: &[u8]) -> Vec<u8> {
     let head = format!(
-        "Content-Type: application/pkcs7-mime; smime-type={kind}; name=smime.p7m\r\n\
+        "Content-Type: application/pkcs7-mime; smime-type={kind};\r\n name=smime.p7m\r\n\
          Content-Transfer-Encoding: base64\r\nContent-Disposition: attachment; filename=smime.p7m\r\n\r\n"
     );
     let mut out = Vec::with_capacity(head.len() + cms.len() * 3 / 2 + 80);

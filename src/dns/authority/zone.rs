@@ -201,12 +201,9 @@ fn rdata(name: &str, data: Data) -> Result<RData, ZoneError> {
         Data::Tlsa(tlsa) => {
             RData::TLSA(TLSA::new(tlsa.usage.into(), tlsa.selector.into(), tlsa.matching.into(), tlsa.data))
         }
-        Data::Smimea(record) => RData::SMIMEA(SMIMEA::new(
-            record.usage.into(),
-            record.selector.into(),
-            record.matching.into(),
-            record.data,
-        )),
+        Data::Smimea(record) => {
+            RData::SMIMEA(SMIMEA::new(record.usage.into(), record.selector.into(), record.matching.into(), record.data))
+        }
         Data::Mx { preference, host } => RData::MX(MX::new(preference, absolute(&host)?)),
         Data::Txt(text) if text.len() > 255 => return Err(ZoneError::Text(name.to_owned())),
         Data::Txt(text) => RData::TXT(TXT::new(vec![text])),

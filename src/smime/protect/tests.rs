@@ -36,16 +36,22 @@ fn encrypted_hides_the_subject_and_records_what_is_seen() {
     let payload = text(prepared.payload());
     assert!(payload.contains("Subject: The Jones\r\n contract\r\n"), "{payload}");
     assert!(payload.contains("hp=\"cipher\""));
-    assert!(payload.contains("HP-Outer: Subject: [...]\r\nContent-Type") || payload.contains("HP-Outer: Subject: [...]\r\nMIME"));
+    assert!(
+        payload.contains("HP-Outer: Subject: [...]\r\nContent-Type")
+            || payload.contains("HP-Outer: Subject: [...]\r\nMIME")
+    );
     assert!(payload.contains("HP-Outer: From: Alice <alice@a.example>\r\n"));
     assert!(!payload.contains("HP-Outer: Comments"));
     let message = prepared.message(b"Content-Type: application/pkcs7-mime\r\n\r\nx");
-    assert!(!text(&message).contains("Jones") && !text(&message).contains("between us") && !text(&message).contains("HP-"));
+    assert!(
+        !text(&message).contains("Jones") && !text(&message).contains("between us") && !text(&message).contains("HP-")
+    );
     assert!(text(&message).contains("Subject: [...]\r\n"));
 
     let read = read(prepared.payload()).unwrap();
     assert_eq!(read.scheme, Scheme::Cipher);
-    let secret: Vec<&str> = read.fields.iter().filter(|field| read.is_confidential(field)).map(|field| field.name).collect();
+    let secret: Vec<&str> =
+        read.fields.iter().filter(|field| read.is_confidential(field)).map(|field| field.name).collect();
     assert_eq!(secret, ["Subject", "Comments"]);
     assert!(read.contradictions(&message).is_empty());
 }
@@ -83,7 +89,8 @@ fn what_cannot_be_prepared() {
 #[test]
 fn without_a_content_type_the_default_is_said() {
     let prepared = prepare(b"From: alice@a.example\r\n\r\nHello\r\n", false).unwrap();
-    let expected = "From: alice@a.example\r\nContent-Type: text/plain; charset=us-ascii;\r\n hp=\"clear\"\r\n\r\nHello\r\n";
+    let expected =
+        "From: alice@a.example\r\nContent-Type: text/plain; charset=us-ascii;\r\n hp=\"clear\"\r\n\r\nHello\r\n";
     assert_eq!(text(prepared.payload()), expected);
 }
 
@@ -96,7 +103,10 @@ fn scheme(payload: &str) -> (Scheme, Vec<String>) {
 fn schemes() {
     let names = |list: &[&str]| list.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
     assert_eq!(scheme("From: a@a.example\r\nContent-Type: text/plain\r\n\r\n"), (Scheme::Unprotected, vec![]));
-    assert_eq!(scheme("From: a@a.example\r\nContent-Type: text/plain; hp=maybe\r\n\r\n"), (Scheme::Unprotected, vec![]));
+    assert_eq!(
+        scheme("From: a@a.example\r\nContent-Type: text/plain; hp=maybe\r\n\r\n"),
+        (Scheme::Unprotected, vec![])
+    );
     assert_eq!(
         scheme("From: a@a.example\r\nContent-Type: text/plain; HP=\"CLEAR\"\r\nContent-Language: en\r\n\r\n"),
         (Scheme::Clear, names(&["From"]))
@@ -121,7 +131,9 @@ fn contradictions() {
     let payload = b"From: Alice <alice@a.example>\r\nTo: Bob <bob@b.example>, carol@a.example\r\n\
         Presence: subscribe; id=1\r\nContent-Type: text/plain; hp=clear\r\n\r\n";
     let read = read(payload).unwrap();
-    let check = |outer: &str, expected: &[Contradiction]| assert_eq!(read.contradictions(outer.as_bytes()), expected, "{outer}");
+    let check = |outer: &str, expected: &[Contradiction]| {
+        assert_eq!(read.contradictions(outer.as_bytes()), expected, "{outer}")
+    };
     let presence = "Presence: subscribe;\r\n id=1\r\n";
     check(&format!("From: ALICE@A.example\r\nTo: carol@a.example,\r\n bob@b.example\r\n{presence}\r\n"), &[]);
     check(&format!("Subject: added on the way\r\n{presence}\r\n"), &[]);

@@ -81,7 +81,7 @@ fn tags_cut_short() {
         Ok(reader.sequence()?.take(ber::OCTET_STRING)?.contents.to_vec())
     });
     let nonce = der::octet_string(&nonce.unwrap());
-    let check = |length: Option<u32>, given: usize| {
+    let check = |length: Option<u32>, given: usize| -> Result<_, Fault> {
         let parameters = der::sequence(&[&nonce, &length.map_or_else(Vec::new, der::integer)]);
         let algorithm = der::algorithm(oid::AES256_GCM, Some(&parameters));
         let parameters = Parameters::read(ber::Reader::only(&algorithm, ber::SEQUENCE).unwrap())?;

@@ -27,7 +27,7 @@ fn published(name: &str) -> Identity {
 }
 
 fn identity(kind: KeyKind) -> Identity {
-    if kind == KeyKind::Rsa { published("bob-encrypt") } else { made(kind, 1, None) }
+    if kind == KeyKind::Rsa { published("bob-encrypt") } else { made(kind, kind as u8 + 1, None) }
 }
 
 /// A new key with a certificate of its own, or, where it cannot sign, of another key's.

@@ -57,11 +57,10 @@ fn alterations() {
 #[test]
 fn whose_certificate_is_not_there() {
     let (bob, eve) = (identity(KeyKind::P256), made(KeyKind::P256, 2, None));
-    let attributes = attributes(PART, &bob);
+    let attributes = attributes(PART);
     let cms = signed_data(&[signer(&bob, Some(&attributes), None)], &[eve.certificate()]);
-    let Ok(Layer::Signed(signed)) = open(&layer::opaque("signed-data", &cms)).map(|layer| layer.clone()) else {
-        panic!()
-    };
+    let entity = layer::opaque("signed-data", &cms);
+    let Ok(Layer::Signed(signed)) = open(&entity) else { panic!() };
     assert_eq!(verify(&signed, &[]), Err(Fault::NoCertificate));
     let found = verify(&signed, &[bob.certificate().clone()]).unwrap();
     assert_eq!((&found[0].certificate, &found[0].others[..]), (bob.certificate(), &[eve.certificate().clone()][..]));
@@ -74,10 +73,10 @@ fn whose_certificate_is_not_there() {
 #[test]
 fn several_signers() {
     let (bob, carol) = (identity(KeyKind::P256), made(KeyKind::Ed25519, 2, None));
-    let one = signer(&bob, Some(&attributes(PART, &bob)), None);
-    let two = signer(&carol, Some(&attributes_with(PART, &carol, Digest::Sha512)), None);
-    let wrong = signer(&carol, Some(&attributes_with(b"x", &carol, Digest::Sha512)), None);
-    let unknown = signer(&carol, Some(&attributes(PART, &carol)), Some(der::algorithm(oid::MGF1, None)));
+    let one = signer(&bob, Some(&attributes(PART)), None);
+    let two = signer(&carol, Some(&attributes_with(PART, Digest::Sha512)), None);
+    let wrong = signer(&carol, Some(&attributes_with(b"x", Digest::Sha512)), None);
+    let unknown = signer(&carol, Some(&attributes_with(PART, Digest::Sha512)), Some(der::algorithm(oid::MGF1, None)));
     let certificates = [bob.certificate(), carol.certificate()];
     let check = |signers: &[Vec<u8>]| verified(&layer::opaque("x", &signed_data(signers, &certificates)));
     assert_eq!(check(&[one.clone(), two.clone()]).unwrap().len(), 2);
@@ -92,7 +91,7 @@ fn several_signers() {
 #[test]
 fn attributes_missing_and_doubled() {
     let bob = identity(KeyKind::P256);
-    let all = attributes(PART, &bob);
+    let all = attributes(PART);
     let check = |attributes: &[Vec<u8>]| {
         let one = signer(&bob, Some(attributes), None);
         verified(&layer::opaque("x", &signed_data(&[one], &[bob.certificate()])))
@@ -126,7 +125,7 @@ fn no_attributes_at_all() {
     let one = signer_info(&bob, &[], &der::algorithm(oid::SHA256, None), &signature.algorithm, &signature.value);
     assert_eq!(verified(&layer::opaque("x", &signed_data(&[one], &certificates))).unwrap().len(), 1);
     // The signed attributes of one message are not the content of another.
-    let attributes = der::element(ber::SET, &[&der::in_order(attributes(PART, &bob))]);
+    let attributes = der::element(ber::SET, &[&der::in_order(attributes(PART))]);
     let signature = bob.key().sign(&attributes, RsaScheme::Pkcs1).unwrap();
     let one = signer_info(&bob, &[], &der::algorithm(oid::SHA256, None), &signature.algorithm, &signature.value);
     let cms = signed_data_of(&attributes, &[one], &certificates);
@@ -139,7 +138,7 @@ fn weak_digests() {
     let check = |digest, algorithm| {
         let one = signer_info(
             &bob,
-            &der::in_order(attributes(PART, &bob)),
+            &der::in_order(attributes(PART)),
             &der::algorithm(digest, None),
             &der::algorithm(algorithm, None),
             &[],
@@ -163,11 +162,11 @@ fn weak_digests() {
 }
 
 /// Content type and message digest.
-fn attributes(part: &[u8], _of: &Identity) -> Vec<Vec<u8>> {
-    attributes_with(part, _of, Digest::Sha256)
+fn attributes(part: &[u8]) -> Vec<Vec<u8>> {
+    attributes_with(part, Digest::Sha256)
 }
 
-fn attributes_with(part: &[u8], _of: &Identity, digest: Digest) -> Vec<Vec<u8>> {
+fn attributes_with(part: &[u8], digest: Digest) -> Vec<Vec<u8>> {
     vec![
         sign::attribute(oid::CONTENT_TYPE, &der::oid(oid::DATA)),
         sign::attribute(oid::MESSAGE_DIGEST, &der::octet_string(digest.of(part).as_ref())),

@@ -5,9 +5,9 @@
 //! [`limits::CHAINS_TRIED`] chains are validated for a message. RFC 5280 §6.1 and §6.3, RFC 8550 §4.
 
 use certval::{
-    CertificationPath, CertificationPathResults, CertificationPathSettings, Error, ExtensionProcessing as _,
-    MemoryCrlSource, ObjectIdentifierSet, PDVCertificate, PDVTrustAnchorChoice, PathValidationStatus, PkiEnvironment,
-    TimeOfInterest, check_revocation_local, compare_names, enforce_trust_anchor_constraints, validate_path_rfc5280,
+    CertificationPath, CertificationPathResults, CertificationPathSettings, Error, MemoryCrlSource, PDVCertificate,
+    PDVTrustAnchorChoice, PathValidationStatus, PkiEnvironment, TimeOfInterest, check_revocation_local, compare_names,
+    enforce_trust_anchor_constraints, validate_path_rfc5280,
 };
 use const_oid::ObjectIdentifier;
 use const_oid::db::rfc5280::{ANY_EXTENDED_KEY_USAGE, ID_KP_EMAIL_PROTECTION};
@@ -213,6 +213,10 @@ impl Chains {
         for link in path.iter().copied().chain([root]) {
             in_time(&link.certificate, signer.signed_at).map_err(Refusal::Expiry)?;
         }
+        if path.iter().copied().chain([root]).fold(u8::MAX, |bits, link| bits & purposes(link)) == 0 {
+            let why = "an authority in it does not certify for this purpose".to_owned();
+            return Err(Refusal::Distrust(Distrust::Chain { root: name, why }));
+        }
         let broken = |error: Error| Refusal::Distrust(distrust(&name, error));
         let anchor = root.anchor()?;
         let mut settings = self.settings.clone();
@@ -240,34 +244,49 @@ impl Chains {
     /// Whether any certificate below the root was revoked; until when the answer stands.
     fn revocation(&self, now: Timestamp, root: &Link, path: &[&Link]) -> Result<Timestamp, Refusal> {
         let mut until = Timestamp::MAX;
-        let issuers = path.iter().skip(1).copied().chain([root]);
-        for (link, issuer) in path.iter().zip(issuers) {
-            let mut lists = self.lists.iter().filter(|list| compare_names(&list.issuer, link.issuer())).peekable();
+        for (at, link) in path.iter().enumerate() {
+            let lists = || self.lists.iter().filter(|list| compare_names(&list.issuer, link.issuer()));
             let unknown = || Refusal::Distrust(Distrust::Revocation(shown_name(link.issuer())));
-            if lists.peek().is_none() {
+            if lists().next().is_none() {
                 if self.require_lists {
                     return Err(unknown());
                 }
                 continue;
             }
-            let mut settings = self.settings.clone();
-            settings.set_time_of_interest(time(now));
-            let step = CertificationPath::new(issuer.anchor()?, Vec::new(), link.prepared.clone());
-            let mut results = CertificationPathResults::new();
-            match check_revocation_local(&self.environment, &settings, &step, &mut results) {
-                Ok(()) => {}
-                Err(Error::PathValidation(
-                    PathValidationStatus::CertificateRevoked
-                    | PathValidationStatus::CertificateRevokedEndEntity
-                    | PathValidationStatus::CertificateRevokedIntermediateCa
-                    | PathValidationStatus::CertificateOnHold,
-                )) => return Err(Refusal::Distrust(Distrust::Revoked)),
-                Err(_) => return Err(unknown()),
+            // The issuer itself, else another certificate of the same authority above: after a change of its key, lists
+            // are signed with one key only.
+            let above = path.iter().skip(at + 1).copied().chain([root]);
+            let issuers =
+                above.enumerate().filter(|(at, above)| *at == 0 || compare_names(above.subject(), link.issuer()));
+            let mut known = false;
+            for (_, issuer) in issuers {
+                known = known || self.is_good(now, issuer, link)?;
             }
-            let ends = lists.filter_map(|list| list.next_update).filter(|end| *end >= now).min();
+            if !known {
+                return Err(unknown());
+            }
+            let ends = lists().filter_map(|list| list.next_update).filter(|end| *end >= now).min();
             until = until.min(ends.unwrap_or(Timestamp::MAX));
         }
         Ok(until)
+    }
+
+    /// Whether the lists of `issuer` say that a certificate is not revoked; false where they do not tell.
+    fn is_good(&self, now: Timestamp, issuer: &Link, link: &Link) -> Result<bool, Refusal> {
+        let mut settings = self.settings.clone();
+        settings.set_time_of_interest(time(now));
+        let step = CertificationPath::new(issuer.anchor()?, Vec::new(), link.prepared.clone());
+        let mut results = CertificationPathResults::new();
+        match check_revocation_local(&self.environment, &settings, &step, &mut results) {
+            Ok(()) => Ok(true),
+            Err(Error::PathValidation(
+                PathValidationStatus::CertificateRevoked
+                | PathValidationStatus::CertificateRevokedEndEntity
+                | PathValidationStatus::CertificateRevokedIntermediateCa
+                | PathValidationStatus::CertificateOnHold,
+            )) => Err(Refusal::Distrust(Distrust::Revoked)),
+            Err(_) => Ok(false),
+        }
     }
 }
 
@@ -277,26 +296,35 @@ fn settings() -> CertificationPathSettings {
     // Which roots there are is our search's to know.
     settings.set_require_ta_store(false);
     settings.set_enforce_trust_anchor_constraints(true);
-    settings.set_extended_key_usage_path(true);
-    let purposes: ObjectIdentifierSet = [ID_KP_EMAIL_PROTECTION, ID_KP_IM_URI].into_iter().collect();
-    settings.set_extended_key_usage_from_oid_set(purposes);
     settings.set_initial_path_length_constraint(u8::try_from(limits::CHAIN_LENGTH).unwrap_or(u8::MAX));
     settings.set_check_crls(true);
     settings
 }
 
-/// The signer's own extended key usage: absent, for anything, or for mail or instant messages (RFC 8550 §4.4.4).
+/// What certificates may be for, as bits: e-mail, instant messages.
+const MAIL: u8 = 1;
+const IM_URI: u8 = 2;
+
+/// What the extended key usage allows of the two: without one, or with "any", both (RFC 8550 §4.4.4). certval is not asked:
+/// an "any" below leaves nothing of what is allowed above.
+fn purposes(link: &Link) -> u8 {
+    match link.parsed.tbs_certificate().get_extension::<ExtendedKeyUsage>() {
+        Ok(None) => MAIL | IM_URI,
+        Ok(Some((_, ExtendedKeyUsage(purposes)))) => purposes.iter().fold(0, |bits, purpose| {
+            bits | match *purpose {
+                ANY_EXTENDED_KEY_USAGE => MAIL | IM_URI,
+                ID_KP_EMAIL_PROTECTION => MAIL,
+                ID_KP_IM_URI => IM_URI,
+                _ => 0,
+            }
+        }),
+        Err(_) => 0,
+    }
+}
+
+/// Whether the signer's own certificate is for one of the two.
 fn purpose(leaf: &Link) -> Result<(), Refusal> {
-    let found = leaf.parsed.tbs_certificate().get_extension::<ExtendedKeyUsage>();
-    let allowed = match found {
-        Ok(None) => true,
-        Ok(Some((_, ExtendedKeyUsage(purposes)))) => {
-            let fits = [ANY_EXTENDED_KEY_USAGE, ID_KP_EMAIL_PROTECTION, ID_KP_IM_URI];
-            purposes.iter().any(|purpose| fits.contains(purpose))
-        }
-        Err(_) => false,
-    };
-    if allowed { Ok(()) } else { Err(Refusal::Distrust(Distrust::Purpose)) }
+    if purposes(leaf) != 0 { Ok(()) } else { Err(Refusal::Distrust(Distrust::Purpose)) }
 }
 
 /// Whether the certificate is valid at a time (RFC 5280 §4.1.2.5).
@@ -337,9 +365,7 @@ fn distrust(root: &str, error: Error) -> Distrust {
         Error::PathValidation(Status::InvalidBasicConstraints | Status::MissingBasicConstraints) => {
             "a certificate in the chain is no authority's"
         }
-        Error::PathValidation(Status::InvalidKeyUsage) => {
-            "an authority's key usage does not allow it, or not for this purpose"
-        }
+        Error::PathValidation(Status::InvalidKeyUsage) => "an authority's key usage does not allow it",
         Error::PathValidation(Status::NameChainingFailure) => "the names do not chain",
         Error::PathValidation(Status::UnprocessedCriticalExtension) => "it demands something unknown",
         Error::PathValidation(Status::NullPolicySet | Status::InvalidPolicyMapping) => "its policies do not fit",

@@ -295,4 +295,6 @@ pub fn names_of(certificate: &Certificate) -> Result<Names, Fault> {
 }
 
 #[cfg(test)]
+pub(super) mod test_pki;
+#[cfg(test)]
 mod tests;

@@ -35,10 +35,7 @@ fn words() {
         &bare(Finding::Expired(Expiry::Over(Timestamp::from_secs(1_795_000_000)))),
         "signed, but not in time: the certificate expired on 2026-11-18",
     );
-    check(
-        &bare(Finding::Untrusted(Distrust::Revoked)),
-        "signed, but not to be trusted: the certificate was revoked",
-    );
+    check(&bare(Finding::Untrusted(Distrust::Revoked)), "signed, but not to be trusted: the certificate was revoked");
     check(
         &bare(Finding::WrongSender(Mismatch::Other {
             named: "mallory@b.example".to_owned(),
