@@ -14,7 +14,7 @@ fn mailbox(text: &str) -> Mailbox {
 }
 
 fn principal(text: &str) -> Principal {
-    Principal { account: mailbox(text) }
+    Principal::vouched(mailbox(text))
 }
 
 /// a.example with the inbox alice and a group, quiet.example without inboxes.
