@@ -13,7 +13,9 @@ use impart::control::cli::{Account, Arguments, AuthorityFiles, Cert, Command, Qu
 use impart::control::client::{Client, ClientError};
 use impart::control::offline::{Compose, Offline};
 use impart::control::server::{Handler, Rows};
-use impart::control::{Call, Fault, FaultCode, Finding, Level, Row, account, certificate, check, publish, rules, show};
+use impart::control::{
+    Call, Fault, FaultCode, Finding, Level, Row, account, certificate, check, publish, rules, show, signers,
+};
 use impart::daemon;
 use impart::daemon::journal::complain;
 use impart::dns;
@@ -432,9 +434,19 @@ fn check_options(config: &Config, running: bool) -> check::Options {
         relays: addresses(config, Service::Relay),
         others: [Service::Mail, Service::Client, Service::Odmr].iter().flat_map(|it| addresses(config, *it)).collect(),
         certificates: config.certificates.iter().map(|pair| (pair.chain.clone(), pair.key.clone())).collect(),
+        signatures: signatures(config),
         spool: config.spool.clone(),
         running,
     }
+}
+
+fn signatures(config: &Config) -> signers::Options {
+    let signers = config.signers.iter().map(|one| (one.domain.clone(), one.chain.clone(), one.key.clone()));
+    let roots = match &config.smime.roots {
+        config::Roots::System => None,
+        config::Roots::Files(files) => Some(files.clone()),
+    };
+    signers::Options { signers: signers.collect(), roots, lists: config.smime.revocations.clone() }
 }
 
 /// Certificates that cannot be read are told of, and left out.

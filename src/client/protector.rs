@@ -303,3 +303,7 @@ fn mark(verdict: &Verdict, seen: Option<[u8; 32]>) -> Mark {
         seen: seen.map(|digest| digest.iter().map(|octet| format!("{octet:02x}")).collect()),
     }
 }
+
+#[cfg(test)]
+#[path = "protector_tests.rs"]
+mod tests;

@@ -18,6 +18,7 @@ pub mod rules;
 pub mod select;
 pub mod server;
 pub mod show;
+pub mod signers;
 
 pub use protocol::{Call, Fault, FaultCode, Finding, Level, Row};
 pub use select::Selector;

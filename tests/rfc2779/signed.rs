@@ -14,6 +14,7 @@ use crate::world::{World, now};
 /// alice@a.test and bob@b.test, each with a daemon and the command `impart`; an authority that both domains believe.
 struct Two {
     world: World,
+    a: Setup,
     b: Setup,
     alice: Person,
     bob: Person,
@@ -39,8 +40,8 @@ impl Two {
             let person = Person::new(&address, &setup.directory.join("person"), client, &authorities).log_in("secret");
             (setup, person)
         };
-        let ((_, alice), (b, bob)) = (home("a.test", "alice"), home("b.test", "bob"));
-        Two { world, b, alice, bob, authority, _daemons: daemons }
+        let ((a, alice), (b, bob)) = (home("a.test", "alice"), home("b.test", "bob"));
+        Two { world, a, b, alice, bob, authority, _daemons: daemons }
     }
 
     /// Both have keys.
@@ -100,6 +101,10 @@ fn protected(somebody: &Somebody, fields: &[(&str, &str)], text: &str) -> Vec<u8
     let header: String = fields.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
     let part = format!("{header}Content-Type: text/plain; charset=us-ascii; hp=\"clear\"\r\n\r\n{text}\r\n");
     [header.as_bytes(), &somebody.sign(part.as_bytes())].concat()
+}
+
+fn path(path: &Path) -> &str {
+    path.to_str().expect("a path in UTF-8")
 }
 
 fn date(seconds: i64) -> String {
@@ -400,4 +405,76 @@ fn r5_4_2_displayed_notices_are_signed_and_checked() {
     let listening = two.alice.listen();
     two.bob.done(&["listen", "--once"]);
     listening.wait_for(&[("event", "displayed"), ("id", &id), ("by", "bob@b.test")]);
+}
+
+#[test]
+fn r2_5_1_a_domains_own_authority_from_its_beginning_to_a_revocation() {
+    if !have("r2_5_1_a_domains_own_authority_from_its_beginning_to_a_revocation", OPENSSL) {
+        return;
+    }
+    let two = Two::new(|setup| setup);
+    let a = &two.a;
+    let (ca, phrase) = (a.directory.join("authorities"), a.directory.join("phrase"));
+    fs::write(&phrase, "a long phrase\n").expect("the pass phrase");
+    let files = ["--ca", path(&ca), "--passphrase-file", path(&phrase)];
+    let cert = |words: &[&str]| {
+        let output = a.ctl(&[&["cert"], words, &files[..]].concat());
+        assert!(output.status.success(), "{words:?}: {}", said(&output));
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    cert(&["init", "a.test"]);
+    let told = two.alice.done(&["key", "new"]);
+    let request = told.lines().map(str::trim).find(|line| line.ends_with(".csr")).expect("the request").to_owned();
+    cert(&["issue", "alice@a.test", "--request", &request, "--out", path(&a.directory)]);
+    let issued = fs::read_dir(&a.directory).expect("the directory").flatten().map(|entry| entry.path());
+    let certificate = issued.into_iter().find(|file| file.to_string_lossy().contains("alice")).expect("a certificate");
+    two.alice.done(&["key", "import", path(&certificate)]);
+    // b.test believes the authority of a.test, and reads its list of what was revoked.
+    let (root, list) = (ca.join("a.test/ca.pem"), ca.join("a.test/ca.crl"));
+    let config = fs::read_to_string(two.b.config()).expect("the configuration");
+    let smime = format!("[smime]\nrevocations = [{list:?}]\nrequire = [\"b.test\"]\nroots = [{root:?}, ");
+    fs::write(two.b.config(), config.replace("[smime]\nroots = [", &smime)).expect("the configuration");
+    let reload = two.b.ctl(&["reload"]);
+    assert!(reload.status.success(), "{}", said(&reload));
+    two.alice.done(&["send", "bob@b.test", "-m", "certified", "--sign", "--wait", "30"]);
+    cert(&["revoke", "alice@a.test"]);
+    let reload = two.b.ctl(&["reload"]);
+    assert!(reload.status.success(), "{}", said(&reload));
+    let output = two.alice.run(&["send", "bob@b.test", "-m", "revoked", "--sign", "--wait", "30"]);
+    assert!(!output.status.success() && said(&output).contains("5.7.1"), "{}", said(&output));
+    assert_eq!(two.b.waiting("bob@b.test").len(), 1);
+}
+
+#[test]
+fn r5_4_2_receipts_are_signed_by_their_domain() {
+    if !have("r5_4_2_receipts_are_signed_by_their_domain", OPENSSL) {
+        return;
+    }
+    let world = World::new();
+    let authority = Authority::new(&world.home("authority"));
+    let domain = authority.somebody("presence@b.test");
+    let signer = format!("[[signer]]\ndomain = \"b.test\"\nchain = {:?}\nkey = {:?}\n", domain.certificate, domain.key);
+    let smime = format!("[smime]\nroots = [{:?}]\n", authority.certificate());
+    let a = world.domain("a.test", "alice").with(&smime);
+    let b = world.domain("b.test", "bob").with(&smime).with(&signer);
+    let (_a, _b) = (a.start(), b.start());
+    let (mut client, _) = Client::hello(a.mail).expect("a connection");
+    let text = b"From: alice@a.test\r\nTo: bob@b.test\r\nMessage-ID: <2@a.test>\r\n\r\nhello\r\n";
+    let reply = client.transaction("<alice@a.test>", &["<bob@b.test> NOTIFY=SUCCESS,FAILURE"], text);
+    check(&reply.expect("an answer"), 250, "2.0.0");
+    // He takes it; his domain says so, and signs that.
+    let signed = |text: &String| text.contains("body.smime-identifier=presence@b.test");
+    let receipts = crate::common::wait::until("a signed receipt", || {
+        let all = a.waiting("alice@a.test");
+        all.iter().any(signed).then_some(all)
+    });
+    let receipt = receipts.iter().find(|text| signed(text)).expect("the receipt");
+    let content = String::from_utf8(authority.verified(&without_trace(receipt))).expect("text");
+    assert!(content.contains("From: <postmaster@b.test>") || content.contains("postmaster@b.test"), "{content}");
+    assert!(content.contains("Action: delivered"), "{content}");
+    // Altered on the way it is refused, whoever brings it.
+    let altered = replaced_inside(&without_trace(receipt), "Action: delivered", "Action: failed");
+    let (mut peer, _) = world.peer("b.test", &a);
+    let reply = peer.transaction("<>", &["<alice@a.test>"], &altered).expect("an answer");
+    check(&reply, 554, "5.7.7");
 }
