@@ -96,6 +96,27 @@ class Run:
                       report["per_second"])
             server.stop()
 
+    # Verifying: a signature for each message, chains to an authority that is believed.
+
+    def smime(self, round_number):
+        """Accepting signed messages into a local inbox, beside unsigned ones and what the machine verifies."""
+        place = f"{self.place}/smime"
+        ca, identity = peers.signer(place)
+        server = Impart(f"{self.place}/impart/smime", FIRST, NOBODY, hold=True, more=f'[smime]\nroots = ["{ca}"]\n')
+        count = 20_000 // (4 if self.quick else 1)
+        rates = {}
+        for name, more in (("unsigned", ()), ("signed", ("--sign", identity))):
+            report = self.load(Impart, FIRST, 16, count, "pipelined", "r@a.test", 1024, *more)
+            rates[name] = report["per_second"]
+            self.note(f"verify, {name} messages accepted, 16 sessions", "msg/s", "Impart", rates[name])
+            server.clear()
+        server.stop()
+        verified = peers.openssl_verifies("ecdsap256")
+        self.note("verify, openssl speed, P-256, one core", "1/s", "bare path", verified)
+        # What is left if nothing but one verification on one of the cores were added to each message.
+        allowed = 1 / (1 / rates["unsigned"] + 1 / (verified * os.cpu_count()))
+        self.note("verify, share of what one verification per message allows", "%", "Impart", rates["signed"] / allowed * 100)
+
     def load(self, relay, port, sessions, count, mode, rcpt, size=1024, *more):
         report = load("--to", f"127.0.0.1:{port}", "--sessions", sessions, "--messages", count, "--size", size,
                       "--mode", mode, "--rcpt", rcpt, *more)
@@ -302,7 +323,7 @@ class Run:
         self.note("disk: new file of 1 KiB, write, fsync, p50", "ms", "bare path", statistics.median(times) * 1000)
 
     def all(self):
-        parts = ["disk", "direct", "accept", "accept_large", "relay", "two_hops", "latency", "long_queue", "chat", "attached"]
+        parts = ["disk", "direct", "accept", "accept_large", "relay", "two_hops", "latency", "long_queue", "chat", "attached", "smime"]
         for round_number in range(self.rounds):
             for part in parts:
                 if not self.only or part in self.only:
@@ -460,7 +481,7 @@ def main():
     parser.add_argument("--quick", action="store_true", help="a small run of each measurement")
     parser.add_argument("--rounds", type=int, help="rounds (5; 1 with --quick)")
     parser.add_argument("--only", action="append", help="a part: disk, direct, accept, accept_large, relay, two_hops, "
-                        "latency, long_queue, chat, attached; may be given more than once")
+                        "latency, long_queue, chat, attached, smime; may be given more than once")
     parser.add_argument("--write", action="store_true", help="write RESULTS.md after a quick or partial run too")
     parser.add_argument("--results", default="RESULTS.md", help=argparse.SUPPRESS)
     arguments = parser.parse_args()

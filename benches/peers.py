@@ -154,7 +154,7 @@ class Impart:
 
     name = "Impart"
 
-    def __init__(self, directory, port, next_port, hold=False):
+    def __init__(self, directory, port, next_port, hold=False, more=""):
         # Held mail waits in a local inbox, where nothing is tried.
         self.directory, self.port = directory, port
         shutil.rmtree(directory, ignore_errors=True)
@@ -178,7 +178,7 @@ validation = "off"
 [limits]
 inbox_messages = 1000000
 inbox_octets = "1 GiB"
-""")
+{more}""")
         self.start()
 
     def start(self):
@@ -271,3 +271,23 @@ def smtp_source(port, sessions, messages, size, recipient):
     command = ["smtp-source", "-d", "-s", sessions, "-m", messages, "-l", size, "-f", "s@a.test", "-t", recipient]
     subprocess.run([*map(str, command), f"127.0.0.1:{port}"], check=True)
     return messages / (time.monotonic() - start)
+
+
+def signer(place):
+    """An authority for mail, and a file with the key and certificate of s@a.test."""
+    os.makedirs(place, exist_ok=True)
+    run = lambda *words: subprocess.run(["openssl", *words], check=True, capture_output=True)
+    new = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes")
+    run("req", "-x509", *new, "-subj", "/CN=Authority", "-days", "2", "-keyout", f"{place}/ca.key", "-out", f"{place}/ca.pem")
+    run("req", "-new", *new, "-subj", "/CN=s", "-keyout", f"{place}/s.key", "-out", f"{place}/s.csr")
+    write(f"{place}/s.ext", "subjectAltName=email:s@a.test\nextendedKeyUsage=emailProtection\nkeyUsage=digitalSignature\n")
+    run("x509", "-req", "-in", f"{place}/s.csr", "-CA", f"{place}/ca.pem", "-CAkey", f"{place}/ca.key", "-days", "2",
+        "-extfile", f"{place}/s.ext", "-out", f"{place}/s.pem")
+    write(f"{place}/both.pem", open(f"{place}/s.key").read() + open(f"{place}/s.pem").read())
+    return f"{place}/ca.pem", f"{place}/both.pem"
+
+
+def openssl_verifies(algorithm):
+    """Signatures of this kind that OpenSSL verifies in a second on one core."""
+    said = subprocess.run(["openssl", "speed", "-seconds", "2", algorithm], capture_output=True, text=True).stdout
+    return float(said.split()[-1])

@@ -55,6 +55,7 @@ fn message(number: u64) -> NewMessage {
         entity: Bytes::from(entity),
         digest,
         message_id: Some(format!("{number:032x}@a.example")),
+        signed: Vec::new(),
         origin: Origin::Mail,
         arrived,
         expires: arrived.after(Duration::from_secs(86_400)),

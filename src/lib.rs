@@ -14,7 +14,7 @@
 //!
 //! 1. [`receive`] takes a connection; [`smtp::server`] turns its octets into commands and entities.
 //! 2. [`policy`] says who may send what to whom, by the [`rules`] of the inbox too; [`mime`] says what an entity is;
-//!    [`policy::identity`] who the peer is.
+//!    [`policy::identity`] who the peer is; of what is signed for an inbox here, [`smime`] says who signed it.
 //! 3. [`spool`] writes the entity, its envelope and its dedup keys in one commit; then the peer has its `250`.
 //! 4. [`queue`] hears of it and decides when to try: [`queue::schedule`].
 //! 5. [`route`] decides where to, from configuration and [`dns`].
@@ -57,6 +57,7 @@ pub mod rules;
 
 // 2: protocols without I/O
 pub mod sasl;
+pub mod smime;
 pub mod smtp;
 
 // 3: platform

@@ -93,3 +93,39 @@ pub const LARGE_OCTETS: u64 = 64 * 1024;
 pub const LARGE_ENTITIES: usize = 64;
 /// KiB of complete entities that may wait for the disk, from all connections.
 pub const WAITING_KIBIS: usize = 256 * 1024;
+/// Depth of BER elements of indefinite length, and of strings in pieces.
+pub const BER_DEPTH: usize = 32;
+/// Layers of S/MIME around each other.
+pub const SMIME_DEPTH: usize = 8;
+/// Octets of a certificate.
+pub const CERTIFICATE_OCTETS: usize = 64 * 1024;
+/// Certificates in one message, or in one file of an identity.
+pub const CMS_CERTIFICATES: usize = 64;
+/// Signers of one message.
+pub const CMS_SIGNERS: usize = 8;
+/// Signed attributes of one signer, and capabilities that they list.
+pub const CMS_ATTRIBUTES: usize = 64;
+/// Recipients that one message is encrypted to.
+pub const CMS_RECIPIENTS: usize = 2000;
+/// Rounds of the derivation of a key from a pass phrase that are still done.
+pub const PASS_PHRASE_ROUNDS: u32 = 10_000_000;
+/// Addresses of a certificate that are looked at.
+pub const CERTIFICATE_NAMES: usize = 256;
+/// Authorities, and revocation lists, that may be configured.
+pub const TRUSTED_CERTIFICATES: usize = 4096;
+/// Authorities in a chain, the root not counted.
+pub const CHAIN_LENGTH: usize = 8;
+/// Certificates of a message that are looked at for a chain.
+pub const CHAIN_OFFERED: usize = 16;
+/// Certificates that are put into a chain, and taken out again, in the search for one.
+pub const CHAIN_STEPS: usize = 64;
+/// Chains of one signer that are validated.
+pub const CHAINS_TRIED: usize = 8;
+/// Chains that held and are kept.
+pub const CHAINS_CACHED: usize = 10_000;
+/// Octets of a revocation list.
+pub const CRL_OCTETS: usize = 16 * 1024 * 1024;
+/// SMIMEA records of one name that are looked at.
+pub const SMIMEA_RECORDS: usize = 16;
+/// Characters of an authority's name that are shown.
+pub const NAME_CHARS: usize = 100;

@@ -22,6 +22,8 @@ mod load;
 mod names;
 #[path = "crash/shim.rs"]
 mod shim;
+#[path = "crash/signed.rs"]
+mod signed;
 
 use std::fs;
 use std::time::Duration;

@@ -27,5 +27,7 @@ mod people;
 mod reversed;
 #[path = "rfc2779/rules.rs"]
 mod rules;
+#[path = "rfc2779/signed.rs"]
+mod signed;
 #[path = "rfc2779/world.rs"]
 mod world;

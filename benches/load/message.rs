@@ -1,6 +1,12 @@
-//! Messages that differ in their Message-ID and time stamp only, and the reading of that stamp.
+//! Messages that differ in their Message-ID and time stamp only, signed or not, and the reading of that stamp.
 
+use std::io::{Error, Result};
+use std::rc::Rc;
 use std::time::{SystemTime, UNIX_EPOCH};
+
+use impart::smime::protect::prepare;
+use impart::smime::{Identity, SignOptions, sign};
+use impart::timestamp::Timestamp;
 
 /// Digits of the counter in the Message-ID.
 const COUNTER: usize = 16;
@@ -9,16 +15,17 @@ const STAMP: usize = 20;
 /// The field that carries the stamp.
 const FIELD: &[u8] = b"X-Stamp: ";
 
-/// An entity with two places to fill in.
+/// An entity with two places to fill in; or entities that were signed before, each as it is.
 pub struct Template {
     octets: Vec<u8>,
     counter: usize,
     stamp: usize,
+    signed: Rc<Vec<Vec<u8>>>,
 }
 
 impl Template {
     /// An entity of `size` octets (or a little more, if that is too few for its header).
-    pub fn new(from: &str, to: &str, size: usize) -> Template {
+    pub fn new(from: &str, to: &str, size: usize, signed: Rc<Vec<Vec<u8>>>) -> Template {
         let run = nanoseconds();
         let date = jiff::Zoned::now().strftime("%a, %d %b %Y %H:%M:%S %z");
         let mut octets = format!("From: <{from}>\r\nTo: <{to}>\r\nDate: {date}\r\nMessage-ID: <").into_bytes();
@@ -31,21 +38,42 @@ impl Template {
             octets.extend(std::iter::repeat_n(b'x', line));
             octets.extend(b"\r\n");
         }
-        Template { octets, counter, stamp }
+        Template { octets, counter, stamp, signed }
     }
 
-    /// Octets of the entity.
-    pub fn size(&self) -> usize {
-        self.octets.len()
+    /// Octets of the entity with number `number`.
+    pub fn size(&self, number: u64) -> usize {
+        self.signed(number).unwrap_or(&self.octets).len()
+    }
+
+    fn signed(&self, number: u64) -> Option<&Vec<u8>> {
+        self.signed.get(number as usize)
     }
 
     /// Appends the entity with number `number`, stamped with `stamp`.
     pub fn write(&self, number: u64, stamp: u64, out: &mut Vec<u8>) {
+        if let Some(entity) = self.signed(number) {
+            return out.extend_from_slice(entity);
+        }
         let at = out.len();
         out.extend_from_slice(&self.octets);
         digits(&mut out[at + self.counter..][..COUNTER], number);
         digits(&mut out[at + self.stamp..][..STAMP], stamp);
     }
+}
+
+/// So many entities with that identity's signature.
+pub fn signed(identity: &Identity, from: &str, to: &str, size: usize, count: u64) -> Result<Vec<Vec<u8>>> {
+    let template = Template::new(from, to, size, Rc::default());
+    let options = SignOptions::new(Timestamp::from(SystemTime::now()));
+    let one = |number| {
+        let mut entity = Vec::new();
+        template.write(number, nanoseconds(), &mut entity);
+        let prepared = prepare(&entity, false).map_err(Error::other)?;
+        let part = sign(prepared.payload(), identity, &options).map_err(Error::other)?;
+        Ok(prepared.message(&part))
+    };
+    (0..count).map(one).collect()
 }
 
 fn digits(place: &mut [u8], mut value: u64) {

@@ -10,11 +10,12 @@ use std::time::{Duration, Instant};
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 use clap::ValueEnum;
 use impart::sasl::{Client, Credentials, Mechanism, Secret};
+use impart::smime::Identity;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 
-use crate::message::{Template, nanoseconds, quantiles};
+use crate::message::{Template, nanoseconds, quantiles, signed};
 use crate::tls;
 use crate::wire::Replies;
 
@@ -85,6 +86,9 @@ pub struct Options {
     /// Its private key (PEM).
     #[arg(long)]
     key: Option<std::path::PathBuf>,
+    /// Sign each message, before the first is sent: a PEM file with a key and its certificates.
+    #[arg(long)]
+    sign: Option<std::path::PathBuf>,
 }
 
 /// What the sessions share.
@@ -131,9 +135,9 @@ struct Words {
 }
 
 impl Words {
-    fn new(options: &Options, session: usize) -> Self {
+    fn new(options: &Options, session: usize, signed: Rc<Vec<Vec<u8>>>) -> Self {
         let (from, rcpt) = (numbered(&options.from, session), numbered(&options.rcpt, session));
-        let template = Template::new(&from, &rcpt, options.size);
+        let template = Template::new(&from, &rcpt, options.size, signed);
         Words { from, rcpt, template }
     }
 
@@ -150,6 +154,14 @@ impl Words {
 /// Sends all messages; the line tells how it went.
 pub async fn run(options: Options) -> Result<serde_json::Value> {
     let connector = options.tls.then(|| tls::connector(options.cert.as_deref(), options.key.as_deref())).transpose()?;
+    let signed = Rc::new(match &options.sign {
+        Some(file) => {
+            let text = std::fs::read_to_string(file)?;
+            let identity = Identity::from_pem(&text, &text, None).map_err(Error::other)?;
+            signed(&identity, &options.from, &options.rcpt, options.size, options.messages)?
+        }
+        None => Vec::new(),
+    });
     let shared = Rc::new(Shared {
         next: Cell::new(0),
         started: Instant::now(),
@@ -160,7 +172,7 @@ pub async fn run(options: Options) -> Result<serde_json::Value> {
     });
     let mut sessions = tokio::task::JoinSet::new();
     for number in 0..shared.options.sessions {
-        let words = Words::new(&shared.options, number);
+        let words = Words::new(&shared.options, number, signed.clone());
         sessions.spawn_local(connect(shared.clone(), words, connector.clone()));
     }
     let mut fault = None;
@@ -304,7 +316,7 @@ async fn grouped<S: AsyncRead + AsyncWrite + Unpin>(
         out.clear();
         let since = Instant::now();
         if chunking {
-            out.extend(format!("BDAT {} LAST\r\n", words.template.size()).as_bytes());
+            out.extend(format!("BDAT {} LAST\r\n", words.template.size(number)).as_bytes());
         }
         words.template.write(number, nanoseconds(), &mut out);
         if !chunking {
@@ -399,8 +411,7 @@ async fn write_groups<W: AsyncWrite + Unpin>(
 ) -> Result<()> {
     let mut head = b"RSET\r\n".to_vec();
     words.envelope(&shared.options, &mut head);
-    head.extend(format!("BDAT {} LAST\r\n", words.template.size()).as_bytes());
-    let mut out = Vec::with_capacity(BATCH * (head.len() + words.template.size()));
+    let mut out = Vec::with_capacity(BATCH * (head.len() + words.template.size(0)));
     loop {
         window.acquire().await.map_err(Error::other)?.forget();
         let mut more = true;
@@ -412,6 +423,7 @@ async fn write_groups<W: AsyncWrite + Unpin>(
             };
             flying.borrow_mut().push_back((Instant::now(), 0, false));
             out.extend(&head);
+            out.extend(format!("BDAT {} LAST\r\n", words.template.size(number)).as_bytes());
             words.template.write(number, nanoseconds(), &mut out);
             match window.try_acquire() {
                 Ok(permit) if shared.options.paced.is_none() => permit.forget(),

@@ -34,6 +34,7 @@ pub use verifiers::Stamp;
 use crate::address::{Domain, Mailbox};
 use crate::envelope::Class;
 use crate::rules::{Message, Read, Watcher, decide};
+use crate::smime::Identity;
 use crate::timestamp::Timestamp;
 use crate::tls::CertificateDer;
 
@@ -163,12 +164,25 @@ pub struct Accounts {
     /// Others too judge proofs, of accounts that are known to them alone.
     judged_elsewhere: bool,
     rules: Arc<Rules>,
+    /// What domains sign with.
+    signers: HashMap<Domain, Identity>,
 }
 
 impl Accounts {
     /// From the domains.
     pub fn new(domains: HashMap<Domain, LocalDomain>) -> Self {
         Accounts { domains, ..Accounts::default() }
+    }
+
+    /// With what domains sign with.
+    #[must_use]
+    pub fn with_signers(self, signers: HashMap<Domain, Identity>) -> Self {
+        Accounts { signers, ..self }
+    }
+
+    /// What a domain signs with.
+    pub fn signer(&self, domain: &Domain) -> Option<&Identity> {
+        self.signers.get(domain)
     }
 
     /// With these accounts.

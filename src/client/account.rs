@@ -123,6 +123,10 @@ pub struct Account {
     pub displayed: Displayed,
     /// Whether partners are told that one is typing.
     pub typing: bool,
+    /// A PEM file of authorities that are believed when they name signers, instead of the system's.
+    pub signer_authorities: Option<PathBuf>,
+    /// Whether the first certificate that somebody signs with is believed, where no authority vouches for it.
+    pub trust_first: bool,
     /// Idle seconds after which the server gives a sign of life.
     pub noop: u16,
 }
@@ -140,6 +144,8 @@ impl Account {
             inboxes: Vec::new(),
             displayed: Displayed::No,
             typing: true,
+            signer_authorities: None,
+            trust_first: false,
             noop: NOOP_SECONDS,
         }
     }
@@ -189,7 +195,7 @@ impl Account {
 }
 
 /// An address as the name of a directory.
-fn directory_name(key: &str) -> String {
+pub(super) fn directory_name(key: &str) -> String {
     let mut name = String::new();
     for octet in key.bytes() {
         if octet.is_ascii_alphanumeric() || b"@._+-".contains(&octet) {
@@ -251,6 +257,12 @@ pub struct Entry {
     /// Whether partners are told that one is typing.
     #[serde(default = "yes")]
     pub typing: bool,
+    /// A PEM file of authorities that are believed when they name signers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub smime_ca: Option<PathBuf>,
+    /// Whether the first certificate that somebody signs with is believed.
+    #[serde(default)]
+    pub trust_first: bool,
 }
 
 fn yes() -> bool {
@@ -274,6 +286,8 @@ impl Entry {
             inboxes: self.inboxes.clone(),
             displayed: self.displayed,
             typing: self.typing,
+            signer_authorities: self.smime_ca.clone(),
+            trust_first: self.trust_first,
             ..Account::new(self.address.clone())
         }
     }

@@ -5,7 +5,7 @@
 //! again; a link on which nothing comes for longer than the server promised is dead.
 //! RFC 2645 §5.3, RFC 5321 §4.2.5, RFC 3461 §4.4.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -13,15 +13,18 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
+use super::Shared;
 use super::account::Account;
 use super::history::{History, HistoryError, Record, State};
 use super::listener::{Incoming, Link};
+use super::protector::{Opened, Protector};
 use super::read::{self, Content};
 use super::submit::now;
-use crate::address::ReversePath;
+use crate::address::{ForwardPath, Mailbox, ReversePath};
 use crate::mime::report::Report;
 use crate::net::Stream;
 use crate::reply::{EnhancedCode, Reply};
+use crate::smtp::command::Rcpt;
 use crate::smtp::extension::Services;
 use crate::smtp::server::{self, Event, Service, Session, Ticket};
 use crate::timestamp::Timestamp;
@@ -41,6 +44,8 @@ const BATCH: usize = 64;
 struct Taken {
     ticket: Ticket,
     sender: ReversePath,
+    /// By which addresses it came here.
+    recipients: Vec<Mailbox>,
     entity: Bytes,
 }
 
@@ -61,12 +66,8 @@ fn options(account: &Account) -> server::Options {
 }
 
 /// Serves until the connection ends; says why.
-pub(super) async fn serve(
-    mut stream: Stream,
-    account: &Account,
-    history: &Arc<Mutex<History>>,
-    news: &mpsc::Sender<Incoming>,
-) -> String {
+pub(super) async fn serve(mut stream: Stream, shared: &Shared, news: &mpsc::Sender<Incoming>) -> String {
+    let account = &shared.account;
     let mut session = Session::new(Arc::new(options(account)), true);
     let silence = Duration::from_secs(u64::from(account.noop)) + GRACE;
     let mut input = BytesMut::new();
@@ -76,7 +77,7 @@ pub(super) async fn serve(
         let mut taken = Vec::new();
         closing |= events(&mut session, &mut taken);
         if !taken.is_empty() {
-            for (ticket, reply, incoming) in store(history, taken).await {
+            for (ticket, reply, incoming) in store(shared, taken).await {
                 session.complete(ticket, reply);
                 told.extend(incoming);
             }
@@ -134,6 +135,7 @@ fn events(session: &mut Session, taken: &mut Vec<Taken>) -> bool {
             Event::Entity(transaction) => taken.push(Taken {
                 ticket: transaction.ticket,
                 sender: transaction.mail.sender,
+                recipients: transaction.rcpts.iter().flat_map(addresses).collect(),
                 entity: transaction.entity,
             }),
             Event::Close | Event::Turn => return true,
@@ -143,12 +145,22 @@ fn events(session: &mut Session, taken: &mut Vec<Taken>) -> bool {
     false
 }
 
+/// The recipient, and the name by which its sender knows it.
+fn addresses(rcpt: &Rcpt) -> Vec<Mailbox> {
+    let own = match &rcpt.path {
+        ForwardPath::Mailbox(mailbox) => Some(mailbox.clone()),
+        ForwardPath::Postmaster => None,
+    };
+    let original = rcpt.original.as_ref().and_then(|original| Mailbox::parse(&original.address).ok());
+    own.into_iter().chain(original).collect()
+}
+
 /// The reply to each, and what is new; in one commit, off the threads that wait for sockets.
-async fn store(history: &Arc<Mutex<History>>, taken: Vec<Taken>) -> Vec<(Ticket, Reply, Vec<Incoming>)> {
-    let history = Arc::clone(history);
+async fn store(shared: &Shared, taken: Vec<Taken>) -> Vec<(Ticket, Reply, Vec<Incoming>)> {
+    let (history, protector) = (Arc::clone(&shared.history), Arc::clone(&shared.protector));
     let tickets: Vec<Ticket> = taken.iter().map(|one| one.ticket).collect();
     let work = tokio::task::spawn_blocking(move || match history.lock() {
-        Ok(mut history) => keep(&mut history, taken, now()),
+        Ok(mut history) => keep(&mut history, &protector, taken, now()),
         Err(_) => Vec::new(),
     });
     let mut done = work.await.unwrap_or_default();
@@ -172,14 +184,20 @@ struct Reading {
     passing: Option<Incoming>,
 }
 
-fn keep(history: &mut History, taken: Vec<Taken>, at: Timestamp) -> Vec<(Ticket, Reply, Vec<Incoming>)> {
+fn keep(
+    history: &mut History,
+    protector: &Protector,
+    taken: Vec<Taken>,
+    at: Timestamp,
+) -> Vec<(Ticket, Reply, Vec<Incoming>)> {
     // Receipts may be about what another process has sent meanwhile; if it cannot be read, they are about nothing.
     let _ = history.refresh();
     let mut done = Vec::new();
     let mut records = Vec::new();
     let mut whole = Vec::new();
-    for Taken { ticket, sender, entity } in taken {
-        match reading(history, &sender, &entity, at) {
+    for Taken { ticket, sender, recipients, entity } in taken {
+        let opened = protector.open(&entity, &sender, &recipients, at);
+        match reading(history, &sender, opened, at) {
             Ok(reading) => {
                 records.extend(reading.records);
                 whole.push((ticket, reading.passing));
@@ -209,13 +227,22 @@ fn keep(history: &mut History, taken: Vec<Taken>, at: Timestamp) -> Vec<(Ticket,
     done
 }
 
-fn reading(history: &History, sender: &ReversePath, entity: &[u8], at: Timestamp) -> Result<Reading, HistoryError> {
+fn reading(
+    history: &History,
+    sender: &ReversePath,
+    opened: Opened<'_>,
+    at: Timestamp,
+) -> Result<Reading, HistoryError> {
+    let Opened { entity, mark } = opened;
     let mut records = Vec::new();
     let mut passing = None;
-    match read::read(entity, sender, at) {
+    match read::read(&entity, sender, at) {
+        // What was signed, and is not that any more, tells nothing of a message of ours.
+        Content::Receipt(_) | Content::Displayed(_) if mark.is_broken() => {}
         Content::Message(mut received) => {
+            received.mark = mark;
             if !history.has_seen(&received) {
-                history.keep_entity(&mut received, entity)?;
+                history.keep_entity(&mut received, &entity)?;
             }
             records.push(Record::Received(*received));
         }

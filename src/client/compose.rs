@@ -72,6 +72,16 @@ pub struct Draft {
     /// Whether a program wrote it (RFC 3834 §5).
     #[serde(default)]
     pub automatic: bool,
+    /// The file of the account's directory that has the entity as it is sent, where that was signed or encrypted: neither
+    /// gives the same octets twice.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sealed: Option<String>,
+    /// Whether it is signed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub signed: bool,
+    /// Whether it is encrypted.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub encrypted: bool,
 }
 
 /// A new Message-ID for mail of `from`.

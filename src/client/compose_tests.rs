@@ -19,6 +19,9 @@ fn draft(text: &str) -> Draft {
         receipt: false,
         displayed: false,
         automatic: false,
+        sealed: None,
+        signed: false,
+        encrypted: false,
     }
 }
 

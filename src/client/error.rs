@@ -2,6 +2,7 @@
 
 use crate::address::Mailbox;
 use crate::client::history::HistoryError;
+use crate::client::keys::KeyError;
 use crate::random::NoRandomness;
 use crate::reply::Reply;
 use crate::sasl::SaslError;
@@ -73,6 +74,31 @@ pub enum ClientError {
     /// The history.
     #[error(transparent)]
     History(#[from] HistoryError),
+    /// There is no key to sign with.
+    #[error(
+        "{account} has no key with a certificate that is in its time, and cannot sign; `impart key new` makes one, \
+         `impart key import` takes one"
+    )]
+    NoKey {
+        /// Who.
+        account: Mailbox,
+    },
+    /// Of some recipients no certificate is known.
+    #[error(
+        "nothing was sent: no certificate is known to encrypt to {}; wait for a signed message of theirs, or take the \
+         certificate by `impart key import`",
+        names(who)
+    )]
+    NoCertificate {
+        /// Of whom.
+        who: Vec<Mailbox>,
+    },
+    /// The message cannot be signed or encrypted.
+    #[error("nothing was sent: {0}")]
+    Seal(String),
+    /// The person's keys.
+    #[error(transparent)]
+    Keys(#[from] KeyError),
     /// A message that cannot be written.
     #[error("{0}")]
     Message(String),
@@ -92,4 +118,8 @@ impl ClientError {
             _ => false,
         }
     }
+}
+
+fn names(who: &[Mailbox]) -> String {
+    who.iter().map(Mailbox::to_string).collect::<Vec<_>>().join(", ")
 }

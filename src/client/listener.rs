@@ -147,7 +147,7 @@ async fn run(shared: Arc<Shared>, news: mpsc::Sender<Incoming>, _hold: Hold) {
                     let (shared, news) = (Arc::clone(&shared), news.clone());
                     tokio::spawn(async move { empty_outbox(&shared, &news).await })
                 };
-                let reason = attach::serve(wire.stream, account, &shared.history, &news).await;
+                let reason = attach::serve(wire.stream, &shared, &news).await;
                 outbox.abort();
                 reason
             }

@@ -19,6 +19,7 @@
 //! | part | |
 //! | --- | --- |
 //! | [`compose`], [`read`], [`clean`] | entities and texts; pure |
+//! | [`keys`], `protector`, [`mark`] | keys and certificates; signing, encrypting, and what is found of signatures |
 //! | [`history`] | what was exchanged, and the outbox |
 //! | `link`, `submit`, `attach`, [`listener`] | connections: found, for sending, for receiving, for good |
 //! | [`cli`], [`chat`] | the command `impart` |
@@ -31,8 +32,11 @@ pub mod cli;
 pub mod compose;
 mod error;
 pub mod history;
+pub mod keys;
 mod link;
 pub mod listener;
+pub mod mark;
+mod protector;
 pub mod read;
 mod submit;
 pub mod terminal;
@@ -53,6 +57,7 @@ pub use read::Received;
 
 use compose::Draft;
 use history::{HistoryError, Record};
+use protector::Protector;
 use submit::{Submission, now};
 
 /// How often, and how long each time, another process that empties the outbox is waited for.
@@ -80,6 +85,28 @@ pub struct Message {
     pub displayed: bool,
     /// Whether a program wrote it: then no other program answers (RFC 3834 §2).
     pub automatic: bool,
+    /// Whether it is signed and encrypted.
+    pub protect: Protect,
+}
+
+/// How a message is to be protected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protect {
+    /// As is said; what cannot be done is an error.
+    Asked {
+        /// Signed.
+        sign: bool,
+        /// Encrypted.
+        encrypt: bool,
+    },
+    /// Signed where there is a key, encrypted where there is a certificate of every recipient too.
+    Possible,
+}
+
+impl Default for Protect {
+    fn default() -> Self {
+        Protect::Asked { sign: false, encrypt: false }
+    }
 }
 
 impl Message {
@@ -116,6 +143,7 @@ pub(crate) struct Shared {
     credentials: Credentials,
     history: Arc<Mutex<History>>,
     submission: tokio::sync::Mutex<Submission>,
+    protector: Arc<Protector>,
 }
 
 /// A client.
@@ -142,10 +170,11 @@ impl Client {
     /// With a history of the caller's.
     pub async fn with(account: Account, history: History) -> Result<Client, ClientError> {
         let credentials = account.credentials().await?;
+        let protector = Arc::new(Protector::new(&account, history.directory()));
         let account = Arc::new(account);
         let submission = tokio::sync::Mutex::new(Submission::new(Arc::clone(&account), credentials.clone()));
         let history = Arc::new(Mutex::new(history));
-        Ok(Client { shared: Arc::new(Shared { account, credentials, history, submission }) })
+        Ok(Client { shared: Arc::new(Shared { account, credentials, history, submission, protector }) })
     }
 
     /// The account.
@@ -173,7 +202,9 @@ impl Client {
 
     /// Writes a message into the outbox, for [`Client::flush`] to send; its Message-ID.
     pub fn queue(&self, message: Message) -> Result<String, ClientError> {
-        let draft = self.draft(message)?;
+        let protect = message.protect;
+        let mut draft = self.draft(message)?;
+        self.seal(&mut draft, protect)?;
         let id = draft.id.clone();
         self.history().add(vec![Record::Written(draft)])?;
         Ok(id)
@@ -200,6 +231,20 @@ impl Client {
             _ => Vec::new(),
         };
         Sent { id, fates, waits }
+    }
+
+    /// Signs and encrypts what is asked for, now: what is sent later is what was written.
+    fn seal(&self, draft: &mut Draft, protect: Protect) -> Result<(), ClientError> {
+        if protect == Protect::default() {
+            return Ok(());
+        }
+        let contents = self.history().contents(draft)?;
+        let sealed = self.shared.protector.seal(&draft.entity(&contents, false), &draft.to, protect, draft.date)?;
+        if let Some(sealed) = sealed {
+            draft.sealed = Some(self.history().seal(&sealed.entity)?);
+            (draft.signed, draft.encrypted) = (sealed.signed, sealed.encrypted);
+        }
+        Ok(())
     }
 
     fn draft(&self, message: Message) -> Result<Draft, ClientError> {
@@ -230,6 +275,9 @@ impl Client {
             receipt: message.receipt,
             displayed: message.displayed,
             automatic: message.automatic,
+            sealed: None,
+            signed: false,
+            encrypted: false,
         })
     }
 
@@ -261,6 +309,7 @@ impl Client {
         }
         let from = self.account().address.clone();
         let (envelope, entity) = compose::displayed(&from, &message.from, &message.id, asked, now())?;
+        let entity = self.shared.protector.sign_notice(entity, now());
         // Written first: a notice too few is better than one too many.
         let told = Record::Told { to: message.from.clone(), id: message.id.clone() };
         self.history().add(vec![told])?;
@@ -308,15 +357,21 @@ impl Shared {
                 continue;
             }
             // Not in the match: the history would stay locked in its arms.
-            let contents = self.history().contents(&draft);
-            let contents = match contents {
+            let contents = {
+                let history = self.history();
+                history.sealed(&draft).and_then(|sealed| Ok((sealed, history.contents(&draft)?)))
+            };
+            let (sealed, contents) = match contents {
                 Ok(contents) => contents,
                 Err(error) => {
                     new.extend(self.give_up(&draft, &recipients, &error.to_string())?);
                     continue;
                 }
             };
-            let compose = |eight_bit| (draft.envelope(eight_bit), draft.entity(&contents, eight_bit));
+            let compose = |eight_bit| match &sealed {
+                Some(entity) => (draft.envelope(false), entity.clone()),
+                None => (draft.envelope(eight_bit), draft.entity(&contents, eight_bit)),
+            };
             match submission.send(compose, &recipients).await {
                 Ok(fates) => new.extend(self.history().add(submit::records(&draft, &fates, now()))?),
                 // A message over which the server stumbles does not hold up the others.

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::clean;
 use super::compose::Enclosure;
+use super::mark::Mark;
 use crate::address::{Mailbox, ReversePath};
 use crate::mime::report;
 use crate::timestamp::Timestamp;
@@ -67,6 +68,9 @@ pub struct Received {
     /// Whether a program wrote it (RFC 3834 §5); never answered automatically.
     #[serde(default)]
     pub automatic: bool,
+    /// How it was protected.
+    #[serde(default)]
+    pub mark: Mark,
 }
 
 /// What a message was displayed to, and by whose word.
@@ -158,6 +162,7 @@ fn unreadable(entity: &[u8], from: Mailbox, now: Timestamp) -> Received {
         references: Vec::new(),
         wants_displayed: false,
         automatic: true,
+        mark: Mark::default(),
     }
 }
 
@@ -187,6 +192,7 @@ fn received(message: &Message<'_>, entity: &[u8], from: Mailbox, sender: &Revers
         references,
         wants_displayed,
         automatic: marked || *sender == ReversePath::Null,
+        mark: Mark::default(),
         from,
     }
 }

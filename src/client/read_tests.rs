@@ -35,6 +35,9 @@ fn draft(text: &str) -> Draft {
         receipt: true,
         displayed: true,
         automatic: false,
+        sealed: None,
+        signed: false,
+        encrypted: false,
     }
 }
 

@@ -12,6 +12,7 @@ use super::keys::{self, SECTIONS, Section};
 use super::people::{self, Aliases};
 use super::problem::{Problem, position};
 use super::read::Table;
+use super::smime;
 use super::value::bare;
 use super::*;
 use crate::limits::LONGEST_STAY;
@@ -61,6 +62,8 @@ fn sections(text: &str, path: &Path, document: &DeTable<'_>, problems: &mut Prob
     let routes = routes(text, document, &domains, proxy, problems);
     let tls = tls(&single(section("tls"), problems), problems);
     let dns = dns(&single(section("dns"), problems), problems);
+    let smime = smime::smime(&single(section("smime"), problems), &domains, problems);
+    let signers = smime::signers(text, document, &domains, problems);
     let limits = limits(&single(section("limits"), problems), problems);
     let policy = single(section("policy"), problems).value(&keys::POLICY_PEER_IDENTITY, problems);
     let level = single(section("log"), problems).value(&keys::LOG_LEVEL, problems);
@@ -86,6 +89,8 @@ fn sections(text: &str, path: &Path, document: &DeTable<'_>, problems: &mut Prob
         dns: dns?,
         routes,
         accounts: accounts?,
+        smime: smime?,
+        signers,
         limits: limits?,
         queue,
         policy: Policy { peer_identity: policy? },
@@ -116,7 +121,7 @@ pub(super) struct Seen<'a> {
 }
 
 impl<'a> Seen<'a> {
-    fn new(text: &'a str) -> Self {
+    pub fn new(text: &'a str) -> Self {
         Seen { text, places: HashMap::new() }
     }
 

@@ -3,6 +3,7 @@
 //! The reader, `conf/impart.toml`, the list in `man/impart.toml.5` and the nearest-name help all come from here.
 
 mod accounts;
+mod smime;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -11,6 +12,7 @@ use std::time::Duration;
 use toml::Spanned;
 
 pub(super) use self::accounts::*;
+pub(super) use self::smime::*;
 use super::value::{self, Choice, Kind, choice};
 use super::{Address, Level, MinVersion, Pattern, PeerIdentity, Roots, Senders, Service, TlsStart, Upstreams};
 use crate::address::Domain;
@@ -395,8 +397,24 @@ impl Choice for Level {
 }
 
 /// The sections, in the order of the sample and the manual.
-pub static SECTIONS: &[Section] =
-    &[TOP, DOMAIN, LISTEN, CERTIFICATE, TLS, DNS, ROUTE, ACCOUNTS, LDAP, OAUTH, LIMITS, QUEUE, POLICY, LOG];
+pub static SECTIONS: &[Section] = &[
+    TOP,
+    DOMAIN,
+    LISTEN,
+    CERTIFICATE,
+    TLS,
+    DNS,
+    ROUTE,
+    ACCOUNTS,
+    LDAP,
+    OAUTH,
+    SMIME,
+    SIGNER,
+    LIMITS,
+    QUEUE,
+    POLICY,
+    LOG,
+];
 
 pub(super) const TOP: Section = Section {
     name: "",

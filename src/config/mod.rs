@@ -11,6 +11,7 @@ pub mod keys;
 mod people;
 mod problem;
 mod read;
+mod smime;
 #[cfg(test)]
 mod tests;
 mod value;
@@ -28,6 +29,7 @@ use crate::policy::Service;
 use crate::policy::identity::Policy as PeerIdentity;
 use crate::receive::Upstream;
 use crate::route::{Pattern, Target, TlsPolicy};
+use crate::rules::edit::Who;
 use crate::tls::{CertificateFiles, MinVersion};
 
 pub use problem::{ConfigErrors, Mistake};
@@ -64,6 +66,10 @@ pub struct Config {
     pub routes: Vec<Route>,
     /// Who may log in.
     pub accounts: Accounts,
+    /// Signatures of messages.
+    pub smime: Smime,
+    /// What domains sign with; each domain once.
+    pub signers: Vec<Signer>,
     /// What others may use up.
     pub limits: Limits,
     /// How messages leave.
@@ -195,6 +201,28 @@ pub struct Accounts {
     pub ldap: Option<ldap::Options>,
     /// Tokens.
     pub oauth: Option<token::Options>,
+}
+
+/// Signatures of messages.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Smime {
+    /// Who is believed when it names a signer.
+    pub roots: Roots,
+    /// Lists of revoked certificates.
+    pub revocations: Vec<PathBuf>,
+    /// Inboxes and domains here that insist on signatures.
+    pub require: Vec<Who>,
+}
+
+/// What a domain signs with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Signer {
+    /// The domain.
+    pub domain: Domain,
+    /// The certificate and its intermediates.
+    pub chain: PathBuf,
+    /// Its key.
+    pub key: PathBuf,
 }
 
 /// What others may use up.

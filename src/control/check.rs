@@ -8,8 +8,8 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::certificate;
 use super::protocol::Finding;
+use super::{certificate, signers};
 use crate::address::Domain;
 use crate::dns::{Answer, Failure, Resolve, Security, Srv, Tlsa};
 use crate::timestamp::Timestamp;
@@ -38,6 +38,8 @@ pub struct Options {
     pub others: Vec<SocketAddr>,
     /// Chain and key of each certificate.
     pub certificates: Vec<(PathBuf, PathBuf)>,
+    /// What domains sign with, and who is believed.
+    pub signatures: signers::Options,
     /// The spool.
     pub spool: PathBuf,
     /// Whether the daemon runs.
@@ -51,6 +53,7 @@ pub fn local(options: &Options, now: Timestamp) -> Vec<Finding> {
     for (chain, key) in &options.certificates {
         found.extend(certificate(options, chain, key, now));
     }
+    found.extend(signers::examine(&options.signatures, now));
     found
 }
 
@@ -339,6 +342,7 @@ mod tests {
             relays: vec!["127.0.0.1:0".parse().unwrap()],
             others: Vec::new(),
             certificates: Vec::new(),
+            signatures: signers::Options { roots: Some(Vec::new()), ..signers::Options::default() },
             spool: folder.join("spool"),
             running: false,
         }

@@ -6,6 +6,7 @@
 //! Invariant: everything a client can make grow is bounded; a request that is not understood changes nothing.
 
 pub mod account;
+pub mod authority;
 pub mod certificate;
 pub mod check;
 pub mod cli;
@@ -17,6 +18,7 @@ pub mod rules;
 pub mod select;
 pub mod server;
 pub mod show;
+pub mod signers;
 
 pub use protocol::{Call, Fault, FaultCode, Finding, Level, Row};
 pub use select::Selector;

@@ -1,14 +1,19 @@
 //! From the configuration to each module's own options; nothing else reads the whole of it.
 
 use std::collections::{HashMap, HashSet};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use zeroize::Zeroizing;
+
 use crate::accounts::file::FileError;
 use crate::accounts::{self, Accounts, LocalDomain, Rules, Users};
+use crate::address::Domain;
 use crate::config::{self, Config};
 use crate::policy::Service;
 use crate::route::{Configured, Rule, Table};
+use crate::smime::{Certificate, Identity, Key, trust};
 use crate::smtp::extension::Services;
 use crate::smtp::server;
 use crate::spool::Spool;
@@ -42,11 +47,32 @@ pub fn accounts(config: &Config, users: Option<Arc<Users>>, before: &Rules) -> R
         .with_aliases(aliases)
         .with_entries(entries)
         .with_users(users)
+        .with_signers(signers(config)?)
         .with_rules(Arc::new(rules));
     for (alias, member) in accounts.lost_members() {
         tracing::warn!("the alias {alias} has a member without an inbox, {member}: add its account or its inbox");
     }
     Ok(accounts)
+}
+
+/// What the domains sign with. A certificate that does not say so is of no use, and that is said.
+fn signers(config: &Config) -> Result<HashMap<Domain, Identity>, FileError> {
+    let fault = |path: &Path, fault: &dyn std::fmt::Display| FileError::Change(format!("{}: {fault}", path.display()));
+    let read = |path: &Path| std::fs::read_to_string(path).map_err(|error| fault(path, &error));
+    let mut signers = HashMap::new();
+    for signer in &config.signers {
+        let (chain, key) = (read(&signer.chain)?, Zeroizing::new(read(&signer.key)?));
+        let chain = Certificate::from_pem(&chain).map_err(|error| fault(&signer.chain, &error))?;
+        let key = Key::from_pem(&key, None).map_err(|error| fault(&signer.key, &error))?;
+        let identity = Identity::new(key, chain).map_err(|error| fault(&signer.chain, &error))?;
+        let wanted = trust::domain_mailbox(&signer.domain);
+        let names = trust::names_of(identity.certificate()).map_err(|error| fault(&signer.chain, &error))?;
+        if let Some(wanted) = wanted.filter(|wanted| !names.names(wanted)) {
+            tracing::warn!("{}: it does not name {wanted}: nobody will believe it", signer.chain.display());
+        }
+        signers.insert(signer.domain.clone(), identity);
+    }
+    Ok(signers)
 }
 
 /// The mail system's users.

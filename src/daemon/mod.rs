@@ -8,6 +8,7 @@ mod build;
 mod descriptors;
 mod handler;
 pub mod journal;
+mod signatures;
 mod waiting;
 
 pub use build::accounts;
@@ -36,6 +37,7 @@ use crate::net;
 use crate::policy::Service;
 use crate::queue::look_up::LookUp;
 use crate::queue::{self, Parts};
+use crate::receive::signed::Signatures;
 use crate::receive::{self, Connections, Context, Listener, Rates};
 use crate::route::Table;
 use crate::spool::{self, Spool};
@@ -68,6 +70,9 @@ pub enum DaemonError {
     /// The trust anchors.
     #[error(transparent)]
     Roots(#[from] tls::roots::RootsError),
+    /// Authorities for signatures.
+    #[error(transparent)]
+    Signers(#[from] tls::signers::SignersError),
     /// The accounts.
     #[error("the accounts cannot be read: {0}")]
     Accounts(#[from] crate::accounts::file::FileError),
@@ -103,6 +108,7 @@ struct Reloadable {
     accounts: watch::Sender<Arc<Accounts>>,
     table: watch::Sender<Arc<Table>>,
     certificates: Arc<Certificates>,
+    signatures: watch::Sender<Arc<Signatures>>,
     users: Option<Arc<Users>>,
 }
 
@@ -115,9 +121,11 @@ impl Reloadable {
     /// Takes a new configuration over, all of what can be or nothing.
     fn take(&self, config: &Config) -> Result<(), DaemonError> {
         let accounts = self.read_accounts(config)?;
+        let signatures = signatures::signatures(config)?;
         self.certificates.replace(config.certificates.clone())?;
         self.accounts.send_replace(Arc::new(accounts));
         self.table.send_replace(Arc::new(build::table(config)));
+        self.signatures.send_replace(Arc::new(signatures));
         Ok(())
     }
 }
@@ -139,6 +147,8 @@ struct Daemon {
     authority: Authority,
     /// The files of accounts as they were when they were read.
     accounts_stamp: [Option<crate::accounts::file::Stamp>; 3],
+    /// The lists of revoked certificates as they were when they were read.
+    lists_stamp: Vec<Option<crate::accounts::file::Stamp>>,
 }
 
 /// What most parts need.
@@ -148,6 +158,7 @@ struct Base {
     resolver: Arc<dyn Resolve>,
     accounts: watch::Receiver<Arc<Accounts>>,
     table: watch::Receiver<Arc<Table>>,
+    signatures: watch::Receiver<Arc<Signatures>>,
 }
 
 /// Whoever delivers: to other servers, and to clients that are attached.
@@ -189,10 +200,12 @@ impl Daemon {
         let (users, accounts_stamp) = (build::users(&config), build::accounts_stamp(&config));
         let (accounts, local) = watch::channel(Arc::new(build::accounts(&config, users.clone(), &Rules::default())?));
         let (table, routes) = watch::channel(Arc::new(build::table(&config)));
+        let lists_stamp = signatures::lists_stamp(&config);
+        let (signatures, believed) = watch::channel(Arc::new(signatures::signatures(&config)?));
         let (life, lives) = unbounded_channel();
         let (closing, closed) = watch::channel(false);
         let (finishing, finished) = watch::channel(false);
-        let base = Base { spool, clock, resolver, accounts: local, table: routes };
+        let base = Base { spool, clock, resolver, accounts: local, table: routes, signatures: believed };
         let connector = Arc::new(Connector::new(roots.clone(), certificates.clone(), build::connect(&config)));
         let authority = Authority::new(
             build::authority(&config, &connector, &base.spool)?,
@@ -226,7 +239,7 @@ impl Daemon {
         let Base { spool, clock, .. } = base;
         let (administration, requests) =
             administer(&config, clock, &spool, commands, peers.clone(), counters, context).await?;
-        let reloadable = Arc::new(Reloadable { accounts, table, certificates, users });
+        let reloadable = Arc::new(Reloadable { accounts, table, certificates, signatures, users });
         Ok(Daemon {
             config,
             spool,
@@ -241,6 +254,7 @@ impl Daemon {
             requests,
             authority,
             accounts_stamp,
+            lists_stamp,
         })
     }
 
@@ -284,8 +298,22 @@ impl Daemon {
                 Err(fault) => tracing::error!("the accounts stay as they were: {fault}"),
             }
         }
+        self.look_at_lists();
         let authority = self.authority.clone();
         tokio::spawn(async move { authority.refresh().await });
+    }
+
+    /// Lists of revoked certificates that have changed are read again, and what was found with the old ones is forgotten.
+    fn look_at_lists(&mut self) {
+        let stamp = signatures::lists_stamp(&self.config);
+        if stamp == self.lists_stamp {
+            return;
+        }
+        self.lists_stamp = stamp;
+        match signatures::signatures(&self.config) {
+            Ok(new) => _ = self.reloadable.signatures.send_replace(Arc::new(new)),
+            Err(fault) => tracing::error!("the lists of revoked certificates stay as they were: {fault}"),
+        }
     }
 
     /// Reads the configuration again. What only a restart changes is said; a mistake leaves all as it was.
@@ -313,8 +341,10 @@ impl Daemon {
                     domains: new.domains,
                     routes: new.routes,
                     certificates: new.certificates,
+                    smime: new.smime,
                     ..self.config.clone()
                 };
+                self.lists_stamp = signatures::lists_stamp(&self.config);
                 Ok(said)
             }
             Err(fault) => {
@@ -416,6 +446,7 @@ fn receiving(
         table: base.table.clone(),
         resolver: base.resolver.clone(),
         roots,
+        signatures: base.signatures.clone(),
         clock: base.clock.clone(),
         life,
         connections: Connections::new(config.limits.connections, config.limits.connections_per_address),

@@ -7,9 +7,14 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use crate::accounts::Accounts;
 use crate::address::Mailbox;
-use crate::envelope::{Envelope, Notify, OriginalRecipient, Recipient};
+use crate::envelope::{Body, Envelope, Notify, OriginalRecipient, Recipient};
+use crate::mime::{self, Fields};
+use crate::smime::protect::prepare;
+use crate::smime::{SignOptions, sign};
 use crate::spool::NewMessage;
 
 /// An envelope after its aliases and groups were replaced.
@@ -59,13 +64,30 @@ pub fn expand<'a>(envelope: Envelope, members: impl Fn(&Mailbox) -> Option<&'a [
     Expansion { envelope: after, before: Some(envelope), groups }
 }
 
-/// A receipt of ours for the members of its recipient: who sends in the name of an alias reads in its own inbox.
+/// A receipt of ours for the members of its recipient: who sends in the name of an alias reads in its own inbox. It is signed
+/// where its domain has something to sign with.
 #[must_use]
 pub fn receipt(receipt: NewMessage, accounts: &Accounts) -> NewMessage {
     let expansion = expand(Envelope::clone(&receipt.envelope), |address| accounts.members(address));
     let mut envelope = expansion.envelope;
     envelope.utf8 |= envelope.recipients.iter().any(|recipient| !recipient.address.is_ascii());
-    NewMessage { envelope: Arc::new(envelope), ..receipt }
+    signed(NewMessage { envelope: Arc::new(envelope), ..receipt }, accounts)
+}
+
+/// A receipt signed by the domain in whose name it is, if that has something to sign with. One that would not pass every
+/// hop in a signature stays as it is: it matters more than its signature.
+fn signed(receipt: NewMessage, accounts: &Accounts) -> NewMessage {
+    let from = Fields::new(&receipt.entity).flatten().find(|field| field.is("from"));
+    let from = from.and_then(|from| mime::mailboxes(from.value).ok()?.into_iter().next());
+    let Some(identity) = from.and_then(|from| accounts.signer(from.domain())) else { return receipt };
+    let Ok(prepared) = prepare(&receipt.entity, false) else { return receipt };
+    let Ok(part) = sign(prepared.payload(), identity, &SignOptions::new(receipt.arrived)) else { return receipt };
+    let entity = Bytes::from(prepared.message(&part));
+    if !entity.is_ascii() {
+        return receipt;
+    }
+    let envelope = Envelope { body: Body::SevenBit, ..Envelope::clone(&receipt.envelope) };
+    NewMessage { digest: mime::digest(&entity), entity, envelope: Arc::new(envelope), ..receipt }
 }
 
 fn in_place_of(recipient: &Recipient, member: &Mailbox, notify: Option<Notify>) -> Recipient {

@@ -27,7 +27,7 @@ use crate::envelope::Class;
 use crate::reply::{EnhancedCode, Reply};
 use crate::tls::Names;
 
-pub use results::{AuthenticationResults, MethodResult, authentication_results, upstream};
+pub use results::{AuthenticationResults, MethodResult, authentication_results, signature_results, upstream};
 
 /// The port of relays (protocol: 2779), where the TLSA records of a host that only EHLO names are looked for.
 pub const RELAY_PORT: u16 = 2779;

@@ -10,16 +10,14 @@ use super::refuse;
 use crate::accounts::{Accounts, Takes};
 use crate::address::{Mailbox, ReversePath};
 use crate::envelope::Envelope;
-use crate::mime::report;
+use crate::mime::{report, signed};
 use crate::reply::Reply;
 use crate::timestamp::Timestamp;
 
 /// What a sender reads whom an inbox blocks.
-pub const BLOCKED: &str = "this inbox does not take messages from you";
-
-fn blocked() -> Reply {
-    refuse(550, (5, 7, 1), BLOCKED)
-}
+const BLOCKED: &str = "this inbox does not take messages from you";
+/// What a sender reads whose signature is missing or proves nothing.
+const UNSIGNED: &str = "this inbox takes messages with a valid signature of their author only; sign them";
 
 fn untold() -> Reply {
     let text = "whether this inbox takes messages from you cannot be told at the moment, try again later";
@@ -29,7 +27,8 @@ fn untold() -> Reply {
 /// Whether an entity tells what became of a message, at a server or at its reader, in a form that programs read. What
 /// only calls itself a report is a message like others.
 pub fn is_exempt(sender: &ReversePath, entity: &[u8]) -> bool {
-    *sender == ReversePath::Null && (report::parse(entity).is_ok() || report::is_notice(entity))
+    let content = || signed::content(entity);
+    *sender == ReversePath::Null && (report::parse(content()).is_ok() || report::is_notice(content()))
 }
 
 /// RCPT TO of an inbox, an alias or a group here. A null sender is judged by its entity: [`sift`].
@@ -44,7 +43,7 @@ pub fn recipient(sender: &ReversePath, mailbox: &Mailbox, accounts: &Accounts, n
         return Err(untold());
     }
     // Those of a group who do not take it are told of by a receipt.
-    if all.contains(&Takes::Yes) { Ok(()) } else { Err(blocked()) }
+    if all.contains(&Takes::Yes) { Ok(()) } else { Err(refuse(550, (5, 7, 1), BLOCKED)) }
 }
 
 /// An expanded envelope without those whose rules refuse it.
@@ -61,16 +60,18 @@ pub struct Sifted {
 pub struct Refused {
     /// The envelope with all.
     pub envelope: Envelope,
-    /// Their indexes in it.
-    pub indexes: Vec<usize>,
+    /// Their indexes in it, and what each says.
+    pub indexes: Vec<(usize, &'static str)>,
     /// The index in what is left of one with whose acceptance they hear of it.
     pub with: usize,
 }
 
-/// Takes out whoever does not take it from this author; `None`: it is anonymous. If that is everybody, it is refused.
+/// Takes out whoever does not take it from this author; `None`: it is anonymous. `insists`: an inbox wants a signature that
+/// the message does not have. If that is everybody, it is refused.
 pub fn sift(
     expansion: Expansion,
     author: Option<&Mailbox>,
+    insists: impl Fn(&Mailbox) -> bool,
     accounts: &Accounts,
     now: Timestamp,
 ) -> Result<Sifted, Reply> {
@@ -82,14 +83,18 @@ pub fn sift(
     if all.contains(&Takes::Untold) {
         return Err(untold());
     }
-    let indexes: Vec<usize> = (0..all.len()).filter(|index| all[*index] == Takes::No).collect();
-    match indexes.len() {
-        0 => return Ok(Sifted { expansion, refused: None }),
-        count if count == all.len() => return Err(blocked()),
+    let words = |index: usize| match all[index] {
+        Takes::No => Some(BLOCKED),
+        _ => insists(&expansion.envelope.recipients[index].address).then_some(UNSIGNED),
+    };
+    let indexes: Vec<(usize, &str)> = (0..all.len()).filter_map(|index| Some((index, words(index)?))).collect();
+    match indexes[..] {
+        [] => return Ok(Sifted { expansion, refused: None }),
+        [(_, first), ..] if indexes.len() == all.len() => return Err(refuse(550, (5, 7, 1), first)),
         _ => {}
     }
     let Expansion { envelope, before, groups } = expansion;
-    let left: Vec<usize> = (0..all.len()).filter(|index| all[*index] == Takes::Yes).collect();
+    let left: Vec<usize> = (0..all.len()).filter(|index| indexes.iter().all(|(gone, _)| gone != index)).collect();
     let original = |index: usize| envelope.recipients.get(index).and_then(|one| one.original.as_ref());
     // One who came from the same address, if there is one: it had the message before if and only if they had it.
     let beside = |gone: usize| {
@@ -97,7 +102,7 @@ pub fn sift(
         left.iter().position(|index| *index == gone).or(same).unwrap_or_default()
     };
     let groups = groups.iter().map(|group| Group { member: beside(group.member), ..*group }).collect();
-    let with = indexes.first().map_or(0, |first| beside(*first));
+    let with = indexes.first().map_or(0, |(first, _)| beside(*first));
     let recipients = left.iter().filter_map(|index| envelope.recipients.get(*index).cloned()).collect();
     let after = Envelope { recipients, ..envelope.clone() };
     let refused = Some(Refused { envelope, indexes, with });
@@ -198,7 +203,7 @@ mod tests {
     fn members_of_groups() {
         let folder = tempfile::tempdir().unwrap();
         let accounts = accounts(folder.path());
-        let sifted = |from: Option<&str>, to: &[&str]| {
+        let sifted_by = |insistent: &[&str], from: Option<&str>, to: &[&str]| {
             let notify = Some(Notify { success: true, failure: true, delay: false });
             let recipient = |name: &&str| Recipient { address: mailbox(name), notify, original: None };
             let envelope = Envelope {
@@ -214,14 +219,16 @@ mod tests {
             };
             let author = from.map(|from| Mailbox::parse(from).unwrap());
             let expansion = expand(envelope, |address| accounts.members(address));
-            sift(expansion, author.as_ref(), &accounts, Timestamp::default())
+            let insists = |inbox: &Mailbox| insistent.contains(&inbox.local());
+            sift(expansion, author.as_ref(), insists, &accounts, Timestamp::default())
         };
         let check =
             |from: Option<&str>, to: &[&str], left: &[&str], refused: &[usize], with: usize, groups: &[usize]| {
-                let got = sifted(from, to).unwrap();
+                let got = sifted_by(&[], from, to).unwrap();
                 let names: Vec<_> = got.expansion.envelope.recipients.iter().map(|one| one.address.local()).collect();
                 assert_eq!(names, left);
                 let gone = got.refused.map(|refused| (refused.indexes, refused.with)).unwrap_or_default();
+                let gone = (gone.0.into_iter().map(|(index, _)| index).collect::<Vec<_>>(), gone.1);
                 assert_eq!(gone, (refused.to_vec(), with));
                 assert_eq!(got.expansion.groups.iter().map(|group| group.member).collect::<Vec<_>>(), groups);
             };
@@ -229,7 +236,13 @@ mod tests {
         check(None, &["all"], &["alice", "carol", "bob"], &[], 0, &[0]);
         check(Some(MALLORY), &["all"], &["carol"], &[0, 2], 0, &[0]);
         check(Some("eve@b.example"), &["carol", "both"], &["carol", "alice"], &[2], 1, &[1]);
-        assert_eq!(sifted(Some(MALLORY), &["both"]).unwrap_err().code(), 550);
-        assert_eq!(sifted(Some(MALLORY), &["carol", "dave"]).unwrap_err().code(), 451);
+        assert_eq!(sifted_by(&[], Some(MALLORY), &["both"]).unwrap_err().code(), 550);
+        assert_eq!(sifted_by(&[], Some(MALLORY), &["carol", "dave"]).unwrap_err().code(), 451);
+        // Some insist on a signature that is not there.
+        let unsigned = sifted_by(&["carol"], Some("eve@c.example"), &["all"]).unwrap();
+        assert_eq!(unsigned.refused.unwrap().indexes, [(1, UNSIGNED)]);
+        let both = sifted_by(&["carol"], Some(MALLORY), &["all"]).unwrap_err();
+        assert_eq!((both.code(), both.text()), (550, BLOCKED));
+        assert_eq!(sifted_by(&["bob"], Some("eve@c.example"), &["bob"]).unwrap_err().text(), UNSIGNED);
     }
 }

@@ -9,7 +9,7 @@ use super::refuse;
 use crate::accounts::{Accounts, Principal, Reads};
 use crate::address::{Domain, Mailbox, ReversePath};
 use crate::envelope::Class;
-use crate::mime::{Fields, unfold};
+use crate::mime::{Fields, signed, unfold};
 use crate::reply::Reply;
 use crate::smtp::command::{Atrn, Mail};
 use crate::timestamp::Timestamp;
@@ -40,10 +40,10 @@ fn own_addresses(principal: &Principal, accounts: &Accounts) -> Vec<String> {
     std::iter::once(&principal.account).chain(further).take(NAMED).map(Mailbox::to_string).collect()
 }
 
-/// Whether an entity is a report (RFC 6522 §3): a notification of delivery or of reading.
+/// Whether an entity is a report (RFC 6522 §3): a notification of delivery or of reading, perhaps signed.
 pub fn is_report(entity: &[u8]) -> bool {
     const REPORT: &str = "multipart/report";
-    let mut types = Fields::new(entity).flatten().filter(|field| field.is("Content-Type"));
+    let mut types = Fields::new(signed::content(entity)).flatten().filter(|field| field.is("Content-Type"));
     types.next().is_some_and(|field| {
         let value = unfold(field.value);
         let value = value.trim_start();

@@ -101,6 +101,14 @@ impl Completer {
     }
 }
 
+/// The domain here that signs what it says of these recipients: theirs, else the sender's.
+fn signing_domain<'a>(accounts: &Accounts, record: &'a Record, about: &[About]) -> Option<&'a Domain> {
+    let recipient = about.first().and_then(|about| record.envelope.recipients.get(about.index));
+    let recipient = recipient.map(|recipient| &recipient.address);
+    let both = recipient.into_iter().chain(record.envelope.sender.mailbox()).map(|mailbox| mailbox.domain());
+    both.into_iter().find(|domain| accounts.signer(domain).is_some())
+}
+
 fn compose(
     host: &Domain,
     accounts: &Accounts,
@@ -121,8 +129,8 @@ fn compose(
     });
     let receipt = receipt::receipt(&receipt::Facts {
         reporting: host,
-        // The name in our EHLO: a null sender is held to it.
-        from_domain: host,
+        // The name in our EHLO: a null sender is held to it. A domain that signs proves itself by that too.
+        from_domain: signing_domain(accounts, record, recipients).unwrap_or(host),
         envelope: &record.envelope,
         arrived: record.arrived,
         now,

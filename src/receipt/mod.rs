@@ -198,6 +198,7 @@ fn message(facts: &Facts<'_>, sender: &Mailbox, entity: bytes::Bytes, message_id
         digest: mime::digest(&entity),
         entity,
         message_id: Some(message_id),
+        signed: Vec::new(),
         origin: Origin::Own,
         arrived: facts.now,
         expires: facts.expires.min(facts.now.after(limits::LONGEST_STAY)),

@@ -17,20 +17,23 @@ pub(super) struct Line {
     pub size: usize,
     /// As written.
     pub message_id: Option<String>,
+    /// What was found of its signature, in a word.
+    pub signature: Option<&'static str>,
 }
 
 impl Line {
     /// In the form of Postfix; what was there before is said.
     pub fn log(&self, id: QueueId, acceptance: &Acceptance) {
-        let Line { envelope, account, size, message_id } = self;
+        let Line { envelope, account, size, message_id, signature } = self;
         let account = account.as_ref().map(|account| format!(", account={account}")).unwrap_or_default();
+        let signature = signature.map(|word| format!(", smime={word}")).unwrap_or_default();
         let known = match acceptance {
             Acceptance { all_duplicate: true, id, .. } => format!(", dropped: a second copy of {id}"),
             Acceptance { duplicates: 1.., .. } => format!(", {} have it already", acceptance.duplicates),
             _ => String::new(),
         };
         tracing::info!(
-            "{id}: from=<{}>{account}, size={size}, nrcpt={}, message-id={}{known}",
+            "{id}: from=<{}>{account}, size={size}, nrcpt={}, message-id={}{signature}{known}",
             envelope.sender,
             envelope.recipients.len(),
             message_id.as_deref().unwrap_or("none"),

@@ -9,6 +9,7 @@ pub mod identity;
 mod line;
 mod login;
 mod rates;
+pub mod signed;
 mod transaction;
 
 use std::collections::HashMap;
@@ -109,6 +110,8 @@ pub struct Context {
     pub resolver: Arc<dyn Resolve>,
     /// Whom their certificates are held against.
     pub roots: Arc<Roots>,
+    /// Who is believed about signatures, and who insists on them.
+    pub signatures: watch::Receiver<Arc<signed::Signatures>>,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Domains that have shown life go here.

@@ -78,6 +78,7 @@ impl Stage {
             table: watch::channel(Arc::new(Table::new([a], Vec::new()))).1,
             resolver: Arc::new(NoDns),
             roots: Arc::new(Roots::none()),
+            signatures: watch::channel(Arc::new(signed::Signatures::none())).1,
             clock,
             life,
             connections: Connections::new(10, 10),

@@ -31,6 +31,7 @@ use crate::receive::connection::{Origin, claimed};
 use crate::receive::identity::{Identity, REMEMBERED};
 use crate::receive::line::Line;
 use crate::receive::login::Login;
+use crate::receive::signed::Signature;
 use crate::receive::{Context, Listener, Options, Upstream};
 use crate::reply::{EnhancedCode, Reply};
 use crate::smtp::command::{Mail, Rcpt};
@@ -203,10 +204,11 @@ impl Judge {
             let text = "only reports have a null sender; send in your own name";
             return Err(Reply::new(550, EnhancedCode::new(5, 7, 1), text));
         }
+        let signature = self.signature(&entity, &rcpts, mail.class.unwrap_or(Class::Im), &accounts).await?;
         let returned = facts.hops > 0 && trace::passed(&entity, &self.context.options.host);
         let digest = mime::digest(&entity);
         let id = self.context.spool.reserve();
-        let entity = self.stamped(entity, &mail, finding.as_ref(), id);
+        let entity = self.stamped(entity, &mail, finding.as_ref(), signature.as_ref(), id);
         let origin = match self.listener.service {
             Service::Relay => crate::spool::Origin::Peer { proven },
             Service::Client => crate::spool::Origin::Client { account: self.principal()?.account.clone() },
@@ -219,20 +221,23 @@ impl Judge {
         };
         let (envelope, expires) = policy::envelope(mail, rcpts, terms);
         let expansion = expand(envelope, |address| accounts.members(address));
-        let (envelope, receipts) = self.ruled(expansion, &facts, &entity, id, &accounts)?;
+        let (envelope, receipts) = self.ruled(expansion, &facts, signature.as_ref(), &entity, id, &accounts)?;
         let envelope = Arc::new(envelope);
         let accepted = Line {
             envelope: envelope.clone(),
             account: self.principal().ok().map(|principal| principal.account.clone()),
             size: entity.len(),
             message_id: facts.message_id.clone(),
+            signature: signature.as_ref().map(|signature| signature.verdict.word()),
         };
+        let signed = signature.map(|signature| signature.seen(&envelope, &accounts)).unwrap_or_default();
         let message = NewMessage {
             id: Some(id),
             envelope,
             entity,
             digest,
             message_id: facts.message_id,
+            signed,
             origin,
             arrived: now,
             expires,
@@ -263,6 +268,7 @@ impl Judge {
         &self,
         expansion: Expansion,
         facts: &mime::Facts,
+        signature: Option<&Signature>,
         entity: &Bytes,
         id: QueueId,
         accounts: &Accounts,
@@ -273,7 +279,11 @@ impl Judge {
         let author = envelope.sender.mailbox().or(facts.from.first()).cloned();
         let sifted = match exempt {
             true => Sifted { expansion, refused: None },
-            false => inbox::sift(expansion, author.as_ref(), accounts, self.context.clock.now())?,
+            false => {
+                let signatures = self.context.signatures.borrow().clone();
+                let insists = |inbox: &Mailbox| signatures.refuses(inbox, signature);
+                inbox::sift(expansion, author.as_ref(), insists, accounts, self.context.clock.now())?
+            }
         };
         let mut receipts = self.expanded(&sifted.expansion, entity, id)?;
         if let Some(refused) = sifted.refused {
@@ -296,7 +306,8 @@ impl Judge {
 
     /// The receipt for members of groups whose rules refuse the message.
     fn refused(&self, refused: &Refused, entity: &Bytes, id: QueueId) -> Result<Option<(usize, NewMessage)>, Reply> {
-        let failed = |index: &usize| about(*index, receipt::Action::Failed, EnhancedCode::new(5, 7, 1), inbox::BLOCKED);
+        let failed =
+            |(index, words): &(usize, &str)| about(*index, receipt::Action::Failed, EnhancedCode::new(5, 7, 1), words);
         let about: Vec<_> = refused.indexes.iter().map(failed).collect();
         let receipt = self.receipt(&refused.envelope, &about, entity, id)?;
         Ok(receipt.map(|receipt| (refused.with, receipt)))
@@ -392,7 +403,14 @@ impl Judge {
         identity::upstream(&fields, &trusted, role, domain)
     }
 
-    fn stamped(&self, entity: Bytes, mail: &Mail, finding: Option<&(Domain, Role, Finding)>, id: QueueId) -> Bytes {
+    fn stamped(
+        &self,
+        entity: Bytes,
+        mail: &Mail,
+        finding: Option<&(Domain, Role, Finding)>,
+        signature: Option<&Signature>,
+        id: QueueId,
+    ) -> Bytes {
         let host = &self.context.options.host;
         let from = match (&self.ehlo, self.listener.service) {
             (Some(name), Service::Relay) => trace::Source::Relay(name),
@@ -404,6 +422,9 @@ impl Judge {
         let mut prepend = trace::received(&hop, self.context.clock.now(), id);
         if let Some((domain, role, finding)) = finding {
             prepend.push_str(&identity::authentication_results(host.as_str(), finding, *role, domain));
+        }
+        if let Some(signature) = signature {
+            prepend.push_str(&identity::signature_results(host.as_str(), &signature.verdict));
         }
         trace::stamp(entity, &prepend, host.as_str())
     }

@@ -3,6 +3,8 @@
 //! A key is the first 128 bits of SHA-256 over service class, envelope sender, Message-ID, digest of the entity without
 //! trace fields, and recipient; 2⁻⁶⁴ is the chance that two of four thousand million messages share one, and no sender can
 //! aim at another's. Its row holds the time after which it no longer counts and the identifier of the first copy.
+//! What is signed or encrypted has a second key, of its signature and the recipient: whoever plays it back in another
+//! envelope, or under another Message-ID, brings a second copy.
 //! Nothing scans for old rows: a look-up reads the time, and the store's compaction drops a row a day after it has run
 //! out, so twenty million keys cost no removals. The day is for clocks that run ahead for a while and come back.
 
@@ -19,8 +21,34 @@ use crate::timestamp::Timestamp;
 /// The key of one message at one recipient.
 pub(super) type Key = [u8; 16];
 
+/// The keys of a message, each with the index of its recipient; none where it has neither a Message-ID
+/// nor a signature.
+pub(super) fn keys(message: &NewMessage) -> Vec<(usize, Key)> {
+    let mut keys: Vec<(usize, Key)> = by_message_id(message).into_iter().enumerate().collect();
+    let recipients = message.envelope.recipients.iter().zip(&message.signed).enumerate();
+    keys.extend(
+        recipients.filter_map(|(index, (recipient, signed))| Some((index, by_signature((*signed)?, recipient)))),
+    );
+    keys
+}
+
+fn by_signature(signed: [u8; 32], recipient: &crate::envelope::Recipient) -> Key {
+    let mut context = Context::new(&SHA256);
+    // No class is called so.
+    context.update(b"signed");
+    context.update(&signed);
+    of_recipient(context, recipient)
+}
+
+fn of_recipient(mut context: Context, recipient: &crate::envelope::Recipient) -> Key {
+    context.update(recipient.address.key().as_bytes());
+    let mut key = Key::default();
+    key.copy_from_slice(&context.finish().as_ref()[..16]);
+    key
+}
+
 /// One key for each recipient of a message, in order; none where it has no Message-ID.
-pub(super) fn keys(message: &NewMessage) -> Vec<Key> {
+fn by_message_id(message: &NewMessage) -> Vec<Key> {
     let Some(message_id) = &message.message_id else {
         return Vec::new();
     };
@@ -33,14 +61,7 @@ pub(super) fn keys(message: &NewMessage) -> Vec<Key> {
         common.update(part);
     }
     common.update(&message.digest);
-    let key = |recipient: &crate::envelope::Recipient| {
-        let mut context = common.clone();
-        context.update(recipient.address.key().as_bytes());
-        let mut key = Key::default();
-        key.copy_from_slice(&context.finish().as_ref()[..16]);
-        key
-    };
-    message.envelope.recipients.iter().map(key).collect()
+    message.envelope.recipients.iter().map(|recipient| of_recipient(common.clone(), recipient)).collect()
 }
 
 /// The value of a row: when it runs out, and the first copy.
@@ -153,6 +174,23 @@ mod tests {
         let mut without = base.clone();
         without.message_id = None;
         assert!(keys(&without).is_empty());
+    }
+
+    #[test]
+    fn a_signature_is_known_in_every_envelope() {
+        let mut base = message("1@a.example", &["bob@b.example", "carol@b.example"]);
+        base.signed = vec![Some([7; 32]), None];
+        let all = keys(&base);
+        assert_eq!(all.iter().map(|(index, _)| *index).collect::<Vec<_>>(), [0, 1, 0]);
+        let mut again = message("2@a.example", &["Bob@b.example"]);
+        (again.digest, again.signed) = ([1; 32], vec![Some([7; 32])]);
+        Arc::make_mut(&mut again.envelope).sender = crate::address::ReversePath::Null;
+        let same: Vec<_> = keys(&again).into_iter().filter(|key| all.contains(key)).collect();
+        assert_eq!(same.len(), 1);
+        again.signed = vec![Some([8; 32])];
+        assert!(keys(&again).iter().all(|key| !all.contains(key)));
+        again.message_id = None;
+        assert_eq!(keys(&again).len(), 1, "it needs no Message-ID");
     }
 
     #[test]

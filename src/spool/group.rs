@@ -39,7 +39,8 @@ pub(super) struct Prepared {
     size: u64,
     row: Vec<u8>,
     entity: Vec<u8>,
-    keys: Vec<Key>,
+    /// Dedup keys, each with the index of its recipient.
+    keys: Vec<(usize, Key)>,
     /// What accepting it causes, each with the index of the recipient that it is about.
     receipts: Vec<(usize, Prepared)>,
 }
@@ -254,18 +255,18 @@ impl<'a> Group<'a> {
     /// For each recipient the first copy, where this is a second one; empty when it is for none.
     fn firsts(&mut self, message: &Prepared, id: QueueId) -> Result<Vec<Option<QueueId>>, Fault> {
         let mut firsts = Vec::new();
-        for (index, key) in message.keys.iter().enumerate() {
+        for (at, (index, key)) in message.keys.iter().enumerate() {
             let first = if let Some(first) = self.seen.get(key) {
                 Some(*first)
-            } else if message.keys[..index].contains(key) {
+            } else if message.keys[..at].iter().any(|(_, before)| before == key) {
                 Some(id)
             } else {
                 let mark = self.store.dedup(key)?.as_deref().and_then(Mark::read);
                 mark.filter(|mark| mark.counts(message.arrived)).map(|mark| mark.first)
             };
             if first.is_some() {
-                firsts.resize(message.keys.len(), None);
-                firsts[index] = first;
+                firsts.resize(message.envelope.recipients.len(), None);
+                firsts[*index] = first;
             }
         }
         Ok(firsts)
@@ -301,9 +302,11 @@ impl<'a> Group<'a> {
         batch.add(Table::Entities, store::entity_key(id), Change::Put(Slice::new(&message.entity)));
         let mark = Mark::new(message.arrived, id).write();
         let is_first = |index: usize| firsts.get(index).is_none_or(Option::is_none);
-        for (_, key) in message.keys.iter().enumerate().filter(|(index, _)| is_first(*index)) {
-            batch.add(Table::Dedup, key.into(), Change::Put(mark.into()));
-            self.seen.insert(*key, id);
+        for (_, key) in message.keys.iter().filter(|(index, _)| is_first(*index)) {
+            // One change for each key: a recipient who stands there twice is a first copy once only.
+            if self.seen.insert(*key, id).is_none() {
+                batch.add(Table::Dedup, key.into(), Change::Put(mark.into()));
+            }
         }
         let Prepared { arrived, expires, size, .. } = *message;
         let (envelope, origin) = (message.envelope.clone(), message.origin.clone());

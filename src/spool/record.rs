@@ -79,6 +79,9 @@ pub struct NewMessage {
     pub digest: [u8; 32],
     /// The Message-ID; part of the dedup key. `None` where the entity has none: then it is not deduplicated.
     pub message_id: Option<String>,
+    /// For each recipient who lives here, what tells what was signed or encrypted from all else, whatever envelope it comes
+    /// in: a dedup key of its own. Empty where nothing is protected.
+    pub signed: Vec<Option<[u8; 32]>>,
     /// How it came.
     pub origin: Origin,
     /// When.

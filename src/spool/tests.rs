@@ -29,6 +29,7 @@ pub(crate) fn message(message_id: &str, recipients: &[&str]) -> NewMessage {
         entity: Bytes::from(format!("Message-ID: <{message_id}>\r\n\r\nhello\r\n")),
         digest,
         message_id: Some(message_id.to_owned()),
+        signed: Vec::new(),
         origin: Origin::Mail,
         arrived: Timestamp::from_secs(1_800_000_000),
         expires: Timestamp::from_secs(1_800_086_400),
@@ -521,7 +522,7 @@ async fn dedup_keys_that_have_run_out_leave_the_disk() {
     let dir = tempfile::tempdir().unwrap();
     let (spool, _opened) = open(dir.path());
     let old = one("1@a.example");
-    let key = dedup::keys(&old)[0];
+    let key = dedup::keys(&old)[0].1;
     spool.accept(old.clone()).await.unwrap();
     let mut recent = one("2@a.example");
     recent.arrived = old.arrived.after(Duration::from_secs(8 * 86_400 + 3600));
@@ -533,7 +534,7 @@ async fn dedup_keys_that_have_run_out_leave_the_disk() {
     spool.accept(recent.clone()).await.unwrap();
     spool.0.store.flush().unwrap();
     assert_eq!(spool.0.store.dedup(&key).unwrap(), None);
-    assert!(spool.0.store.dedup(&dedup::keys(&recent)[0]).unwrap().is_some());
+    assert!(spool.0.store.dedup(&dedup::keys(&recent)[0].1).unwrap().is_some());
 }
 
 #[tokio::test]

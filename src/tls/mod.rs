@@ -11,6 +11,7 @@
 //! | [`connect`] | the client's handshake: [`Expect`] in, [`Proof`] out |
 //! | [`chain`], [`dane`], [`names`], [`roots`] | what a certificate proves: PKIX, TLSA, names, trust anchors; pure |
 //! | [`person`] | which person a client certificate proves |
+//! | [`signers`] | authorities for signatures of messages, from files |
 //! | [`make`] | certificates made on the spot, for the demo and for tests |
 //!
 //! TLS 1.2 and 1.3 with the cipher suites of RFC 9325 §4.2, which are all that the library has. ALPN is `impp`
@@ -29,6 +30,7 @@ pub mod make;
 pub mod names;
 pub mod person;
 pub mod roots;
+pub mod signers;
 #[cfg(test)]
 mod tests;
 mod verify;

@@ -24,6 +24,24 @@ pub enum RootsError {
     NoSystem(String),
 }
 
+/// The certificates that the system trusts; at least one.
+pub(super) fn system() -> Result<Vec<CertificateDer<'static>>, RootsError> {
+    let found = rustls_native_certs::load_native_certs();
+    if found.certs.is_empty() {
+        let reasons: Vec<String> = found.errors.iter().map(ToString::to_string).collect();
+        return Err(RootsError::NoSystem(reasons.join("; ")));
+    }
+    Ok(found.certs)
+}
+
+/// The certificates of a PEM file.
+pub(super) fn of_file(path: &Path) -> Result<Vec<CertificateDer<'static>>, RootsError> {
+    let unreadable = |reason: String| RootsError::Unreadable { path: path.to_owned(), reason };
+    let pem = std::fs::read(path).map_err(|error| unreadable(error.to_string()))?;
+    let certificates: Result<Vec<CertificateDer<'static>>, _> = CertificateDer::pem_slice_iter(&pem).collect();
+    certificates.map_err(|error| unreadable(error.to_string()))
+}
+
 /// The authorities that are trusted to name hosts and domains.
 #[derive(Clone, Debug, Default)]
 pub struct Roots {
@@ -38,13 +56,7 @@ impl Roots {
 
     /// The system's. Certificates among them that cannot be read are passed over.
     pub fn system() -> Result<Roots, RootsError> {
-        let found = rustls_native_certs::load_native_certs();
-        let roots = Roots::from_der(found.certs.iter());
-        if roots.is_empty() {
-            let reasons: Vec<String> = found.errors.iter().map(ToString::to_string).collect();
-            return Err(RootsError::NoSystem(reasons.join("; ")));
-        }
-        Ok(roots)
+        Ok(Roots::from_der(system()?.iter()))
     }
 
     /// Those of PEM files.
@@ -52,11 +64,7 @@ impl Roots {
         let mut all = Roots::default();
         for file in files {
             let path = file.as_ref();
-            let unreadable = |reason: String| RootsError::Unreadable { path: path.to_owned(), reason };
-            let pem = std::fs::read(path).map_err(|error| unreadable(error.to_string()))?;
-            let certificates: Result<Vec<CertificateDer<'static>>, _> = CertificateDer::pem_slice_iter(&pem).collect();
-            let certificates = certificates.map_err(|error| unreadable(error.to_string()))?;
-            let roots = Roots::from_der(certificates.iter());
+            let roots = Roots::from_der(of_file(path)?.iter());
             if roots.is_empty() {
                 return Err(RootsError::Empty(path.to_owned()));
             }

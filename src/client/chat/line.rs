@@ -12,7 +12,7 @@ use crate::client::account::Displayed;
 use crate::client::clean;
 use crate::client::cli::{Failure, exit, print, show_incoming};
 use crate::client::history;
-use crate::client::{Client, Incoming, Link, Listener, Message};
+use crate::client::{Client, Incoming, Link, Listener, Message, Protect};
 
 /// Messages of the conversation that are shown at its beginning.
 const SHOWN: usize = 5;
@@ -172,7 +172,8 @@ impl Talk<'_> {
     async fn send(&self, text: &str, file: Option<String>) {
         let Some(with) = &self.with else { return print("* with whom? /to ADDRESS\n") };
         let attachments: Vec<PathBuf> = file.into_iter().map(PathBuf::from).collect();
-        let message = Message { attachments, receipt: true, ..Message::to(with.clone(), text) };
+        let message =
+            Message { attachments, receipt: true, protect: Protect::Possible, ..Message::to(with.clone(), text) };
         match self.client.send(message).await {
             Ok(sent) => {
                 let fates = crate::client::cli::show_fates(&sent.fates);

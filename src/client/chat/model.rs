@@ -12,7 +12,7 @@ use crate::address::Mailbox;
 use crate::client::account::Displayed;
 use crate::client::cli::show_link;
 use crate::client::history::{self, Fate, Index, Message};
-use crate::client::{Incoming, Link, clean};
+use crate::client::{Incoming, Link, clean, mark};
 use crate::timestamp::Timestamp;
 
 /// Messages of a conversation that are kept at hand for scrolling; `impart history` has all.
@@ -92,6 +92,8 @@ pub struct Entry {
     pub asks: bool,
     /// Whether it has attachments.
     pub files: bool,
+    /// How it was protected, in words.
+    pub mark: String,
 }
 
 /// A line of the person that begins with a stroke.
@@ -456,7 +458,11 @@ fn entry(message: &Message, index: &Index) -> Entry {
         }
     };
     let files = !message.attachments().is_empty();
-    Entry { id: message.id().to_owned(), own, date: message.date(), text, fates, asks, files }
+    let mark = match message {
+        Message::Out { draft, .. } => mark::own(draft.signed, draft.encrypted).unwrap_or("unsigned").to_owned(),
+        Message::In(received) => received.mark.words(),
+    };
+    Entry { id: message.id().to_owned(), own, date: message.date(), text, fates, asks, files, mark }
 }
 
 #[cfg(test)]

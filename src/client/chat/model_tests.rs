@@ -4,6 +4,7 @@ use ratatui::backend::TestBackend;
 use super::*;
 use crate::client::compose::{Draft, Enclosure};
 use crate::client::history::{Record, State};
+use crate::client::mark::{Mark, Proof};
 use crate::client::read::{Received, Typing};
 
 const NOW: Timestamp = Timestamp::from_secs(1_795_000_000);
@@ -26,6 +27,7 @@ fn received(from: &str, id: &str, after: i64, text: &str) -> Record {
         references: vec![],
         wants_displayed: true,
         automatic: false,
+        mark: Mark::default(),
     })
 }
 
@@ -43,6 +45,9 @@ fn written(to: &str, id: &str, after: i64, text: &str) -> Record {
         receipt: true,
         displayed: false,
         automatic: false,
+        sealed: None,
+        signed: false,
+        encrypted: false,
     })
 }
 
@@ -272,4 +277,22 @@ fn rows_break_at_spaces_and_within_long_words() {
     check("", 9, &[""]);
     check("a\u{200d}", 9, &["a"]);
     check("a  b", 9, &["a  b"]);
+}
+
+#[test]
+fn signed_messages_are_marked_where_no_text_is() {
+    let mut model = model(Displayed::No);
+    let with = |proof, id: &str, after| {
+        let Record::Received(received) = received("bob@b.test", id, after, "[unsigned]") else {
+            panic!("not received")
+        };
+        let mark = Mark { proof, encrypted: proof == Proof::User, ..Mark::default() };
+        Record::Received(Received { mark, ..received })
+    };
+    let all = [(Proof::Unsigned, "<1@b>"), (Proof::User, "<2@b>"), (Proof::User, "<3@b>"), (Proof::Unsigned, "<4@b>")];
+    let records = all.iter().zip(1..).map(|((proof, id), after)| with(*proof, id, after)).collect();
+    model.show(&index(records));
+    let screen = screen(&model, 50, 12);
+    let marks: Vec<&str> = screen.lines().filter(|row| row.starts_with('[')).collect();
+    assert_eq!(marks, ["[signed, encrypted]", "[unsigned]"], "{screen}");
 }

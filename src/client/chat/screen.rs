@@ -14,7 +14,7 @@ use super::model::{Effect, Input, Model};
 use super::view;
 use crate::address::Mailbox;
 use crate::client::cli::{Failure, exit};
-use crate::client::{Client, Listener, Message};
+use crate::client::{Client, Listener, Message, Protect};
 use crate::clock::{Clock as _, System};
 
 /// How often what other processes have added is looked for.
@@ -173,7 +173,7 @@ impl Driver {
     fn send(&mut self, to: Mailbox, text: String, file: Option<String>) {
         let attachments: Vec<PathBuf> = file.into_iter().map(PathBuf::from).collect();
         let kept = text.clone();
-        let message = Message { attachments, receipt: true, ..Message::to(to, text) };
+        let message = Message { attachments, receipt: true, protect: Protect::Possible, ..Message::to(to, text) };
         if let Err(error) = self.client.queue(message) {
             self.model.status = error.to_string();
             self.model.editor.set(&kept);

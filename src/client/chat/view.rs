@@ -84,11 +84,19 @@ fn contacts(model: &Model, frame: &mut Frame<'_>, area: Rect) {
 fn conversation(model: &Model, frame: &mut Frame<'_>, area: Rect) {
     let (width, height) = (usize::from(area.width), usize::from(area.height));
     let mut rows: Vec<Line<'_>> = Vec::new();
-    for entry in model.entries.iter().rev() {
+    for (at, entry) in model.entries.iter().enumerate().rev() {
         if rows.len() >= model.scroll + height {
             break;
         }
         rows.extend(self::entry(entry, width).into_iter().rev());
+        // In a row of its own, where no text ever begins, and where it changes: nothing is signed unless a row says so.
+        let before = model.entries[..at].iter().rev().find(|other| other.own == entry.own);
+        if before.map_or("unsigned", |other| &other.mark) != entry.mark {
+            let who = if entry.own { "me: " } else { "" };
+            let style = Style::new().add_modifier(Modifier::ITALIC);
+            let words = format!("[{who}{}]", entry.mark);
+            rows.extend(wrap(&words, width.max(4)).into_iter().rev().map(|row| Line::styled(row, style)));
+        }
     }
     let skip = model.scroll.min(rows.len().saturating_sub(1));
     let mut shown: Vec<Line<'_>> = rows.into_iter().skip(skip).take(height).collect();

@@ -54,6 +54,10 @@ fn entry(arguments: &Arguments, login: &Login, known: Option<Entry>) -> Result<E
         let whole = std::path::absolute(ca).map_err(|error| Failure::new(exit::NO_INPUT, error))?;
         entry.ca = Some(whole);
     }
+    if let Some(ca) = &login.smime_ca {
+        let whole = std::path::absolute(ca).map_err(|error| Failure::new(exit::NO_INPUT, error))?;
+        entry.smime_ca = Some(whole);
+    }
     if login.keyring {
         let address = login.address.to_string();
         let quoted = address.replace('\'', "'\\''");

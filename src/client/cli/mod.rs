@@ -3,6 +3,7 @@
 //! In: arguments. Out: lines, an exit code of sysexits.h. Each command is a file here; `chat` is [`super::chat`].
 
 mod history;
+mod key;
 mod listen;
 mod login;
 mod send;
@@ -49,6 +50,72 @@ pub enum Command {
     History(History),
     /// Talk.
     Chat(Chat),
+    /// Keep keys and certificates, to sign and encrypt with.
+    #[command(subcommand)]
+    Key(KeyCommand),
+}
+
+/// Keep keys and certificates.
+#[derive(Clone, Debug, Subcommand)]
+pub enum KeyCommand {
+    /// Make a key, and the request for its certificate.
+    New {
+        /// What kind of key.
+        #[arg(long, value_name = "KIND", value_enum, default_value_t)]
+        algorithm: Algorithm,
+    },
+    /// Take a key, or a certificate, from a file.
+    Import(Import),
+    /// Write a certificate, or the key itself.
+    Export(Export),
+    /// Show the keys, and the certificates of others.
+    List {
+        /// Print a JSON object for each.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// Kinds of keys.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Algorithm {
+    /// ECDSA and ECDH on the curve P-256.
+    #[default]
+    P256,
+    /// The same on P-384.
+    P384,
+    /// RSA of 3072 bits.
+    Rsa,
+    /// Ed25519, for signatures only.
+    Ed25519,
+}
+
+/// Take a key, or a certificate.
+#[derive(Clone, Debug, Args)]
+pub struct Import {
+    /// PKCS #12, or PEM with a key, certificates or both.
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// A command that writes the pass phrase.
+    #[arg(long, value_name = "COMMAND")]
+    pub password_command: Option<String>,
+}
+
+/// Write a certificate, or the key itself.
+#[derive(Clone, Debug, Args)]
+pub struct Export {
+    /// Which key; the start of its name is enough. Without it, the one that signs.
+    #[arg(value_name = "KEY")]
+    pub name: Option<String>,
+    /// Write the secret key too.
+    #[arg(long)]
+    pub secret: bool,
+    /// A command that writes a pass phrase, with which the secret key is encrypted.
+    #[arg(long, value_name = "COMMAND", requires = "secret")]
+    pub password_command: Option<String>,
+    /// A new file, for its owner alone; without it, standard output.
+    #[arg(long, short, value_name = "FILE")]
+    pub output: Option<PathBuf>,
 }
 
 /// Log in.
@@ -72,6 +139,9 @@ pub struct Login {
     /// The name of this device; by default the host's with random letters.
     #[arg(long, value_name = "NAME")]
     pub device: Option<Device>,
+    /// A PEM file of authorities to believe when they name signers, instead of the system's.
+    #[arg(long, value_name = "FILE")]
+    pub smime_ca: Option<PathBuf>,
 }
 
 /// Send.
@@ -101,6 +171,12 @@ pub struct Send {
     /// Say that a program writes this, so that no other program answers it.
     #[arg(long)]
     pub automatic: bool,
+    /// Sign it; there must be a key.
+    #[arg(long)]
+    pub sign: bool,
+    /// Encrypt it; of each recipient a certificate must be known.
+    #[arg(long)]
+    pub encrypt: bool,
 }
 
 /// Listen.
@@ -200,7 +276,9 @@ impl From<ClientError> for Failure {
             ClientError::Login { .. } | ClientError::NotAttached { .. } | ClientError::Sasl { .. } => exit::PERMISSION,
             ClientError::Password { .. } => exit::PERMISSION,
             ClientError::History(error) => return Failure { code: history_code(error), text: error.to_string() },
-            ClientError::Message(_) => exit::DATA,
+            ClientError::Message(_) | ClientError::NoKey { .. } | ClientError::NoCertificate { .. } => exit::DATA,
+            ClientError::Seal(_) => exit::DATA,
+            ClientError::Keys(_) => exit::IO,
         };
         Failure::new(code, error)
     }
@@ -227,6 +305,7 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Send(send) => send::run(&open(&arguments).await?, send).await,
         Command::Listen(listen) => listen::run(&open(&arguments).await?, listen).await,
         Command::History(shown) => history::run(&account(&arguments)?, shown),
+        Command::Key(command) => key::run(&account(&arguments)?, command, super::submit::now()),
         Command::Chat(chat) => super::chat::run(open(&arguments).await?, chat.with.as_deref(), chat.line).await,
     }
 }

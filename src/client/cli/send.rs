@@ -9,7 +9,7 @@ use super::{Failure, Send, complain, exit, print, show};
 use crate::address::Mailbox;
 use crate::client::clean;
 use crate::client::history::State;
-use crate::client::{Client, Fate, Message, Sent};
+use crate::client::{Client, Fate, Message, Protect, Sent};
 
 /// Octets of a text from standard input.
 const TEXT_OCTETS: u64 = 1024 * 1024;
@@ -30,6 +30,7 @@ pub async fn run(client: &Client, send: &Send) -> Result<(), Failure> {
         receipt: send.receipt || send.wait.is_some(),
         displayed: send.displayed,
         automatic: send.automatic,
+        protect: Protect::Asked { sign: send.sign, encrypt: send.encrypt },
     };
     for file in &message.attachments {
         let opened = std::fs::File::open(file).and_then(|file| match file.metadata()?.is_dir() {

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::client::history::{Fate, Message, State};
 use crate::client::read::Received;
-use crate::client::{Incoming, Link, clean};
+use crate::client::{Incoming, Link, clean, mark};
 use crate::timestamp::Timestamp;
 
 /// `2026-11-23 12:00` in the host's zone.
@@ -31,8 +31,9 @@ pub fn message(message: &Message) -> String {
     match message {
         Message::In(received) => self::received(received),
         Message::Out { draft, fates } => {
+            let mark = mark::own(draft.signed, draft.encrypted).map(|words| format!(" [{words}]")).unwrap_or_default();
             let to: Vec<String> = draft.to.iter().map(clean::address).collect();
-            let head = format!("{} to {}: ({})", time(draft.date), to.join(", "), self::fates(fates));
+            let head = format!("{}{mark} to {}: ({})", time(draft.date), to.join(", "), self::fates(fates));
             block(&head, &clean::text(&draft.text), &draft.attachments)
         }
     }
@@ -65,7 +66,8 @@ pub fn with_reason(state: State, reason: Option<&str>) -> String {
 pub fn received(received: &Received) -> String {
     let elsewhere: Vec<String> = received.reply_to.iter().map(clean::address).collect();
     let answers = if elsewhere.is_empty() { String::new() } else { format!(" (answers to {})", elsewhere.join(", ")) };
-    let head = format!("{} {}{answers}:", time(received.date), clean::address(&received.from));
+    let (mark, from) = (received.mark.words(), clean::address(&received.from));
+    let head = format!("{} [{mark}] {from}{answers}:", time(received.date));
     block(&head, &received.text, &received.attachments)
 }
 
@@ -127,6 +129,8 @@ fn received_json(received: &Received) -> Value {
         "date": received.date.rfc3339(), "at": received.at.rfc3339(), "text": received.text,
         "attachments": files_json(&received.attachments), "in_reply_to": received.in_reply_to,
         "automatic": received.automatic, "wants_displayed": received.wants_displayed,
+        "signature": received.mark.proof, "signer": received.mark.signer, "encrypted": received.mark.encrypted,
+        "protection": received.mark.words(),
     })
 }
 
@@ -141,6 +145,7 @@ pub fn message_json(message: &Message) -> Value {
         Message::Out { draft, fates } => json!({
             "event": "sent", "id": draft.id, "to": draft.to, "date": draft.date.rfc3339(), "text": draft.text,
             "attachments": files_json(&draft.attachments), "in_reply_to": draft.in_reply_to, "fates": fates,
+            "signed": draft.signed, "encrypted": draft.encrypted,
         }),
     }
 }

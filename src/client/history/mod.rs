@@ -9,6 +9,7 @@
 //! | `history.jsonl` | [`Record`]s, one a line, behind a line with the version |
 //! | `entities/` | what came with attachments, whole |
 //! | `attachments/` | what goes out, as it was when the message was written |
+//! | `sealed/` | what goes out signed or encrypted, whole |
 //! | `receiver.lock`, `outbox.lock` | held by the process that receives, or empties the outbox |
 
 mod log;
@@ -54,7 +55,7 @@ pub struct Hold {
 impl History {
     /// Opens the history in a directory, or begins one.
     pub fn open(directory: &Path) -> Result<History, HistoryError> {
-        for part in ["", "entities", "attachments"] {
+        for part in ["", "entities", "attachments", "sealed"] {
             let path = directory.join(part);
             let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&path);
             made.map_err(|error| log::fault(&path, error))?;
@@ -105,7 +106,7 @@ impl History {
 
     /// Whether that message has been received, here or by another process that has it open.
     pub fn has_seen(&self, received: &Received) -> bool {
-        self.index.has_seen(&received.from, &received.id)
+        self.index.has_seen(&received.from, &received.id) || self.index.has_seal(received.mark.seen.as_deref())
     }
 
     /// Becomes the one process that receives for the account.
@@ -164,6 +165,20 @@ impl History {
         let file = format!("attachments/{}", self.token()?);
         self.write_file(&file, &octets)?;
         Ok(Enclosure { media: compose::media_of(&name).to_owned(), name, size, file })
+    }
+
+    /// Keeps an entity that is to be sent as it is; the name of its file.
+    pub fn seal(&self, entity: &[u8]) -> Result<String, HistoryError> {
+        let name = format!("sealed/{}.eml", self.token()?);
+        self.write_file(&name, entity)?;
+        Ok(name)
+    }
+
+    /// The entity of a draft that was signed or encrypted when it was written.
+    pub fn sealed(&self, draft: &Draft) -> Result<Option<Bytes>, HistoryError> {
+        let Some(name) = &draft.sealed else { return Ok(None) };
+        let path = self.directory.join(name);
+        fs::read(&path).map(|octets| Some(octets.into())).map_err(|error| log::fault(&path, error))
     }
 
     fn token(&self) -> Result<String, HistoryError> {

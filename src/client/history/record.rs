@@ -255,6 +255,8 @@ pub struct Index {
     envelopes: HashMap<String, usize>,
     contacts: BTreeMap<String, Contact>,
     told: HashSet<(String, String)>,
+    /// What tells signatures that came from all others: what is played back under another Message-ID is known by it.
+    seals: HashSet<String>,
     revision: u64,
 }
 
@@ -283,8 +285,12 @@ impl Index {
         let index = self.messages.len();
         match self.seen.entry((received.from.key(), received.id.clone())) {
             Entry::Occupied(_) => return false,
+            Entry::Vacant(_) if received.mark.seen.as_ref().is_some_and(|seal| self.seals.contains(seal)) => {
+                return false;
+            }
             Entry::Vacant(place) => _ = place.insert(index),
         }
+        self.seals.extend(received.mark.seen.clone());
         self.untaken.insert(index);
         let (from, at) = (received.from.clone(), received.at);
         self.messages.push(Message::In(received));
@@ -348,6 +354,11 @@ impl Index {
     /// Whether that message of that author has been received.
     pub fn has_seen(&self, from: &Mailbox, id: &str) -> bool {
         self.seen.contains_key(&(from.key(), id.to_owned()))
+    }
+
+    /// Whether what tells a signature from all others has come before.
+    pub fn has_seal(&self, seal: Option<&str>) -> bool {
+        seal.is_some_and(|seal| self.seals.contains(seal))
     }
 
     fn take(&mut self, from: &Mailbox, id: String, taken: bool) -> bool {

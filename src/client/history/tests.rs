@@ -2,6 +2,7 @@ use std::io;
 use std::sync::{Arc, Mutex};
 
 use super::*;
+use crate::client::mark::Mark;
 use crate::timestamp::Timestamp;
 
 fn mailbox(text: &str) -> Mailbox {
@@ -22,6 +23,7 @@ fn received(from: &str, id: &str, at: i64, text: &str) -> Received {
         references: vec![],
         wants_displayed: false,
         automatic: false,
+        mark: Mark::default(),
     }
 }
 
@@ -39,6 +41,9 @@ fn draft(id: &str, to: &[&str], at: i64) -> Draft {
         receipt: true,
         displayed: false,
         automatic: false,
+        sealed: None,
+        signed: false,
+        encrypted: false,
     }
 }
 

@@ -9,6 +9,7 @@ use toml::de::DeValue;
 use super::{Fault, Kind, bare, describe, list, parse_domain, parse_local_part, parse_path, quoted, scalar, string};
 use crate::accounts::Place;
 use crate::net::Host;
+use crate::rules::edit::Who;
 
 /// A place and a path there.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,6 +24,12 @@ pub(in crate::config) struct AliasEntry {
     pub alias: Spanned<String>,
     pub members: Vec<Spanned<String>>,
 }
+
+/// People and whole domains.
+pub(in crate::config) const WHO: Kind<Vec<Spanned<Who>>> = Kind {
+    name: "a list of domains and addresses",
+    read: |value| list(value, |text| text.parse().map_err(|fault| quoted(text, fault))),
+};
 
 /// Files.
 pub(in crate::config) const PATHS: Kind<Vec<PathBuf>> =

@@ -7,6 +7,7 @@
 
 use super::{By, Finding, Role};
 use crate::address::{Domain, Mailbox};
+use crate::smime::Verdict;
 
 /// Octets of a field that are read.
 pub const FIELD_OCTETS: usize = 16 * 1024;
@@ -38,6 +39,11 @@ pub fn authentication_results(authserv_id: &str, finding: &Finding, role: Role, 
     }
     field.push_str(&format!("\r\n\t{property}={domain}\r\n"));
     field
+}
+
+/// The whole field that tells what was found of a message's signature, with its CRLF (RFC 8601 §2.2; method `smime`).
+pub fn signature_results(authserv_id: &str, verdict: &Verdict) -> String {
+    format!("Authentication-Results: {};\r\n\t{}\r\n", value(authserv_id), verdict.authentication_result())
 }
 
 /// A value of RFC 2045 §5.1: a token as it is, else quoted.

@@ -74,6 +74,7 @@ fn make() -> tempfile::TempDir {
                 entity: entity(),
                 digest: [number as u8; 32],
                 message_id: Some(format!("<{number}@a.test>")),
+                signed: Vec::new(),
                 origin: Origin::Mail,
                 arrived: Timestamp::from_secs(1_800_000_000),
                 expires: Timestamp::from_secs(1_800_086_400),

@@ -1,0 +1,272 @@
+//! `impart key`: the person's keys and the certificates of others; no connection is made.
+
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::json;
+use zeroize::Zeroizing;
+
+use super::{Algorithm, Export, Failure, Import, KeyCommand, exit, print};
+use crate::address::Mailbox;
+use crate::client::keys::{KeyError, Keys, Own};
+use crate::client::{Account, clean, terminal};
+use crate::smime::{Certificate, Fault, Identity, Key, KeyKind, trust};
+use crate::timestamp::Timestamp;
+
+/// Octets of a file that is imported.
+const FILE_OCTETS: u64 = 1024 * 1024;
+
+impl From<KeyError> for Failure {
+    fn from(error: KeyError) -> Failure {
+        let code = match &error {
+            KeyError::System { .. } => exit::IO,
+            KeyError::Content { .. } => exit::DATA,
+            KeyError::Request(_) | KeyError::Make(_) => exit::SOFTWARE,
+        };
+        Failure::new(code, error)
+    }
+}
+
+/// Does what the command says.
+pub fn run(account: &Account, command: &KeyCommand, now: Timestamp) -> Result<(), Failure> {
+    let keys = Keys::at(&account.directory()?);
+    match command {
+        KeyCommand::New { algorithm } => new(account, &keys, *algorithm),
+        KeyCommand::Import(import) => self::import(account, &keys, import, now),
+        KeyCommand::Export(export) => self::export(&keys, export, now),
+        KeyCommand::List { json } => list(&keys, *json, now),
+    }
+}
+
+fn new(account: &Account, keys: &Keys, algorithm: Algorithm) -> Result<(), Failure> {
+    let kind = match algorithm {
+        Algorithm::P256 => KeyKind::P256,
+        Algorithm::P384 => KeyKind::P384,
+        Algorithm::Rsa => KeyKind::Rsa,
+        Algorithm::Ed25519 => KeyKind::Ed25519,
+    };
+    let (name, _) = keys.make(&account.address, kind)?;
+    print(&format!(
+        "The key {name} was made. Its request for a certificate is in\n    {}\nGive that file to the administrator of {} \
+         (impartctl cert issue), or to another authority; then\n    impart key import CERTIFICATE\n",
+        keys.request_file(&name).display(),
+        account.address.domain()
+    ));
+    if kind == KeyKind::Ed25519 {
+        print("Keys of this kind sign; nobody can encrypt to them.\n");
+    }
+    Ok(())
+}
+
+fn import(account: &Account, keys: &Keys, import: &Import, now: Timestamp) -> Result<(), Failure> {
+    let octets = read(&import.file)?;
+    let fault = |fault: Fault| Failure::new(exit::DATA, format!("{}: {fault}", import.file.display()));
+    let text = std::str::from_utf8(&octets).ok().filter(|text| text.contains("-----BEGIN "));
+    let Some(text) = text else {
+        if let Ok(certificate) = Certificate::from_der(&octets) {
+            return certificates(account, keys, &[certificate], now);
+        }
+        let all = Identity::from_pkcs12(&octets, &pass_phrase(import)?).map_err(fault)?;
+        return all.iter().try_for_each(|one| take(account, keys, one.key(), one.chain(), now));
+    };
+    let chain = match Certificate::from_pem(text) {
+        Ok(chain) => chain,
+        Err(_) if text.contains("PRIVATE KEY") => Vec::new(),
+        Err(error) => return Err(fault(error)),
+    };
+    if !text.contains("PRIVATE KEY-----") {
+        return certificates(account, keys, &chain, now);
+    }
+    let key = match Key::from_pem(text, None) {
+        Err(Fault::NoPassPhrase) => Key::from_pem(text, Some(&pass_phrase(import)?)),
+        read => read,
+    };
+    take(account, keys, &key.map_err(fault)?, &chain, now)
+}
+
+/// A key of the person's, with or without its certificate.
+fn take(account: &Account, keys: &Keys, key: &Key, chain: &[Certificate], now: Timestamp) -> Result<(), Failure> {
+    if let Some(first) = chain.first() {
+        if key.spki() != first.spki() {
+            return Err(Failure::new(exit::DATA, "the certificate is of another key; put the key's own one first"));
+        }
+        check(account, first, now)?;
+    }
+    let name = keys.keep(key)?;
+    print(&format!("The key {name} is kept.\n"));
+    if chain.is_empty() {
+        print("It has no certificate yet: import that too.\n");
+        return Ok(());
+    }
+    certificates(account, keys, chain, now)
+}
+
+/// Certificates: of a key here, or somebody else's.
+fn certificates(account: &Account, keys: &Keys, chain: &[Certificate], now: Timestamp) -> Result<(), Failure> {
+    let Some(first) = chain.first() else { return Err(Failure::new(exit::DATA, "there is no certificate in it")) };
+    if keys.own()?.iter().any(|own| own.key.spki() == first.spki()) {
+        check(account, first, now)?;
+        let name = keys.certify(chain)?.unwrap_or_default();
+        print(&format!("The key {name} has its certificate, good until {}.\n", day(first.not_after())));
+        return Ok(());
+    }
+    let names = names_of(first);
+    if names.is_empty() {
+        return Err(Failure::new(exit::DATA, "the certificate names nobody, and is not of a key that is here"));
+    }
+    for who in names {
+        keys.learn(&who, chain, now)?;
+        print(&format!("The certificate of {} is kept.\n", clean::line(&who.to_string())));
+    }
+    Ok(())
+}
+
+/// A certificate that says nothing of the account would sign in vain.
+fn check(account: &Account, certificate: &Certificate, now: Timestamp) -> Result<(), Failure> {
+    let names = names_of(certificate);
+    if !names.iter().any(|name| name.key() == account.address.key()) {
+        let named: Vec<String> = names.iter().map(|name| clean::line(&name.to_string())).collect();
+        let named = if named.is_empty() { "nobody".to_owned() } else { named.join(", ") };
+        let text = format!("the certificate is for {named}, not for {}; ask for another", account.address);
+        return Err(Failure::new(exit::DATA, text));
+    }
+    if certificate.not_after() < now {
+        let text = format!("the certificate expired on {}; ask for a new one", day(certificate.not_after()));
+        return Err(Failure::new(exit::DATA, text));
+    }
+    Ok(())
+}
+
+fn export(keys: &Keys, export: &Export, now: Timestamp) -> Result<(), Failure> {
+    let own = keys.own()?;
+    let chosen = match &export.name {
+        Some(name) => own.iter().find(|own| own.name.starts_with(name.as_str())),
+        None => own
+            .iter()
+            .filter(|own| own.can_sign(now))
+            .max_by_key(|own| own.chain.first().map(Certificate::not_before))
+            .or(own.first()),
+    };
+    let Some(own) = chosen else {
+        return Err(Failure::new(exit::DATA, "there is no such key; impart key list shows them"));
+    };
+    let mut text = Zeroizing::new(String::new());
+    if export.secret {
+        let key = match &export.password_command {
+            Some(_) => own.key.to_encrypted_pem(&command(export.password_command.as_deref())?),
+            None => Ok(own.key.to_pem()),
+        };
+        text.push_str(&key.map_err(|fault| Failure::new(exit::SOFTWARE, fault))?);
+    } else if own.chain.is_empty() {
+        return Err(Failure::new(exit::DATA, format!("the key {} has no certificate yet", own.name)));
+    }
+    own.chain.iter().for_each(|certificate| text.push_str(&certificate.to_pem()));
+    let Some(file) = &export.output else {
+        print(&text);
+        return Ok(());
+    };
+    let mut options = std::fs::OpenOptions::new();
+    let opened = options.write(true).create_new(true).mode(0o600).open(file);
+    let written = opened.and_then(|mut file| {
+        file.write_all(text.as_bytes())?;
+        file.sync_all()
+    });
+    written.map_err(|error| Failure::new(exit::IO, format!("{}: {error}", file.display())))
+}
+
+fn list(keys: &Keys, json: bool, now: Timestamp) -> Result<(), Failure> {
+    for own in keys.own()? {
+        let state = state(&own, now);
+        let names: Vec<String> = own.chain.first().map(names_of).unwrap_or_default().iter().map(shown).collect();
+        let until = own.chain.first().map(|certificate| day(certificate.not_after()));
+        if json {
+            let line = json!({ "key": own.name, "kind": kind(own.key.kind()), "state": state, "names": names, "until": until });
+            print(&format!("{line}\n"));
+        } else {
+            let until = until.map(|until| format!(" until {until}")).unwrap_or_default();
+            let names = if names.is_empty() { String::new() } else { format!(" {}", names.join(", ")) };
+            print(&format!("key {} {}{names}: {state}{until}\n", own.name, kind(own.key.kind())));
+        }
+    }
+    for name in keys.known() {
+        let who = Mailbox::parse(&name);
+        let Some((chain, _)) = who.ok().map(|who| keys.of(&who)).transpose()?.flatten() else { continue };
+        let Some(first) = chain.first() else { continue };
+        let (until, can) = (day(first.not_after()), first.may_encrypt());
+        if json {
+            print(&format!("{}\n", json!({ "certificate": name, "until": until, "encrypts": can })));
+        } else {
+            let can = if can { "" } else { ", not to encrypt to" };
+            print(&format!("certificate of {} until {until}{can}\n", clean::line(&name)));
+        }
+    }
+    Ok(())
+}
+
+fn names_of(certificate: &Certificate) -> Vec<Mailbox> {
+    trust::names_of(certificate).map(|names| names.mailboxes().cloned().collect()).unwrap_or_default()
+}
+
+fn shown(name: &Mailbox) -> String {
+    clean::line(&name.to_string())
+}
+
+fn state(own: &Own, now: Timestamp) -> &'static str {
+    match own.chain.first() {
+        None => "waits for its certificate",
+        Some(certificate) if certificate.not_after() < now => "expired",
+        Some(certificate) if certificate.not_before() > now => "not yet valid",
+        Some(_) => "in use",
+    }
+}
+
+fn kind(kind: KeyKind) -> &'static str {
+    match kind {
+        KeyKind::P256 => "p256",
+        KeyKind::P384 => "p384",
+        KeyKind::Rsa => "rsa",
+        KeyKind::Ed25519 => "ed25519",
+        KeyKind::X25519 => "x25519",
+    }
+}
+
+fn day(at: Timestamp) -> String {
+    at.rfc3339().chars().take(10).collect()
+}
+
+fn read(file: &Path) -> Result<Zeroizing<Vec<u8>>, Failure> {
+    use std::io::Read as _;
+    let fault = |error: std::io::Error| Failure::new(exit::NO_INPUT, format!("{}: {error}", file.display()));
+    let mut octets = Zeroizing::new(Vec::new());
+    let opened = std::fs::File::open(file).map_err(fault)?;
+    opened.take(FILE_OCTETS + 1).read_to_end(&mut octets).map_err(fault)?;
+    if octets.len() as u64 > FILE_OCTETS {
+        return Err(Failure::new(exit::DATA, format!("{}: more than 1 MiB", file.display())));
+    }
+    Ok(octets)
+}
+
+fn pass_phrase(import: &Import) -> Result<Zeroizing<String>, Failure> {
+    if import.password_command.is_some() {
+        return command(import.password_command.as_deref());
+    }
+    let question = format!("Pass phrase of {}: ", import.file.display());
+    let secret = terminal::ask_secret(&question)
+        .map_err(|error| Failure::new(exit::PERMISSION, format!("{error}; use --password-command")))?;
+    Ok(Zeroizing::new(secret.reveal().to_owned()))
+}
+
+/// The first line of what a command writes.
+fn command(command: Option<&str>) -> Result<Zeroizing<String>, Failure> {
+    let command = command.unwrap_or_default();
+    let failed = |text: String| Failure::new(exit::PERMISSION, format!("`{command}`: {text}"));
+    let output = Command::new("/bin/sh").arg("-c").arg(command).stderr(std::process::Stdio::inherit()).output();
+    let output = output.map_err(|error| failed(error.to_string()))?;
+    if !output.status.success() {
+        return Err(failed(output.status.to_string()));
+    }
+    let text = Zeroizing::new(String::from_utf8_lossy(&output.stdout).into_owned());
+    Ok(Zeroizing::new(text.lines().next().unwrap_or_default().to_owned()))
+}

@@ -1,0 +1,253 @@
+//! The person's keys, and the certificates of others, as files of the account's directory.
+//!
+//! In: keys and certificates. Out: the same, after any crash. Invariants: a file with a secret key is its owner's alone and
+//! never replaced by another key; a certificate of others is replaced only by one that was in use later. Fails with
+//! [`KeyError`], which names the file.
+//!
+//! | in the account's directory | |
+//! | --- | --- |
+//! | `keys/NAME.key` | a secret key, PKCS #8 in PEM; NAME is made of its public key |
+//! | `keys/NAME.csr` | the request for its certificate (RFC 2986) |
+//! | `keys/NAME.pem` | its certificate and those above it |
+//! | `certificates/ADDRESS.pem` | the latest certificate of somebody, behind a line that says when it was in use |
+
+use std::fs;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+
+use aws_lc_rs::digest;
+use rcgen::string::Ia5String;
+use rcgen::{CertificateParams, DnType, SanType};
+
+use super::account::directory_name;
+use crate::address::Mailbox;
+use crate::disk;
+use crate::limits;
+use crate::smime::{Certificate, Fault, Identity, Key, KeyKind};
+use crate::timestamp::Timestamp;
+
+/// Keys of one account that are looked at.
+const KEYS: usize = 100;
+/// id-on-SmtpUTF8Mailbox (RFC 9598 §3).
+const SMTP_UTF8_MAILBOX: [u64; 9] = [1, 3, 6, 1, 5, 5, 7, 8, 9];
+
+/// What goes wrong with keys.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyError {
+    /// The system refuses.
+    #[error("{}: {source}", path.display())]
+    System {
+        /// The file.
+        path: PathBuf,
+        /// What it says.
+        source: std::io::Error,
+    },
+    /// A file is not what it should be.
+    #[error("{}: {fault}", path.display())]
+    Content {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        fault: Fault,
+    },
+    /// A request cannot be written.
+    #[error("the request for a certificate cannot be written: {0}")]
+    Request(String),
+    /// A key cannot be made.
+    #[error("no key can be made: {0}")]
+    Make(Fault),
+}
+
+/// A key of the person's.
+#[derive(Clone, Debug)]
+pub struct Own {
+    /// The name of its files.
+    pub name: String,
+    /// The key.
+    pub key: Key,
+    /// Its certificate and those above it; empty until there is one.
+    pub chain: Vec<Certificate>,
+}
+
+impl Own {
+    /// The key with its certificate.
+    pub fn identity(&self) -> Option<Identity> {
+        Identity::new(self.key.clone(), self.chain.clone()).ok()
+    }
+
+    /// Whether messages can be signed with it at that time.
+    pub fn can_sign(&self, at: Timestamp) -> bool {
+        self.chain.first().is_some_and(|certificate| certificate.may_sign() && is_in_time(certificate, at))
+    }
+}
+
+/// Whether a certificate is in its time.
+pub fn is_in_time(certificate: &Certificate, at: Timestamp) -> bool {
+    certificate.not_before() <= at && at <= certificate.not_after()
+}
+
+/// The store.
+#[derive(Clone, Debug)]
+pub struct Keys {
+    own: PathBuf,
+    others: PathBuf,
+}
+
+impl Keys {
+    /// In an account's directory; nothing is made before something is kept.
+    pub fn at(directory: &Path) -> Keys {
+        Keys { own: directory.join("keys"), others: directory.join("certificates") }
+    }
+
+    /// The person's keys, in order of their names.
+    pub fn own(&self) -> Result<Vec<Own>, KeyError> {
+        let entries = match fs::read_dir(&self.own) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(source) => return Err(KeyError::System { path: self.own.clone(), source }),
+        };
+        let mut names: Vec<String> = entries
+            .filter_map(|entry| entry.ok()?.file_name().into_string().ok()?.strip_suffix(".key").map(str::to_owned))
+            .take(KEYS)
+            .collect();
+        names.sort();
+        names.into_iter().map(|name| self.read_own(name)).collect()
+    }
+
+    fn read_own(&self, name: String) -> Result<Own, KeyError> {
+        let path = self.file(&name, "key");
+        let text = zeroize::Zeroizing::new(read(&path)?.unwrap_or_default());
+        let key = Key::from_pem(&text, None).map_err(|fault| KeyError::Content { path, fault })?;
+        let path = self.file(&name, "pem");
+        let chain = match read(&path)? {
+            Some(text) => Certificate::from_pem(&text).map_err(|fault| KeyError::Content { path, fault })?,
+            None => Vec::new(),
+        };
+        Ok(Own { name, key, chain })
+    }
+
+    /// The key to sign with: of those whose certificate is in its time, the one with the latest.
+    pub fn signer(&self, at: Timestamp) -> Result<Option<Identity>, KeyError> {
+        let own = self.own()?;
+        let usable = own.iter().filter(|own| own.can_sign(at));
+        let latest = usable.max_by_key(|own| own.chain.first().map(Certificate::not_before));
+        Ok(latest.and_then(Own::identity))
+    }
+
+    /// All keys with a certificate, to decrypt with; also old ones.
+    pub fn readers(&self) -> Result<Vec<Identity>, KeyError> {
+        Ok(self.own()?.iter().filter_map(Own::identity).collect())
+    }
+
+    /// Makes a key and the request for its certificate; the name of both, and the request in PEM.
+    pub fn make(&self, address: &Mailbox, kind: KeyKind) -> Result<(String, String), KeyError> {
+        let key = Key::generate(kind).map_err(KeyError::Make)?;
+        let request = request(&key, address)?;
+        let name = self.keep(&key)?;
+        self.write(&self.own, &self.file(&name, "csr"), request.as_bytes())?;
+        Ok((name, request))
+    }
+
+    /// Keeps a key; the name of its files.
+    pub fn keep(&self, key: &Key) -> Result<String, KeyError> {
+        let name = name_of(key.spki());
+        let path = self.file(&name, "key");
+        if !path.exists() {
+            self.write(&self.own, &path, key.to_pem().as_bytes())?;
+        }
+        Ok(name)
+    }
+
+    /// Keeps a chain, if its first certificate is one of a key here; the name of that.
+    pub fn certify(&self, chain: &[Certificate]) -> Result<Option<String>, KeyError> {
+        let Some(first) = chain.first() else { return Ok(None) };
+        let name = name_of(first.spki());
+        if !self.file(&name, "key").exists() {
+            return Ok(None);
+        }
+        let text: String = chain.iter().map(Certificate::to_pem).collect();
+        self.write(&self.own, &self.file(&name, "pem"), text.as_bytes())?;
+        Ok(Some(name))
+    }
+
+    /// The file of a key's request.
+    pub fn request_file(&self, name: &str) -> PathBuf {
+        self.file(name, "csr")
+    }
+
+    /// What is known of somebody's certificate: it, those above it, and when it was in use last.
+    pub fn of(&self, who: &Mailbox) -> Result<Option<(Vec<Certificate>, Timestamp)>, KeyError> {
+        let path = self.others.join(format!("{}.pem", directory_name(&who.key())));
+        let Some(text) = read(&path)? else { return Ok(None) };
+        let seen = text.lines().next().and_then(|line| line.strip_prefix("in use at ")?.parse().ok()).unwrap_or(0);
+        let chain = Certificate::from_pem(&text).map_err(|fault| KeyError::Content { path, fault })?;
+        Ok(Some((chain, Timestamp::from_secs(seen))))
+    }
+
+    /// Keeps somebody's certificate that was in use at that time, unless a later one is known; says whether it is new.
+    pub fn learn(&self, who: &Mailbox, chain: &[Certificate], at: Timestamp) -> Result<bool, KeyError> {
+        let known = self.of(who).ok().flatten();
+        if chain.is_empty() || known.as_ref().is_some_and(|(_, seen)| *seen > at) {
+            return Ok(false);
+        }
+        let is_new = known.is_none_or(|(known, _)| known != chain);
+        if is_new {
+            let chain: String = chain.iter().take(limits::CMS_CERTIFICATES).map(Certificate::to_pem).collect();
+            let path = self.others.join(format!("{}.pem", directory_name(&who.key())));
+            self.write(&self.others, &path, format!("in use at {}\n{chain}", at.secs()).as_bytes())?;
+        }
+        Ok(is_new)
+    }
+
+    /// Everybody of whom a certificate is known, in order, as the files are called.
+    pub fn known(&self) -> Vec<String> {
+        let entries = fs::read_dir(&self.others).into_iter().flatten();
+        let name = |entry: fs::DirEntry| Some(entry.file_name().to_str()?.strip_suffix(".pem")?.to_owned());
+        let mut names: Vec<String> = entries.filter_map(|entry| name(entry.ok()?)).collect();
+        names.sort();
+        names
+    }
+
+    fn file(&self, name: &str, suffix: &str) -> PathBuf {
+        self.own.join(format!("{name}.{suffix}"))
+    }
+
+    fn write(&self, directory: &Path, path: &Path, octets: &[u8]) -> Result<(), KeyError> {
+        let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(directory);
+        let written = made.and_then(|()| {
+            // Several processes of one person may write at once.
+            let beside = disk::with_suffix(path, &format!(".{}", crate::random::token()?));
+            disk::replace_by(path, &beside, 0o600, None, &[octets])
+        });
+        written.map_err(|source| KeyError::System { path: path.to_owned(), source })
+    }
+}
+
+fn read(path: &Path) -> Result<Option<String>, KeyError> {
+    match fs::read_to_string(path) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(KeyError::System { path: path.to_owned(), source }),
+    }
+}
+
+/// 64 bits of the digest of the public key: the same for a key, its request and its certificates.
+fn name_of(spki: &[u8]) -> String {
+    digest::digest(&digest::SHA256, spki).as_ref()[..8].iter().map(|octet| format!("{octet:02x}")).collect()
+}
+
+/// A request for a certificate that names the address (RFC 8550 §3.1, RFC 9598 §3).
+fn request(key: &Key, address: &Mailbox) -> Result<String, KeyError> {
+    let failed = |error: rcgen::Error| KeyError::Request(error.to_string());
+    let mut params = CertificateParams::new(Vec::<String>::new()).map_err(failed)?;
+    params.distinguished_name = rcgen::DistinguishedName::new();
+    let text = address.to_string();
+    params.distinguished_name.push(DnType::CommonName, text.as_str());
+    let name = match Ia5String::try_from(text.as_str()) {
+        Ok(plain) if address.is_ascii() => SanType::Rfc822Name(plain),
+        _ => SanType::OtherName((SMTP_UTF8_MAILBOX.to_vec(), rcgen::OtherNameValue::Utf8String(text))),
+    };
+    params.subject_alt_names = vec![name];
+    let pair = rcgen::KeyPair::from_pem(&key.to_pem()).map_err(failed)?;
+    params.serialize_request(&pair).and_then(|request| request.pem()).map_err(failed)
+}

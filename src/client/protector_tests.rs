@@ -1,0 +1,167 @@
+use super::*;
+use crate::smime::{Key, KeyKind};
+use crate::tls::make::{Authority, AuthorityOptions, Leaf};
+
+const NOW: Timestamp = Timestamp::from_secs(1_795_000_000);
+
+fn mailbox(text: &str) -> Mailbox {
+    Mailbox::parse(text).unwrap()
+}
+
+/// Somebody with a certificate of an authority of its own, in PEM.
+fn somebody(address: &str) -> (Identity, String) {
+    let authority = Authority::root(&AuthorityOptions::new("Test", NOW)).unwrap();
+    let made =
+        authority.issue(&Leaf { server: false, client: false, ..Leaf::new(&[], NOW) }.with_addresses(&[address]));
+    let made = made.unwrap();
+    (Identity::from_pem(&made.key_pem, &made.chain_pem, None).unwrap(), authority.pem())
+}
+
+/// Bob's, who believes this authority.
+fn bob(directory: &Path, authority: Option<&str>, trust_first: bool) -> Protector {
+    let file = directory.join("authority.pem");
+    std::fs::write(&file, authority.map_or_else(|| somebody("nobody@c.test").1, str::to_owned)).unwrap();
+    let account = Account::new(mailbox("bob@b.test"));
+    Protector::new(&Account { signer_authorities: Some(file), trust_first, ..account }, directory)
+}
+
+fn entity(text: &str, to: &str) -> Vec<u8> {
+    format!(
+        "From: <alice@a.test>\r\nTo: {to}\r\nDate: {}\r\nMessage-ID: <{text}@a.test>\r\nMIME-Version: 1.0\r\n\
+         Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 7bit\r\n\r\n{text}\r\n",
+        NOW.rfc5322()
+    )
+    .into_bytes()
+}
+
+fn signed(by: &Identity, text: &str, to: &str) -> Vec<u8> {
+    protected(&entity(text, to), Some(by), &[], NOW).unwrap()
+}
+
+fn opened(protector: &Protector, entity: &[u8], sender: &str, recipients: &[&str], now: Timestamp) -> Mark {
+    let recipients: Vec<Mailbox> = recipients.iter().map(|text| mailbox(text)).collect();
+    protector.open(entity, &ReversePath::Mailbox(mailbox(sender)), &recipients, now).mark
+}
+
+const BOB: &[&str] = &["bob@b.test"];
+
+#[test]
+fn who_signs_is_who_sends() {
+    let folder = tempfile::tempdir().unwrap();
+    let (alice, authority) = somebody("alice@a.test");
+    let bob = bob(folder.path(), Some(&authority), false);
+    let check = |sender: &str, expected: Proof| {
+        let mark = opened(&bob, &signed(&alice, "hello", "<bob@b.test>"), sender, BOB, NOW);
+        assert_eq!(mark.proof, expected, "{sender}: {mark:?}");
+    };
+    check("alice@a.test", Proof::User);
+    check("ALICE@a.test", Proof::User);
+    check("mallory@a.test", Proof::WrongSender);
+    assert_eq!(opened(&bob, &entity("plain", "<bob@b.test>"), "alice@a.test", BOB, NOW), Mark::default());
+}
+
+#[test]
+fn what_is_read_is_what_was_signed() {
+    let folder = tempfile::tempdir().unwrap();
+    let (alice, authority) = somebody("alice@a.test");
+    let bob = bob(folder.path(), Some(&authority), false);
+    let sealed = String::from_utf8(signed(&alice, "hello", "<bob@b.test>")).unwrap();
+    // A field that stands outside alone is nobody's.
+    let more = format!("Subject: forged\r\nReply-To: mallory@c.test\r\n{sealed}");
+    let sender = ReversePath::Mailbox(mailbox("alice@a.test"));
+    let opened = bob.open(more.as_bytes(), &sender, &[mailbox("bob@b.test")], NOW);
+    let text = String::from_utf8(opened.entity.into_owned()).unwrap();
+    assert!(opened.mark.is_valid() && text.contains("hello") && !text.contains("mallory"), "{text}");
+    assert!(!text.contains("forged") && !text.contains("BEGIN"), "{text}");
+}
+
+#[test]
+fn recipients_are_those_of_the_envelope() {
+    let folder = tempfile::tempdir().unwrap();
+    let (alice, authority) = somebody("alice@a.test");
+    let bob = bob(folder.path(), Some(&authority), false);
+    let team = signed(&alice, "all", "<team@b.test>");
+    assert_eq!(opened(&bob, &team, "alice@a.test", BOB, NOW).proof, Proof::Replayed);
+    assert_eq!(opened(&bob, &team, "alice@a.test", &["bob@b.test", "team@b.test"], NOW).proof, Proof::User);
+}
+
+#[test]
+fn what_waited_for_the_device_is_not_too_old() {
+    let folder = tempfile::tempdir().unwrap();
+    let (alice, authority) = somebody("alice@a.test");
+    let bob = bob(folder.path(), Some(&authority), false);
+    let later = NOW.after(std::time::Duration::from_secs(10 * 86_400));
+    let message = signed(&alice, "hello", "<bob@b.test>");
+    assert_eq!(opened(&bob, &message, "alice@a.test", BOB, later).proof, Proof::Replayed);
+    let trace = format!("Received: from x by mx.b.test with ESMTPS id 1;\r\n\t{}\r\n", NOW.rfc5322());
+    let received = [trace.as_bytes(), &message].concat();
+    assert_eq!(opened(&bob, &received, "alice@a.test", BOB, later).proof, Proof::User);
+}
+
+#[test]
+fn the_first_certificate_is_believed_where_the_person_wants_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let (one, other) = (somebody("alice@a.test").0, somebody("alice@a.test").0);
+    let careful = bob(folder.path(), None, false);
+    let proof = |bob: &Protector, by: &Identity| {
+        opened(bob, &signed(by, "hello", "<bob@b.test>"), "alice@a.test", BOB, NOW).proof
+    };
+    assert_eq!(proof(&careful, &one), Proof::Untrusted);
+    let trusting = bob(folder.path(), None, true);
+    assert_eq!(proof(&trusting, &one), Proof::User);
+    assert_eq!(proof(&trusting, &other), Proof::Untrusted);
+    assert_eq!(proof(&trusting, &one), Proof::User);
+}
+
+#[test]
+fn nobody_is_left_out_of_what_is_encrypted() {
+    let folder = tempfile::tempdir().unwrap();
+    let bob = bob(folder.path(), None, false);
+    let to = [mailbox("alice@a.test"), mailbox("carol@c.test")];
+    let asked = Protect::Asked { sign: false, encrypt: true };
+    match bob.seal(&entity("x", "<alice@a.test>"), &to, asked, NOW) {
+        Err(ClientError::NoCertificate { who }) => assert_eq!(who, to),
+        other => panic!("{other:?}"),
+    }
+    let sign = Protect::Asked { sign: true, encrypt: false };
+    assert!(matches!(bob.seal(b"", &to, sign, NOW), Err(ClientError::NoKey { .. })));
+    assert!(bob.seal(b"", &to, Protect::Possible, NOW).unwrap().is_none());
+}
+
+#[test]
+fn keys_are_files_of_their_owner_alone() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = tempfile::tempdir().unwrap();
+    let keys = Keys::at(folder.path());
+    assert!(keys.own().unwrap().is_empty());
+    let (name, request) = keys.make(&mailbox("bob@b.test"), KeyKind::P256).unwrap();
+    assert!(request.starts_with("-----BEGIN CERTIFICATE REQUEST-----"), "{request}");
+    let file = folder.path().join(format!("keys/{name}.key"));
+    assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+    let before = std::fs::read(&file).unwrap();
+    let key = Key::from_pem(std::str::from_utf8(&before).unwrap(), None).unwrap();
+    assert_eq!(keys.keep(&key).unwrap(), name, "the same key has the same name");
+    assert_eq!(std::fs::read(&file).unwrap(), before);
+    assert!(keys.signer(NOW).unwrap().is_none(), "without a certificate it signs nothing");
+    let (bob, _) = somebody("bob@b.test");
+    assert_eq!(keys.certify(bob.chain()).unwrap(), None, "it is of another key");
+    keys.keep(bob.key()).unwrap();
+    assert!(keys.certify(bob.chain()).unwrap().is_some() && keys.signer(NOW).unwrap().is_some());
+    std::fs::write(&file, "no key").unwrap();
+    let error = keys.own().unwrap_err().to_string();
+    assert!(error.contains(&name), "{error}");
+}
+
+#[test]
+fn a_later_certificate_replaces_an_earlier_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let keys = Keys::at(folder.path());
+    let alice = mailbox("alice@a.test");
+    let (one, two) = (somebody("alice@a.test").0, somebody("alice@a.test").0);
+    assert!(keys.learn(&alice, one.chain(), NOW).unwrap());
+    assert!(!keys.learn(&alice, two.chain(), NOW.before(std::time::Duration::from_secs(1))).unwrap());
+    assert_eq!(keys.of(&alice).unwrap().unwrap().0[0], *one.certificate());
+    assert!(keys.learn(&alice, two.chain(), NOW.after(std::time::Duration::from_secs(1))).unwrap());
+    assert_eq!(keys.of(&mailbox("Alice@a.test")).unwrap().unwrap().0[0], *two.certificate());
+    assert_eq!(keys.known(), ["alice@a.test"]);
+}

@@ -1,0 +1,55 @@
+//! The sections about signatures. In: the tables. Out: plain data; whoever insists, and whoever signs, is served here.
+
+use toml::Spanned;
+use toml::de::DeTable;
+
+use super::build::{Problems, Seen, section};
+use super::problem::Problem;
+use super::read::Table;
+use super::{LocalDomain, Signer, Smime, keys};
+use crate::address::Domain;
+use crate::rules::edit::Who;
+
+/// The section smime.
+pub(super) fn smime(table: &Table<'_>, domains: &[LocalDomain], problems: &mut Problems) -> Option<Smime> {
+    let roots = table.value(&keys::SMIME_ROOTS, problems);
+    let revocations = table.value(&keys::SMIME_REVOCATIONS, problems);
+    let require = table.value(&keys::SMIME_REQUIRE, problems);
+    for who in require.iter().flatten() {
+        let domain = match who.get_ref() {
+            Who::Domain(domain) => domain,
+            Who::Mailbox(mailbox) => mailbox.domain(),
+        };
+        served("require", domain, who.span(), domains, problems);
+    }
+    let require = require?.into_iter().map(Spanned::into_inner).collect();
+    Some(Smime { roots: roots?, revocations: revocations?, require })
+}
+
+/// The sections signer.
+pub(super) fn signers(
+    text: &str,
+    document: &DeTable<'_>,
+    domains: &[LocalDomain],
+    problems: &mut Problems,
+) -> Vec<Signer> {
+    let mut seen = Seen::new(text);
+    let tables = Table::repeated(document, section("signer"), problems);
+    let mut signer = |table: &Table<'_>| {
+        let domain = table.get(&keys::SIGNER_DOMAIN, problems);
+        let chain = table.value(&keys::SIGNER_CHAIN, problems);
+        let key = table.value(&keys::SIGNER_KEY, problems);
+        let domain = domain?;
+        served("domain", domain.get_ref(), domain.span(), domains, problems);
+        seen.enter(domain.get_ref().to_string(), "the signer of the domain", domain.span(), problems);
+        Some(Signer { domain: domain.into_inner(), chain: chain?, key: key? })
+    };
+    tables.iter().filter_map(&mut signer).collect()
+}
+
+fn served(key: &str, domain: &Domain, span: std::ops::Range<usize>, domains: &[LocalDomain], problems: &mut Problems) {
+    if domains.iter().all(|own| own.name != *domain) {
+        let problem = Problem::new(span, format!("`{key}`: {domain} is not served here"));
+        problems.push(problem.expected("a domain of a section [[domain]], or an address in one"));
+    }
+}

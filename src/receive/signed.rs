@@ -1,0 +1,208 @@
+//! What is found of signatures of messages for inboxes here.
+//!
+//! In: an entity and whom it is for. Out: a [`Signature`] with its verdict, or the reply that refuses. Invariants: nothing is
+//! looked at that is not for an inbox here; a large entity is looked at on a thread of its own; what is refused contradicts
+//! itself, was altered, or is out of its time or place, and nothing else is. RFC 8551, RFC 9788, RFC 3463 §3.8.
+
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::time::timeout;
+
+use super::transaction::Judge;
+use crate::accounts::Accounts;
+use crate::address::{ForwardPath, Mailbox};
+use crate::dns::{Security, Tlsa};
+use crate::envelope::{Class, Envelope};
+use crate::mime::signed::describe;
+use crate::reply::{EnhancedCode, Reply};
+use crate::rules::edit::Who;
+use crate::smime::trust::{Published, Record, Trust, owner};
+use crate::smime::{Circumstances, Examined, Finding, Verdict, examine};
+use crate::smtp::command::Rcpt;
+
+/// Octets of an entity that are looked at beside the work on sockets: a tenth of a millisecond's digest.
+const SMALL: usize = 32 * 1024;
+/// How long the author's domain may take to say what it publishes of its signers.
+const DNS: Duration = Duration::from_secs(5);
+
+/// Who is believed, and who insists.
+#[derive(Debug)]
+pub struct Signatures {
+    /// Whom to believe; asked for with the first message that is signed, since it takes a while to read them all.
+    pub trust: LazyLock<Trust, Box<dyn FnOnce() -> Trust + Send>>,
+    /// Whether domains are asked what they publish of their signers.
+    pub asks_dns: bool,
+    /// Inboxes and domains that take messages with valid signatures only.
+    pub require: Vec<Who>,
+}
+
+impl Signatures {
+    /// Nobody is believed, nobody insists.
+    #[cfg(test)]
+    pub(super) fn none() -> Signatures {
+        let nobody = || Trust::new(&crate::smime::trust::Anchors::default()).unwrap();
+        Signatures { trust: LazyLock::new(Box::new(nobody)), asks_dns: false, require: Vec::new() }
+    }
+
+    /// Whether an inbox insists on a signature that is not there, or proves nothing. What is encrypted is between its author
+    /// and its reader.
+    pub(super) fn refuses(&self, inbox: &Mailbox, signature: Option<&Signature>) -> bool {
+        let insists = self.require.iter().any(|who| match who {
+            Who::Mailbox(mailbox) => mailbox.key() == inbox.key(),
+            Who::Domain(domain) => domain == inbox.domain(),
+        });
+        insists
+            && !signature.is_some_and(|signature| {
+                signature.verdict.is_valid() || matches!(signature.verdict.finding, Finding::Undecryptable(_))
+            })
+    }
+}
+
+/// What was found of a message.
+pub(super) struct Signature {
+    examined: Examined,
+    /// What is to be thought of it.
+    pub verdict: Verdict,
+}
+
+impl Signature {
+    /// By what it is known again at each recipient who lives here.
+    pub fn seen(&self, envelope: &Envelope, accounts: &Accounts) -> Vec<Option<[u8; 32]>> {
+        let seen =
+            |mailbox: &Mailbox| accounts.is_local(mailbox.domain()).then(|| self.examined.seen_key(mailbox)).flatten();
+        envelope.recipients.iter().map(|recipient| seen(&recipient.address)).collect()
+    }
+}
+
+impl Judge {
+    /// What is found of the signature of an entity; `None` where it has none, or nobody who lives here is to have it.
+    pub(super) async fn signature(
+        &self,
+        entity: &Bytes,
+        rcpts: &[Rcpt],
+        class: Class,
+        accounts: &Accounts,
+    ) -> Result<Option<Signature>, Reply> {
+        if class != Class::Im || !is_protected(entity) {
+            return Ok(None);
+        }
+        let local = |rcpt: &Rcpt| match &rcpt.path {
+            ForwardPath::Mailbox(mailbox) if accounts.is_local(mailbox.domain()) => {
+                let members = accounts.members(mailbox).unwrap_or_default();
+                // A group is nobody: its members are written to by its name.
+                let members = if members.len() == 1 { members } else { &[] };
+                Some(std::iter::once(mailbox).chain(members).cloned().collect::<Vec<_>>())
+            }
+            _ => None,
+        };
+        let recipients: Vec<Vec<Mailbox>> = rcpts.iter().filter_map(local).collect();
+        if recipients.is_empty() {
+            return Ok(None);
+        }
+        let signatures = self.context.signatures.borrow().clone();
+        let examined = if entity.len() <= SMALL {
+            examine(entity, &[], &[])
+        } else {
+            let entity = entity.clone();
+            tokio::task::spawn_blocking(move || examine(&entity, &[], &[])).await.map_err(|_| {
+                let text = "the signature cannot be examined at the moment, try again later";
+                Reply::new(451, EnhancedCode::new(4, 3, 0), text)
+            })?
+        };
+        let published = match signatures.asks_dns {
+            true => self.published(&examined).await,
+            false => None,
+        };
+        let circumstances = Circumstances {
+            now: self.context.clock.now(),
+            recipients: &[],
+            trust: &signatures.trust,
+            published: published.as_ref(),
+            pins: &[],
+        };
+        let judged = judge(examined, &recipients, &circumstances);
+        match refusal(&judged.verdict) {
+            Some(refusal) => Err(refusal),
+            None => Ok(Some(judged)),
+        }
+    }
+
+    /// What the author's domain publishes of signers, proven by DNSSEC. Where nobody can say, it is as if there were nothing:
+    /// the authorities that are named here decide.
+    async fn published(&self, examined: &Examined) -> Option<Published> {
+        let author = examined.author().filter(|_| !examined.signers().is_empty())?;
+        let name = owner(&author);
+        let answer = timeout(DNS, self.context.resolver.smimea(&name)).await.ok()?.ok()?;
+        if answer.security != Security::Secure {
+            return None;
+        }
+        let record = |found: Tlsa| {
+            let Tlsa { usage, selector, matching, data } = found;
+            Record { usage, selector, matching, data }
+        };
+        Some(Published { domain: author.domain().clone(), records: answer.records.into_iter().map(record).collect() })
+    }
+}
+
+/// Whether the header says that the whole is signed or encrypted. One that says it twice is looked at closely.
+fn is_protected(entity: &[u8]) -> bool {
+    describe(entity).map_or(true, |described| {
+        described.is("multipart", "signed")
+            || described.is("application", "pkcs7-mime")
+            || described.is("application", "x-pkcs7-mime")
+    })
+}
+
+/// The verdict for all recipients: that of the first for whom it must be refused, else the one for any.
+fn judge(examined: Examined, recipients: &[Vec<Mailbox>], circumstances: &Circumstances<'_>) -> Signature {
+    let of = |recipients: &[Mailbox]| examined.judge(&Circumstances { recipients, ..*circumstances });
+    let mut verdict = of(&[]);
+    if refusal(&verdict).is_none() {
+        let named = recipients.iter().map(|recipients| of(recipients)).find(|verdict| refusal(verdict).is_some());
+        verdict = named.unwrap_or(verdict);
+    }
+    Signature { examined, verdict }
+}
+
+/// X.7.7: the message is not what its author sent, or not where and when it was to be.
+fn refusal(verdict: &Verdict) -> Option<Reply> {
+    let altered = matches!(verdict.finding, Finding::Altered(_));
+    (altered || verdict.must_be_refused())
+        .then(|| Reply::new(554, EnhancedCode::new(5, 7, 7), format!("the signature is refused: {}", verdict.reason())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_says_that_it_is_protected() {
+        let check = |header: &str, expected| {
+            assert_eq!(is_protected(format!("{header}\r\n\r\nbody").as_bytes()), expected, "{header}");
+        };
+        check("From: a@a.example", false);
+        check("Content-Type: multipart/mixed; boundary=x", false);
+        check("Content-Type: Multipart/Signed; boundary=x", true);
+        check("Content-Type: application/PKCS7-mime; smime-type=enveloped-data", true);
+        check("Content-Type: application/x-pkcs7-mime", true);
+        check("Content-Type: text/plain\r\nContent-Type: multipart/signed", true);
+    }
+
+    #[test]
+    fn who_insists_is_heard() {
+        let mailbox = |text: &str| Mailbox::parse(text).unwrap();
+        let require = vec!["alice@a.example".parse().unwrap(), "b.example".parse().unwrap()];
+        let signatures = Signatures { require, ..Signatures::none() };
+        for (inbox, expected) in [("Alice@a.example", true), ("bob@a.example", false), ("bob@b.example", true)] {
+            assert_eq!(signatures.refuses(&mailbox(inbox), None), expected, "{inbox}");
+        }
+        let with = |finding| Signature { examined: examine(b"", &[], &[]), verdict: Verdict::bare(finding) };
+        let alice = mailbox("alice@a.example");
+        assert!(!signatures.refuses(&alice, Some(&with(Finding::ValidUser(alice.clone())))));
+        assert!(!signatures.refuses(&alice, Some(&with(Finding::Undecryptable("no".to_owned())))));
+        let absent = crate::smime::verdict::Absence::Plain;
+        assert!(signatures.refuses(&alice, Some(&with(Finding::Unsigned(absent)))));
+    }
+}

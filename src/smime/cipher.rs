@@ -1,0 +1,50 @@
+//! Encryption of contents: what is chosen, and what S/MIME capabilities say of it.
+
+use const_oid::ObjectIdentifier;
+
+use super::oid;
+
+/// How the content of a message is encrypted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Cipher {
+    /// AES-256-GCM in AuthEnvelopedData: what S/MIME 4.0 readers know.
+    #[default]
+    Aes256Gcm,
+    /// AES-128-GCM in AuthEnvelopedData.
+    Aes128Gcm,
+    /// AES-256-CBC in EnvelopedData, for readers of S/MIME 3: alterations go unnoticed where nothing is signed.
+    Aes256Cbc,
+    /// AES-128-CBC in EnvelopedData.
+    Aes128Cbc,
+}
+
+impl Cipher {
+    /// All of them, those that we would rather receive first.
+    pub const ALL: [Cipher; 4] = [Cipher::Aes256Gcm, Cipher::Aes128Gcm, Cipher::Aes256Cbc, Cipher::Aes128Cbc];
+
+    /// Whether an alteration is noticed by the cipher itself.
+    pub fn is_authenticated(self) -> bool {
+        matches!(self, Cipher::Aes256Gcm | Cipher::Aes128Gcm)
+    }
+
+    /// Octets of its key.
+    pub(super) fn key_octets(self) -> usize {
+        match self {
+            Cipher::Aes256Gcm | Cipher::Aes256Cbc => 32,
+            Cipher::Aes128Gcm | Cipher::Aes128Cbc => 16,
+        }
+    }
+
+    pub(super) fn oid(self) -> ObjectIdentifier {
+        match self {
+            Cipher::Aes256Gcm => oid::AES256_GCM,
+            Cipher::Aes128Gcm => oid::AES128_GCM,
+            Cipher::Aes256Cbc => oid::AES256_CBC,
+            Cipher::Aes128Cbc => oid::AES128_CBC,
+        }
+    }
+
+    pub(super) fn named(name: ObjectIdentifier) -> Option<Self> {
+        Cipher::ALL.into_iter().find(|cipher| cipher.oid() == name)
+    }
+}

@@ -1,0 +1,206 @@
+//! Algorithms of digests and signatures: from their identifiers to the primitives and back.
+//!
+//! In: AlgorithmIdentifiers, public keys, octets. Out: whether a signature is one. Invariant: SHA-1 and MD5 prove
+//! nothing, whoever asks. Fails: [`Fault::Weak`], [`Fault::Unsupported`], [`Fault::Altered`]. RFC 5754, RFC 8419,
+//! RFC 8017.
+
+use aws_lc_rs::{digest, signature};
+use const_oid::ObjectIdentifier;
+
+use super::ber::{self, Reader};
+use super::{Fault, KeyKind, PublicKey, der, oid};
+
+/// A digest of SHA-2.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Digest {
+    Sha256,
+    Sha384,
+    Sha512,
+}
+
+impl Digest {
+    /// By its AlgorithmIdentifier.
+    pub(super) fn read(reader: &mut Reader<'_>) -> Result<Self, Fault> {
+        Digest::named(reader.sequence()?.oid()?)
+    }
+
+    pub(super) fn named(name: ObjectIdentifier) -> Result<Self, Fault> {
+        match name {
+            oid::SHA256 => Ok(Digest::Sha256),
+            oid::SHA384 => Ok(Digest::Sha384),
+            oid::SHA512 => Ok(Digest::Sha512),
+            oid::SHA1 => Err(Fault::Weak("SHA-1")),
+            oid::MD5 => Err(Fault::Weak("MD5")),
+            other => Err(Fault::algorithm(other)),
+        }
+    }
+
+    /// The AlgorithmIdentifier; without parameters, as RFC 5754 §2 wants.
+    pub(super) fn identifier(self) -> Vec<u8> {
+        der::algorithm(self.oid(), None)
+    }
+
+    pub(super) fn oid(self) -> ObjectIdentifier {
+        match self {
+            Digest::Sha256 => oid::SHA256,
+            Digest::Sha384 => oid::SHA384,
+            Digest::Sha512 => oid::SHA512,
+        }
+    }
+
+    pub(super) fn primitive(self) -> &'static digest::Algorithm {
+        match self {
+            Digest::Sha256 => &digest::SHA256,
+            Digest::Sha384 => &digest::SHA384,
+            Digest::Sha512 => &digest::SHA512,
+        }
+    }
+
+    pub(super) fn of(self, octets: &[u8]) -> digest::Digest {
+        digest::digest(self.primitive(), octets)
+    }
+
+    /// Its name in micalg (RFC 8551 §3.5.3.2).
+    pub(super) fn micalg(self) -> &'static str {
+        match self {
+            Digest::Sha256 => "sha-256",
+            Digest::Sha384 => "sha-384",
+            Digest::Sha512 => "sha-512",
+        }
+    }
+}
+
+/// What an AlgorithmIdentifier says of a signature; `None` leaves the digest to the SignerInfo.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Scheme {
+    Pkcs1(Option<Digest>),
+    Pss(Digest),
+    Ecdsa(Option<Digest>),
+    Ed25519,
+}
+
+impl Scheme {
+    fn read(algorithm: &[u8]) -> Result<Self, Fault> {
+        let mut reader = Reader::only(algorithm, ber::SEQUENCE)?;
+        match reader.oid()? {
+            oid::RSA => Ok(Scheme::Pkcs1(None)),
+            oid::SHA256_RSA => Ok(Scheme::Pkcs1(Some(Digest::Sha256))),
+            oid::SHA384_RSA => Ok(Scheme::Pkcs1(Some(Digest::Sha384))),
+            oid::SHA512_RSA => Ok(Scheme::Pkcs1(Some(Digest::Sha512))),
+            oid::RSA_PSS => pss(&mut reader).map(Scheme::Pss),
+            oid::EC_PUBLIC_KEY => Ok(Scheme::Ecdsa(None)),
+            oid::SHA256_ECDSA => Ok(Scheme::Ecdsa(Some(Digest::Sha256))),
+            oid::SHA384_ECDSA => Ok(Scheme::Ecdsa(Some(Digest::Sha384))),
+            oid::SHA512_ECDSA => Ok(Scheme::Ecdsa(Some(Digest::Sha512))),
+            oid::ED25519 => Ok(Scheme::Ed25519),
+            oid::SHA1_RSA | oid::SHA1_ECDSA => Err(Fault::Weak("SHA-1")),
+            oid::MD5_RSA => Err(Fault::Weak("MD5")),
+            other => Err(Fault::algorithm(other)),
+        }
+    }
+}
+
+/// RSASSA-PSS-params: one digest everywhere, and a salt as long as it (RFC 4055 §3.1); SHA-1 where nothing is said.
+fn pss(reader: &mut Reader<'_>) -> Result<Digest, Fault> {
+    let mut parameters = reader.sequence()?;
+    let digest = parameters.optional(ber::context(0))?.ok_or(Fault::Weak("SHA-1"))?;
+    let digest = Digest::read(&mut digest.inside())?;
+    let mask = parameters.optional(ber::context(1))?.ok_or(Fault::Weak("SHA-1"))?;
+    mask_digest(&mut mask.inside(), digest)?;
+    let salt = match parameters.optional(ber::context(2))? {
+        Some(salt) => salt.inside().small()?,
+        None => 20,
+    };
+    if salt as usize != digest.primitive().output_len() {
+        return Err(Fault::Unsupported("RSA-PSS with a salt unlike the digest's length".to_owned()));
+    }
+    Ok(digest)
+}
+
+/// MGF1, with the digest that is used beside it.
+pub(super) fn mask_digest(reader: &mut Reader<'_>, beside: Digest) -> Result<(), Fault> {
+    let mut mask = reader.sequence()?;
+    let name = mask.oid()?;
+    if name != oid::MGF1 {
+        return Err(Fault::algorithm(name));
+    }
+    if Digest::read(&mut mask)? != beside {
+        return Err(Fault::Unsupported("RSA with two different digests".to_owned()));
+    }
+    Ok(())
+}
+
+/// The AlgorithmIdentifier of PSS with SHA-256.
+pub(super) fn pss_sha256() -> Vec<u8> {
+    let digest = der::algorithm(oid::SHA256, Some(&der::null()));
+    let mask = der::algorithm(oid::MGF1, Some(&digest));
+    let parameters = der::sequence(&[
+        &der::element(ber::context(0), &[&digest]),
+        &der::element(ber::context(1), &[&mask]),
+        &der::element(ber::context(2), &[&der::integer(32)]),
+    ]);
+    der::algorithm(oid::RSA_PSS, Some(&parameters))
+}
+
+/// Checks a signature as certificates and CRLs carry them: `algorithm` is the DER of its AlgorithmIdentifier.
+pub fn check(key: &PublicKey<'_>, algorithm: &[u8], message: &[u8], value: &[u8]) -> Result<(), Fault> {
+    check_with(key, algorithm, None, message, value)
+}
+
+/// The same, with the digest of a SignerInfo, which must not contradict the algorithm.
+pub(super) fn check_with(
+    key: &PublicKey<'_>,
+    algorithm: &[u8],
+    digest: Option<Digest>,
+    message: &[u8],
+    value: &[u8],
+) -> Result<(), Fault> {
+    let scheme = Scheme::read(algorithm)?;
+    let own = match scheme {
+        Scheme::Pkcs1(own) | Scheme::Ecdsa(own) => own,
+        Scheme::Pss(own) => Some(own),
+        Scheme::Ed25519 => None,
+    };
+    if let (Some(own), Some(digest)) = (own, digest)
+        && own != digest
+    {
+        return Err(Fault::Syntax("two different digests are named"));
+    }
+    let digest = own.or(digest);
+    let primitive = primitive(key, scheme, digest)?;
+    signature::UnparsedPublicKey::new(primitive, key.octets)
+        .verify(message, value)
+        .map_err(|_| Fault::Altered("the signature does not fit the signed attributes and the signer's key"))
+}
+
+fn primitive(
+    key: &PublicKey<'_>,
+    scheme: Scheme,
+    digest: Option<Digest>,
+) -> Result<&'static dyn signature::VerificationAlgorithm, Fault> {
+    use Digest::{Sha256, Sha384, Sha512};
+    Ok(match (key.kind, scheme, digest) {
+        (KeyKind::Rsa, Scheme::Pkcs1(_), Some(digest)) if !key.only_pss => match digest {
+            Sha256 => &signature::RSA_PKCS1_2048_8192_SHA256,
+            Sha384 => &signature::RSA_PKCS1_2048_8192_SHA384,
+            Sha512 => &signature::RSA_PKCS1_2048_8192_SHA512,
+        },
+        (KeyKind::Rsa, Scheme::Pss(digest), _) => match digest {
+            Sha256 => &signature::RSA_PSS_2048_8192_SHA256,
+            Sha384 => &signature::RSA_PSS_2048_8192_SHA384,
+            Sha512 => &signature::RSA_PSS_2048_8192_SHA512,
+        },
+        (KeyKind::P256, Scheme::Ecdsa(_), Some(digest)) => match digest {
+            Sha256 => &signature::ECDSA_P256_SHA256_ASN1,
+            Sha384 => &signature::ECDSA_P256_SHA384_ASN1,
+            Sha512 => &signature::ECDSA_P256_SHA512_ASN1,
+        },
+        (KeyKind::P384, Scheme::Ecdsa(_), Some(digest)) => match digest {
+            Sha256 => &signature::ECDSA_P384_SHA256_ASN1,
+            Sha384 => &signature::ECDSA_P384_SHA384_ASN1,
+            Sha512 => &signature::ECDSA_P384_SHA512_ASN1,
+        },
+        (KeyKind::Ed25519, Scheme::Ed25519, _) => &signature::ED25519,
+        _ => return Err(Fault::Syntax("the signature's algorithm is not one of the signer's key")),
+    })
+}

@@ -1,0 +1,145 @@
+//! The structure of SignedData, read in place.
+//!
+//! In: a ContentInfo. Out: [`SignedData`] with what its signers say. Invariant: certificates and signed attributes are
+//! the octets that came; a certificate that cannot be read is passed over. Fails: [`Fault::Syntax`],
+//! [`Fault::TooMany`]. RFC 5652 §5.
+
+use const_oid::ObjectIdentifier;
+
+use super::ber::{self, Element, Reader};
+use super::scheme::Digest;
+use super::{Certificate, Fault, oid};
+use crate::limits;
+
+/// What SignedData holds.
+pub(super) struct SignedData<'a> {
+    /// What eContentType says.
+    pub(super) content_type: ObjectIdentifier,
+    /// The octet string inside, where the form is opaque.
+    pub(super) content: Option<Element<'a>>,
+    certificates: Vec<Element<'a>>,
+    signers: Vec<Element<'a>>,
+}
+
+/// Who a SignerInfo or a RecipientInfo says its certificate is.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Identifier<'a> {
+    /// The DER of the issuer's name, the serial number's octets.
+    IssuerSerial(&'a [u8], &'a [u8]),
+    /// The subject key identifier.
+    Key(&'a [u8]),
+}
+
+/// What one signer says.
+pub(super) struct SignerInfo<'a> {
+    pub(super) identifier: Identifier<'a>,
+    pub(super) digest: Result<Digest, Fault>,
+    /// The signed attributes as they came, with their implicit tag.
+    pub(super) attributes: Option<Element<'a>>,
+    pub(super) algorithm: &'a [u8],
+    pub(super) signature: &'a [u8],
+}
+
+/// The content of a ContentInfo of that type.
+pub(super) fn content(cms: &[u8], name: ObjectIdentifier) -> Result<Reader<'_>, Fault> {
+    let mut info = Reader::only(cms, ber::SEQUENCE)?;
+    if info.oid()? != name {
+        return Err(Fault::Syntax("the content is of another type"));
+    }
+    let explicit = info.take(ber::context(0))?;
+    info.end()?;
+    Reader::only(explicit.contents, ber::SEQUENCE)
+}
+
+impl<'a> SignedData<'a> {
+    /// Reads a ContentInfo.
+    pub(super) fn read(cms: &'a [u8]) -> Result<Self, Fault> {
+        let mut data = content(cms, oid::SIGNED_DATA)?;
+        data.take(ber::INTEGER)?;
+        data.take(ber::SET)?;
+        let mut inner = data.sequence()?;
+        let content_type = inner.oid()?;
+        let content = match inner.optional(ber::context(0))? {
+            Some(explicit) => Some(octet_string(explicit)?),
+            None => None,
+        };
+        let certificates = match data.optional(ber::context(0))? {
+            Some(set) => elements(set.inside(), limits::CMS_CERTIFICATES, "certificates")?,
+            None => Vec::new(),
+        };
+        data.optional(ber::context(1))?;
+        let signers = elements(data.take(ber::SET)?.inside(), limits::CMS_SIGNERS, "signers")?;
+        data.end()?;
+        Ok(SignedData { content_type, content, certificates, signers })
+    }
+
+    /// The X.509 certificates that can be read.
+    pub(super) fn certificates(&self) -> Vec<Certificate> {
+        let x509 = self.certificates.iter().filter(|element| element.tag == ber::SEQUENCE);
+        x509.filter_map(|element| Certificate::from_der(element.raw).ok()).collect()
+    }
+
+    /// What the signers say.
+    pub(super) fn signers(&self) -> Result<Vec<SignerInfo<'a>>, Fault> {
+        self.signers.iter().map(SignerInfo::read).collect()
+    }
+}
+
+fn octet_string(explicit: Element<'_>) -> Result<Element<'_>, Fault> {
+    let mut reader = explicit.inside();
+    let element = reader.next()?;
+    reader.end()?;
+    if element.tag & !ber::CONSTRUCTED == ber::OCTET_STRING {
+        Ok(element)
+    } else {
+        Err(Fault::Syntax("the content is not an octet string"))
+    }
+}
+
+/// The elements of a set, bounded.
+pub(super) fn elements<'a>(mut reader: Reader<'a>, most: usize, what: &'static str) -> Result<Vec<Element<'a>>, Fault> {
+    let mut found = Vec::new();
+    while !reader.is_empty() {
+        if found.len() >= most {
+            return Err(Fault::TooMany(what));
+        }
+        found.push(reader.next()?);
+    }
+    Ok(found)
+}
+
+impl<'a> Identifier<'a> {
+    /// The choice of issuer and serial number, or of `[0]` with a key identifier.
+    pub(super) fn read(reader: &mut Reader<'a>) -> Result<Self, Fault> {
+        if let Some(key) = reader.optional(ber::context_primitive(0))? {
+            return Ok(Identifier::Key(key.contents));
+        }
+        let mut names = reader.sequence()?;
+        Ok(Identifier::IssuerSerial(names.take(ber::SEQUENCE)?.raw, names.take(ber::INTEGER)?.contents))
+    }
+
+    /// Whether it means that certificate.
+    pub(super) fn means(&self, certificate: &Certificate) -> bool {
+        match self {
+            Identifier::IssuerSerial(issuer, serial) => {
+                certificate.serial() == *serial && certificate.issuer() == *issuer
+            }
+            Identifier::Key(key) => certificate.key_identifier() == Some(key),
+        }
+    }
+}
+
+impl<'a> SignerInfo<'a> {
+    fn read(element: &Element<'a>) -> Result<Self, Fault> {
+        let mut reader = Reader::only(element.raw, ber::SEQUENCE)?;
+        reader.take(ber::INTEGER)?;
+        let identifier = Identifier::read(&mut reader)?;
+        let digest = Digest::read(&mut reader);
+        let attributes = reader.optional(ber::context(0))?;
+        let algorithm = reader.take(ber::SEQUENCE)?.raw;
+        let signature = reader.take(ber::OCTET_STRING)?.contents;
+        reader.optional(ber::context(1))?;
+        reader.end()?;
+        Ok(SignerInfo { identifier, digest, attributes, algorithm, signature })
+    }
+}

@@ -1,0 +1,37 @@
+//! Messages of S/MIME: layers, CMS, certificates and keys of anybody.
+#![no_main]
+
+use std::sync::LazyLock;
+
+use impart::smime::{Certificate, Identity, Key, Layer, decrypt, open, unwrap, verify};
+use libfuzzer_sys::fuzz_target;
+
+static BOB: LazyLock<Vec<Identity>> = LazyLock::new(|| {
+    let file = |name: &str| std::fs::read_to_string(format!("{}/../golden/smime/{name}", env!("CARGO_MANIFEST_DIR")));
+    let one = |name: &str| {
+        let part = |kind: &str| file(&format!("rfc9216-{name}.{kind}.pem")).expect("the golden files are there");
+        Identity::from_pem(&part("key"), &part("crt"), None).expect("they are read")
+    };
+    vec![one("bob-encrypt"), one("carlos-encrypt")]
+});
+
+fuzz_target!(|input: &[u8]| {
+    if let Ok(certificate) = Certificate::from_der(input) {
+        assert_eq!(certificate.der(), input);
+        let _ = (certificate.public_key(), certificate.parsed(), certificate.may_encrypt());
+    }
+    if let Ok(key) = Key::from_der(input, None) {
+        assert_eq!(Key::from_der(key.pkcs8(), None).expect("what was written is read").spki(), key.spki());
+    }
+    match open(input) {
+        Ok(Layer::Signed(signed)) => {
+            let certificates: Vec<_> = BOB.iter().map(|one| one.certificate().clone()).collect();
+            let _ = verify(&signed, &certificates);
+        }
+        Ok(Layer::Encrypted(encrypted)) => _ = decrypt(&encrypted, &BOB),
+        _ => {}
+    }
+    if let Ok(found) = unwrap(input, &BOB, &[]) {
+        assert!(found.content.len() <= input.len());
+    }
+});
