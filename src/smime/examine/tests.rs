@@ -1,4 +1,4 @@
-use super::super::trust::test_pki::{self as pki, Made, NOW};
+use super::super::trust::tests::pki::{self, Made, NOW};
 use super::super::trust::{Anchors, DOMAIN_LOCAL_PART};
 use super::super::verdict::Expiry;
 use super::super::{Cipher, EncryptOptions, Form, KeyTransport, SignOptions, encrypt, sign};
