@@ -73,6 +73,11 @@ pub const DEDUP_RETENTION: Duration = Duration::from_secs(8 * 86_400);
 pub const LONGEST_STAY: Duration = Duration::from_secs(7 * 86_400);
 /// Attachments of one account at a time.
 pub const ATTACHED: usize = 32;
+/// Answers of attached clients that may wait for the disk, from all of them; with more nothing is offered.
+pub const SETTLING: usize = 10_000;
+/// How long an attachment may last for whose account others vouch; then its client has to log in again. They say nothing
+/// when a password changes or somebody leaves.
+pub const VOUCHED: Duration = Duration::from_secs(3600);
 /// Devices of one inbox that have a list of their own.
 pub const DEVICES: usize = 16;
 /// How long a device keeps its list without being attached.

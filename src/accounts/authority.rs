@@ -47,6 +47,9 @@ pub struct Options {
     pub revocations: Vec<PathBuf>,
     /// How the directory and the authorization server are reached.
     pub connector: Option<Connector>,
+    /// For what is answered about accounts that do not exist. A restart must not change it: the salts of those that do
+    /// stay. Without it another is made each time.
+    pub secret: Option<[u8; 32]>,
 }
 
 impl Options {
@@ -61,6 +64,7 @@ impl Options {
             authorities: Roots::none(),
             revocations: Vec::new(),
             connector: None,
+            secret: None,
         }
     }
 }
@@ -111,7 +115,7 @@ impl Authority {
         let inner = Inner {
             accounts,
             clock,
-            secret: random::octets()?,
+            secret: options.secret.map_or_else(random::octets, Ok)?,
             limits: Mutex::default(),
             turns: Semaphore::new(threads),
             dovecot: options.dovecot.clone().map(Authentication::new),

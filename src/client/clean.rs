@@ -3,6 +3,7 @@
 //! In: any text. Out: text of printable characters, where a character that commands is replaced by its picture or by
 //! U+FFFD. Invariant: nothing that a terminal or a bidirectional layout obeys passes.
 
+use crate::address::Mailbox;
 use crate::printable;
 
 /// Characters of a file's name that are kept.
@@ -28,6 +29,25 @@ pub fn text(text: &str) -> String {
 /// A text in one line.
 pub fn line(text: &str) -> String {
     self::text(text).replace('\n', " ")
+}
+
+/// An address in one line, its domain in the letters that people read. Where those are not Latin the form of DNS is there
+/// too: letters of several scripts look the same.
+pub fn address(mailbox: &Mailbox) -> String {
+    let written = line(&mailbox.to_string());
+    let domain = mailbox.domain().as_str();
+    let read = mailbox.domain().to_unicode();
+    let Some(local) = written.strip_suffix(domain).filter(|_| read != domain) else { return written };
+    let read_line = line(&read);
+    match read.chars().all(is_latin) {
+        true => format!("{local}{read_line}"),
+        false => format!("{local}{read_line} ({domain})"),
+    }
+}
+
+/// Letters that are told from others at sight, by whoever reads Latin.
+fn is_latin(c: char) -> bool {
+    c.is_ascii() || matches!(c, '\u{c0}'..='\u{17f}' if c.is_alphabetic())
 }
 
 fn shown(c: char) -> char {
@@ -76,6 +96,19 @@ mod tests {
         assert_eq!(text("\u{9b}31m \u{202e}evil\u{2066} x\u{feff}"), "\u{fffd}31m \u{fffd}evil\u{fffd} x\u{fffd}");
         assert_eq!(text("👩\u{200d}🚀 \u{e01}\u{e33}"), "👩\u{200d}🚀 \u{e01}\u{e33}");
         assert_eq!(line("a\tb\nc"), "a    b c");
+    }
+
+    #[test]
+    fn domains_are_shown_in_their_letters() {
+        for (address, expected) in [
+            ("bob@b.test", "bob@b.test"),
+            ("bob@xn--bcher-kva.test", "bob@b\u{fc}cher.test"),
+            ("bob@xn--80ak6aa92e.test", "bob@\u{430}\u{440}\u{440}\u{4cf}\u{435}.test (xn--80ak6aa92e.test)"),
+            ("\"a b\"@xn--bcher-kva.test", "\"a b\"@b\u{fc}cher.test"),
+        ] {
+            assert_eq!(super::address(&Mailbox::parse(address).unwrap()), expected);
+        }
+        assert!(!super::address(&Mailbox::parse("a\u{202e}b@b.test").unwrap()).contains('\u{202e}'));
     }
 
     #[test]

@@ -217,7 +217,7 @@ pub fn displayed(
     asked: bool,
     now: Timestamp,
 ) -> Result<(Envelope, Bytes), NoRandomness> {
-    let token = token()?;
+    let token = random::token()?;
     let boundary = format!("=_{token}");
     let mut out = frame(from, std::slice::from_ref(to), now, &format!("<{token}@{}>", from.domain()));
     let id = identifier(id);
