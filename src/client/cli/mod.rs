@@ -49,6 +49,85 @@ pub enum Command {
     History(History),
     /// Talk.
     Chat(Chat),
+    /// Say how you are to be seen, or show it.
+    Status(Status),
+    /// Ask to see somebody's presence from now on.
+    Watch(Watch),
+    /// See somebody's presence no more.
+    Unwatch(Watch),
+    /// Show those whom you watch, and how they are.
+    Contacts(Shown),
+    /// Show who watches you, and who asks to.
+    Watchers(Shown),
+    /// Look once how somebody is.
+    Fetch(Watch),
+    /// Show somebody all of your presence, and take their messages.
+    Allow(Party),
+    /// Have somebody's requests to see your presence wait for your word.
+    Confirm(Party),
+    /// Show somebody nothing, and take no messages from them.
+    Block(Party),
+    /// Show somebody that you are closed, whatever is so.
+    PoliteBlock(Party),
+}
+
+/// Status.
+#[derive(Clone, Debug, Args)]
+pub struct Status {
+    /// How; without it, what is seen now by those who may see all.
+    #[arg(value_name = "STATE")]
+    pub state: Option<Said>,
+    /// A note that goes with it.
+    #[arg(value_name = "NOTE", requires = "state")]
+    pub note: Option<String>,
+    /// For so long, such as 30m, 2h or 1d; else until something else is said.
+    #[arg(long = "for", value_name = "TIME", requires = "state", value_parser = crate::config::parse_duration)]
+    pub time: Option<std::time::Duration>,
+    /// Print a JSON object.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What a person says of itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Said {
+    /// Messages are welcome, whether a device is attached or not.
+    Open,
+    /// They are not.
+    Closed,
+    /// Away; open or closed as the devices are.
+    Away,
+    /// Busy; open or closed as the devices are.
+    Busy,
+    /// Nothing: open while a device is attached.
+    Auto,
+}
+
+/// One person.
+#[derive(Clone, Debug, Args)]
+pub struct Watch {
+    /// Who; names of the history may be cut short.
+    #[arg(value_name = "ADDRESS")]
+    pub who: String,
+    /// Print a JSON object.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// A list.
+#[derive(Clone, Debug, Args)]
+pub struct Shown {
+    /// Print a JSON object for each.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Whom a rule is about.
+#[derive(Clone, Debug, Args)]
+pub struct Party {
+    /// An address or a domain; names of the history may be cut short.
+    #[arg(value_name = "WHO")]
+    pub who: String,
 }
 
 /// Log in.
