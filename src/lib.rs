@@ -66,6 +66,7 @@ pub mod tls;
 // 4: what owns data
 pub mod accounts;
 pub mod attached;
+pub mod presence;
 pub mod spool;
 
 // 5: decisions
