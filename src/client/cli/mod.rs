@@ -5,6 +5,7 @@
 mod history;
 mod listen;
 mod login;
+mod presence;
 mod send;
 mod show;
 
@@ -15,6 +16,7 @@ use clap::{Args, Parser, Subcommand};
 use super::account::Server;
 use super::error::ClientError;
 use super::history::HistoryError;
+use super::presence::Treatment;
 use super::{Account, Client};
 use crate::address::{Device, Mailbox};
 
@@ -81,7 +83,7 @@ pub struct Status {
     #[arg(value_name = "NOTE", requires = "state")]
     pub note: Option<String>,
     /// For so long, such as 30m, 2h or 1d; else until something else is said.
-    #[arg(long = "for", value_name = "TIME", requires = "state", value_parser = crate::config::parse_duration)]
+    #[arg(long = "for", value_name = "TIME", requires = "state", value_parser = presence::duration)]
     pub time: Option<std::time::Duration>,
     /// Print a JSON object.
     #[arg(long)]
@@ -280,8 +282,23 @@ impl From<ClientError> for Failure {
             ClientError::Password { .. } => exit::PERMISSION,
             ClientError::History(error) => return Failure { code: history_code(error), text: error.to_string() },
             ClientError::Message(_) => exit::DATA,
+            ClientError::Refused { reply, .. } => refused(reply),
+            ClientError::NoPresence { .. } => exit::UNAVAILABLE,
+            ClientError::Silent { .. } => exit::TEMPORARY,
+            ClientError::Rules(_) => exit::DATA,
         };
         Failure::new(code, error)
+    }
+}
+
+/// By the enhanced code of a refusal.
+fn refused(reply: &crate::reply::Reply) -> u8 {
+    let status = reply.status();
+    match (reply.is_permanent(), status.subject, status.detail) {
+        (false, ..) => exit::TEMPORARY,
+        (true, 1, 1 | 2 | 10) => exit::NO_USER,
+        (true, 7, _) => exit::PERMISSION,
+        _ => exit::UNAVAILABLE,
     }
 }
 
@@ -307,6 +324,16 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Listen(listen) => listen::run(&open(&arguments).await?, listen).await,
         Command::History(shown) => history::run(&account(&arguments)?, shown),
         Command::Chat(chat) => super::chat::run(open(&arguments).await?, chat.with.as_deref(), chat.line).await,
+        Command::Status(status) => presence::status(&open(&arguments).await?, status).await,
+        Command::Watch(who) => presence::watch(&open(&arguments).await?, who).await,
+        Command::Unwatch(who) => presence::unwatch(&open(&arguments).await?, who).await,
+        Command::Fetch(who) => presence::fetch(&open(&arguments).await?, who).await,
+        Command::Contacts(shown) => presence::contacts(&open(&arguments).await?, shown).await,
+        Command::Watchers(shown) => presence::watchers(&open(&arguments).await?, shown).await,
+        Command::Allow(who) => presence::treat(&open(&arguments).await?, who, Treatment::Allow).await,
+        Command::Confirm(who) => presence::treat(&open(&arguments).await?, who, Treatment::Confirm).await,
+        Command::Block(who) => presence::treat(&open(&arguments).await?, who, Treatment::Block).await,
+        Command::PoliteBlock(who) => presence::treat(&open(&arguments).await?, who, Treatment::PoliteBlock).await,
     }
 }
 
@@ -326,7 +353,8 @@ async fn open(arguments: &Arguments) -> Result<Client, Failure> {
     Ok(Client::open(account(arguments)?).await?)
 }
 
-pub(super) use show::{fates as show_fates, incoming as show_incoming, link as show_link, message as show_message};
+pub(super) use presence::{duration, party, said, told, treated};
+pub(super) use show::{change as show_change, fates as show_fates, incoming as show_incoming, link as show_link, message as show_message, time as show_time};
 
 /// Writes to standard output.
 fn write(text: &str) -> std::io::Result<()> {

@@ -9,7 +9,6 @@ use serde_json::{Value, json};
 
 use crate::address::Mailbox;
 use crate::client::clean;
-use crate::timestamp::Timestamp;
 
 /// Characters of a note that are shown.
 const NOTE_CHARACTERS: usize = 200;
@@ -109,10 +108,10 @@ impl View {
         }
     }
 
-    /// One character for lists: `+` open, `-` closed, `~` does something else, `?` waits, `×` is not shown.
+    /// One character for lists: `+` open, `-` closed, `~` does something else, `?` waits, `x` is not shown.
     pub fn mark(&self) -> char {
         match (self.standing, &self.shown) {
-            (Standing::Terminated, _) => '×',
+            (Standing::Terminated, _) => 'x',
             (Standing::Pending, _) | (_, None) => '?',
             (_, Some(shown)) => match shown.open {
                 Some(false) => '-',
@@ -208,20 +207,10 @@ impl fmt::Display for Watcher {
     }
 }
 
-/// What a person is asked about a request; the remedy is in it.
-pub fn question(watcher: &Watcher) -> String {
+/// What a person is asked about a request, with the commands that decide it; `lead` is what they begin with.
+pub fn question(watcher: &Watcher, lead: &str) -> String {
     let who = watcher.name();
-    format!("{who} {}; /allow {who}, /polite-block {who} or /block {who}", watcher.words())
-}
-
-/// How long ago something was, in words.
-pub fn since(at: Timestamp, now: Timestamp) -> String {
-    match now.since(at).as_secs() {
-        0..=59 => "now".to_owned(),
-        seconds @ 60..=3599 => format!("{} min ago", seconds / 60),
-        seconds @ 3600..=86_399 => format!("{} h ago", seconds / 3600),
-        seconds => format!("{} d ago", seconds / 86_400),
-    }
+    format!("{who} {}; {lead}allow {who}, {lead}polite-block {who} or {lead}block {who}", watcher.words())
 }
 
 #[cfg(test)]
@@ -250,7 +239,7 @@ mod tests {
         check(view(Standing::Pending, None), "waits to be confirmed", '?');
         check(view(Standing::Unknown, None), "asked; no answer yet", '?');
         let refused = View { reason: Some("rejected".to_owned()), ..view(Standing::Terminated, None) };
-        check(refused, "not shown: they do not show it to you", '×');
+        check(refused, "not shown: they do not show it to you", 'x');
     }
 
     #[test]
@@ -268,7 +257,7 @@ mod tests {
         let who = Mailbox::parse("carol@c.test").ok();
         let one = |status: &str| Watcher { id: "1".into(), who: who.clone(), status: status.into(), event: "".into() };
         assert!(one("pending").asks() && one("waiting").asks() && !one("active").asks());
-        let asked = question(&one("pending"));
+        let asked = question(&one("pending"), "/");
         assert!(asked.starts_with("carol@c.test asks to see your presence; /allow carol@c.test"), "{asked}");
     }
 }
