@@ -44,6 +44,9 @@ pub enum Command {
     /// Look at the rules of an inbox and change them.
     #[command(subcommand)]
     Rules(Rules),
+    /// Look at who watches whom, and at what they see.
+    #[command(subcommand)]
+    Presence(Presence),
     /// Have the daemon read its configuration and certificates again.
     Reload,
     /// Have the daemon finish what it is delivering, and end.
@@ -147,6 +150,24 @@ pub enum Rules {
         #[arg(value_name = "WHO")]
         who: Who,
     },
+    /// Have requests to see the presence wait for the owner's word.
+    Confirm {
+        /// The inbox.
+        #[arg(value_name = "ADDRESS")]
+        inbox: Mailbox,
+        /// An address or a domain.
+        #[arg(value_name = "WHO")]
+        who: Who,
+    },
+    /// Show somebody that the owner is closed, whatever is so.
+    PoliteBlock {
+        /// The inbox.
+        #[arg(value_name = "ADDRESS")]
+        inbox: Mailbox,
+        /// An address or a domain.
+        #[arg(value_name = "WHO")]
+        who: Who,
+    },
     /// Let another account read the inbox, or no more.
     Read {
         /// The inbox.
@@ -168,6 +189,20 @@ pub enum Rules {
 }
 
 impl Rules {
+    /// What is done, in the word of the command.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Rules::Show { .. } => "show",
+            Rules::Set { .. } => "set",
+            Rules::Allow { .. } => "allow",
+            Rules::Block { .. } => "block",
+            Rules::Confirm { .. } => "confirm",
+            Rules::PoliteBlock { .. } => "polite-block",
+            Rules::Read { .. } => "read",
+            Rules::Remove { .. } => "remove",
+        }
+    }
+
     /// Whose rules.
     pub fn inbox(&self) -> &Mailbox {
         match self {
@@ -175,10 +210,49 @@ impl Rules {
             | Rules::Set { inbox, .. }
             | Rules::Allow { inbox, .. }
             | Rules::Block { inbox, .. }
+            | Rules::Confirm { inbox, .. }
+            | Rules::PoliteBlock { inbox, .. }
             | Rules::Read { inbox, .. }
             | Rules::Remove { inbox } => inbox,
         }
     }
+}
+
+/// What to do about presence.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Presence {
+    /// List who watches somebody.
+    Watchers {
+        /// Who is watched.
+        #[arg(value_name = "ADDRESS")]
+        address: Mailbox,
+    },
+    /// List whom somebody watches.
+    Contacts {
+        /// Who watches.
+        #[arg(value_name = "ADDRESS")]
+        address: Mailbox,
+    },
+    /// Print the presence document of somebody.
+    Show {
+        /// Whose.
+        #[arg(value_name = "ADDRESS")]
+        address: Mailbox,
+        /// What this watcher sees of it.
+        #[arg(long = "as", value_name = "WATCHER")]
+        watcher: Option<Mailbox>,
+    },
+    /// End a subscription, and tell the watcher.
+    Remove {
+        /// Who is watched.
+        #[arg(value_name = "ADDRESS")]
+        address: Mailbox,
+        /// Who watches.
+        #[arg(value_name = "WATCHER")]
+        watcher: Mailbox,
+    },
+    /// Show what holds for each domain without rules, and the limits.
+    Limits,
 }
 
 /// How another account reads an inbox.

@@ -96,6 +96,8 @@ pub fn run(
         }
         Wanted::Allow { who, .. } => edited(&|old| edit::allow(old, who)),
         Wanted::Block { who, .. } => edited(&|old| edit::block(old, who)),
+        Wanted::Confirm { who, .. } => edited(&|old| edit::confirm(old, who)),
+        Wanted::PoliteBlock { who, .. } => edited(&|old| edit::polite_block(old, who)),
         Wanted::Read { who, how, .. } => {
             let how = match how {
                 Reading::No => Read::No,

@@ -8,6 +8,7 @@ mod build;
 mod descriptors;
 mod handler;
 pub mod journal;
+mod presence;
 mod waiting;
 
 pub use build::accounts;
