@@ -186,7 +186,7 @@ fn keep(history: &mut History, taken: Vec<Taken>, at: Timestamp) -> Vec<(Ticket,
     for Taken { ticket, class, sender, entity } in taken {
         if class == Class::Pres {
             // The server tells it again to whoever attaches: it is not kept.
-            let passing = presence::read::read(&entity).map(|told| Incoming::Presence(told.news));
+            let passing = presence::read::read(&entity, at).map(|told| Incoming::Presence(told.news));
             whole.push((ticket, passing));
             continue;
         }

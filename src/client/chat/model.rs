@@ -496,5 +496,8 @@ fn entry(message: &Message, index: &Index) -> Entry {
 }
 
 #[cfg(test)]
+#[path = "presence_tests.rs"]
+mod presence_tests;
+#[cfg(test)]
 #[path = "model_tests.rs"]
 mod tests;

@@ -15,6 +15,7 @@ use crate::client::account::Account;
 use crate::client::attach::options;
 use crate::client::error::ClientError;
 use crate::client::link;
+use crate::client::submit::now;
 use crate::net::Stream;
 use crate::reply::{EnhancedCode, Reply};
 use crate::sasl::Credentials;
@@ -111,7 +112,7 @@ impl Answers {
             Event::Mail(_) => self.session.answer(ok(0)),
             Event::Rcpt(_) => self.session.answer(ok(5)),
             Event::Entity(transaction) => {
-                self.told.extend(read::read(&transaction.entity));
+                self.told.extend(read::read(&transaction.entity, now()));
                 self.session.complete(transaction.ticket, Reply::new(250, EnhancedCode::new(2, 0, 0), "shown"));
             }
             Event::Close | Event::Turn => return true,

@@ -8,10 +8,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::address::{Mailbox, ReversePath};
+use crate::address::{Mailbox, ReversePath, uri};
+use crate::client::clean;
 use crate::client::compose::{self, NoRandomness, TextPart, frame};
 use crate::envelope::{Body, Class, Envelope, Notify};
 use crate::mime::presence::{Directive, FIELD};
+use crate::pidf::{Basic, Document, During, Note, Person, Tuple, Unreadable, Words};
 use crate::timestamp::Timestamp;
 
 /// The media type of a presence document.
@@ -45,68 +47,26 @@ pub fn seconds(time: Option<Duration>) -> Option<u32> {
 }
 
 /// The presence document that says this.
-pub fn document(me: &Mailbox, status: &Status, now: Timestamp) -> String {
-    let mut out = format!(
-        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n\
-         <presence xmlns=\"urn:ietf:params:xml:ns:pidf\" xmlns:dm=\"urn:ietf:params:xml:ns:pidf:data-model\"\n\
-         \x20   xmlns:r=\"urn:ietf:params:xml:ns:pidf:rpid\" entity=\"{}\">\n",
-        uri("pres", me)
-    );
-    let at = now.rfc3339();
-    if let Some(open) = status.open {
-        let basic = if open { "open" } else { "closed" };
-        // Writing into a string does not fail.
-        let _ = write!(
-            out,
-            "  <tuple id=\"im\">\n    <status><basic>{basic}</basic></status>\n    <contact>{}</contact>\n    \
-             <timestamp>{at}</timestamp>\n  </tuple>\n",
-            uri("im", me)
-        );
-    }
-    if status.activity.is_some() || status.note.is_some() {
-        out.push_str("  <dm:person id=\"self\">\n");
-        if let Some(activity) = status.activity {
-            let _ = writeln!(out, "    <r:activities><r:{activity}/></r:activities>");
-        }
-        if let Some(note) = &status.note {
-            let _ = writeln!(out, "    <dm:note>{}</dm:note>", escaped(note));
-        }
-        let _ = write!(out, "    <dm:timestamp>{at}</dm:timestamp>\n  </dm:person>\n");
-    }
-    out.push_str("</presence>\n");
-    out
-}
-
-/// RFC 3859 §3: what is not of an address in a URI is percent-encoded.
-fn uri(scheme: &str, mailbox: &Mailbox) -> String {
-    let text = mailbox.to_string();
-    let (local, domain) = text.rsplit_once('@').unwrap_or((&text, ""));
-    let mut uri = format!("{scheme}:");
-    for octet in local.bytes() {
-        match octet {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'+' | b'=' => {
-                uri.push(char::from(octet));
-            }
-            other => _ = write!(uri, "%{other:02X}"),
-        }
-    }
-    format!("{uri}@{domain}")
-}
-
-/// Text for an element: markup escaped, characters that XML does not have left out (XML 1.0 has no way to write them).
-fn escaped(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '\r' | '\n' | '\t' => out.push(' '),
-            c if c.is_control() || matches!(c, '\u{fffe}' | '\u{ffff}') => {}
-            c => out.push(c),
-        }
-    }
-    out
+pub fn document(me: &Mailbox, status: &Status, now: Timestamp) -> Result<String, Unreadable> {
+    let tuple = status.open.map(|open| Tuple {
+        id: "im".to_owned(),
+        basic: Some(if open { Basic::Open } else { Basic::Closed }),
+        contact: Some(uri::write("im", me)),
+        timestamp: Some(now),
+        ..Tuple::default()
+    });
+    let words = |activity: &str| Words { words: vec![activity.to_owned()], notes: Vec::new() };
+    let during = |activity| During { value: words(activity), from: None, until: None };
+    let said = status.activity.is_some() || status.note.is_some();
+    let person = said.then(|| Person {
+        id: "self".to_owned(),
+        activities: status.activity.map(during).into_iter().collect(),
+        notes: status.note.as_deref().map(|note| Note::from(clean::line(note).as_str())).into_iter().collect(),
+        timestamp: Some(now),
+        ..Person::default()
+    });
+    let (tuples, persons) = (tuple.into_iter().collect::<Vec<_>>(), person.into_iter().collect::<Vec<_>>());
+    Document::compose(me, &tuples, &[], &persons).map(Document::into_text)
 }
 
 /// An entity that can be written for any server.
@@ -162,20 +122,19 @@ mod tests {
     #[test]
     fn a_note_is_text() {
         let status = Status { open: Some(true), activity: Some("away"), note: Some("a<b> & \"c\"\n\u{1}d".to_owned()) };
-        let text = document(&alice(), &status, Timestamp::from_secs(0));
-        assert!(text.contains("<dm:note>a&lt;b&gt; &amp; \"c\" d</dm:note>"), "{text}");
-        let parsed = roxmltree::Document::parse(&text).unwrap();
-        let note = parsed.descendants().find(|node| node.tag_name().name() == "note").unwrap();
-        assert_eq!(note.text(), Some("a<b> & \"c\" d"));
-        assert!(text.contains("entity=\"pres:alice@a.test\"") && text.contains("<contact>im:alice@a.test</contact>"));
+        let text = document(&alice(), &status, Timestamp::from_secs(0)).unwrap();
+        let read = Document::parse(&text).unwrap();
+        assert!(read.is_about(&alice()) && read.basic() == Some(Basic::Open), "{text}");
+        assert_eq!(read.person_notes()[0].text, "a<b> & \"c\" \u{2401}d");
+        assert_eq!(read.activities(Timestamp::from_secs(0)).collect::<Vec<_>>(), ["away"]);
     }
 
     #[test]
     fn what_is_not_said_is_not_in_it() {
-        let text = document(&alice(), &Status { activity: Some("busy"), ..Status::default() }, Timestamp::from_secs(0));
-        assert!(!text.contains("<tuple") && !text.contains("note") && text.contains("<r:busy/>"), "{text}");
-        let odd = Mailbox::parse("\"a b%\"@a.test").unwrap();
-        assert!(document(&odd, &Status::default(), Timestamp::from_secs(0)).contains("entity=\"pres:%22a%20b%25%22@a.test\""));
+        let busy = Status { activity: Some("busy"), ..Status::default() };
+        let read = Document::parse(&document(&alice(), &busy, Timestamp::from_secs(0)).unwrap()).unwrap();
+        assert!(read.tuples.is_empty() && read.person_notes().is_empty());
+        assert!(Status::default().is_empty() && !busy.is_empty());
     }
 
     #[test]
@@ -194,7 +153,7 @@ mod tests {
     #[test]
     fn a_body_is_encoded_where_it_must_be() {
         let status = Status { note: Some("grüße".to_owned()), ..Status::default() };
-        let body = document(&alice(), &status, Timestamp::from_secs(0));
+        let body = document(&alice(), &status, Timestamp::from_secs(0)).unwrap();
         let publish = Directive::Publish { id: STATUS.parse().ok(), expires: Some(60), event: Event::Presence };
         let entity = entity(&alice(), &alice(), &publish, Some((PIDF, &body)), Timestamp::from_secs(0)).unwrap();
         let text = |eight_bit| String::from_utf8(entity.of(eight_bit).1.to_vec()).unwrap();

@@ -63,7 +63,7 @@ impl Client {
     /// Says how the person is, for so long, or until something else is said.
     pub async fn say_status(&self, status: &Status, time: Option<Duration>) -> Result<(), ClientError> {
         let me = &self.account().address;
-        let body = compose::document(me, status, now());
+        let body = compose::document(me, status, now()).map_err(|error| ClientError::Message(error.to_string()))?;
         let id = compose::STATUS.parse::<Device>().ok();
         let expires = if status.is_empty() { Some(0) } else { compose::seconds(time) };
         let publish = Directive::Publish { id, expires, event: Event::Presence };

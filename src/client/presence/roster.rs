@@ -138,7 +138,7 @@ mod tests {
 
     fn watcher(id: &str, who: &str, status: &str) -> Watcher {
         let who = Mailbox::parse(who).ok();
-        Watcher { id: id.to_owned(), who, status: status.to_owned(), event: "subscribe".to_owned() }
+        Watcher { id: id.to_owned(), who, status: status.to_owned(), ..Watcher::default() }
     }
 
     #[test]

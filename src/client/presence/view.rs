@@ -161,7 +161,7 @@ pub fn ended(reason: Option<&str>) -> String {
 }
 
 /// Somebody who watches, or asks to.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Watcher {
     /// The subscription's name in the list; a later partial list is about it.
     pub id: String,
@@ -171,6 +171,8 @@ pub struct Watcher {
     pub status: String,
     /// What happened last (RFC 3858 §4.3).
     pub event: String,
+    /// How it is known who that is: `user` (a signature), `domain`, `none`.
+    pub proof: String,
 }
 
 impl Watcher {
@@ -181,12 +183,18 @@ impl Watcher {
 
     /// The address, in words.
     pub fn name(&self) -> String {
-        self.who.as_ref().map_or_else(|| "somebody without an address".to_owned(), |who| clean::line(&who.to_string()))
+        match &self.who {
+            Some(who) => clean::line(&who.to_string()),
+            None => "somebody without an address".to_owned(),
+        }
     }
 
     /// In a few words.
     pub fn words(&self) -> String {
         match self.status.as_str() {
+            "pending" | "waiting" | "active" if self.who.is_some() && self.proof == "none" => {
+                format!("{} (nobody has proven who that is)", Watcher { proof: String::new(), ..self.clone() }.words())
+            }
             "pending" => "asks to see your presence".to_owned(),
             "waiting" => "has asked to see your presence, and is not waiting now".to_owned(),
             "active" => "watches".to_owned(),
@@ -197,7 +205,9 @@ impl Watcher {
 
     /// As JSON.
     pub fn json(&self) -> Value {
-        json!({ "event": "watcher", "who": self.who, "status": self.status, "because": self.event })
+        json!({
+            "event": "watcher", "who": self.who, "status": self.status, "because": self.event, "proof": self.proof,
+        })
     }
 }
 
@@ -248,16 +258,18 @@ mod tests {
         assert_eq!(view.to_string(), "bob@b.test: \u{241b}[2J, open: a b\u{fffd}c\u{2407}");
         let long = Shown { note: Some("x".repeat(1000)), ..Shown::default() };
         assert_eq!(long.note().unwrap().chars().count(), NOTE_CHARACTERS + 1);
-        let odd = Watcher { id: "1".into(), who: None, status: "\x1b[2J".into(), event: String::new() };
+        let odd = Watcher { status: "\x1b[2J".into(), ..Watcher::default() };
         assert_eq!(odd.to_string(), "somebody without an address \u{241b}[2J");
     }
 
     #[test]
     fn requests_are_questions() {
         let who = Mailbox::parse("carol@c.test").ok();
-        let one = |status: &str| Watcher { id: "1".into(), who: who.clone(), status: status.into(), event: "".into() };
+        let one = |status: &str| Watcher { who: who.clone(), status: status.into(), ..Watcher::default() };
         assert!(one("pending").asks() && one("waiting").asks() && !one("active").asks());
         let asked = question(&one("pending"), "/");
         assert!(asked.starts_with("carol@c.test asks to see your presence; /allow carol@c.test"), "{asked}");
+        let unproven = Watcher { proof: "none".to_owned(), ..one("active") };
+        assert_eq!(unproven.to_string(), "carol@c.test watches (nobody has proven who that is)");
     }
 }
