@@ -40,7 +40,7 @@ class Run:
 
     def note(self, measurement, unit, relay, value):
         self.units[measurement] = unit
-        if self.part in ("chat", "attached"):
+        if self.part in ("chat", "presence", "attached"):
             self.of_chat.add(measurement)
         self.figures.setdefault(measurement, {}).setdefault(relay, []).append(value)
         print(f"{measurement:58} {relay:8} {value:12,.1f} {unit}", flush=True)

@@ -150,23 +150,29 @@ pub enum Rules {
         #[arg(value_name = "WHO")]
         who: Who,
     },
-    /// Have requests to see the presence wait for the owner's word.
-    Confirm {
-        /// The inbox.
+    /// Decide what somebody sees of the owner's presence.
+    Watch {
+        /// The presentity.
         #[arg(value_name = "ADDRESS")]
         inbox: Mailbox,
         /// An address or a domain.
         #[arg(value_name = "WHO")]
         who: Who,
+        /// How.
+        #[arg(value_name = "HOW")]
+        how: Watching,
     },
-    /// Show somebody that the owner is closed, whatever is so.
-    PoliteBlock {
-        /// The inbox.
+    /// Let another account publish the owner's presence, or no more.
+    Publish {
+        /// The presentity.
         #[arg(value_name = "ADDRESS")]
         inbox: Mailbox,
-        /// An address or a domain.
+        /// The account.
         #[arg(value_name = "WHO")]
-        who: Who,
+        who: Mailbox,
+        /// Whether.
+        #[arg(value_name = "WHETHER")]
+        whether: Whether,
     },
     /// Let another account read the inbox, or no more.
     Read {
@@ -196,8 +202,8 @@ impl Rules {
             Rules::Set { .. } => "set",
             Rules::Allow { .. } => "allow",
             Rules::Block { .. } => "block",
-            Rules::Confirm { .. } => "confirm",
-            Rules::PoliteBlock { .. } => "polite-block",
+            Rules::Watch { .. } => "watch",
+            Rules::Publish { .. } => "publish",
             Rules::Read { .. } => "read",
             Rules::Remove { .. } => "remove",
         }
@@ -210,12 +216,34 @@ impl Rules {
             | Rules::Set { inbox, .. }
             | Rules::Allow { inbox, .. }
             | Rules::Block { inbox, .. }
-            | Rules::Confirm { inbox, .. }
-            | Rules::PoliteBlock { inbox, .. }
+            | Rules::Watch { inbox, .. }
+            | Rules::Publish { inbox, .. }
             | Rules::Read { inbox, .. }
             | Rules::Remove { inbox } => inbox,
         }
     }
+}
+
+/// What somebody sees of a presence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Watching {
+    /// All.
+    Allow,
+    /// The owner is asked.
+    Confirm,
+    /// That the owner is closed, whatever is so.
+    PoliteBlock,
+    /// Nothing.
+    Block,
+}
+
+/// Yes or no.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Whether {
+    /// It is so.
+    Yes,
+    /// It is not.
+    No,
 }
 
 /// What to do about presence.

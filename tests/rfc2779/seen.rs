@@ -65,7 +65,7 @@ fn r5_1_15_polite_blocking_cannot_be_told_from_somebody_who_is_closed() {
     home.setup.account("carla@a.test", "secret");
     // Carla is closed, and says so to everybody who asks; Alice is open, and blocks Bob politely.
     for (owner, verb) in [("carla@a.test", "allow"), ("alice@a.test", "polite-block")] {
-        let output = home.setup.ctl(&["rules", verb, owner, "bob@a.test"]);
+        let output = home.setup.ctl(&["rules", "watch", owner, "bob@a.test", verb]);
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     }
     let _alice = std::thread::spawn({
@@ -108,7 +108,7 @@ fn r5_1_15_polite_blocking_cannot_be_told_from_somebody_who_is_closed() {
 #[test]
 fn r5_1_17_nobody_learns_an_address_of_the_network() {
     let home = Home::new(|setup| setup);
-    let output = home.setup.ctl(&["rules", "allow", "alice@a.test", "bob@a.test"]);
+    let output = home.setup.ctl(&["rules", "watch", "alice@a.test", "bob@a.test", "allow"]);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let mut alice = home.alice();
     let document = "Content-Type: application/pidf+xml\r\n\r\n<presence xmlns=\"urn:ietf:params:xml:ns:pidf\" \
@@ -138,7 +138,7 @@ fn r5_1_17_nobody_learns_an_address_of_the_network() {
 #[test]
 fn r3_2_4_a_device_whose_packets_are_lost_is_out_of_contact() {
     let home = Home::new(|setup| setup);
-    let output = home.setup.ctl(&["rules", "allow", "alice@a.test", "bob@a.test"]);
+    let output = home.setup.ctl(&["rules", "watch", "alice@a.test", "bob@a.test", "allow"]);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let (mut bob, mut device) = (home.bob(), bobs(&home));
     tell(&mut bob, "bob@a.test", "alice@a.test", &format!("subscribe; id={}; event=presence", id(1)), "");

@@ -16,7 +16,6 @@ pub mod read;
 pub mod roster;
 pub mod view;
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -28,6 +27,7 @@ use super::{Client, Shared};
 use crate::address::{Device, Mailbox};
 use crate::mime::presence::{Directive, Event, SubscriptionId};
 use crate::rules::edit::{self, Edited, Who};
+use crate::rules::{Handling, RulesError};
 use crate::smtp::client::Fate;
 use asking::Answers;
 pub use compose::Status;
@@ -146,19 +146,29 @@ impl Client {
     /// Decides about somebody; what is to be known of it.
     pub async fn treat(&self, who: &Who, how: Treatment) -> Result<Vec<String>, ClientError> {
         let old = self.policy().await?;
-        let edit: fn(Option<&str>, &Who) -> Result<Edited, _> = match how {
-            Treatment::Allow => edit::allow,
-            Treatment::Confirm => edit::confirm,
-            Treatment::Block => edit::block,
-            Treatment::PoliteBlock => edit::polite_block,
+        let edited = match how {
+            Treatment::Allow => welcome(old.as_deref(), who),
+            Treatment::Confirm => edit::let_watch(old.as_deref(), who, Handling::Confirm),
+            Treatment::PoliteBlock => edit::let_watch(old.as_deref(), who, Handling::PoliteBlock),
+            Treatment::Block => edit::block(old.as_deref(), who),
         };
-        let Edited { text, remarks } = edit(old.as_deref(), who).map_err(|error| ClientError::Rules(error.to_string()))?;
+        let Edited { text, remarks } = edited.map_err(|error| ClientError::Rules(error.to_string()))?;
         match text {
             Some(text) if Some(&text) != old.as_ref() => self.set_policy(&text).await?,
             _ => {}
         }
         Ok(remarks)
     }
+}
+
+/// Messages are taken, and everything is shown.
+fn welcome(document: Option<&str>, who: &Who) -> Result<Edited, RulesError> {
+    // Without any rules messages are taken from everybody.
+    let text = match document {
+        Some(text) => edit::allow(Some(text), who)?.text,
+        None => None,
+    };
+    edit::let_watch(text.as_deref(), who, Handling::Allow)
 }
 
 impl Shared {

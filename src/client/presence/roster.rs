@@ -89,6 +89,7 @@ impl Roster {
 
     fn view(&mut self, view: &View) -> Option<Change> {
         let key = view.who.key();
+        let full = self.views.len() >= limits::CLIENT_CONTACTS;
         match self.views.get_mut(&key) {
             Some(known) if known.seq > view.seq => None,
             Some(known) => {
@@ -98,7 +99,7 @@ impl Roster {
             }
             // It was forgotten here, or never known: its end is nothing new.
             None if view.standing == Standing::Terminated && view.reason.is_none() => None,
-            None if self.views.len() >= limits::CLIENT_CONTACTS => None,
+            None if full => None,
             None => {
                 self.views.insert(key, view.clone());
                 Some(Change::View(view.clone()))
