@@ -225,7 +225,9 @@ impl Source {
                 submission.tell(presentity, presentity, "publish; id=load", &document).await
             }
             Source::Xmpp(writer) => {
-                writer.write_all(format!("<presence><show>away</show><status>{stamp}</status></presence>").as_bytes()).await
+                writer
+                    .write_all(format!("<presence><show>away</show><status>{stamp}</status></presence>").as_bytes())
+                    .await
             }
         }
     }

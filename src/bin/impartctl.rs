@@ -11,7 +11,7 @@ use impart::config::{self, Config};
 use impart::control::cli::{Account, Arguments, Command, Presence, Queue, Rules};
 use impart::control::client::{Client, ClientError};
 use impart::control::offline::{Compose, Offline};
-use impart::control::presence::{Ask, What};
+use impart::control::presence::{self, Ask, What};
 use impart::control::server::{Handler, Rows};
 use impart::control::{Call, Fault, FaultCode, Finding, Level, Row, account, certificate, check, publish, rules, show};
 use impart::daemon;
@@ -124,7 +124,7 @@ async fn run(arguments: &Arguments) -> Result<(), Failure> {
         Command::Drain => ask(&config, Call::Drain, &mut printer).await,
         Command::Account(wanted) => account(&config, wanted, &mut printer).await,
         Command::Rules(wanted) => inbox_rules(&config, wanted, &mut printer).await,
-        Command::Presence(wanted) => presence(&config, wanted, &mut printer).await,
+        Command::Presence(wanted) => whom(&config, wanted, &mut printer).await,
         Command::Queue(queue) => {
             let call = call(queue)?;
             printer.heading = matches!(call, Call::List { .. });
@@ -162,14 +162,14 @@ async fn inbox_rules(config: &Config, wanted: &Rules, printer: &mut Printer) -> 
 }
 
 /// Who watches whom; what holds for everybody is in the configuration.
-async fn presence(config: &Config, wanted: &Presence, printer: &mut Printer) -> Result<(), Failure> {
+async fn whom(config: &Config, wanted: &Presence, printer: &mut Printer) -> Result<(), Failure> {
     let (what, address, watcher) = match wanted {
         Presence::Watchers { address } => (What::Watchers, address, None),
         Presence::Contacts { address } => (What::Contacts, address, None),
         Presence::Show { address, watcher } => (What::Show, address, watcher.clone()),
         Presence::Remove { address, watcher } => (What::Remove, address, Some(watcher.clone())),
         Presence::Limits => {
-            presence_limits(config).into_iter().for_each(|finding| printer.row(&Row::Finding(finding)));
+            presence::limits(&domains(config)).into_iter().for_each(|finding| printer.row(&Row::Finding(finding)));
             return Ok(());
         }
     };

@@ -4,8 +4,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::show::{local, plain};
-use crate::address::Mailbox;
+use super::protocol::Finding;
+use super::show::{self, local, plain};
+use crate::address::{Domain, Mailbox};
+use crate::timestamp::Timestamp;
+use crate::{limits, rules};
 
 /// What is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -77,6 +80,26 @@ pub struct Document {
     pub text: Option<String>,
 }
 
+/// What holds for each domain where somebody has no rules, and how much there may be of everything.
+pub fn limits(domains: &[(Domain, bool)]) -> Vec<Finding> {
+    let without = rules::decide(None, rules::Watcher::default(), Timestamp::default());
+    let messages = if without.message == rules::Message::Allow { "are taken" } else { "are refused" };
+    let of = |(domain, im): &(Domain, bool)| {
+        let messages = if *im { messages } else { "are not offered" };
+        let text = format!("without rules: messages {messages}, who watches: {}", without.subscription.word());
+        Finding::ok(format!("domain {domain}"), text)
+    };
+    let size = |octets: usize| show::size(octets as u64);
+    let most = [
+        ("a presence document", size(limits::PIDF_OCTETS)),
+        ("rules of one person", size(limits::RULES_OCTETS)),
+        ("rules in all", show::size(limits::RULES_IN_ALL)),
+        ("tuples, persons and devices of a document", limits::PIDF_COMPONENTS.to_string()),
+    ];
+    let most = most.into_iter().map(|(what, most)| Finding::ok("limit", format!("{what}: {most}")));
+    domains.iter().map(of).chain(most).collect()
+}
+
 /// `WATCHER -> PRESENTITY active, since …, until …`, in columns.
 pub(super) fn subscription(row: &Subscription) -> String {
     let mut watcher = plain(&row.watcher);
@@ -103,7 +126,9 @@ pub(super) fn subscription(row: &Subscription) -> String {
 /// The document, behind a line about the view.
 pub(super) fn document(row: &Document) -> String {
     let head = match (&row.watcher, &row.state) {
-        (Some(watcher), Some(state)) => format!("{} sees of {}: {}\n", plain(watcher), plain(&row.presentity), plain(state)),
+        (Some(watcher), Some(state)) => {
+            format!("{} sees of {}: {}\n", plain(watcher), plain(&row.presentity), plain(state))
+        }
         _ => String::new(),
     };
     let text: String = match &row.text {
@@ -116,7 +141,7 @@ pub(super) fn document(row: &Document) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Call, Row, protocol::Request, show};
+    use super::super::{Call, Row, protocol::Request};
     use super::*;
 
     #[test]

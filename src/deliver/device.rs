@@ -62,7 +62,8 @@ pub(super) async fn serve(context: Arc<Context>, attachment: Attachment) {
     // Whoever reads others' inboxes only does not touch its own presence by that.
     let own = inboxes.is_empty() || inboxes.iter().any(|(_, reads)| *reads == Reads::Own);
     let shown = (own && !until_empty).then(|| (principal.clone(), device.clone()));
-    let name = device.as_ref().map_or_else(|| "a device without a name".to_owned(), |device| format!("device {device}"));
+    let name =
+        device.as_ref().map_or_else(|| "a device without a name".to_owned(), |device| format!("device {device}"));
     let peer = stream.peer_addr().map(|peer| peer.ip().to_string()).unwrap_or_else(|| "local".to_owned());
     let options = if until_empty { &context.on_demand } else { &context.device };
     // It has authenticated under TLS: that it is the inbox's own is proven.
@@ -108,9 +109,10 @@ impl Device {
         let noop = Duration::from_secs(offer.noop.unwrap_or(NOOP_SECONDS).into());
         // What shows no service at all is a server that takes messages.
         let messages = offer.impp.im || !offer.impp.pres;
-        if let Some((principal, device)) = shown.filter(|_| offer.impp.pres) {
-            self.showing = Some(Showing::begin(&self.context.presence, &principal, device.as_ref(), messages));
-        }
+        let shown = self.context.presence.as_ref().zip(shown.filter(|_| offer.impp.pres));
+        self.showing = shown.map(|(presence, (principal, device))| {
+            Showing::begin(presence, &principal, device.as_ref(), messages)
+        });
         if messages {
             self.feed.ready(offer.size);
         }

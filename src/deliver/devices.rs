@@ -62,7 +62,8 @@ pub(super) struct Context {
     pub device: Arc<client::Options>,
     pub on_demand: Arc<client::Options>,
     pub attached: Attached,
-    pub presence: Handle,
+    /// `None`: nobody here has any.
+    pub presence: Option<Handle>,
     pub spool: Spool,
     pub clock: Arc<dyn Clock>,
     pub large: Arc<Semaphore>,
@@ -132,7 +133,7 @@ impl Devices {
     /// `reports`.
     pub fn new(
         options: DeviceOptions,
-        (attached, presence): (Attached, Handle),
+        (attached, presence): (Attached, Option<Handle>),
         spool: Spool,
         clock: Arc<dyn Clock>,
         accounts: watch::Receiver<Arc<Accounts>>,
@@ -240,6 +241,7 @@ mod tests {
             device: session.clone(),
             on_demand: session,
             attached: Attached::new(Vec::new()),
+            presence: None,
             spool,
             clock: Arc::new(crate::clock::System::new()),
             large: Arc::new(Semaphore::new(1)),

@@ -101,7 +101,9 @@ fn r2_3_2_who_is_refused_is_told_so() {
     people.alice.done(&["allow", "carol@b.test"]);
     carol.done(&["watch", "alice@a.test"]);
     listed(&people.alice, "watchers", "carol@b.test", "status", "active");
-    assert!(rows(&people.alice, &["watchers"]).iter().all(|row| row["who"] != "bob@b.test" || row["status"] != "active"));
+    assert!(
+        rows(&people.alice, &["watchers"]).iter().all(|row| row["who"] != "bob@b.test" || row["status"] != "active")
+    );
 }
 
 #[test]
@@ -129,7 +131,10 @@ fn r3_2_1_what_is_known_of_somebody_who_is_out_of_contact() {
     people.alice.done(&["allow", "bob@b.test"]);
     people.alice.done(&["status", "closed", "on holiday"]);
     let view = fetched(&people.bob, "alice@a.test");
-    assert_eq!((&view["state"], &view["basic"], &view["note"]), (&"active".into(), &"closed".into(), &"on holiday".into()));
+    assert_eq!(
+        (&view["state"], &view["basic"], &view["note"]),
+        (&"active".into(), &"closed".into(), &"on holiday".into())
+    );
     // The daemon that knows it is killed.
     let mut people = people;
     people.daemons.remove(0).kill();
@@ -248,7 +253,10 @@ fn r2_4_1_an_administrator_sees_who_watches_and_is_seen_to() {
     people.alice.done(&["status", "away", "private note"]);
     people.bob.done(&["watch", "alice@a.test"]);
     let rows = people.a.rows(&["presence", "watchers", "alice@a.test"]);
-    assert_eq!((&rows[0]["watcher"], &rows[0]["state"], &rows[0]["proven"]), (&"bob@b.test".into(), &"active".into(), &true.into()));
+    assert_eq!(
+        (&rows[0]["watcher"], &rows[0]["state"], &rows[0]["proven"]),
+        (&"bob@b.test".into(), &"active".into(), &true.into())
+    );
     let rows = people.b.rows(&["presence", "contacts", "bob@b.test"]);
     assert_eq!((&rows[0]["presentity"], &rows[0]["state"]), (&"alice@a.test".into(), &"active".into()));
     let shown = |words: &[&str]| String::from_utf8_lossy(&people.a.ctl(words).stdout).into_owned();

@@ -10,9 +10,7 @@ use super::screen;
 use crate::address::Mailbox;
 use crate::client::account::Displayed;
 use crate::client::clean;
-use crate::client::cli::{
-    Failure, exit, party, print, show_change, show_incoming, show_time, told, treated,
-};
+use crate::client::cli::{Failure, exit, party, print, show_change, show_incoming, show_time, told, treated};
 use crate::client::history;
 use crate::client::presence::Roster;
 use crate::client::{Client, ClientError, Incoming, Link, Listener, Message};

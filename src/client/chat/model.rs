@@ -214,13 +214,13 @@ impl Model {
     }
 
     fn presence(&mut self, news: &News) {
-        // How people are stands in the list; of watchers there is a word.
+        // How people are stands in the list; of watchers there is a word, of requests the question.
         let changes = self.roster.take(news);
-        let told = changes.iter().filter(|change| matches!(change, Change::Watcher(watcher) if !watcher.asks()));
-        if let Some(change) = told.last() {
-            self.status = show_change(change, "/");
-        } else if self.roster.requests().next().is_some() {
-            self.status.clear();
+        let told = changes.iter().filter(|change| matches!(change, Change::Watcher(_))).next_back();
+        match told {
+            Some(_) if self.roster.requests().next().is_some() => self.status.clear(),
+            Some(change) => self.status = show_change(change, "/"),
+            None => {}
         }
         self.enlist();
     }

@@ -174,15 +174,11 @@ impl Driver {
                 }
                 Effect::Watch(who) => {
                     let told = format!("asked {who}; the answer comes by itself");
-                    self.ask(move |client: Client| async move {
-                        client.ask_to_watch(&who).await.map(|()| vec![told])
-                    });
+                    self.ask(move |client: Client| async move { client.ask_to_watch(&who).await.map(|()| vec![told]) });
                 }
                 Effect::Unwatch(who) => {
                     let told = format!("{who} is watched no more");
-                    self.ask(move |client: Client| async move {
-                        client.unwatch(&who).await.map(|_| vec![told])
-                    });
+                    self.ask(move |client: Client| async move { client.unwatch(&who).await.map(|_| vec![told]) });
                 }
                 Effect::Treat(who, how) => {
                     let told = treated(&who, how);

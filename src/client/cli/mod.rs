@@ -354,7 +354,10 @@ async fn open(arguments: &Arguments) -> Result<Client, Failure> {
 }
 
 pub(super) use presence::{duration, party, said, told, treated};
-pub(super) use show::{change as show_change, fates as show_fates, incoming as show_incoming, link as show_link, message as show_message, time as show_time};
+pub(super) use show::{
+    change as show_change, fates as show_fates, incoming as show_incoming, link as show_link, message as show_message,
+    time as show_time,
+};
 
 /// Writes to standard output.
 fn write(text: &str) -> std::io::Result<()> {

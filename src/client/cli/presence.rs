@@ -167,9 +167,11 @@ pub async fn watchers(client: &Client, wanted: &Shown) -> Result<(), Failure> {
 pub(in crate::client) fn party(client: &Client, name: &str) -> Result<Who, String> {
     match name.contains(['@', '.']) {
         true => name.parse().map_err(|error| format!("{name:?} is no address and no domain: {error}")),
-        false => client.history().partner(name).map(Who::Mailbox).ok_or_else(|| {
-            format!("{name:?} is no address or domain, and no name of the history that is only one")
-        }),
+        false => client
+            .history()
+            .partner(name)
+            .map(Who::Mailbox)
+            .ok_or_else(|| format!("{name:?} is no address or domain, and no name of the history that is only one")),
     }
 }
 

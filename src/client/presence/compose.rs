@@ -152,8 +152,7 @@ mod tests {
 
     #[test]
     fn a_body_is_encoded_where_it_must_be() {
-        let status = Status { note: Some("grüße".to_owned()), ..Status::default() };
-        let body = document(&alice(), &status, Timestamp::from_secs(0)).unwrap();
+        let body = "<note>grüße</note>\n".to_owned();
         let publish = Directive::Publish { id: STATUS.parse().ok(), expires: Some(60), event: Event::Presence };
         let entity = entity(&alice(), &alice(), &publish, Some((PIDF, &body)), Timestamp::from_secs(0)).unwrap();
         let text = |eight_bit| String::from_utf8(entity.of(eight_bit).1.to_vec()).unwrap();

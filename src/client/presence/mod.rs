@@ -123,7 +123,11 @@ impl Client {
 
     /// Those who watch the person, or ask to.
     pub async fn watchers(&self) -> Result<Vec<Watcher>, ClientError> {
-        match self.shared.ask_own(Event::Watchers, |told| matches!(told.news, News::Watchers { full: true, .. })).await? {
+        match self
+            .shared
+            .ask_own(Event::Watchers, |told| matches!(told.news, News::Watchers { full: true, .. }))
+            .await?
+        {
             News::Watchers { list, .. } => Ok(list),
             _ => Ok(Vec::new()),
         }
@@ -192,10 +196,9 @@ impl Shared {
         match fates.into_iter().next().map(|(_, fate)| fate) {
             Some(Fate::Accepted { .. }) => Ok(()),
             Some(Fate::Refused { reply }) => Err(ClientError::Refused { to: to.clone(), reply }),
-            Some(Fate::Unfit { reason, .. }) => Err(ClientError::NoPresence {
-                account: self.account.address.clone(),
-                reason,
-            }),
+            Some(Fate::Unfit { reason, .. }) => {
+                Err(ClientError::NoPresence { account: self.account.address.clone(), reason })
+            }
             Some(Fate::Lost { .. }) | None => Err(ClientError::Session {
                 account: self.account.address.clone(),
                 reason: "the connection was lost; try again".to_owned(),
@@ -233,4 +236,3 @@ impl Shared {
         Err(self.silent(who))
     }
 }
-

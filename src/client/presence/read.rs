@@ -126,7 +126,8 @@ fn contacts(message: &Message<'_>, seq: u64, now: Timestamp) -> Option<Vec<View>
 
 /// The part with this Content-ID (RFC 2392).
 fn named(message: &Message<'_>, cid: &str) -> Option<String> {
-    let is = |part: &&mail_parser::MessagePart<'_>| part.content_id().is_some_and(|id| id.trim_matches(['<', '>']) == cid);
+    let is =
+        |part: &&mail_parser::MessagePart<'_>| part.content_id().is_some_and(|id| id.trim_matches(['<', '>']) == cid);
     message.parts.iter().find(is).and_then(text)
 }
 
@@ -171,7 +172,9 @@ mod tests {
         assert_eq!(told.id, SubscriptionId::parse(id));
         let News::View(view) = told.news else { panic!("no view") };
         assert_eq!((view.standing, view.reason.as_deref()), (Standing::Terminated, Some("rejected")));
-        let News::View(view) = read(&entity("notify; seq=1; state=pending", "\r\n"), NOW).unwrap().news else { panic!() };
+        let News::View(view) = read(&entity("notify; seq=1; state=pending", "\r\n"), NOW).unwrap().news else {
+            panic!()
+        };
         assert_eq!(view.words(), "waits to be confirmed");
     }
 
@@ -183,7 +186,8 @@ mod tests {
                     event=\"subscribe\">pres:carol@c.test</watcher></watcher-list></watcherinfo>\r\n";
         let told = read(&entity("notify; seq=1; event=watchers", info), NOW).unwrap();
         let News::Watchers { full: true, list } = told.news else { panic!("no list") };
-        assert_eq!(list[0].to_string(), "carol@c.test asks to see your presence");
+        let expected = "carol@c.test asks to see your presence (nobody has proven who that is)";
+        assert_eq!(list[0].to_string(), expected);
         let list = format!(
             "Content-Type: multipart/related; boundary=x; type=\"application/rlmi+xml\"\r\n\r\n--x\r\nContent-Type: \
              application/rlmi+xml\r\n\r\n<list xmlns=\"urn:ietf:params:xml:ns:rlmi\" uri=\"pres:alice@a.test\" version=\"0\" \
@@ -196,8 +200,7 @@ mod tests {
         let told = read(&entity("notify; seq=1; event=contacts", &list), NOW).unwrap();
         let News::Contacts(views) = told.news else { panic!("no list") };
         let words: Vec<String> = views.iter().map(ToString::to_string).collect();
-        let expected =
-            ["bob@b.test: open", "carol@c.test: waits to be confirmed", "dave@d.test: asked; no answer yet"];
+        let expected = ["bob@b.test: open", "carol@c.test: waits to be confirmed", "dave@d.test: asked; no answer yet"];
         assert_eq!(words, expected);
     }
 

@@ -238,7 +238,8 @@ mod tests {
 
     #[test]
     fn words_and_marks() {
-        let check = |view: View, words: &str, mark: char| assert_eq!((view.words().as_str(), view.mark()), (words, mark));
+        let check =
+            |view: View, words: &str, mark: char| assert_eq!((view.words().as_str(), view.mark()), (words, mark));
         let active = |shown| view(Standing::Active, shown);
         check(active(shown(Some(true), &[], None)), "open", '+');
         check(active(shown(Some(false), &[], Some("on holiday"))), "closed: on holiday", '-');
