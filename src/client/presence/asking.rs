@@ -29,7 +29,8 @@ const READ: usize = 16 * 1024;
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The connection.
-pub(super) struct Answers {
+#[derive(Debug)]
+pub struct Answers {
     account: Arc<Account>,
     stream: Stream,
     session: Session,
@@ -41,7 +42,7 @@ pub(super) struct Answers {
 
 impl Answers {
     /// Attaches.
-    pub async fn open(account: &Arc<Account>, credentials: &Credentials) -> Result<Answers, ClientError> {
+    pub(super) async fn open(account: &Arc<Account>, credentials: &Credentials) -> Result<Answers, ClientError> {
         let atrn = Atrn { inboxes: Vec::new(), domains: Vec::new(), device: None };
         let stream = link::open(account, credentials, Some(atrn)).await?.stream;
         let session = Session::new(Arc::new(options(account, Services { im: false, pres: true })), true);

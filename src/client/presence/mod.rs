@@ -29,7 +29,7 @@ use crate::mime::presence::{Directive, Event, SubscriptionId};
 use crate::rules::edit::{self, Edited, Who};
 use crate::rules::{Handling, RulesError};
 use crate::smtp::client::Fate;
-use asking::Answers;
+pub use asking::Answers;
 pub use compose::Status;
 pub use read::Told;
 pub use roster::{Change, News, Roster};
@@ -102,6 +102,11 @@ impl Client {
             self.shared.tell(who, &Directive::Cancel { id: id()? }, None).await?;
         }
         Ok(known)
+    }
+
+    /// A connection on which presence is told from now on, without the person's being in contact because of it.
+    pub async fn observe(&self) -> Result<Answers, ClientError> {
+        self.shared.answers().await
     }
 
     /// Looks once.
