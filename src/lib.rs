@@ -48,9 +48,11 @@ pub mod envelope;
 pub mod limits;
 pub mod reply;
 pub mod timestamp;
+pub mod xml;
 
 // 1: formats
 pub mod mime;
+pub mod pidf;
 pub mod rules;
 
 // 2: protocols without I/O

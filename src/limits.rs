@@ -41,6 +41,18 @@ pub const RULES_OCTETS: usize = 64 * 1024;
 pub const RULES_DEPTH: usize = 64;
 /// Octets of all documents of rules that are held.
 pub const RULES_IN_ALL: u64 = 256 * 1024 * 1024;
+/// Octets of the value of a field `Presence`, folds included.
+pub const PRESENCE_FIELD_OCTETS: usize = 4 * 1024;
+/// Octets of the name of an event.
+pub const EVENT_OCTETS: usize = 64;
+/// Octets of a presence document, published or composed; a view has no more.
+pub const PIDF_OCTETS: usize = 64 * 1024;
+/// Octets of a list of watchers, or of one's subscriptions: some 10,000 of them.
+pub const LIST_OCTETS: usize = 8 * 1024 * 1024;
+/// Depth of the elements of a presence document or a list.
+pub const PIDF_DEPTH: usize = 64;
+/// Tuples, persons and devices of a presence document.
+pub const PIDF_COMPONENTS: usize = 256;
 /// Octets of an entity.
 pub const ENTITY_OCTETS: u64 = 10 * 1024 * 1024;
 /// Octets of the header section of an entity.

@@ -22,6 +22,8 @@ const SAME_LAYER: &[(&str, &str, &str)] = &[
     ("envelope", "timestamp", "an envelope's deliver-by is a time"),
     ("attached", "accounts", "an attachment says who it is and what it may read"),
     ("attached", "spool", "what waits is named by the spool's identifiers, and concluded in its words"),
+    ("pidf", "mime", "a list of watchers tells the states and reasons of the Presence field"),
+    ("pidf", "rules", "a view is what the rules provide of a document"),
     ("dns", "net", "a fault of a socket is told in the same words everywhere"),
     ("smtp", "sasl", "a session in which somebody says who they are carries the exchange of SASL"),
     ("tls", "dns", "DANE compares certificates with TLSA records, which are values of dns"),

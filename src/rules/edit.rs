@@ -82,7 +82,7 @@ pub fn allow(document: Option<&str>, who: &Who) -> Result<Edited, RulesError> {
     let (ruleset, _) = read(text)?;
     let mut patches = Vec::new();
     // An exception of a rule that lets read is left: more would be permitted than was asked for.
-    for rule in ruleset.rules.iter().filter(|rule| rule.read == Read::No) {
+    for rule in ruleset.rules.iter().filter(|rule| rule.permitted.read == Read::No) {
         for party in rule.conditions.iter().filter_map(Condition::parties).flatten() {
             let Kind::Many { except, .. } = &party.kind else { continue };
             let those = except.iter().filter(|one| one.who.is(who));
@@ -107,7 +107,7 @@ pub fn let_read(document: Option<&str>, who: &Mailbox, how: Read) -> Result<Edit
     let (ruleset, _) = read(&text)?;
     let allowed = ruleset.surely_allows(who);
     let mut patches = Vec::new();
-    for rule in ruleset.rules.iter().filter(|rule| rule.read > Read::No) {
+    for rule in ruleset.rules.iter().filter(|rule| rule.permitted.read > Read::No) {
         for parties in rule.conditions.iter().filter_map(Condition::parties) {
             let named = |party: &Party| matches!(party.kind, Kind::One(_)) && party.touches(who);
             take_out(&text, rule, parties, &mut patches, named, who);
@@ -115,7 +115,7 @@ pub fn let_read(document: Option<&str>, who: &Mailbox, how: Read) -> Result<Edit
     }
     let mut text = patched(text, patches);
     let (ruleset, mut remarks) = read(&text)?;
-    for rule in ruleset.rules.iter().filter(|rule| rule.read > how && rule.may_match(who)) {
+    for rule in ruleset.rules.iter().filter(|rule| rule.permitted.read > how && rule.may_match(who)) {
         remarks.push(format!("rule {} lets {who} read more; it is not about {who} alone, and stays", rule.id));
     }
     let mut actions = match how {
@@ -246,22 +246,8 @@ fn appended(text: String, ruleset: &Ruleset, who: &Who, actions: &str) -> String
     patched(text.clone(), vec![patch])
 }
 
-/// RFC 3860 §3.2: what is not of an address in a URI is percent-encoded.
 fn uri(mailbox: &Mailbox) -> String {
-    use fmt::Write as _;
-    let text = mailbox.to_string();
-    let (local, domain) = text.rsplit_once('@').unwrap_or((&text, ""));
-    let mut uri = "im:".to_owned();
-    for octet in local.bytes() {
-        match octet {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'+' | b'=' => {
-                uri.push(char::from(octet));
-            }
-            // Writing into a string does not fail.
-            other => _ = write!(uri, "%{other:02X}"),
-        }
-    }
-    format!("{uri}@{domain}")
+    crate::address::uri::write("im", mailbox)
 }
 
 impl Condition {
@@ -279,7 +265,7 @@ impl Rule {
         self.conditions.iter().all(|condition| match condition {
             Condition::Identity(parties) => parties.iter().any(|party| party.touches(who)),
             Condition::Anonymous => false,
-            Condition::Validity(_) | Condition::Never => true,
+            Condition::Validity(_) | Condition::Sphere(_) | Condition::Never => true,
         })
     }
 }
@@ -291,7 +277,7 @@ impl Ruleset {
             Condition::Identity(parties) => parties.iter().any(|party| party.covers(who)),
             _ => false,
         };
-        self.rules.iter().any(|rule| rule.message == Message::Allow && rule.conditions.iter().all(sure))
+        self.rules.iter().any(|rule| rule.permitted.message == Message::Allow && rule.conditions.iter().all(sure))
     }
 }
 
