@@ -28,7 +28,7 @@ pub fn accounts(config: &Config, users: Option<Arc<Users>>, before: &Rules) -> R
     }
     let local = |domain: &config::LocalDomain| {
         let inboxes: HashSet<String> = domain.mailboxes().map(|mailbox| mailbox.key()).collect();
-        (domain.name.clone(), LocalDomain { im: domain.im, inboxes })
+        (domain.name.clone(), LocalDomain { im: domain.im, inboxes, ..LocalDomain::default() })
     };
     let aliases = config.domains.iter().flat_map(|domain| &domain.aliases);
     let aliases = aliases.map(|(alias, members)| (alias.key(), members.clone())).collect();
