@@ -83,6 +83,8 @@ pub const ORCPT_OCTETS: usize = 500;
 pub const DEDUP_RETENTION: Duration = Duration::from_secs(8 * 86_400);
 /// The longest stay of a message in a spool.
 pub const LONGEST_STAY: Duration = Duration::from_secs(7 * 86_400);
+/// Contacts, and watchers, that a person's client keeps in its lists.
+pub const CLIENT_CONTACTS: usize = 10_000;
 /// Attachments of one account at a time.
 pub const ATTACHED: usize = 32;
 /// Devices of one inbox that have a list of their own.

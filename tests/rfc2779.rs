@@ -27,5 +27,11 @@ mod people;
 mod reversed;
 #[path = "rfc2779/rules.rs"]
 mod rules;
+#[path = "rfc2779/seen.rs"]
+mod seen;
+#[path = "terminal/people.rs"]
+mod two;
+#[path = "rfc2779/watching.rs"]
+mod watching;
 #[path = "rfc2779/world.rs"]
 mod world;

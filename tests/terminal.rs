@@ -8,6 +8,8 @@ mod command;
 mod common;
 #[path = "terminal/people.rs"]
 mod people;
+#[path = "terminal/presence.rs"]
+mod presence;
 #[path = "terminal/tmux.rs"]
 mod tmux;
 #[allow(dead_code)] // The tests of RFC 2779 use the rest.

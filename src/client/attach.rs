@@ -16,9 +16,11 @@ use tokio::time::timeout;
 use super::account::Account;
 use super::history::{History, HistoryError, Record, State};
 use super::listener::{Incoming, Link};
+use super::presence;
 use super::read::{self, Content};
 use super::submit::now;
 use crate::address::ReversePath;
+use crate::envelope::Class;
 use crate::mime::report::Report;
 use crate::net::Stream;
 use crate::reply::{EnhancedCode, Reply};
@@ -40,16 +42,18 @@ const BATCH: usize = 64;
 /// What was taken, and is to be answered.
 struct Taken {
     ticket: Ticket,
+    class: Class,
     sender: ReversePath,
     entity: Bytes,
 }
 
-fn options(account: &Account) -> server::Options {
+/// What this device takes.
+pub(super) fn options(account: &Account, services: Services) -> server::Options {
     server::Options {
         greeting_name: account.address.domain().clone(),
         service: Service::Device,
         starttls: false,
-        impp: Services { im: true, pres: false },
+        impp: services,
         impp_noop: Some(account.noop),
         require_tls: true,
         size: SIZE,
@@ -63,11 +67,11 @@ fn options(account: &Account) -> server::Options {
 /// Serves until the connection ends; says why.
 pub(super) async fn serve(
     mut stream: Stream,
-    account: &Account,
+    (account, services): (&Account, Services),
     history: &Arc<Mutex<History>>,
     news: &mpsc::Sender<Incoming>,
 ) -> String {
-    let mut session = Session::new(Arc::new(options(account)), true);
+    let mut session = Session::new(Arc::new(options(account, services)), true);
     let silence = Duration::from_secs(u64::from(account.noop)) + GRACE;
     let mut input = BytesMut::new();
     let mut closing = false;
@@ -133,6 +137,7 @@ fn events(session: &mut Session, taken: &mut Vec<Taken>) -> bool {
             Event::Rcpt(_) => session.answer(ok(5, "recipient accepted")),
             Event::Entity(transaction) => taken.push(Taken {
                 ticket: transaction.ticket,
+                class: transaction.mail.class.unwrap_or(Class::Im),
                 sender: transaction.mail.sender,
                 entity: transaction.entity,
             }),
@@ -178,7 +183,13 @@ fn keep(history: &mut History, taken: Vec<Taken>, at: Timestamp) -> Vec<(Ticket,
     let mut done = Vec::new();
     let mut records = Vec::new();
     let mut whole = Vec::new();
-    for Taken { ticket, sender, entity } in taken {
+    for Taken { ticket, class, sender, entity } in taken {
+        if class == Class::Pres {
+            // The server tells it again to whoever attaches: it is not kept.
+            let passing = presence::read::read(&entity, at).map(|told| Incoming::Presence(told.news));
+            whole.push((ticket, passing));
+            continue;
+        }
         match reading(history, &sender, &entity, at) {
             Ok(reading) => {
                 records.extend(reading.records);
@@ -189,7 +200,8 @@ fn keep(history: &mut History, taken: Vec<Taken>, at: Timestamp) -> Vec<(Ticket,
             }
         }
     }
-    match history.add(records) {
+    let added = if records.is_empty() { Ok(Vec::new()) } else { history.add(records) };
+    match added {
         Ok(new) => {
             let mut told: Vec<Incoming> = new.into_iter().filter_map(incoming).collect();
             for (ticket, passing) in whole {

@@ -8,6 +8,7 @@ mod build;
 mod descriptors;
 mod handler;
 pub mod journal;
+mod presence;
 mod waiting;
 
 pub use build::accounts;
@@ -148,6 +149,7 @@ struct Base {
     resolver: Arc<dyn Resolve>,
     accounts: watch::Receiver<Arc<Accounts>>,
     table: watch::Receiver<Arc<Table>>,
+    presence: Handle,
 }
 
 /// Whoever delivers: to other servers, and to clients that are attached.
@@ -166,7 +168,7 @@ impl Delivery {
         let attached = Attached::new(known);
         let devices = Devices::new(
             build::devices(config),
-            attached.clone(),
+            (attached.clone(), base.presence.clone()),
             base.spool.clone(),
             base.clock.clone(),
             base.accounts.clone(),

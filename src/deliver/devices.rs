@@ -16,6 +16,7 @@ use crate::accounts::Accounts;
 use crate::address::Domain;
 use crate::attached::{Attached, Attachment, Upkeep};
 use crate::clock::Clock;
+use crate::presence::Handle;
 use crate::smtp::client::{self, StartTls, Timeouts};
 use crate::spool::{QueueId, Settlement, Spool, SpoolError};
 
@@ -61,6 +62,7 @@ pub(super) struct Context {
     pub device: Arc<client::Options>,
     pub on_demand: Arc<client::Options>,
     pub attached: Attached,
+    pub presence: Handle,
     pub spool: Spool,
     pub clock: Arc<dyn Clock>,
     pub large: Arc<Semaphore>,
@@ -130,7 +132,7 @@ impl Devices {
     /// `reports`.
     pub fn new(
         options: DeviceOptions,
-        attached: Attached,
+        (attached, presence): (Attached, Handle),
         spool: Spool,
         clock: Arc<dyn Clock>,
         accounts: watch::Receiver<Arc<Accounts>>,
@@ -152,6 +154,7 @@ impl Devices {
             device: session(options.timeouts),
             on_demand: session(options.on_demand),
             attached: attached.clone(),
+            presence,
             spool,
             clock,
             large: Arc::new(Semaphore::new(LARGE_KIBIS)),

@@ -3,7 +3,7 @@
 //! In: [`Work`], a job and the hop that it goes by. Out: one [`Report`] for each job, on a channel, with one [`Outcome`]
 //! for each recipient. [`pool`] decides which connection takes which job, [`connect`] finds a server and has it prove
 //! itself, [`connection`] drives one session, [`outcome`] puts into words what it said. [`devices`] and [`device`] do the
-//! same for attachments, whose connections come from the other side.
+//! same for attachments, whose connections come from the other side; [`showing`] is what they get of presence.
 //!
 //! Invariants: connections are bounded for each destination and in all; a job that waits holds no entity; jobs of one lane
 //! go in order. A hop that fails gives [`Outcome::Deferred`], never a loss. RFC 5321 §4.5.4, RFC 1047.
@@ -15,6 +15,7 @@ mod devices;
 mod outcome;
 mod peers;
 mod pool;
+mod showing;
 #[cfg(test)]
 mod tests;
 pub mod wire;
