@@ -102,6 +102,8 @@ pub const LARGE_OCTETS: u64 = 64 * 1024;
 pub const LARGE_ENTITIES: usize = 64;
 /// KiB of complete entities that may wait for the disk, from all connections.
 pub const WAITING_KIBIS: usize = 256 * 1024;
+/// Domains that have shown life, until somebody looks.
+pub const ALIVE: usize = 64;
 /// Publications of one presentity.
 pub const PUBLICATIONS: usize = 32;
 /// Presentities whose documents are kept composed.

@@ -21,6 +21,7 @@ use super::{Author, Contact, Refusal, Said, State, Status, Watcher};
 use crate::accounts::{Accounts, rules};
 use crate::address::{Device, Domain, Mailbox};
 use crate::clock::Clock;
+use crate::limits;
 use crate::mime::presence::{Directive, Event, SubscriptionId};
 use crate::rules::{Circumstances, Handling, Ruleset};
 use crate::spool::{Spool, SpoolError};
@@ -61,6 +62,8 @@ struct Shared {
     timer: Notify,
     until: AtomicI64,
     closing: AtomicBool,
+    /// Domains that have shown life lately.
+    alive: Mutex<Vec<Domain>>,
 }
 
 /// The presence of everybody here. Clones share it.
@@ -115,6 +118,7 @@ impl Handle {
             timer: Notify::new(),
             until: AtomicI64::new(i64::MAX),
             closing: AtomicBool::new(false),
+            alive: Mutex::default(),
         }));
         tokio::spawn(keep_time(Arc::downgrade(&handle.0)));
         tokio::spawn(follow_rules(Arc::downgrade(&handle.0), handle.0.accounts.clone()));
@@ -336,6 +340,21 @@ impl Handle {
             notified: engine.counts.notified,
             feeds: engine.feeds.len(),
         }
+    }
+
+    /// A domain has shown life: what is due there is tried now.
+    pub fn shows_life(&self, domain: &Domain) {
+        let mut alive = self.0.alive.lock().unwrap_or_else(PoisonError::into_inner);
+        if alive.len() < limits::ALIVE && !alive.contains(domain) {
+            alive.push(domain.clone());
+            drop(alive);
+            self.0.work.notify_one();
+        }
+    }
+
+    /// Those that have since this was asked last.
+    pub fn alive(&self) -> Vec<Domain> {
+        std::mem::take(&mut *self.0.alive.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Resolves when something may be due elsewhere that was not before.

@@ -4,9 +4,19 @@ use std::time::Duration;
 
 use toml::Spanned;
 
-use super::super::value::{self, choice};
+use super::super::value::{self, Choice, choice};
 use super::{Default, Key, Section, key, standard};
 use crate::rules::Handling;
+
+impl Choice for Handling {
+    const EXPECTED: &'static str = "\"block\", \"confirm\", \"polite-block\" or \"allow\"";
+    const CHOICES: &'static [(&'static str, Self)] = &[
+        ("block", Handling::Block),
+        ("confirm", Handling::Confirm),
+        ("polite-block", Handling::PoliteBlock),
+        ("allow", Handling::Allow),
+    ];
+}
 
 pub(in crate::config) static DOMAIN_PRESENCE: Key<bool> = standard(
     "presence",
