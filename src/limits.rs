@@ -102,3 +102,17 @@ pub const LARGE_OCTETS: u64 = 64 * 1024;
 pub const LARGE_ENTITIES: usize = 64;
 /// KiB of complete entities that may wait for the disk, from all connections.
 pub const WAITING_KIBIS: usize = 256 * 1024;
+/// Domains that have shown life, until somebody looks.
+pub const ALIVE: usize = 64;
+/// Publications of one presentity.
+pub const PUBLICATIONS: usize = 32;
+/// Presentities whose documents are kept composed.
+pub const COMPOSED: usize = 10_000;
+/// Fetches and refusals in all that wait to be answered, or for their answers.
+pub const PRESENCE_ANSWERS: usize = 10_000;
+/// Answers kept for a watcher none of whose devices is attached.
+pub const ANSWERS_KEPT: usize = 16;
+/// Notices that wait for one device.
+pub const NOTICES: usize = 20_000;
+/// Watchers in a list of all of them.
+pub const WATCHERS_LISTED: usize = 1_000;

@@ -24,6 +24,8 @@ const SAME_LAYER: &[(&str, &str, &str)] = &[
     ("attached", "spool", "what waits is named by the spool's identifiers, and concluded in its words"),
     ("pidf", "mime", "a list of watchers tells the states and reasons of the Presence field"),
     ("pidf", "rules", "a view is what the rules provide of a document"),
+    ("presence", "accounts", "what a watcher sees is what the rules of an account say"),
+    ("presence", "spool", "its rows are in the spool's store and its commits"),
     ("dns", "net", "a fault of a socket is told in the same words everywhere"),
     ("smtp", "sasl", "a session in which somebody says who they are carries the exchange of SASL"),
     ("tls", "dns", "DANE compares certificates with TLSA records, which are values of dns"),

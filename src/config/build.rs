@@ -62,6 +62,7 @@ fn sections(text: &str, path: &Path, document: &DeTable<'_>, problems: &mut Prob
     let tls = tls(&single(section("tls"), problems), problems);
     let dns = dns(&single(section("dns"), problems), problems);
     let limits = limits(&single(section("limits"), problems), problems);
+    let presence = presence(&single(section("presence"), problems), problems);
     let policy = single(section("policy"), problems).value(&keys::POLICY_PEER_IDENTITY, problems);
     let level = single(section("log"), problems).value(&keys::LOG_LEVEL, problems);
     if document.iter().all(|(key, _)| !matches!(key.get_ref().as_ref(), "domain" | "route")) {
@@ -88,6 +89,7 @@ fn sections(text: &str, path: &Path, document: &DeTable<'_>, problems: &mut Prob
         accounts: accounts?,
         limits: limits?,
         queue,
+        presence: presence?,
         policy: Policy { peer_identity: policy? },
         log: Log { level: level? },
     })
@@ -152,11 +154,13 @@ fn domain(
         let what = format!("the domain {}", name.get_ref());
         seen.enter(name.get_ref().to_string(), &what, name.span(), problems);
     }
+    let presence = table.value(&keys::DOMAIN_PRESENCE, problems);
+    let presentities = table.value(&keys::DOMAIN_PRESENTITIES, problems).map(bare);
     let entries = people::aliases(table, problems);
     let name = name?.into_inner();
     let inboxes = inboxes_of(&name, inboxes?, seen, problems);
     aliases.enter(&name, entries, seen, problems);
-    Some(LocalDomain { name, im: im?, inboxes, aliases: Vec::new() })
+    Some(LocalDomain { name, im: im?, inboxes, presence: presence?, presentities, aliases: Vec::new() })
 }
 
 fn inboxes_of(
@@ -414,6 +418,30 @@ fn limits(table: &Table<'_>, problems: &mut Problems) -> Option<Limits> {
         messages_per_minute: messages_per_minute?,
         inbox_messages: inbox_messages?,
         inbox_octets: inbox_octets?,
+    })
+}
+
+fn presence(table: &Table<'_>, problems: &mut Problems) -> Option<Presence> {
+    let default = table.value(&keys::PRESENCE_DEFAULT, problems);
+    let longest = table.get(&keys::PRESENCE_LONGEST, problems);
+    let shortest = table.value(&keys::PRESENCE_SHORTEST, problems);
+    let interval = table.value(&keys::PRESENCE_INTERVAL, problems);
+    let watchers = table.value(&keys::PRESENCE_WATCHERS, problems);
+    let undecided = table.value(&keys::PRESENCE_UNDECIDED, problems);
+    let contacts = table.value(&keys::PRESENCE_CONTACTS, problems);
+    let (longest, shortest) = (longest?, shortest?);
+    if *longest.get_ref() < shortest {
+        let problem = Problem::new(longest.span(), "`longest`: less than `shortest`");
+        problems.push(problem.expected("a duration that is not shorter"));
+    }
+    Some(Presence {
+        default: default?,
+        longest: longest.into_inner(),
+        shortest,
+        interval: interval?,
+        watchers: watchers?,
+        undecided: undecided?,
+        contacts: contacts?,
     })
 }
 

@@ -3,6 +3,7 @@
 //! The reader, `conf/impart.toml`, the list in `man/impart.toml.5` and the nearest-name help all come from here.
 
 mod accounts;
+mod presence;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -11,6 +12,7 @@ use std::time::Duration;
 use toml::Spanned;
 
 pub(super) use self::accounts::*;
+pub(super) use self::presence::*;
 use super::value::{self, Choice, Kind, choice};
 use super::{Address, Level, MinVersion, Pattern, PeerIdentity, Roots, Senders, Service, TlsStart, Upstreams};
 use crate::address::Domain;
@@ -393,7 +395,7 @@ impl Choice for Level {
 
 /// The sections, in the order of the sample and the manual.
 pub static SECTIONS: &[Section] =
-    &[TOP, DOMAIN, LISTEN, CERTIFICATE, TLS, DNS, ROUTE, ACCOUNTS, LDAP, OAUTH, LIMITS, QUEUE, POLICY, LOG];
+    &[TOP, DOMAIN, LISTEN, CERTIFICATE, TLS, DNS, ROUTE, ACCOUNTS, LDAP, OAUTH, LIMITS, QUEUE, PRESENCE, POLICY, LOG];
 
 pub(super) const TOP: Section = Section {
     name: "",
@@ -407,7 +409,7 @@ pub(super) const DOMAIN: Section = Section {
     repeated: true,
     commented: false,
     text: "A domain that this server serves.",
-    keys: &[&DOMAIN_NAME.info, &DOMAIN_IM.info, &DOMAIN_INBOXES.info, &DOMAIN_ALIASES.info],
+    keys: &[&DOMAIN_NAME.info, &DOMAIN_IM.info, &DOMAIN_INBOXES.info, &DOMAIN_PRESENCE.info, &DOMAIN_PRESENTITIES.info, &DOMAIN_ALIASES.info],
 };
 pub(super) const LISTEN: Section = Section {
     name: "listen",

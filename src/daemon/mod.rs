@@ -10,6 +10,7 @@ mod handler;
 pub mod journal;
 mod presence;
 mod waiting;
+mod watching;
 
 pub use build::accounts;
 
@@ -35,6 +36,7 @@ use crate::dns::{self, Resolve};
 use crate::limits;
 use crate::net;
 use crate::policy::Service;
+use crate::presence::Handle;
 use crate::queue::look_up::LookUp;
 use crate::queue::{self, Parts};
 use crate::receive::{self, Connections, Context, Listener, Rates};
@@ -57,6 +59,9 @@ pub enum DaemonError {
     /// The spool.
     #[error(transparent)]
     Spool(#[from] spool::OpenError),
+    /// What the spool has of presence.
+    #[error("what the spool has of presence cannot be read: {0}")]
+    Presence(spool::SpoolError),
     /// A listener.
     #[error(transparent)]
     Listen(#[from] net::ListenError),
@@ -127,6 +132,10 @@ struct Daemon {
     config: Config,
     spool: Spool,
     peers: Arc<Peers>,
+    /// Who delivers what is due of presence.
+    notifiers: Arc<Peers>,
+    notices: JoinHandle<()>,
+    presence: Handle,
     devices: Devices,
     reloadable: Arc<Reloadable>,
     /// True: nothing new is taken.
@@ -194,13 +203,16 @@ impl Daemon {
         let (life, lives) = unbounded_channel();
         let (closing, closed) = watch::channel(false);
         let (finishing, finished) = watch::channel(false);
-        let base = Base { spool, clock, resolver, accounts: local, table: routes };
+        let presence = watching::tables(&config, &spool, &clock, &accounts).map_err(DaemonError::Presence)?;
+        let base = Base { spool, clock, resolver, accounts: local, table: routes, presence };
         let connector = Arc::new(Connector::new(roots.clone(), certificates.clone(), build::connect(&config)));
         let authority =
             Authority::new(build::authority(&config, &connector)?, base.accounts.clone(), base.clock.clone())?;
         authority.refresh().await;
+        let notifying = connector.clone();
         let Delivery { peers, attached, attach, devices, reports } =
             Delivery::start(&config, &base, connector, opened.devices);
+        let (notifiers, notices) = watching::deliver(&config, &base, notifying, finished.clone());
         let (commands, commanded) = channel(COMMANDS);
         let counters = Arc::new(queue::Counters::default());
         let parts = Parts {
@@ -222,7 +234,7 @@ impl Daemon {
         let context = receiving(&config, &base, roots, authority.clone(), (attached.clone(), attach), life);
         let mut tasks = JoinSet::new();
         listen(&config, &context, &certificates, &closed, &mut tasks)?;
-        let Base { spool, clock, .. } = base;
+        let Base { spool, clock, presence, .. } = base;
         let (administration, requests) =
             administer(&config, clock, &spool, commands, peers.clone(), counters, context).await?;
         let reloadable = Arc::new(Reloadable { accounts, table, certificates, users });
@@ -230,6 +242,9 @@ impl Daemon {
             config,
             spool,
             peers,
+            notifiers,
+            notices,
+            presence,
             devices,
             reloadable,
             closing,
@@ -327,12 +342,15 @@ impl Daemon {
     async fn drain(mut self, again: &mut Signal) {
         notify(&[sd_notify::NotifyState::Stopping]);
         tracing::info!("stopping: nothing new is taken, deliveries under way are finished");
+        // The devices come back; nobody is out of contact for that.
+        self.presence.close();
         self.closing.send_replace(true);
         self.finishing.send_replace(true);
         let finish = async {
             // The queue ends when what it gave out has been reported, which closing the connections brings about.
             let (peers, devices) = (self.peers.close(limits::DRAIN_TIMEOUT), self.devices.close(limits::DRAIN_TIMEOUT));
-            let _ = tokio::join!(&mut self.queue, peers, devices);
+            let notifiers = self.notifiers.close(limits::DRAIN_TIMEOUT);
+            let _ = tokio::join!(&mut self.queue, &mut self.notices, peers, notifiers, devices);
         };
         tokio::select! {
             () = finish => {}
@@ -370,6 +388,7 @@ async fn administer(
         requests: asked,
         counters,
         attached: context.attached.clone(),
+        presence: context.presence.clone(),
         receive: context,
     };
     let socket = control::server::bind(&config.control).await;
@@ -410,6 +429,7 @@ fn receiving(
         accounts: base.accounts.clone(),
         authority,
         attached,
+        presence: base.presence.clone(),
         attach,
         rates: Rates::new(config.limits.messages_per_minute),
         table: base.table.clone(),
@@ -475,6 +495,7 @@ fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
     differ("[accounts]", old.accounts != new.accounts);
     differ("[limits]", old.limits != new.limits);
     differ("[queue]", old.queue != new.queue);
+    differ("[presence]", old.presence != new.presence);
     differ("[policy]", old.policy != new.policy);
     differ("[log]", old.log != new.log);
     keys

@@ -103,16 +103,6 @@ fn words(state: State) -> (&'static str, Option<&'static str>) {
         State::Pending => ("pending", None),
         State::Active => ("active", None),
         State::Waiting => ("waiting", None),
-        State::Terminated(reason) => (
-            "terminated",
-            Some(match reason {
-                Reason::Rejected => "rejected",
-                Reason::Deactivated => "deactivated",
-                Reason::Timeout => "timeout",
-                Reason::GiveUp => "giveup",
-                Reason::Probation => "probation",
-                Reason::NoResource => "noresource",
-            }),
-        ),
+        State::Terminated(reason) => ("terminated", reason.map(Reason::word)),
     }
 }

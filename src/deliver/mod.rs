@@ -23,6 +23,8 @@ pub mod wire;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use crate::attached::{Concluded, Item};
 use crate::envelope::Envelope;
 use crate::reply::{EnhancedCode, Reply};
@@ -42,6 +44,8 @@ pub type Destination = Arc<str>;
 pub struct Job {
     /// The message.
     pub id: QueueId,
+    /// Its entity, where that is not in the spool under this identifier.
+    pub entity: Option<Bytes>,
     /// Its envelope.
     pub envelope: Arc<Envelope>,
     /// Indexes of the recipients of the envelope that go by this hop; at least one.

@@ -122,7 +122,7 @@ mod tests {
 
     fn accounts() -> Accounts {
         let inboxes = ["alice@a.example", "bob@a.example"].map(str::to_owned).into();
-        let domain = (Domain::parse("a.example").unwrap(), LocalDomain { im: true, inboxes });
+        let domain = (Domain::parse("a.example").unwrap(), LocalDomain { im: true, inboxes, ..LocalDomain::default() });
         let aliases = [
             ("al@a.example".to_owned(), vec![mailbox("alice@a.example")]),
             ("all@a.example".to_owned(), vec![mailbox("alice@a.example"), mailbox("bob@a.example")]),

@@ -13,13 +13,35 @@
 //! Everything is in memory behind one lock that is held for a few instructions; the engine does no I/O and asks no clock.
 //! RFC 3856, RFC 3857, RFC 3859, RFC 6665 in their sense, not their syntax.
 
+mod due;
+mod engine;
+mod feeds;
 mod handle;
+mod index;
+mod letter;
+mod lists;
+mod names;
+mod publish;
+mod restore;
+mod row;
+mod rulings;
+mod subscribe;
+mod tables;
+mod timers;
+mod view;
+mod watch;
+#[cfg(test)]
+mod tests;
 
-pub use handle::{Handle, Notice, NoticeFeed, Session};
+pub use due::{Fate, Outgoing};
+pub use engine::Options;
+pub use handle::{Handle, Notice, NoticeFeed, Parts, Session};
+pub use letter::Written;
 
 use bytes::Bytes;
 
 use crate::address::Mailbox;
+pub use crate::mime::presence::{Event, Reason};
 use crate::reply::Reply;
 use crate::timestamp::Timestamp;
 
@@ -61,25 +83,8 @@ pub enum State {
     Active,
     /// It came and went while the presentity had not decided (RFC 3857 §4.7.1).
     Waiting,
-    /// It is over, for this reason.
-    Terminated(Reason),
-}
-
-/// Why a subscription is over (RFC 6665 §4.1.3).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Reason {
-    /// The presentity's rules do not allow it.
-    Rejected,
-    /// It was ended; a new one may be asked for at once.
-    Deactivated,
-    /// It was not refreshed.
-    Timeout,
-    /// The presentity has not decided for too long.
-    GiveUp,
-    /// To be asked for later.
-    Probation,
-    /// There is no such presentity, or no presence at that domain.
-    NoResource,
+    /// It is over, for this reason, where one was given.
+    Terminated(Option<Reason>),
 }
 
 /// One who watches a presentity here, for people and for watcher information (RFC 3858).

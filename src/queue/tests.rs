@@ -79,7 +79,7 @@ fn mailbox(local: &str) -> Mailbox {
 fn accounts(locals: &[&str]) -> Arc<Accounts> {
     let inboxes: HashSet<String> = locals.iter().map(|local| mailbox(local).key()).collect();
     let domain = Domain::parse("a.example").unwrap();
-    Arc::new(Accounts::new(HashMap::from([(domain, LocalDomain { im: true, inboxes })])))
+    Arc::new(Accounts::new(HashMap::from([(domain, LocalDomain { im: true, inboxes, ..LocalDomain::default() })])))
 }
 
 impl World {

@@ -7,6 +7,7 @@ mod attach;
 pub mod connection;
 pub mod identity;
 mod login;
+mod presence;
 mod rates;
 mod transaction;
 
@@ -29,6 +30,7 @@ use crate::dns::Resolve;
 use crate::limits;
 use crate::net::{self, Stream};
 use crate::policy::Service;
+use crate::presence::Handle;
 use crate::reply::{EnhancedCode, Reply};
 use crate::route::Table;
 use crate::smtp::server;
@@ -96,6 +98,8 @@ pub struct Context {
     pub authority: Authority,
     /// What waits in the inboxes here.
     pub attached: Attached,
+    /// Who shows what to whom.
+    pub presence: Handle,
     /// Connections whose roles have been reversed go here.
     pub attach: Sender<Attachment>,
     /// What accounts have submitted lately.
