@@ -177,7 +177,7 @@ impl Delivery {
         let attached = Attached::new(known);
         let devices = Devices::new(
             build::devices(config),
-            (attached.clone(), base.presence.clone()),
+            (attached.clone(), Some(base.presence.clone())),
             base.spool.clone(),
             base.clock.clone(),
             base.accounts.clone(),
