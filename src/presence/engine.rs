@@ -328,7 +328,7 @@ impl Engine {
     /// The rules of a presentity, for its own devices.
     pub fn answer_rules(&mut self, facts: &Facts<'_>, owner: &Mailbox, id: SubscriptionId, document: Option<&str>) {
         let name = self.hold(owner, facts);
-        let body = ("application/auth-policy+xml", document.unwrap_or_default());
+        let body = document.map(|document| ("application/auth-policy+xml", document));
         let (from, written) = lists::own(self, facts, owner.clone(), Some(id), Event::Policy, body);
         self.answer(facts, name, Item::Written(from, written.into()));
         self.tables.names.release(name);

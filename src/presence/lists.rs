@@ -127,7 +127,7 @@ pub(super) fn watchers(
     };
     let version = engine.tables.presentities.get(&presentity).map_or(0, |one| one.list.into());
     let text = watcherinfo::WatcherInfo { version, full, lists: vec![list] }.write();
-    Some(own(engine, facts, owner, id, Event::Watchers, (watcherinfo::MEDIA, &text)))
+    Some(own(engine, facts, owner, id, Event::Watchers, Some((watcherinfo::MEDIA, &text))))
 }
 
 /// An entity of the owner's own events.
@@ -137,7 +137,7 @@ pub(super) fn own(
     owner: Mailbox,
     id: Option<SubscriptionId>,
     event: Event,
-    body: (&str, &str),
+    body: Option<(&str, &str)>,
 ) -> (Mailbox, Written) {
     let seq = u64::try_from(facts.now.millis()).unwrap_or_default();
     let directive = Directive::Notify { id, seq, state: presence::State::Active, expires: None, event };
@@ -148,7 +148,7 @@ pub(super) fn own(
         directive: &directive,
         now: facts.now,
         entropy,
-        body: Some(body),
+        body,
     };
     let written = letter.write();
     (owner, written)
@@ -199,5 +199,5 @@ pub(super) fn contacts(
         owner.domain()
     );
     let media = format!("multipart/related; type=\"{}\"; boundary=\"{boundary}\"", rlmi::MEDIA);
-    Some(own(engine, facts, owner, Some(id), Event::Contacts, (&media, &body)))
+    Some(own(engine, facts, owner, Some(id), Event::Contacts, Some((&media, &body))))
 }
