@@ -31,14 +31,15 @@ impl Document {
         if !is(root, PIDF, "presence") {
             return Err(wrong(root, format!("a presence document begins with <presence xmlns=\"{PIDF}\">")));
         }
-        let entity = root.attribute("entity").unwrap_or_default().trim();
-        if !entity.contains(':') {
+        // Where it is missing, as in the example of RFC 4479 §7, it is about nobody.
+        let entity = root.attribute("entity").map(str::trim);
+        if entity.is_some_and(|entity| !entity.contains(':')) {
             return Err(wrong(root, "its entity is no URI; write entity=\"pres:user@domain\""));
         }
         let mut reader = Reader { ids: HashSet::new() };
         let mut document = Document {
             text: source.to_owned(),
-            entity: entity.to_owned(),
+            entity: entity.unwrap_or_default().to_owned(),
             tuples: Vec::new(),
             persons: Vec::new(),
             devices: Vec::new(),

@@ -1,3 +1,5 @@
+mod presence;
+
 use super::edit::{Who, allow, block, let_read};
 use super::*;
 
