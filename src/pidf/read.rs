@@ -82,7 +82,10 @@ impl Reader {
             return Err(wrong(node, format!("there are more than {most} tuples, persons and devices; publish fewer")));
         }
         if !self.ids.insert(id.clone()) {
-            return Err(wrong(node, format!("the id {id} stands twice; give each tuple, person and device another one")));
+            return Err(wrong(
+                node,
+                format!("the id {id} stands twice; give each tuple, person and device another one"),
+            ));
         }
         Ok(id)
     }
@@ -227,8 +230,7 @@ fn understood(node: Node<'_, '_>) -> bool {
     let must = |node: Node<'_, '_>| {
         node.attribute((PIDF, "mustUnderstand")).is_some_and(|value| !matches!(value.trim(), "false" | "0"))
     };
-    let known = |node: Node<'_, '_>| {
-        matches!(node.tag_name().namespace(), Some(PIDF | DATA_MODEL | RPID | TIMED | CIPID))
-    };
+    let known =
+        |node: Node<'_, '_>| matches!(node.tag_name().namespace(), Some(PIDF | DATA_MODEL | RPID | TIMED | CIPID));
     node.children().filter(Node::is_element).all(|child| !must(child) || (known(child) && understood(child)))
 }

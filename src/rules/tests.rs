@@ -355,7 +355,7 @@ proptest::proptest! {
         for who in watchers {
             let (before, after) = (old(who), decided(&blocked, who, now()));
             if !meant(who) {
-                proptest::prop_assert_eq!(before, after, "{} {}", who, &blocked);
+                proptest::prop_assert_eq!(&before, &after, "{} {}", who, &blocked);
             } else if !open {
                 proptest::prop_assert_eq!(after, Decision::default(), "{} {}", who, &blocked);
             }

@@ -26,7 +26,10 @@ fn mistakes_say_where_they_are_and_what_would_be_right() {
     check(&source("<dm:device/>"), "<device>: it has no id");
     check(&source("<tuple id=\"a\"><status><basic>OPEN</basic></status></tuple>"), "<basic>: write open or closed");
     check(&source("<tuple xmlns=\"\" id=\"a\"><status/></tuple>"), "<tuple>: it has no namespace");
-    check(&source("<tuple id=\"a\"><status><t:timed-status from=\"x\"/></status></tuple>"), "stands in <tuple>, not in");
+    check(
+        &source("<tuple id=\"a\"><status><t:timed-status from=\"x\"/></status></tuple>"),
+        "stands in <tuple>, not in",
+    );
     check(&source("<tuple id=\"a\"><status/><t:timed-status/></tuple>"), "needs the attribute from");
     let many: String = (0..257).map(|n| format!("<dm:person id=\"p{n}\"/>")).collect();
     check(&source(&many), "more than 256 tuples, persons and devices");
@@ -42,7 +45,8 @@ fn fault_of_encoding() -> String {
 
 #[test]
 fn bombs_and_entities_are_refused() {
-    let entities: String = (1..10).map(|n| format!("<!ENTITY e{n} \"{}\">", format!("&e{};", n - 1).repeat(10))).collect();
+    let entities: String =
+        (1..10).map(|n| format!("<!ENTITY e{n} \"{}\">", format!("&e{};", n - 1).repeat(10))).collect();
     for declaration in [
         format!("<!DOCTYPE presence [<!ENTITY e0 \"lol\">{entities}]>"),
         "<!DOCTYPE presence [<!ENTITY e9 SYSTEM \"file:///etc/passwd\">]>".to_owned(),
@@ -180,10 +184,10 @@ fn text() -> impl Strategy<Value = String> {
 
 fn written() -> impl Strategy<Value = (Vec<Tuple>, Vec<Note>, Vec<Person>)> {
     let basic = prop::option::of(prop::sample::select(vec![Basic::Open, Basic::Closed]));
-    let note = (text(), prop::option::of("[a-z]{2}")).prop_map(|(text, language)| Note { text, language });
-    let notes = prop::collection::vec(note, 0..3);
+    let note = || (text(), prop::option::of("[a-z]{2}")).prop_map(|(text, language)| Note { text, language });
+    let notes = || prop::collection::vec(note(), 0..3);
     let at = prop::option::of((0i64..2_000_000_000_000).prop_map(Timestamp::from_millis));
-    let tuple = (basic, prop::option::of(0u16..=1000), prop::option::of("[a-z]{1,8}"), notes.clone(), at.clone());
+    let tuple = (basic, prop::option::of(0u16..=1000), prop::option::of("[a-z]{1,8}"), notes(), at.clone());
     let tuples = prop::collection::vec(tuple, 0..3).prop_map(|tuples| {
         let tuple = |(place, (basic, priority, class, notes, timestamp))| {
             let contact = Some(format!("im:t{place}@a.example"));
@@ -192,19 +196,19 @@ fn written() -> impl Strategy<Value = (Vec<Tuple>, Vec<Note>, Vec<Person>)> {
         tuples.into_iter().enumerate().map(tuple).collect::<Vec<_>>()
     });
     let word = prop::sample::select(vec!["away", "busy", "lunch", "on-the-phone", "making tea", "other words"]);
-    let words = (prop::collection::vec(word, 1..3), notes.clone(), at.clone(), at.clone());
+    let words = (prop::collection::vec(word, 1..3), notes(), at.clone(), at.clone());
     let words = words.prop_map(|(words, notes, from, until)| During {
         value: Words { words: words.into_iter().map(str::to_owned).collect(), notes },
         from,
         until,
     });
     let sphere = prop::sample::select(vec!["work", "home", "unknown", "scouting"]);
-    let person = (prop::collection::vec(words, 0..2), prop::option::of(sphere), notes.clone(), at);
+    let person = (prop::collection::vec(words, 0..2), prop::option::of(sphere), notes(), at);
     let persons = person.prop_map(|(activities, sphere, notes, timestamp)| {
         let sphere = sphere.into_iter().map(|value| During { value: value.to_owned(), from: None, until: None });
         vec![Person { id: "p".into(), activities, sphere: sphere.collect(), notes, timestamp, ..Person::default() }]
     });
-    (tuples, notes, persons)
+    (tuples, notes(), persons)
 }
 
 proptest! {

@@ -211,7 +211,8 @@ fn example_of_the_rfc() {
     assert_eq!(decided("other@example.com"), Decision::default());
     let decision = decided("user@example.com");
     assert_eq!((decision.subscription, decision.publish), (Handling::Allow, false));
-    let children = FULL.replace("xmlns:x=\"urn:x\"", "").replace("<x:foo>", "<foo xmlns=\"urn:vendor-specific:foo-namespace\">");
+    let children =
+        FULL.replace("xmlns:x=\"urn:x\"", "").replace("<x:foo>", "<foo xmlns=\"urn:vendor-specific:foo-namespace\">");
     let children = children.replace("</x:foo>", "</foo>");
     let view = shown(&document(&children), &alice(), &decision, now()).unwrap();
     assert_eq!(told(view.text()), words("activities person-foo"), "{}", view.text());
@@ -221,7 +222,8 @@ fn example_of_the_rfc() {
 
 #[test]
 fn a_polite_block_is_a_presentity_out_of_contact() {
-    let polite = Decision { subscription: Handling::PoliteBlock, provide: Provide::everything(), ..Decision::default() };
+    let polite =
+        Decision { subscription: Handling::PoliteBlock, provide: Provide::everything(), ..Decision::default() };
     let shown_to = |document: &Document, decision: &Decision| shown(document, &alice(), decision, now());
     let polite_view = shown_to(&document(FULL), &polite).unwrap();
     // Nobody attached, nothing published; whoever is allowed everything, or as much as is always told.
@@ -247,7 +249,8 @@ fn a_view_that_would_be_too_great_shows_nothing() {
          <l:a/><l:b/><l:c/></tuple></presence>"
     );
     let document = Document::parse(&text).unwrap();
-    let view = view(&document, &Provide { all_attributes: true, services: Selection::everything(), ..Provide::default() });
+    let view =
+        view(&document, &Provide { all_attributes: true, services: Selection::everything(), ..Provide::default() });
     assert!(view.tuples.is_empty() && view.text().len() < 300, "{}", view.text().len());
 }
 
@@ -267,7 +270,8 @@ fn selection() -> impl Strategy<Value = Selection> {
 }
 
 fn provide() -> impl Strategy<Value = Provide> {
-    let unknown = prop::sample::select(vec!["foo", "bar", "s", "top"]).prop_map(|name| ("urn:x".to_owned(), name.to_owned()));
+    let unknown =
+        prop::sample::select(vec!["foo", "bar", "s", "top"]).prop_map(|name| ("urn:x".to_owned(), name.to_owned()));
     let input = prop::sample::select(vec![UserInput::False, UserInput::Bare, UserInput::Thresholds, UserInput::Full]);
     let rest = (prop::collection::vec(any::<bool>(), 12), input, prop::collection::btree_set(unknown, 0..3));
     (selection(), selection(), selection(), rest, prop::bool::weighted(0.1)).prop_map(
@@ -297,7 +301,11 @@ fn provide() -> impl Strategy<Value = Provide> {
 /// What may be told, component by component and word by word, from the text of RFC 5025 §3.3 and not from the code.
 fn permitted(provide: &Provide) -> BTreeSet<String> {
     let chosen = |one: &Selection, class: &str, id: &str, uri: &str, scheme: &str| {
-        one.all || one.classes.contains(class) || one.occurrences.contains(id) || one.uris.contains(uri) || one.schemes.contains(scheme)
+        one.all
+            || one.classes.contains(class)
+            || one.occurrences.contains(id)
+            || one.uris.contains(uri)
+            || one.schemes.contains(scheme)
     };
     let foo = provide.unknown.contains(&("urn:x".into(), "foo".into()));
     let unknown = |name: &str| provide.unknown.contains(&("urn:x".into(), name.into()));
@@ -326,7 +334,8 @@ fn permitted(provide: &Provide) -> BTreeSet<String> {
             add(when, word);
         }
     }
-    if provide.persons.all || provide.persons.classes.contains("private") || provide.persons.occurrences.contains("p1") {
+    if provide.persons.all || provide.persons.classes.contains("private") || provide.persons.occurrences.contains("p1")
+    {
         for (when, word) in [
             (provide.activities, "activities"),
             (provide.mood, "mood"),
@@ -345,7 +354,11 @@ fn permitted(provide: &Provide) -> BTreeSet<String> {
         }
     }
     let devices = &provide.devices;
-    if devices.all || devices.classes.contains("work") || devices.occurrences.contains("d1") || devices.uris.contains("urn:@device") {
+    if devices.all
+        || devices.classes.contains("work")
+        || devices.occurrences.contains("d1")
+        || devices.uris.contains("urn:@device")
+    {
         for (when, word) in [(true, "device"), (provide.note, "device-note"), (foo, "device-foo")] {
             add(when, word);
         }
@@ -366,7 +379,8 @@ proptest! {
         // D = F(D), RFC 5025 §4, but where a class chooses that is not shown.
         let by_class = |one: &Selection| !one.classes.is_empty();
         if provide.class || ![&provide.services, &provide.persons, &provide.devices].into_iter().any(by_class) {
-            prop_assert_eq!(view(&shown, &provide).text(), shown.text());
+            let twice = view(&shown, &provide);
+            prop_assert_eq!(twice.text(), shown.text());
         }
     }
 

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::super::edit::{Who, block, let_publish, let_watch};
+use super::super::edit::{block, let_publish, let_watch};
 use super::*;
 
 fn decided_in(text: &str, who: &str, sphere: Option<&str>) -> Decision {
@@ -108,7 +108,8 @@ fn mistakes_in_presence_rules() {
     check("", "<p:provide-persons><p:class/></p:provide-persons>", "<class>: it has no value");
     let sphere = ruleset(&presence_rule("a", "<sphere/>", "", ""));
     assert!(Ruleset::parse(&sphere).unwrap_err().to_string().contains("needs the attribute value"));
-    let text = ruleset(&presence_rule("a", "", "<p:new/><i:publish>1</i:publish>", "<p:provide-new/><x xmlns=\"urn:x\"/>"));
+    let text =
+        ruleset(&presence_rule("a", "", "<p:new/><i:publish>1</i:publish>", "<p:provide-new/><x xmlns=\"urn:x\"/>"));
     let (_, remarks) = read(&text).unwrap();
     for (remark, expected) in remarks.iter().zip([
         "the action new is not known",
@@ -158,11 +159,22 @@ fn a_change_keeps_conditions_and_the_rest_of_a_rule() {
         <cp:one id='im:bob@b.example'/></cp:identity><cp:sphere value='work'/></cp:conditions><cp:actions>\
         <p:sub-handling>allow</p:sub-handling><x:y xmlns:x='urn:x'>&amp;</x:y></cp:actions></cp:rule></cp:ruleset>";
     let edited = watch(Some(text), "bob@b.example", Handling::Confirm);
-    assert!(edited.contains("<cp:except id='im:eve@b.example'/><cp:except id=\"im:bob@b.example\"/></cp:many></cp:identity>"));
-    assert!(edited.contains("<cp:rule id='rule-1'>") && edited.matches("<x:y xmlns:x='urn:x'>&amp;</x:y>").count() == 2);
+    assert!(
+        edited
+            .contains("<cp:except id='im:eve@b.example'/><cp:except id=\"im:bob@b.example\"/></cp:many></cp:identity>")
+    );
+    assert!(
+        edited.contains("<cp:rule id='rule-1'>") && edited.matches("<x:y xmlns:x='urn:x'>&amp;</x:y>").count() == 2
+    );
     let handled = |whom: &str, sphere| decided_in(&edited, whom, sphere).subscription;
-    assert_eq!((handled("bob@b.example", Some("work")), handled("bob@b.example", None)), (Handling::Confirm, Handling::Confirm));
-    assert_eq!((handled("carol@b.example", Some("work")), handled("carol@b.example", None)), (Handling::Allow, Handling::Block));
+    assert_eq!(
+        (handled("bob@b.example", Some("work")), handled("bob@b.example", None)),
+        (Handling::Confirm, Handling::Confirm)
+    );
+    assert_eq!(
+        (handled("carol@b.example", Some("work")), handled("carol@b.example", None)),
+        (Handling::Allow, Handling::Block)
+    );
     let open = ruleset(&presence_rule("a", "", &handle("allow"), ""));
     let edited = let_watch(Some(&open), &who("bob@b.example"), Handling::Confirm).unwrap();
     assert!(edited.remarks[0].contains("rule a has not exactly one <identity>"), "{:?}", edited.remarks);
