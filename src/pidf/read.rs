@@ -27,6 +27,7 @@ impl Document {
     /// Reads a document.
     pub fn parse(source: &str) -> Result<Document, Unreadable> {
         let tree = xml::parse(source, BOUNDS)?;
+        xml::few_namespaces(&tree, limits::PIDF_NAMESPACES, limits::NAMESPACE_OCTETS)?;
         let root = tree.root_element();
         if !is(root, PIDF, "presence") {
             return Err(wrong(root, format!("a presence document begins with <presence xmlns=\"{PIDF}\">")));
