@@ -51,6 +51,10 @@ pub const PIDF_OCTETS: usize = 64 * 1024;
 pub const LIST_OCTETS: usize = 8 * 1024 * 1024;
 /// Depth of the elements of a presence document or a list.
 pub const PIDF_DEPTH: usize = 64;
+/// Namespaces that are declared for one element of a presence document.
+pub const PIDF_NAMESPACES: usize = 64;
+/// Octets of the name of a namespace in a presence document.
+pub const NAMESPACE_OCTETS: usize = 1024;
 /// Tuples, persons and devices of a presence document.
 pub const PIDF_COMPONENTS: usize = 256;
 /// Octets of an entity.

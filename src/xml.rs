@@ -64,11 +64,14 @@ pub fn parse(text: &str, bounds: Bounds) -> Result<Document<'_>, XmlError> {
     if !declared_utf8(text) {
         return Err(XmlError::Encoding);
     }
-    let options = ParsingOptions { allow_dtd: false, ..ParsingOptions::default() };
+    // A node takes many times the octets of the shortest element.
+    let nodes_limit = u32::try_from(bounds.octets / 8).unwrap_or(u32::MAX);
+    let options = ParsingOptions { allow_dtd: false, nodes_limit, ..ParsingOptions::default() };
     let document = Document::parse_with_options(text, options).map_err(|error| {
         let place = error.pos();
         let fault = match error {
             roxmltree::Error::DtdDetected => format!("{} has no DTD; take <!DOCTYPE> out", bounds.what),
+            roxmltree::Error::NodesLimitReached => format!("{} has fewer elements; leave something out", bounds.what),
             other => format!("not well-formed XML: {other}"),
         };
         XmlError::Form { line: place.row, column: place.col, fault }
@@ -78,6 +81,19 @@ pub fn parse(text: &str, bounds: Bounds) -> Result<Document<'_>, XmlError> {
         return Err(wrong(node, format!("elements are nested deeper than {}", bounds.depth)));
     }
     Ok(document)
+}
+
+/// Checks that no more namespaces are declared for an element than [`lifted`] may write with each of its children.
+pub fn few_namespaces(document: &Document<'_>, most: usize, octets: usize) -> Result<(), XmlError> {
+    for node in document.descendants().filter(Node::is_element) {
+        if node.namespaces().take(most + 1).count() > most {
+            return Err(wrong(node, format!("there are more than {most} namespaces; declare fewer")));
+        }
+        if node.namespaces().any(|namespace| namespace.uri().len() > octets) {
+            return Err(wrong(node, format!("a namespace has more than {octets} octets; choose a shorter one")));
+        }
+    }
+    Ok(())
 }
 
 /// Whether the XML declaration, where there is one, names UTF-8 or a part of it.
@@ -247,7 +263,7 @@ mod tests {
         assert!(fault("<!DOCTYPE a SYSTEM \"file:///etc/passwd\"><a/>").contains("a document has no DTD"));
         assert!(fault("<a>&b;</a>").contains("not well-formed"));
         assert!(fault(&" ".repeat(65_537)).contains("at most 65536 octets"));
-        assert!(fault(&format!("{}{}", "<a>".repeat(9000), "</a>".repeat(9000))).contains("nested deeper than 16"));
+        assert!(fault(&format!("{}{}", "<a>".repeat(3000), "</a>".repeat(3000))).contains("nested deeper than 16"));
         let namespaces: String = (0..4000).map(|n| format!("<a xmlns:p{n}='u'>")).collect();
         let _ = parse(&namespaces, BOUNDS);
         let attributes: String = (0..6000).map(|n| format!(" a{n}=''")).collect();

@@ -409,7 +409,8 @@ impl Parameters {
     }
 
     fn id(&mut self) -> Result<Option<SubscriptionId>, PresenceError> {
-        let read = |text: String| SubscriptionId::parse(&text).ok_or(PresenceError::Value("id", "32 hexadecimal digits"));
+        let read =
+            |text: String| SubscriptionId::parse(&text).ok_or(PresenceError::Value("id", "32 hexadecimal digits"));
         self.take("id").map(read).transpose()
     }
 
@@ -438,7 +439,8 @@ impl Parameters {
     fn event(&mut self, name: &'static str) -> Result<Option<Event>, PresenceError> {
         let valid = |text: &String| {
             let octets = text.as_bytes();
-            (1..=limits::EVENT_OCTETS).contains(&octets.len()) && octets.iter().all(|octet| octet.is_ascii() && is_token(*octet))
+            (1..=limits::EVENT_OCTETS).contains(&octets.len())
+                && octets.iter().all(|octet| octet.is_ascii() && is_token(*octet))
         };
         let fault = PresenceError::Value(name, "the name of an event, of at most 64 characters");
         self.take(name).map(|text| Some(text).filter(valid).map(|text| Event::of(&text)).ok_or(fault)).transpose()

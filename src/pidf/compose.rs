@@ -131,7 +131,9 @@ impl Pieces {
         let contact = node.children().find(|child| is(*child, PIDF, "contact"));
         is(node, PIDF, "tuple")
             && node.children().any(|status| is(status, PIDF, "status") && child(status, "basic"))
-            && contact.and_then(|contact| uri::read(&text(contact), &["im"])).is_some_and(|im| im.key() == self.presentity)
+            && contact
+                .and_then(|contact| uri::read(&text(contact), &["im"]))
+                .is_some_and(|im| im.key() == self.presentity)
     }
 
     fn sheet(&self, presentity: &Mailbox) -> String {

@@ -27,18 +27,20 @@ impl Document {
     /// Reads a document.
     pub fn parse(source: &str) -> Result<Document, Unreadable> {
         let tree = xml::parse(source, BOUNDS)?;
+        xml::few_namespaces(&tree, limits::PIDF_NAMESPACES, limits::NAMESPACE_OCTETS)?;
         let root = tree.root_element();
         if !is(root, PIDF, "presence") {
             return Err(wrong(root, format!("a presence document begins with <presence xmlns=\"{PIDF}\">")));
         }
-        let entity = root.attribute("entity").unwrap_or_default().trim();
-        if !entity.contains(':') {
+        // Where it is missing, as in the example of RFC 4479 §7, it is about nobody.
+        let entity = root.attribute("entity").map(str::trim);
+        if entity.is_some_and(|entity| !entity.contains(':')) {
             return Err(wrong(root, "its entity is no URI; write entity=\"pres:user@domain\""));
         }
         let mut reader = Reader { ids: HashSet::new() };
         let mut document = Document {
             text: source.to_owned(),
-            entity: entity.to_owned(),
+            entity: entity.unwrap_or_default().to_owned(),
             tuples: Vec::new(),
             persons: Vec::new(),
             devices: Vec::new(),
@@ -81,7 +83,10 @@ impl Reader {
             return Err(wrong(node, format!("there are more than {most} tuples, persons and devices; publish fewer")));
         }
         if !self.ids.insert(id.clone()) {
-            return Err(wrong(node, format!("the id {id} stands twice; give each tuple, person and device another one")));
+            return Err(wrong(
+                node,
+                format!("the id {id} stands twice; give each tuple, person and device another one"),
+            ));
         }
         Ok(id)
     }
@@ -226,8 +231,7 @@ fn understood(node: Node<'_, '_>) -> bool {
     let must = |node: Node<'_, '_>| {
         node.attribute((PIDF, "mustUnderstand")).is_some_and(|value| !matches!(value.trim(), "false" | "0"))
     };
-    let known = |node: Node<'_, '_>| {
-        matches!(node.tag_name().namespace(), Some(PIDF | DATA_MODEL | RPID | TIMED | CIPID))
-    };
+    let known =
+        |node: Node<'_, '_>| matches!(node.tag_name().namespace(), Some(PIDF | DATA_MODEL | RPID | TIMED | CIPID));
     node.children().filter(Node::is_element).all(|child| !must(child) || (known(child) && understood(child)))
 }

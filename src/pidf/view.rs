@@ -127,7 +127,7 @@ fn shown_component(component: Component, node: Node<'_, '_>, provide: &Provide) 
             let seen = child.children().filter(|inner| inner.is_element() && attribute(component, *inner, provide));
             children.push(status(&seen.map(|inner| xml::lifted(inner, PIDF, &[])).collect::<String>()));
         } else if is(child, RPID, "user-input") && !provide.all_attributes {
-            children.extend(user_input(child, provide.user_input));
+            children.extend(user_input(child, provide.user_input, own));
         } else if attribute(component, child, provide) {
             children.push(xml::lifted(child, own, &[]));
         }
@@ -176,10 +176,10 @@ fn attribute(component: Component, node: Node<'_, '_>, provide: &Provide) -> boo
 }
 
 /// RFC 5025 §3.3.2.12; the attribute that was `since` in a draft is `last-input` in RFC 4480.
-fn user_input(node: Node<'_, '_>, provided: UserInput) -> Option<String> {
+fn user_input(node: Node<'_, '_>, provided: UserInput, default: &str) -> Option<String> {
     let open = match provided {
         UserInput::False => return None,
-        UserInput::Full => return Some(xml::lifted(node, "", &[])),
+        UserInput::Full => return Some(xml::lifted(node, default, &[])),
         UserInput::Bare => String::new(),
         UserInput::Thresholds => {
             let threshold = node.attribute("idle-threshold");

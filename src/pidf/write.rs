@@ -145,7 +145,8 @@ pub(super) fn tuple(tuple: &Tuple) -> String {
         text.push_str("</timed-status>");
         children.push(text);
     }
-    children.extend(tuple.devices.iter().map(|id| format!("<deviceID xmlns=\"{DATA_MODEL}\">{}</deviceID>", escaped(id))));
+    children
+        .extend(tuple.devices.iter().map(|id| format!("<deviceID xmlns=\"{DATA_MODEL}\">{}</deviceID>", escaped(id))));
     children.extend(tuple.class.iter().map(|class| rpid("class", class)));
     let input = tuple.user_input.iter().filter(|input| matches!(input.as_str(), "active" | "idle"));
     children.extend(input.map(|input| rpid("user-input", input)));

@@ -4,8 +4,12 @@
 //! octet; whoever is not named may afterwards what was allowed before, also where there was no document. Since rules only
 //! permit, nobody is blocked by a rule: whoever is to be blocked is taken out of those that permit (RFC 4745 §4).
 
+mod watching;
+
 use std::fmt;
 use std::ops::Range;
+
+pub use watching::{let_publish, let_watch};
 
 use super::{
     COMMON, Condition, Excluded, IMPART, Kind, Message, Name, PRESENCE, Party, Read, Rule, RulesError, Ruleset, read,
@@ -92,7 +96,7 @@ pub fn allow(document: Option<&str>, who: &Who) -> Result<Edited, RulesError> {
     let mut text = patched(text.to_owned(), patches);
     let (ruleset, remarks) = read(&text)?;
     if !ruleset.surely_allows(who) {
-        text = appended(text, &ruleset, who, "<i:message>allow</i:message>");
+        text = appended(text, &ruleset, who, "<i:message>allow</i:message>", "");
     }
     finish(text, remarks)
 }
@@ -127,7 +131,7 @@ pub fn let_read(document: Option<&str>, who: &Mailbox, how: Read) -> Result<Edit
         actions.push_str("<i:message>allow</i:message>");
     }
     if !actions.is_empty() {
-        text = appended(text, &ruleset, who, &actions);
+        text = appended(text, &ruleset, who, &actions, "");
     }
     finish(text, remarks)
 }
@@ -228,8 +232,8 @@ fn patched(mut text: String, mut patches: Vec<Patch>) -> String {
     text
 }
 
-/// With a rule more, for them alone.
-fn appended(text: String, ruleset: &Ruleset, who: &Who, actions: &str) -> String {
+/// With a rule more, for them alone: its actions, and its transformations where it has some.
+fn appended(text: String, ruleset: &Ruleset, who: &Who, actions: &str, shown: &str) -> String {
     let free = |id: &String| ruleset.rules.iter().all(|rule| rule.id != *id);
     let id = (1..=ruleset.rules.len() + 1).map(|number| format!("rule-{number}")).find(free).unwrap_or_default();
     let party = match who {
@@ -239,10 +243,15 @@ fn appended(text: String, ruleset: &Ruleset, who: &Who, actions: &str) -> String
     let rule = format!(
         "<rule xmlns=\"{COMMON}\" xmlns:i=\"{IMPART}\" id=\"{id}\">\n    \
          <conditions>\n      <identity>\n        {party}\n      </identity>\n    </conditions>\n    \
-         <actions>{actions}</actions>\n  </rule>"
+         <actions>{actions}</actions>{}\n  </rule>",
+        if shown.is_empty() { String::new() } else { format!("\n    {shown}") }
     );
+    with_rule(text, &rule)
+}
+
+fn with_rule(text: String, rule: &str) -> String {
     let Ok(document) = roxmltree::Document::parse(&text) else { return text };
-    let patch = append_to(&text, &document.root_element().range(), &rule);
+    let patch = append_to(&text, &document.root_element().range(), rule);
     patched(text.clone(), vec![patch])
 }
 
@@ -273,11 +282,7 @@ impl Rule {
 impl Ruleset {
     /// Whether messages are taken from them at any time.
     fn surely_allows(&self, who: &Who) -> bool {
-        let sure = |condition: &Condition| match condition {
-            Condition::Identity(parties) => parties.iter().any(|party| party.covers(who)),
-            _ => false,
-        };
-        self.rules.iter().any(|rule| rule.permitted.message == Message::Allow && rule.conditions.iter().all(sure))
+        self.surely(who, |permitted| permitted.message == Message::Allow)
     }
 }
 

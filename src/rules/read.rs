@@ -124,12 +124,7 @@ impl Reader {
         if !self.ids.insert(id.clone()) {
             return Err(wrong(node, format!("another rule has the id {id} too; give each rule another one")));
         }
-        let mut rule = Rule {
-            id,
-            place: node.range(),
-            conditions: Vec::new(),
-            permitted: Decision::default(),
-        };
+        let mut rule = Rule { id, place: node.range(), conditions: Vec::new(), permitted: Decision::default() };
         let mut seen = HashSet::new();
         for part in node.children().filter(Node::is_element) {
             only(part, &["conditions", "actions", "transformations"], "rule")?;

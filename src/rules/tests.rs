@@ -1,3 +1,5 @@
+mod presence;
+
 use super::edit::{Who, allow, block, let_read};
 use super::*;
 
@@ -353,7 +355,7 @@ proptest::proptest! {
         for who in watchers {
             let (before, after) = (old(who), decided(&blocked, who, now()));
             if !meant(who) {
-                proptest::prop_assert_eq!(before, after, "{} {}", who, &blocked);
+                proptest::prop_assert_eq!(&before, &after, "{} {}", who, &blocked);
             } else if !open {
                 proptest::prop_assert_eq!(after, Decision::default(), "{} {}", who, &blocked);
             }

@@ -54,7 +54,10 @@ fn directives() {
 fn what_is_not_known_is_passed_over() {
     check("cancel (really); new=1; id = ID ; newer=\"a;b\\\"=\"", Directive::Cancel { id: id() });
     check("fetch; id=ID; seq=no-number", Directive::Fetch { id: id(), event: Event::Presence });
-    check("publish; expires=99999999999", Directive::Publish { id: None, expires: Some(u32::MAX), event: Event::Presence });
+    check(
+        "publish; expires=99999999999",
+        Directive::Publish { id: None, expires: Some(u32::MAX), event: Event::Presence },
+    );
 }
 
 #[test]
@@ -105,18 +108,19 @@ fn directive() -> impl Strategy<Value = Directive> {
     let id = any::<[u8; 16]>().prop_map(SubscriptionId::new);
     let expires = proptest::option::of(any::<u32>());
     let reason = proptest::option::of(proptest::sample::select(Reason::ALL.to_vec()));
-    let state =
-        prop_oneof![Just(State::Active), Just(State::Pending), reason.prop_map(State::Terminated)];
+    let state = prop_oneof![Just(State::Active), Just(State::Pending), reason.prop_map(State::Terminated)];
     let device = proptest::option::of("[A-Za-z0-9._-]{1,64}".prop_map(|name| Device::parse(&name).unwrap()));
     prop_oneof![
         (device, expires.clone(), event()).prop_map(|(id, expires, event)| Directive::Publish { id, expires, event }),
-        (id.clone(), expires.clone(), event())
-            .prop_map(|(id, expires, event)| Directive::Subscribe { id, expires, event }),
+        (id.clone(), expires.clone(), event()).prop_map(|(id, expires, event)| Directive::Subscribe {
+            id,
+            expires,
+            event
+        }),
         (id.clone(), event()).prop_map(|(id, event)| Directive::Fetch { id, event }),
         id.clone().prop_map(|id| Directive::Cancel { id }),
-        (proptest::option::of(id), any::<u64>(), state, expires, event()).prop_map(|(id, seq, state, expires, event)| {
-            Directive::Notify { id, seq, state, expires, event }
-        }),
+        (proptest::option::of(id), any::<u64>(), state, expires, event())
+            .prop_map(|(id, seq, state, expires, event)| { Directive::Notify { id, seq, state, expires, event } }),
         event().prop_map(|for_| Directive::Policy { for_ }),
     ]
 }
