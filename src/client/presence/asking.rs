@@ -75,7 +75,7 @@ impl Answers {
 
     /// Does what has come, or waits for more; `false` when nothing came until then.
     async fn step(&mut self, until: Instant) -> Result<bool, ClientError> {
-        let mut over = false;
+        let (mut over, greeted) = (false, self.ready);
         while let Some(event) = self.session.poll() {
             over |= self.take(event);
         }
@@ -90,7 +90,7 @@ impl Answers {
         if over {
             return Err(self.fault("it ended the session"));
         }
-        if !self.told.is_empty() {
+        if !self.told.is_empty() || self.ready != greeted {
             return Ok(true);
         }
         self.input.reserve(READ);
