@@ -40,7 +40,8 @@ pub fn read(entity: &[u8], now: Timestamp) -> Option<Told> {
             News::Watchers { full, list }
         }
         Event::Contacts => News::Contacts(contacts(&message, seq, now)?),
-        Event::Policy => News::Policy(part(&message, "auth-policy+xml")),
+        // Without rules there is nothing in it.
+        Event::Policy => News::Policy(part(&message, "auth-policy+xml").filter(|text| !text.trim().is_empty())),
         Event::Certificate | Event::Other(_) => return None,
     };
     Some(Told { id, news })
