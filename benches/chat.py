@@ -57,7 +57,8 @@ class Names:
         for domain, address in (("a.test", "127.0.0.2"), ("b.test", "127.0.0.3")):
             command += [f"--host-record={domain},{address}", f"--host-record=mx.{domain},{address}",
                         f"--srv-host=_xmpp-server._tcp.{domain},{domain},5269",
-                        f"--srv-host=_im._impp.{domain},mx.{domain},2779"]
+                        f"--srv-host=_im._impp.{domain},mx.{domain},2779",
+                        f"--srv-host=_pres._impp.{domain},mx.{domain},2779"]
         self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
     def stop(self):
@@ -92,6 +93,13 @@ class Xmpp:
                         pairs, "--messages", messages, "--size", size, *more)
 
 
+    def fan_out(self, same, other, changes):
+        """u0 of a.test is watched by so many of its own domain and of the other; accounts are made by the generator."""
+        groups = [f"{ADDRESS['a']}:5222,w{{}}@a.test,{same}", f"{ADDRESS['b']}:5222,w{{}}@b.test,{other}"]
+        return run_load("presence", "--kind", "xmpp", "--register", "--presentity", f"{ADDRESS['a']}:5222,p@a.test",
+                        *(word for group in groups for word in ("--watchers", group)), "--changes", changes)
+
+
 class Prosody(Xmpp):
     """The modules of the package, less those for administration, HTTP and throttling."""
 
@@ -101,7 +109,7 @@ class Prosody(Xmpp):
         os.makedirs(f"{place}/data")
         write(f"{place}/prosody.cfg.lua", f'''
 modules_enabled = {{ "disco"; "roster"; "saslauth"; "tls"; "blocklist"; "bookmarks"; "carbons"; "dialback"; "pep"; "private";
-  "smacks"; "vcard4"; "vcard_legacy"; "csi_simple"; "ping"; "time"; "uptime"; "version"; "posix"; }}
+  "smacks"; "vcard4"; "vcard_legacy"; "csi_simple"; "ping"; "time"; "uptime"; "version"; "posix"; "register"; }}
 modules_disabled = {{ "s2s_auth_dane" }}
 pidfile = "{place}/prosody.pid"
 data_path = "{place}/data"
@@ -111,6 +119,7 @@ s2s_secure_auth = false
 c2s_require_encryption = false
 allow_unencrypted_plain_auth = true
 authentication = "internal_plain"
+allow_registration = true
 log = {{ info = "{place}/prosody.log" }}
 ssl = {{ certificate = "{place}/{key}.test.crt"; key = "{place}/{key}.test.key" }}
 VirtualHost "{key}.test"
@@ -155,6 +164,8 @@ class Ejabberd(Xmpp):
         for module in ("mod_mqtt: {}", "mod_stun_disco: {}", "mod_fail2ban: {}", "mod_bosh: {}", "mod_http_api: {}"):
             text = text.replace(f"  {module}\n", "", 1)
         text = re.sub(r"  mod_pres_counter:\n    count: 5\n    interval: 60\n", "", text)
+        text = re.sub(r"  mod_register:\n(    .*\n)+", "  mod_register:\n    ip_access: all\n    access: all\n", text)
+        text = re.sub(r"^registration_timeout:.*\n", "", text, flags=re.M) + "\nregistration_timeout: infinity\n"
         text = text.replace("auth_password_format: scram", "auth_password_format: plain")
         text = text.replace("    normal: all\n  s2s_shaper: fast", "    none: all\n  s2s_shaper: none")
         text = re.sub(r"shaper: none\n", "shaper: nothing\n", text)
@@ -226,7 +237,8 @@ connections = 20000
 messages_per_minute = 1000000
 ''')
         person = {"a": "u", "b": "v"}[key]
-        accounts = "".join(f'[account."{person}{number}@{key}.test"]\nscram-sha-256 = "{VERIFIER}"\n' for number in range(users))
+        names = [f"{person}{number}" for number in range(users)] + ["p"]
+        accounts = "".join(f'[account."{name}@{key}.test"]\nscram-sha-256 = "{VERIFIER}"\n' for name in names)
         write(f"{place}/accounts.toml", accounts)
         os.chmod(f"{place}/accounts.toml", 0o600)
 
@@ -250,6 +262,11 @@ messages_per_minute = 1000000
         if not report["complete"]:
             raise SystemExit(f"Impart: only {report['received']} of {messages + pairs} messages came")
         return {"per_second": messages / (time.monotonic() - start), "way_us": report["way_us"]}
+
+    def fan_out(self, same, other, changes):
+        groups = [f"{ADDRESS['a']}:2780,u{{}}@a.test,{same}", f"{ADDRESS['b']}:2780,v{{}}@b.test,{other}"]
+        return run_load("presence", "--kind", "impp", "--presentity", f"{ADDRESS['a']}:2780,p@a.test", "--password", PASSWORD,
+                        *(word for group in groups for word in ("--watchers", group)), "--changes", changes)
 
     def memory(self, key):
         return memory(self.processes[key].pid)

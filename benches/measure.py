@@ -40,7 +40,7 @@ class Run:
 
     def note(self, measurement, unit, relay, value):
         self.units[measurement] = unit
-        if self.part in ("chat", "attached"):
+        if self.part in ("chat", "presence", "attached"):
             self.of_chat.add(measurement)
         self.figures.setdefault(measurement, {}).setdefault(relay, []).append(value)
         print(f"{measurement:58} {relay:8} {value:12,.1f} {unit}", flush=True)
@@ -263,6 +263,23 @@ class Run:
             pair.stop()
         names.stop()
 
+    # One who is watched by many.
+
+    def presence(self, round_number):
+        names = chat.Names(f"{self.place}/names")
+        servers = chat.SERVERS if round_number % 2 == 0 else chat.SERVERS[::-1]
+        watchers, changes = (100, 20) if self.quick else (500, 50)
+        cases = [("on the same server", watchers, 0), ("split over two servers", watchers // 2, watchers // 2)]
+        for server in servers:
+            for name, same, other in cases:
+                pair = server(f"{self.place}/chat", 0 if server is not chat.Impart else watchers)
+                report = pair.fan_out(same, other, changes)
+                name = f"a change for {watchers} watchers, {name}"
+                self.note(name, "notifications/s", server.name, report["per_second"])
+                self.note(f"{name}, the last, p50", "ms", server.name, report["last_us"]["p50"] / 1000)
+                pair.stop()
+        names.stop()
+
     def attached(self, round_number):
         if round_number > 0:
             return
@@ -323,7 +340,8 @@ class Run:
         self.note("disk: new file of 1 KiB, write, fsync, p50", "ms", "bare path", statistics.median(times) * 1000)
 
     def all(self):
-        parts = ["disk", "direct", "accept", "accept_large", "relay", "two_hops", "latency", "long_queue", "chat", "attached", "smime"]
+        parts = ["disk", "direct", "accept", "accept_large", "relay", "two_hops", "latency", "long_queue", "chat", "presence",
+                 "attached", "smime"]
         for round_number in range(self.rounds):
             for part in parts:
                 if not self.only or part in self.only:
@@ -390,7 +408,7 @@ def chat_table(run):
         cells = [measurement, run.units[measurement], *(cell(figures.get(name, [])) for name in names)]
         others = sorted(statistics.median(figures[name]) for name in names[:2] if figures.get(name))
         if len(others) == 2 and figures.get("Impart"):
-            slower, faster = others if run.units[measurement] == "msg/s" else others[::-1]
+            slower, faster = others if run.units[measurement].endswith("/s") else others[::-1]
             own = statistics.median(figures["Impart"])
             cells += [f"{own / slower:.2g}", f"{own / faster:.2g}"]
         else:
@@ -471,6 +489,8 @@ connection, and each of its two servers waits for stable storage.
 - **CPU** is the processes' own, user and system; **octets written to the disk** is what the device counted meanwhile.
 - **client to client**: one process sends for all users of a.test, one takes for all of b.test; from the writing of the
   message to its arrival. **attached**: devices that log in, attach, and are silent; memory is the daemon's, resident.
+- **a change for so many watchers**: each change is made when all have seen the one before; rules that allow everybody. Impart
+  answers the presentity when the change is on stable storage; theirs is not.
 - **queued** messages are for a next hop that refuses connections. Postfix's queue is shorter, because filling it with a
   million takes a quarter of an hour and its queue manager keeps at most 20,000 in memory anyway.
 """
@@ -481,7 +501,7 @@ def main():
     parser.add_argument("--quick", action="store_true", help="a small run of each measurement")
     parser.add_argument("--rounds", type=int, help="rounds (5; 1 with --quick)")
     parser.add_argument("--only", action="append", help="a part: disk, direct, accept, accept_large, relay, two_hops, "
-                        "latency, long_queue, chat, attached, smime; may be given more than once")
+                        "latency, long_queue, chat, presence, attached, smime; may be given more than once")
     parser.add_argument("--write", action="store_true", help="write RESULTS.md after a quick or partial run too")
     parser.add_argument("--results", default="RESULTS.md", help=argparse.SUPPRESS)
     arguments = parser.parse_args()

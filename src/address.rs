@@ -5,6 +5,8 @@
 //! a [`Mailbox`] keeps its local part as it was written, unquoted, in NFC; [`Mailbox::key`] is what is compared.
 //! RFC 5321 §4.1.2 and §4.5.3.1, RFC 6531 §3.2 and §3.3, RFC 5890, RFC 5891.
 
+pub mod uri;
+
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;

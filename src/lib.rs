@@ -50,9 +50,11 @@ pub mod printable;
 pub mod random;
 pub mod reply;
 pub mod timestamp;
+pub mod xml;
 
 // 1: formats
 pub mod mime;
+pub mod pidf;
 pub mod rules;
 
 // 2: protocols without I/O
@@ -70,6 +72,7 @@ pub mod tls;
 // 4: what owns data
 pub mod accounts;
 pub mod attached;
+pub mod presence;
 pub mod spool;
 
 // 5: decisions

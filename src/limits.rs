@@ -41,6 +41,22 @@ pub const RULES_OCTETS: usize = 64 * 1024;
 pub const RULES_DEPTH: usize = 64;
 /// Octets of all documents of rules that are held.
 pub const RULES_IN_ALL: u64 = 256 * 1024 * 1024;
+/// Octets of the value of a field `Presence`, folds included.
+pub const PRESENCE_FIELD_OCTETS: usize = 4 * 1024;
+/// Octets of the name of an event.
+pub const EVENT_OCTETS: usize = 64;
+/// Octets of a presence document, published or composed; a view has no more.
+pub const PIDF_OCTETS: usize = 64 * 1024;
+/// Octets of a list of watchers, or of one's subscriptions: some 10,000 of them.
+pub const LIST_OCTETS: usize = 8 * 1024 * 1024;
+/// Depth of the elements of a presence document or a list.
+pub const PIDF_DEPTH: usize = 64;
+/// Namespaces that are declared for one element of a presence document.
+pub const PIDF_NAMESPACES: usize = 64;
+/// Octets of the name of a namespace in a presence document.
+pub const NAMESPACE_OCTETS: usize = 1024;
+/// Tuples, persons and devices of a presence document.
+pub const PIDF_COMPONENTS: usize = 256;
 /// Octets of an entity.
 pub const ENTITY_OCTETS: u64 = 10 * 1024 * 1024;
 /// Octets of the header section of an entity.
@@ -71,6 +87,8 @@ pub const ORCPT_OCTETS: usize = 500;
 pub const DEDUP_RETENTION: Duration = Duration::from_secs(8 * 86_400);
 /// The longest stay of a message in a spool.
 pub const LONGEST_STAY: Duration = Duration::from_secs(7 * 86_400);
+/// Contacts, and watchers, that a person's client keeps in its lists.
+pub const CLIENT_CONTACTS: usize = 10_000;
 /// Attachments of one account at a time.
 pub const ATTACHED: usize = 32;
 /// Answers of attached clients that may wait for the disk, from all of them; with more nothing is offered.
@@ -129,3 +147,17 @@ pub const CRL_OCTETS: usize = 16 * 1024 * 1024;
 pub const SMIMEA_RECORDS: usize = 16;
 /// Characters of an authority's name that are shown.
 pub const NAME_CHARS: usize = 100;
+/// Domains that have shown life, until somebody looks.
+pub const ALIVE: usize = 64;
+/// Publications of one presentity.
+pub const PUBLICATIONS: usize = 32;
+/// Presentities whose documents are kept composed.
+pub const COMPOSED: usize = 10_000;
+/// Fetches and refusals in all that wait to be answered, or for their answers.
+pub const PRESENCE_ANSWERS: usize = 10_000;
+/// Answers kept for a watcher none of whose devices is attached.
+pub const ANSWERS_KEPT: usize = 16;
+/// Notices that wait for one device.
+pub const NOTICES: usize = 20_000;
+/// Watchers in a list of all of them.
+pub const WATCHERS_LISTED: usize = 1_000;

@@ -1,6 +1,6 @@
 //! Other people's programs as peers: Postfix's smtp-source and smtp-sink, a Postfix in the middle, swaks, msmtp,
-//! OpenSSL's s_client and cms, fetchmail, a Dovecot that knows the accounts, a zone signed and served by Knot; and NIST's
-//! suite of paths of certificates.
+//! OpenSSL's s_client and cms, fetchmail, a Dovecot that knows the accounts, a zone signed and served by Knot, xmllint;
+//! and NIST's suite of paths of certificates.
 //!
 //! A test whose program is not installed is left out, and says so by name; `tests/run` installs them where it can.
 
@@ -21,6 +21,8 @@ mod names;
 mod pkits;
 #[path = "peers/postfix.rs"]
 mod postfix;
+#[path = "peers/schemas.rs"]
+mod schemas;
 #[path = "peers/senders.rs"]
 mod senders;
 #[path = "peers/sinks.rs"]

@@ -196,3 +196,36 @@ fn headings_are_found() {
     }
     assert!(!found.contains("2.5"));
 }
+
+/// The schemas under tests/golden/schemas, and where they are printed.
+const SCHEMAS: [(&str, u32); 10] = [
+    ("pidf", 3863),
+    ("watcherinfo", 3858),
+    ("common-schema", 4479),
+    ("data-model", 4479),
+    ("rpid", 4480),
+    ("timed-status", 4481),
+    ("cipid", 4482),
+    ("rlmi", 4662),
+    ("common-policy", 4745),
+    ("pres-rules", 5025),
+];
+
+#[test]
+fn schemas_are_those_that_the_rfcs_print() {
+    let Some(folder) = folder() else {
+        println!("left out: ../shared/rfc is not here, so the schemas were not compared");
+        return;
+    };
+    for (name, rfc) in SCHEMAS {
+        let schema = source::read(&format!("tests/golden/schemas/{name}.xsd"));
+        let mut schema = squeezed(&schema[schema.find("<xs:schema").unwrap_or_default()..]);
+        // RFC 4480 forgot to include what it takes from RFC 4479.
+        if let (Some(from), true) = (schema.find("<!-- Not in RFC 4480"), name == "rpid") {
+            let to = schema.find("\"common-schema.xsd\"/> ").expect("the inclusion") + "\"common-schema.xsd\"/> ".len();
+            schema.replace_range(from..to, "");
+        }
+        let text = text_of(&folder, rfc).unwrap_or_else(|| panic!("RFC {rfc} is not in {}", folder.display()));
+        assert!(squeezed(&text).contains(&schema), "{name}.xsd is not printed in RFC {rfc}");
+    }
+}

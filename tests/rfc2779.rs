@@ -27,7 +27,13 @@ mod people;
 mod reversed;
 #[path = "rfc2779/rules.rs"]
 mod rules;
+#[path = "rfc2779/seen.rs"]
+mod seen;
 #[path = "rfc2779/signed.rs"]
 mod signed;
+#[path = "terminal/people.rs"]
+mod two;
+#[path = "rfc2779/watching.rs"]
+mod watching;
 #[path = "rfc2779/world.rs"]
 mod world;

@@ -8,6 +8,8 @@ mod command;
 mod common;
 #[path = "terminal/people.rs"]
 mod people;
+#[path = "terminal/presence.rs"]
+mod presence;
 #[path = "terminal/signed.rs"]
 mod signed;
 #[path = "terminal/tmux.rs"]

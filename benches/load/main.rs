@@ -2,11 +2,12 @@
 //!
 //! `load send` offers messages over many sessions and tells how many were accepted and how long each took; `load sink`
 //! takes whatever comes and tells how many came and how long they were on their way; `load attach` does the same for inboxes
-//! to which it logs in. All run on one thread and do as
+//! to which it logs in; `load presence` has many watch one. All run on one thread and do as
 //! little as possible, because they share the machine with what they measure. Each prints one line of JSON at its end.
 
 mod attach;
 mod message;
+mod presence;
 mod send;
 mod sink;
 mod tls;
@@ -38,6 +39,8 @@ enum Command {
     Attach(attach::Options),
     /// Send messages from users of one XMPP server to those of another.
     Xmpp(xmpp::Options),
+    /// Have many watch one, who changes.
+    Presence(presence::Options),
 }
 
 fn main() -> ExitCode {
@@ -55,6 +58,7 @@ fn main() -> ExitCode {
         Command::Sink(options) => local.block_on(&runtime, sink::run(options)),
         Command::Attach(options) => local.block_on(&runtime, attach::run(options)),
         Command::Xmpp(options) => local.block_on(&runtime, xmpp::run(options)),
+        Command::Presence(options) => local.block_on(&runtime, presence::run(options)),
     };
     match outcome {
         Ok(line) => {

@@ -161,17 +161,47 @@ fn find(text: &[u8], wanted: &[u8]) -> Option<usize> {
     memchr::memmem::find(text, wanted)
 }
 
+/// Makes an account (XEP-0077).
+pub async fn register(server: &str, user: &str, password: &str) -> Result<()> {
+    let (address, domain) = server.split_once(',').ok_or_else(|| Error::other("a server is ADDRESS:PORT,DOMAIN"))?;
+    let stream = TcpStream::connect(address).await?;
+    let (mut reader, mut writer) = stream.into_split();
+    let query = format!(
+        "<iq type='set' id='r'><query xmlns='jabber:iq:register'><username>{user}</username>\
+         <password>{password}</password></query></iq>"
+    );
+    for (words, awaited) in [(header(domain), "</stream:features>"), (query, "</iq>")] {
+        writer.write_all(words.as_bytes()).await?;
+        let mut input = Vec::new();
+        // A server may answer without content.
+        while find(&input, awaited.as_bytes()).is_none() && find(&input, b"type='result'").is_none() {
+            if reader.read_buf(&mut input).await? == 0 {
+                return Err(Error::other(String::from_utf8_lossy(&input).into_owned()));
+            }
+        }
+        // That it is there already is as good.
+        if find(&input, b"<error").is_some() && find(&input, b"conflict").is_none() {
+            return Err(Error::other(String::from_utf8_lossy(&input).into_owned()));
+        }
+    }
+    Ok(())
+}
+
+fn header(domain: &str) -> String {
+    format!(
+        "<?xml version='1.0'?><stream:stream to='{domain}' version='1.0' xmlns='jabber:client' \
+         xmlns:stream='http://etherx.jabber.org/streams'>"
+    )
+}
+
 /// Connects, authenticates, binds, and is present.
-async fn login(server: &str, user: &str, password: &str) -> Result<(OwnedReadHalf, Option<OwnedWriteHalf>)> {
+pub async fn login(server: &str, user: &str, password: &str) -> Result<(OwnedReadHalf, Option<OwnedWriteHalf>)> {
     let (address, domain) = server.split_once(',').ok_or_else(|| Error::other("a server is ADDRESS:PORT,DOMAIN"))?;
     let address: SocketAddr = address.parse().map_err(Error::other)?;
     let stream = TcpStream::connect(address).await?;
     stream.set_nodelay(true)?;
     let (mut reader, mut writer) = stream.into_split();
-    let header = format!(
-        "<?xml version='1.0'?><stream:stream to='{domain}' version='1.0' xmlns='jabber:client' \
-         xmlns:stream='http://etherx.jabber.org/streams'>"
-    );
+    let header = header(domain);
     let response = BASE64_STANDARD.encode(format!("\0{user}\0{password}"));
     let steps = [
         (header.clone(), "</stream:features>"),

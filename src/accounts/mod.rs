@@ -33,7 +33,7 @@ pub use verifiers::Stamp;
 
 use crate::address::{Domain, Mailbox};
 use crate::envelope::Class;
-use crate::rules::{Message, Read, Watcher, decide};
+use crate::rules::{Circumstances, Decision, Handling, Message, Provide, Read, Watcher, decide};
 use crate::smime::Identity;
 use crate::timestamp::Timestamp;
 use crate::tls::CertificateDer;
@@ -93,6 +93,10 @@ impl Origin {
 pub struct LocalDomain {
     /// Whether instant messages are offered.
     pub im: bool,
+    /// Whether presence is offered.
+    pub presence: bool,
+    /// Keys of the mailboxes that are presentities; `None`: whoever has an inbox, or an account, is one.
+    pub presentities: Option<HashSet<String>>,
     /// Keys of the mailboxes ([`Mailbox::key`]) that have an inbox.
     pub inboxes: HashSet<String>,
 }
@@ -260,10 +264,23 @@ impl Accounts {
     /// What is known of an address for a service.
     pub fn find(&self, mailbox: &Mailbox, class: Class) -> Found {
         let Some(domain) = self.domains.get(mailbox.domain()) else { return Found::Foreign };
-        if class == Class::Pres || !domain.im {
+        let offered = match class {
+            Class::Im => domain.im,
+            Class::Pres => domain.presence,
+        };
+        if !offered {
             return Found::NotOffered;
         }
         let key = mailbox.key();
+        if class == Class::Pres {
+            // What others share is nobody's presence.
+            match &domain.presentities {
+                Some(named) if named.contains(&key) => return Found::Inbox,
+                Some(_) => return Found::NoInbox,
+                None if self.members(mailbox).is_some() => return Found::NoInbox,
+                None => {}
+            }
+        }
         let known = mailbox.local().eq_ignore_ascii_case("postmaster")
             || domain.inboxes.contains(&key)
             || self.aliases.contains_key(&key)
@@ -278,7 +295,11 @@ impl Accounts {
 
     /// Whether the inbox exists; asks the mail system where [`Accounts::find`] gives [`Found::Elsewhere`].
     pub async fn exists(&self, mailbox: &Mailbox) -> Result<bool, Fault> {
-        match (self.find(mailbox, Class::Im), &self.users) {
+        let found = match self.find(mailbox, Class::Im) {
+            Found::NotOffered => self.find(mailbox, Class::Pres),
+            found => found,
+        };
+        match (found, &self.users) {
             (Found::Inbox, _) => Ok(true),
             (Found::Elsewhere, Some(users)) => users.exists(mailbox).await,
             _ => Ok(false),
@@ -373,6 +394,44 @@ impl Accounts {
     fn is_of(&self, address: &Mailbox, inbox: &Mailbox) -> bool {
         let key = inbox.key();
         address.key() == key || matches!(self.members(address), Some([member]) if member.key() == key)
+    }
+
+    /// Whether the address is a presentity here, or may be one that the mail system knows.
+    pub fn is_presentity(&self, mailbox: &Mailbox) -> bool {
+        matches!(self.find(mailbox, Class::Pres), Found::Inbox | Found::Elsewhere)
+    }
+
+    /// Whether any domain offers presence.
+    pub fn offers_presence(&self) -> bool {
+        self.domains.values().any(|domain| domain.presence)
+    }
+
+    /// What whoever watches the presentity may see, or publish for it; `None`: an anonymous one. Without any rules
+    /// `default` is what becomes of a subscription. Its owner sees all; damaged rules show nothing to others.
+    pub fn watches(
+        &self,
+        presentity: &Mailbox,
+        watcher: Option<&Mailbox>,
+        circumstances: Circumstances<'_>,
+        default: Handling,
+    ) -> Decision {
+        let everything = || Provide::everything();
+        if watcher.is_some_and(|watcher| self.is_of(watcher, presentity)) {
+            return Decision {
+                publish: true,
+                subscription: Handling::Allow,
+                provide: everything(),
+                ..Decision::default()
+            };
+        }
+        match self.rules.of(presentity) {
+            rules::Known::Damaged => Decision { subscription: Handling::Confirm, ..Decision::default() },
+            rules::Known::None if default == Handling::Allow => {
+                Decision { subscription: default, provide: everything(), ..Decision::default() }
+            }
+            rules::Known::None => Decision { subscription: default, ..Decision::default() },
+            rules::Known::Rules(document) => decide(Some(document), Watcher { identity: watcher }, circumstances),
+        }
     }
 
     /// The inboxes that the principal owns.

@@ -108,6 +108,23 @@ impl Rules {
         }
     }
 
+    /// Whether an inbox has the same rules as before.
+    pub fn is_same(&self, before: &Rules, inbox: &Mailbox) -> bool {
+        if self.documents.is_empty() && before.documents.is_empty() {
+            return true;
+        }
+        let name = file_name(inbox);
+        match (self.documents.get(&name), before.documents.get(&name)) {
+            (None, None) => true,
+            (Some(new), Some(old)) => match (&new.ruleset, &old.ruleset) {
+                (Some(new), Some(old)) => Arc::ptr_eq(new, old),
+                (None, None) => true,
+                _ => false,
+            },
+            _ => false,
+        }
+    }
+
     /// How many inboxes have rules.
     pub fn len(&self) -> usize {
         self.documents.len()

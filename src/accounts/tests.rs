@@ -21,7 +21,7 @@ fn principal(text: &str) -> Principal {
 fn bare() -> Accounts {
     let inboxes = HashSet::from(["alice@a.example".to_owned()]);
     let domains = HashMap::from([
-        (domain("a.example"), LocalDomain { im: true, inboxes }),
+        (domain("a.example"), LocalDomain { im: true, inboxes, ..LocalDomain::default() }),
         (domain("quiet.example"), LocalDomain::default()),
     ]);
     let aliases = HashMap::from([

@@ -9,9 +9,10 @@ use impart::address::{Domain, Mailbox};
 use impart::clock::{Clock, System};
 use impart::config::{self, Config};
 use impart::control::authority::{self, AuthorityError, PassPhrase};
-use impart::control::cli::{Account, Arguments, AuthorityFiles, Cert, Command, Queue, Rules};
+use impart::control::cli::{Account, Arguments, AuthorityFiles, Cert, Command, Presence, Queue, Rules};
 use impart::control::client::{Client, ClientError};
 use impart::control::offline::{Compose, Offline};
+use impart::control::presence::{self, Ask, What};
 use impart::control::server::{Handler, Rows};
 use impart::control::{
     Call, Fault, FaultCode, Finding, Level, Row, account, certificate, check, publish, rules, show, signers,
@@ -140,6 +141,7 @@ async fn run(arguments: &Arguments) -> Result<(), Failure> {
         Command::Cert(wanted) => certificates(&config, wanted, &printer),
         Command::Account(wanted) => account(&config, wanted, &mut printer).await,
         Command::Rules(wanted) => inbox_rules(&config, wanted, &mut printer).await,
+        Command::Presence(wanted) => whom(&config, wanted, &mut printer).await,
         Command::Queue(queue) => {
             let call = call(queue)?;
             printer.heading = matches!(call, Call::List { .. });
@@ -203,7 +205,32 @@ async fn inbox_rules(config: &Config, wanted: &Rules, printer: &mut Printer) -> 
     let done = rules::run(wanted, &config.accounts.rules, here, printer.json, rules::open)?;
     printer.text(&done.text);
     done.remarks.iter().for_each(|remark| complain("impartctl", remark));
+    audit(config, format!("rules {} {}", wanted.name(), wanted.inbox())).await;
     if done.changed { tell(config, "the rules were changed").await } else { Ok(()) }
+}
+
+/// Who watches whom; what holds for everybody is in the configuration.
+async fn whom(config: &Config, wanted: &Presence, printer: &mut Printer) -> Result<(), Failure> {
+    let (what, address, watcher) = match wanted {
+        Presence::Watchers { address } => (What::Watchers, address, None),
+        Presence::Contacts { address } => (What::Contacts, address, None),
+        Presence::Show { address, watcher } => (What::Show, address, watcher.clone()),
+        Presence::Remove { address, watcher } => (What::Remove, address, Some(watcher.clone())),
+        Presence::Limits => {
+            presence::limits(&domains(config)).into_iter().for_each(|finding| printer.row(&Row::Finding(finding)));
+            return Ok(());
+        }
+    };
+    ask(config, Call::Presence(Ask { what, address: address.clone(), watcher }), printer).await
+}
+
+/// What was read or changed of a person's, for the log of a daemon that runs; without one there is none to tell.
+async fn audit(config: &Config, text: String) {
+    let told = async { Client::connect(&config.control).await?.call(Call::Audit { text }, |_| {}).await };
+    match told.await {
+        Ok(_) | Err(ClientError::NotRunning(_)) => {}
+        Err(error) => complain("impartctl", format_args!("the log has no line about this: {error}")),
+    }
 }
 
 /// Tells a daemon that runs of what was done to its files.

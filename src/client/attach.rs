@@ -17,10 +17,12 @@ use super::Shared;
 use super::account::Account;
 use super::history::{History, HistoryError, Record, State};
 use super::listener::{Incoming, Link};
+use super::presence;
 use super::protector::{Opened, Protector};
 use super::read::{self, Content};
 use super::submit::now;
 use crate::address::{ForwardPath, Mailbox, ReversePath};
+use crate::envelope::Class;
 use crate::mime::report::Report;
 use crate::net::Stream;
 use crate::reply::{EnhancedCode, Reply};
@@ -43,18 +45,20 @@ const BATCH: usize = 64;
 /// What was taken, and is to be answered.
 struct Taken {
     ticket: Ticket,
+    class: Class,
     sender: ReversePath,
     /// By which addresses it came here.
     recipients: Vec<Mailbox>,
     entity: Bytes,
 }
 
-fn options(account: &Account) -> server::Options {
+/// What this device takes.
+pub(super) fn options(account: &Account, services: Services) -> server::Options {
     server::Options {
         greeting_name: account.address.domain().clone(),
         service: Service::Device,
         starttls: false,
-        impp: Services { im: true, pres: false },
+        impp: services,
         impp_noop: Some(account.noop),
         require_tls: true,
         size: SIZE,
@@ -66,9 +70,14 @@ fn options(account: &Account) -> server::Options {
 }
 
 /// Serves until the connection ends; says why.
-pub(super) async fn serve(mut stream: Stream, shared: &Shared, news: &mpsc::Sender<Incoming>) -> String {
+pub(super) async fn serve(
+    mut stream: Stream,
+    services: Services,
+    shared: &Shared,
+    news: &mpsc::Sender<Incoming>,
+) -> String {
     let account = &shared.account;
-    let mut session = Session::new(Arc::new(options(account)), true);
+    let mut session = Session::new(Arc::new(options(account, services)), true);
     let silence = Duration::from_secs(u64::from(account.noop)) + GRACE;
     let mut input = BytesMut::new();
     let mut closing = false;
@@ -134,6 +143,7 @@ fn events(session: &mut Session, taken: &mut Vec<Taken>) -> bool {
             Event::Rcpt(_) => session.answer(ok(5, "recipient accepted")),
             Event::Entity(transaction) => taken.push(Taken {
                 ticket: transaction.ticket,
+                class: transaction.mail.class.unwrap_or(Class::Im),
                 sender: transaction.mail.sender,
                 recipients: transaction.rcpts.iter().flat_map(addresses).collect(),
                 entity: transaction.entity,
@@ -195,7 +205,13 @@ fn keep(
     let mut done = Vec::new();
     let mut records = Vec::new();
     let mut whole = Vec::new();
-    for Taken { ticket, sender, recipients, entity } in taken {
+    for Taken { ticket, class, sender, recipients, entity } in taken {
+        if class == Class::Pres {
+            // The server tells it again to whoever attaches: it is not kept.
+            let passing = presence::read::read(&entity, at).map(|told| Incoming::Presence(told.news));
+            whole.push((ticket, passing));
+            continue;
+        }
         let opened = protector.open(&entity, &sender, &recipients, at);
         match reading(history, &sender, opened, at) {
             Ok(reading) => {
@@ -207,7 +223,8 @@ fn keep(
             }
         }
     }
-    match history.add(records) {
+    let added = if records.is_empty() { Ok(Vec::new()) } else { history.add(records) };
+    match added {
         Ok(new) => {
             let mut told: Vec<Incoming> = new.into_iter().filter_map(incoming).collect();
             for (ticket, passing) in whole {

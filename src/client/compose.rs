@@ -157,7 +157,7 @@ impl Draft {
 }
 
 /// What people type is one letter; longer headers come from their addresses alone.
-fn frame(from: &Mailbox, to: &[Mailbox], date: Timestamp, id: &str) -> String {
+pub(super) fn frame(from: &Mailbox, to: &[Mailbox], date: Timestamp, id: &str) -> String {
     let to: Vec<String> = to.iter().map(|to| format!("<{to}>")).collect();
     format!(
         "From: <{from}>\r\nTo: {}\r\nDate: {}\r\nMessage-ID: {}\r\nMIME-Version: 1.0\r\n",
@@ -172,7 +172,7 @@ fn identifier(id: &str) -> String {
     id.chars().filter(|c| c.is_ascii_graphic()).take(limits::TEXT_LINE_OCTETS - 100).collect()
 }
 
-fn envelope(from: &Mailbox, to: &[Mailbox], notify: Notify) -> Envelope {
+pub(super) fn envelope(from: &Mailbox, to: &[Mailbox], notify: Notify) -> Envelope {
     let recipient = |address: &Mailbox| {
         let kind = if address.is_ascii() { "rfc822" } else { "utf-8" };
         let original = OriginalRecipient { kind: kind.to_owned(), address: address.to_string() };
@@ -245,13 +245,13 @@ pub fn displayed(
 }
 
 /// The text part: encoded only where it must be.
-struct TextPart {
+pub(super) struct TextPart {
     encoding: &'static str,
     body: String,
 }
 
 impl TextPart {
-    fn of(text: &str, eight_bit: bool) -> TextPart {
+    pub(super) fn of(text: &str, eight_bit: bool) -> TextPart {
         let lines: Vec<&str> = text.split('\n').map(|line| line.trim_end_matches('\r')).collect();
         let plain = |line: &&str| {
             line.len() <= limits::TEXT_LINE_OCTETS - 2
@@ -276,7 +276,12 @@ impl TextPart {
     }
 
     fn write(&self, out: &mut String) {
-        out.push_str("Content-Type: text/plain; charset=utf-8\r\n");
+        self.write_as("text/plain", out);
+    }
+
+    /// As a part of this type.
+    pub(super) fn write_as(&self, media: &str, out: &mut String) {
+        let _ = write!(out, "Content-Type: {media}; charset=utf-8\r\n");
         let _ = write!(out, "Content-Transfer-Encoding: {}\r\n\r\n{}", self.encoding, self.body);
     }
 }

@@ -102,6 +102,33 @@ pub enum ClientError {
     /// A message that cannot be written.
     #[error("{0}")]
     Message(String),
+    /// The server takes no such thing.
+    #[error("refused for {to}: {reply}")]
+    Refused {
+        /// Whom it was for.
+        to: Mailbox,
+        /// What it says.
+        reply: Reply,
+    },
+    /// The server does not offer presence.
+    #[error("the server of {account} offers no presence ({reason}); ask its administrator")]
+    NoPresence {
+        /// Whose.
+        account: Mailbox,
+        /// Why.
+        reason: String,
+    },
+    /// A question has no answer.
+    #[error("no answer about {who} to {account}; try again later")]
+    Silent {
+        /// Who asked.
+        account: Mailbox,
+        /// About whom.
+        who: Mailbox,
+    },
+    /// The rules that the server has cannot be changed here.
+    #[error("the rules as they are stored: {0}; an administrator can replace them by impartctl rules set")]
+    Rules(String),
     /// No identifier can be made.
     #[error(transparent)]
     Randomness(#[from] NoRandomness),
@@ -112,7 +139,8 @@ impl ClientError {
     pub fn is_transient(&self) -> bool {
         match self {
             ClientError::Unreachable { .. } | ClientError::Session { .. } | ClientError::Certificate { .. } => true,
-            ClientError::Randomness(_) => true,
+            ClientError::Randomness(_) | ClientError::Silent { .. } => true,
+            ClientError::Refused { reply, .. } => !reply.is_permanent(),
             ClientError::Login { reply, .. } | ClientError::NotAttached { reply, .. } => !reply.is_permanent(),
             ClientError::History(HistoryError::Full(_)) => true,
             _ => false,

@@ -13,10 +13,12 @@ use tokio::time::Instant;
 
 use super::error::ClientError;
 use super::history::{Hold, Record, State};
+use super::presence::News;
 use super::read::{Received, Typing};
 use super::{Shared, attach, link};
 use crate::address::Mailbox;
 use crate::random;
+use crate::smtp::extension::Services;
 use crate::smtp::turn::Atrn;
 
 /// News that may wait for whoever listens; the server waits meanwhile.
@@ -69,6 +71,8 @@ pub enum Incoming {
     },
     /// Somebody types.
     Typing(Typing),
+    /// How others are, or who watches.
+    Presence(News),
     /// The connection.
     State(Link),
 }
@@ -84,9 +88,9 @@ pub struct Listener {
 }
 
 impl Listener {
-    pub(super) fn start(shared: Arc<Shared>, hold: Hold) -> Listener {
+    pub(super) fn start(shared: Arc<Shared>, hold: Hold, services: Services) -> Listener {
         let (sender, news) = mpsc::channel(WAITING);
-        let task = tokio::spawn(run(Arc::clone(&shared), sender, hold));
+        let task = tokio::spawn(run(Arc::clone(&shared), sender, hold, services));
         Listener { news, task, shared, told: None }
     }
 
@@ -121,7 +125,7 @@ impl Drop for Listener {
     }
 }
 
-async fn run(shared: Arc<Shared>, news: mpsc::Sender<Incoming>, _hold: Hold) {
+async fn run(shared: Arc<Shared>, news: mpsc::Sender<Incoming>, _hold: Hold, services: Services) {
     let account = &shared.account;
     let untaken: Vec<Received> = shared.history().index().untaken().cloned().collect();
     for received in untaken {
@@ -147,7 +151,7 @@ async fn run(shared: Arc<Shared>, news: mpsc::Sender<Incoming>, _hold: Hold) {
                     let (shared, news) = (Arc::clone(&shared), news.clone());
                     tokio::spawn(async move { empty_outbox(&shared, &news).await })
                 };
-                let reason = attach::serve(wire.stream, &shared, &news).await;
+                let reason = attach::serve(wire.stream, services, &shared, &news).await;
                 outbox.abort();
                 reason
             }

@@ -21,6 +21,7 @@
 //! | [`compose`], [`read`], [`clean`] | entities and texts; pure |
 //! | [`keys`], `protector`, [`mark`] | keys and certificates; signing, encrypting, and what is found of signatures |
 //! | [`history`] | what was exchanged, and the outbox |
+//! | [`presence`] | how people are, and who sees it |
 //! | `link`, `submit`, `attach`, [`listener`] | connections: found, for sending, for receiving, for good |
 //! | [`cli`], [`chat`] | the command `impart` |
 
@@ -36,6 +37,7 @@ pub mod keys;
 mod link;
 pub mod listener;
 pub mod mark;
+pub mod presence;
 mod protector;
 pub mod read;
 mod submit;
@@ -49,6 +51,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use crate::address::Mailbox;
 use crate::random;
 use crate::sasl::Credentials;
+use crate::smtp::extension::Services;
 pub use account::{Account, Password, Server};
 pub use error::ClientError;
 pub use history::{Fate, History, State};
@@ -288,10 +291,20 @@ impl Client {
         Ok(())
     }
 
-    /// Receives, as the one process that does for this account.
+    /// Receives, as the one process that does for this account. While it does, the person is in contact: OPEN for others,
+    /// unless the person says otherwise.
     pub fn listen(&self) -> Result<Listener, ClientError> {
+        self.receive(Services { im: true, pres: true })
+    }
+
+    /// Receives for a moment, which makes nobody OPEN.
+    pub fn look(&self) -> Result<Listener, ClientError> {
+        self.receive(Services { im: true, pres: false })
+    }
+
+    fn receive(&self, services: Services) -> Result<Listener, ClientError> {
         let hold = self.history().receive()?;
-        Ok(Listener::start(Arc::clone(&self.shared), hold))
+        Ok(Listener::start(Arc::clone(&self.shared), hold, services))
     }
 
     /// Lets somebody know that one types, or has stopped. It is not kept, and not told if it fails.

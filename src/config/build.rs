@@ -65,6 +65,7 @@ fn sections(text: &str, path: &Path, document: &DeTable<'_>, problems: &mut Prob
     let smime = smime::smime(&single(section("smime"), problems), &domains, problems);
     let signers = smime::signers(text, document, &domains, problems);
     let limits = limits(&single(section("limits"), problems), problems);
+    let presence = presence(&single(section("presence"), problems), problems);
     let policy = single(section("policy"), problems).value(&keys::POLICY_PEER_IDENTITY, problems);
     let level = single(section("log"), problems).value(&keys::LOG_LEVEL, problems);
     if document.iter().all(|(key, _)| !matches!(key.get_ref().as_ref(), "domain" | "route")) {
@@ -93,6 +94,7 @@ fn sections(text: &str, path: &Path, document: &DeTable<'_>, problems: &mut Prob
         signers,
         limits: limits?,
         queue,
+        presence: presence?,
         policy: Policy { peer_identity: policy? },
         log: Log { level: level? },
     })
@@ -157,11 +159,13 @@ fn domain(
         let what = format!("the domain {}", name.get_ref());
         seen.enter(name.get_ref().to_string(), &what, name.span(), problems);
     }
+    let presence = table.value(&keys::DOMAIN_PRESENCE, problems);
+    let presentities = table.value(&keys::DOMAIN_PRESENTITIES, problems).map(bare);
     let entries = people::aliases(table, problems);
     let name = name?.into_inner();
     let inboxes = inboxes_of(&name, inboxes?, seen, problems);
     aliases.enter(&name, entries, seen, problems);
-    Some(LocalDomain { name, im: im?, inboxes, aliases: Vec::new() })
+    Some(LocalDomain { name, im: im?, inboxes, presence: presence?, presentities, aliases: Vec::new() })
 }
 
 fn inboxes_of(
@@ -421,6 +425,30 @@ fn limits(table: &Table<'_>, problems: &mut Problems) -> Option<Limits> {
         attached: attached?,
         inbox_messages: inbox_messages?,
         inbox_octets: inbox_octets?,
+    })
+}
+
+fn presence(table: &Table<'_>, problems: &mut Problems) -> Option<Presence> {
+    let default = table.value(&keys::PRESENCE_DEFAULT, problems);
+    let longest = table.get(&keys::PRESENCE_LONGEST, problems);
+    let shortest = table.value(&keys::PRESENCE_SHORTEST, problems);
+    let interval = table.value(&keys::PRESENCE_INTERVAL, problems);
+    let watchers = table.value(&keys::PRESENCE_WATCHERS, problems);
+    let undecided = table.value(&keys::PRESENCE_UNDECIDED, problems);
+    let contacts = table.value(&keys::PRESENCE_CONTACTS, problems);
+    let (longest, shortest) = (longest?, shortest?);
+    if *longest.get_ref() < shortest {
+        let problem = Problem::new(longest.span(), "`longest`: less than `shortest`");
+        problems.push(problem.expected("a duration that is not shorter"));
+    }
+    Some(Presence {
+        default: default?,
+        longest: longest.into_inner(),
+        shortest,
+        interval: interval?,
+        watchers: watchers?,
+        undecided: undecided?,
+        contacts: contacts?,
     })
 }
 

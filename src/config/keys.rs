@@ -3,6 +3,7 @@
 //! The reader, `conf/impart.toml`, the list in `man/impart.toml.5` and the nearest-name help all come from here.
 
 mod accounts;
+mod presence;
 mod smime;
 
 use std::net::SocketAddr;
@@ -12,6 +13,7 @@ use std::time::Duration;
 use toml::Spanned;
 
 pub(super) use self::accounts::*;
+pub(super) use self::presence::*;
 pub(super) use self::smime::*;
 use super::value::{self, Choice, Kind, choice};
 use super::{Address, Level, MinVersion, Pattern, PeerIdentity, Roots, Senders, Service, TlsStart, Upstreams};
@@ -412,6 +414,7 @@ pub static SECTIONS: &[Section] = &[
     SIGNER,
     LIMITS,
     QUEUE,
+    PRESENCE,
     POLICY,
     LOG,
 ];
@@ -428,7 +431,14 @@ pub(super) const DOMAIN: Section = Section {
     repeated: true,
     commented: false,
     text: "A domain that this server serves.",
-    keys: &[&DOMAIN_NAME.info, &DOMAIN_IM.info, &DOMAIN_INBOXES.info, &DOMAIN_ALIASES.info],
+    keys: &[
+        &DOMAIN_NAME.info,
+        &DOMAIN_IM.info,
+        &DOMAIN_INBOXES.info,
+        &DOMAIN_PRESENCE.info,
+        &DOMAIN_PRESENTITIES.info,
+        &DOMAIN_ALIASES.info,
+    ],
 };
 pub(super) const LISTEN: Section = Section {
     name: "listen",

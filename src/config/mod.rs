@@ -29,6 +29,7 @@ use crate::policy::Service;
 use crate::policy::identity::Policy as PeerIdentity;
 use crate::receive::Upstream;
 use crate::route::{Pattern, Target, TlsPolicy};
+use crate::rules::Handling;
 use crate::rules::edit::Who;
 use crate::tls::{CertificateFiles, MinVersion};
 
@@ -74,6 +75,8 @@ pub struct Config {
     pub limits: Limits,
     /// How messages leave.
     pub queue: Queue,
+    /// Who watches whom.
+    pub presence: Presence,
     /// What is demanded of others.
     pub policy: Policy,
     /// Logging.
@@ -89,11 +92,21 @@ pub struct LocalDomain {
     pub im: bool,
     /// Local parts that exist, `postmaster` among them; compare by [`Mailbox::key`].
     pub inboxes: Vec<String>,
+    /// Whether it has presentities; without, everything of the class PRES that is sent to it is refused.
+    pub presence: bool,
+    /// Local parts that have presence; `None`: those with an inbox or an account.
+    pub presentities: Option<Vec<String>>,
     /// Aliases and groups, each with its members, which are none.
     pub aliases: Vec<(Mailbox, Vec<Mailbox>)>,
 }
 
 impl LocalDomain {
+    /// The mailboxes that are presentities, where they are named.
+    pub fn presentities(&self) -> Option<impl Iterator<Item = Mailbox> + '_> {
+        let named = self.presentities.as_ref()?;
+        Some(named.iter().filter_map(|local| Mailbox::new(local, self.name.clone()).ok()))
+    }
+
     /// The mailboxes of its inboxes.
     pub fn mailboxes(&self) -> impl Iterator<Item = Mailbox> + '_ {
         self.inboxes.iter().filter_map(|local| Mailbox::new(local, self.name.clone()).ok())
@@ -265,6 +278,25 @@ pub struct Queue {
     pub in_flight: usize,
     /// A proxy for all connections.
     pub socks5: Option<SocketAddr>,
+}
+
+/// Who watches whom.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Presence {
+    /// What becomes of a subscription to somebody without rules.
+    pub default: Handling,
+    /// How long a subscription lasts without refresh, at most; not less than `shortest`.
+    pub longest: Duration,
+    /// At least.
+    pub shortest: Duration,
+    /// Between two changes that one presentity's watchers are told of.
+    pub interval: Duration,
+    /// Subscriptions of one presentity.
+    pub watchers: usize,
+    /// Of them those that are not decided.
+    pub undecided: usize,
+    /// Presentities that one account watches.
+    pub contacts: usize,
 }
 
 /// What is demanded of others.

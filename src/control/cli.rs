@@ -47,6 +47,9 @@ pub enum Command {
     /// Run the certificate authority of a domain.
     #[command(subcommand)]
     Cert(Cert),
+    /// Look at who watches whom, and at what they see.
+    #[command(subcommand)]
+    Presence(Presence),
     /// Have the daemon read its configuration and certificates again.
     Reload,
     /// Have the daemon finish what it is delivering, and end.
@@ -270,6 +273,30 @@ pub enum Rules {
         #[arg(value_name = "WHO")]
         who: Who,
     },
+    /// Decide what somebody sees of the owner's presence.
+    Watch {
+        /// The presentity.
+        #[arg(value_name = "ADDRESS")]
+        inbox: Mailbox,
+        /// An address or a domain.
+        #[arg(value_name = "WHO")]
+        who: Who,
+        /// How.
+        #[arg(value_name = "HOW")]
+        how: Watching,
+    },
+    /// Let another account publish the owner's presence, or no more.
+    Publish {
+        /// The presentity.
+        #[arg(value_name = "ADDRESS")]
+        inbox: Mailbox,
+        /// The account.
+        #[arg(value_name = "WHO")]
+        who: Mailbox,
+        /// Whether.
+        #[arg(value_name = "WHETHER")]
+        whether: Whether,
+    },
     /// Let another account read the inbox, or no more.
     Read {
         /// The inbox.
@@ -291,6 +318,20 @@ pub enum Rules {
 }
 
 impl Rules {
+    /// What is done, in the word of the command.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Rules::Show { .. } => "show",
+            Rules::Set { .. } => "set",
+            Rules::Allow { .. } => "allow",
+            Rules::Block { .. } => "block",
+            Rules::Watch { .. } => "watch",
+            Rules::Publish { .. } => "publish",
+            Rules::Read { .. } => "read",
+            Rules::Remove { .. } => "remove",
+        }
+    }
+
     /// Whose rules.
     pub fn inbox(&self) -> &Mailbox {
         match self {
@@ -298,10 +339,71 @@ impl Rules {
             | Rules::Set { inbox, .. }
             | Rules::Allow { inbox, .. }
             | Rules::Block { inbox, .. }
+            | Rules::Watch { inbox, .. }
+            | Rules::Publish { inbox, .. }
             | Rules::Read { inbox, .. }
             | Rules::Remove { inbox } => inbox,
         }
     }
+}
+
+/// What somebody sees of a presence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Watching {
+    /// All.
+    Allow,
+    /// The owner is asked.
+    Confirm,
+    /// That the owner is closed, whatever is so.
+    PoliteBlock,
+    /// Nothing.
+    Block,
+}
+
+/// Yes or no.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Whether {
+    /// It is so.
+    Yes,
+    /// It is not.
+    No,
+}
+
+/// What to do about presence.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Presence {
+    /// List who watches somebody.
+    Watchers {
+        /// Who is watched.
+        #[arg(value_name = "ADDRESS")]
+        address: Mailbox,
+    },
+    /// List whom somebody watches.
+    Contacts {
+        /// Who watches.
+        #[arg(value_name = "ADDRESS")]
+        address: Mailbox,
+    },
+    /// Print the presence document of somebody.
+    Show {
+        /// Whose.
+        #[arg(value_name = "ADDRESS")]
+        address: Mailbox,
+        /// What this watcher sees of it.
+        #[arg(long = "as", value_name = "WATCHER")]
+        watcher: Option<Mailbox>,
+    },
+    /// End a subscription, and tell the watcher.
+    Remove {
+        /// Who is watched.
+        #[arg(value_name = "ADDRESS")]
+        address: Mailbox,
+        /// Who watches.
+        #[arg(value_name = "WATCHER")]
+        watcher: Mailbox,
+    },
+    /// Show what holds for each domain without rules, and the limits.
+    Limits,
 }
 
 /// How another account reads an inbox.

@@ -12,6 +12,7 @@ pub mod check;
 pub mod cli;
 pub mod client;
 pub mod offline;
+pub mod presence;
 pub mod protocol;
 pub mod publish;
 pub mod rules;

@@ -11,6 +11,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::presence::{Ask, Document, Subscription};
 use super::select::Selector;
 use crate::envelope::Class;
 use crate::spool::{Disposition, Holder, QueueId, Record, State};
@@ -120,6 +121,15 @@ pub enum Call {
     /// Takes nothing more, finishes what is in delivery, ends.
     #[serde(rename = "drain")]
     Drain,
+    /// Who watches whom, and what they see.
+    #[serde(rename = "presence")]
+    Presence(Ask),
+    /// An administrator has read or changed something of a person's beside the daemon: a line of the log.
+    #[serde(rename = "audit")]
+    Audit {
+        /// What, such as `rules show alice@a.example`.
+        text: String,
+    },
 }
 
 impl Call {
@@ -137,6 +147,8 @@ impl Call {
             Call::Reload => "reload",
             Call::Check => "check",
             Call::Drain => "drain",
+            Call::Presence(_) => "presence",
+            Call::Audit { .. } => "audit",
         }
     }
 
@@ -225,6 +237,10 @@ pub enum Row {
     Changed(Changed),
     /// Something that was looked at.
     Finding(Finding),
+    /// A subscription.
+    Subscription(Subscription),
+    /// A presence document.
+    Document(Document),
 }
 
 /// How the daemon fares. Counts are since its start.
@@ -271,6 +287,16 @@ pub struct Status {
     pub failed: u64,
     /// Attempts that were deferred.
     pub deferred: u64,
+    /// Presentities with a document or a watcher.
+    pub presentities: u64,
+    /// Subscriptions to them.
+    pub watchers: u64,
+    /// Subscriptions of watchers here.
+    pub contacts: u64,
+    /// Subscriptions whose watcher's server is behind.
+    pub notifications_due: u64,
+    /// Notifications that were acknowledged.
+    pub notified: u64,
 }
 
 /// A destination with work.

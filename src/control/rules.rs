@@ -7,14 +7,14 @@ use std::path::Path;
 
 use serde_json::json;
 
-use super::cli::{Reading, Rules as Wanted};
+use super::cli::{Reading, Rules as Wanted, Watching, Whether};
 use super::protocol::Finding;
 use crate::accounts::file::FileError;
 use crate::accounts::{Entries, Rules, rules};
 use crate::address::{Domain, Mailbox};
 use crate::limits;
 use crate::rules::edit::{self, Edited};
-use crate::rules::{self as format, Read, RulesError};
+use crate::rules::{self as format, Handling, Read, RulesError};
 
 /// What was done.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -96,6 +96,16 @@ pub fn run(
         }
         Wanted::Allow { who, .. } => edited(&|old| edit::allow(old, who)),
         Wanted::Block { who, .. } => edited(&|old| edit::block(old, who)),
+        Wanted::Watch { who, how, .. } => {
+            let how = match how {
+                Watching::Allow => Handling::Allow,
+                Watching::Confirm => Handling::Confirm,
+                Watching::PoliteBlock => Handling::PoliteBlock,
+                Watching::Block => Handling::Block,
+            };
+            edited(&|old| edit::let_watch(old, who, how))
+        }
+        Wanted::Publish { who, whether, .. } => edited(&|old| edit::let_publish(old, who, *whether == Whether::Yes)),
         Wanted::Read { who, how, .. } => {
             let how = match how {
                 Reading::No => Read::No,

@@ -37,19 +37,28 @@ pub struct Gone;
 
 /// Where a handler puts its rows.
 #[derive(Clone, Debug)]
-pub struct Rows(mpsc::Sender<Row>);
+pub struct Rows {
+    sender: mpsc::Sender<Row>,
+    /// The user that asks, where the system tells.
+    asker: Option<u32>,
+}
 
 impl Rows {
     /// Rows and their reader; at most `ahead` wait.
     pub fn channel(ahead: usize) -> (Rows, mpsc::Receiver<Row>) {
         let (sender, receiver) = mpsc::channel(ahead);
-        (Rows(sender), receiver)
+        (Rows { sender, asker: None }, receiver)
     }
 
     /// Gives a row; waits while the client is behind. A handler that only lists stops when the client has gone; one
     /// that changes something goes on.
     pub async fn send(&self, row: Row) -> Result<(), Gone> {
-        self.0.send(row).await.map_err(|_| Gone)
+        self.sender.send(row).await.map_err(|_| Gone)
+    }
+
+    /// Who asks, for the log.
+    pub fn asker(&self) -> String {
+        self.asker.map_or_else(|| "an administrator".to_owned(), |user| format!("user {user}"))
     }
 }
 
@@ -130,6 +139,7 @@ pub async fn serve(listener: UnixListener, handler: Arc<dyn Handler>) {
 }
 
 async fn connection(stream: UnixStream, handler: &dyn Handler) {
+    let asker = stream.peer_cred().ok().map(|peer| peer.uid());
     let (reader, writer) = stream.into_split();
     let (mut reader, mut writer) = (BufReader::new(reader), BufWriter::new(writer));
     let mut line = Vec::new();
@@ -146,7 +156,7 @@ async fn connection(stream: UnixStream, handler: &dyn Handler) {
         }
         patience = IDLE;
         let answered = match understand(&line) {
-            Ok(request) => answer(request, handler, &mut writer).await,
+            Ok(request) => answer((request, asker), handler, &mut writer).await,
             Err((id, fault)) => finish(&mut writer, id, Err(fault)).await,
         };
         if answered.is_err() {
@@ -190,8 +200,13 @@ fn understand(line: &[u8]) -> Result<Request, (Option<u64>, Fault)> {
     Ok(request)
 }
 
-async fn answer(request: Request, handler: &dyn Handler, writer: &mut BufWriter<OwnedWriteHalf>) -> io::Result<()> {
+async fn answer(
+    (request, asker): (Request, Option<u32>),
+    handler: &dyn Handler,
+    writer: &mut BufWriter<OwnedWriteHalf>,
+) -> io::Result<()> {
     let (rows, receiver) = Rows::channel(ROWS_AHEAD);
+    let rows = Rows { asker, ..rows };
     let (outcome, written) =
         tokio::join!(handler.call(request.call, rows), write_rows(receiver, request.id, &mut *writer));
     let count = written?;

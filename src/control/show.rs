@@ -1,5 +1,6 @@
 //! Rows as lines of text: padded columns, no colour, the same in a pipe.
 
+use super::presence;
 use super::protocol::{Changed, Destination, Entity, Finding, Level, Message, MessageState, Row, Status};
 use crate::printable;
 
@@ -8,12 +9,12 @@ pub const QUEUE_HEADING: &str =
     "ID          SIZE     ARRIVED                    SENDER                    RECIPIENT                 REASON";
 
 /// Text that a terminal cannot take for a command.
-fn plain(text: &str) -> String {
+pub(super) fn plain(text: &str) -> String {
     printable::plain(text, '?')
 }
 
 /// An RFC 3339 time in the host's zone.
-fn local(time: &str) -> String {
+pub(super) fn local(time: &str) -> String {
     let Ok(time) = time.parse::<jiff::Timestamp>() else { return plain(time) };
     crate::timestamp::Timestamp::from_millis(time.as_millisecond()).rfc3339_local()
 }
@@ -27,6 +28,8 @@ pub fn row(row: &Row) -> String {
         Row::Entity(row) => entity(row),
         Row::Changed(row) => changed(row),
         Row::Finding(row) => finding(row),
+        Row::Subscription(row) => presence::subscription(row),
+        Row::Document(row) => presence::document(row),
     }
 }
 
@@ -61,6 +64,13 @@ fn status(row: &Status) -> String {
             format!(
                 "{} attached, to {} inboxes; {} devices known, {} messages kept for them",
                 row.attached, row.attached_inboxes, row.devices, row.owed
+            ),
+        ),
+        (
+            "presence",
+            format!(
+                "{} presentities, {} watchers, {} contacts; {} notifications due, {} delivered",
+                row.presentities, row.watchers, row.contacts, row.notifications_due, row.notified
             ),
         ),
         ("accepted", format!("{} messages, {} second copies dropped", row.accepted, row.duplicates)),

@@ -17,7 +17,7 @@ use crate::smime::{Certificate, Identity, Key, trust};
 use crate::smtp::extension::Services;
 use crate::smtp::server;
 use crate::spool::Spool;
-use crate::{deliver, limits, queue, receive, tls};
+use crate::{deliver, limits, presence, queue, receive, tls};
 
 /// The least time that a sender may give for delivery (RFC 2852 §2).
 const DELIVER_BY_MIN: Duration = Duration::from_secs(1);
@@ -34,7 +34,8 @@ pub fn accounts(config: &Config, users: Option<Arc<Users>>, before: &Rules) -> R
     }
     let local = |domain: &config::LocalDomain| {
         let inboxes: HashSet<String> = domain.mailboxes().map(|mailbox| mailbox.key()).collect();
-        (domain.name.clone(), LocalDomain { im: domain.im, inboxes })
+        let presentities = domain.presentities().map(|all| all.map(|mailbox| mailbox.key()).collect());
+        (domain.name.clone(), LocalDomain { im: domain.im, inboxes, presence: domain.presence, presentities })
     };
     let aliases = config.domains.iter().flat_map(|domain| &domain.aliases);
     let aliases = aliases.map(|(alias, members)| (alias.key(), members.clone())).collect();
@@ -130,12 +131,14 @@ pub fn table(config: &Config) -> Table {
 /// The sessions of one listener.
 pub fn session(config: &Config, service: Service, starttls: bool) -> server::Options {
     let offers_im = config.domains.iter().any(|domain| domain.im);
+    let offers_presence = config.domains.iter().any(|domain| domain.presence) || !config.routes.is_empty();
+    let takes_presence = matches!(service, Service::Relay | Service::Client);
     let require_tls = matches!(service, Service::Relay | Service::Client);
     server::Options {
         greeting_name: config.host.clone(),
         service,
         starttls,
-        impp: Services { im: offers_im || !config.routes.is_empty(), pres: false },
+        impp: Services { im: offers_im || !config.routes.is_empty(), pres: offers_presence && takes_presence },
         impp_noop: None,
         require_tls,
         size: config.limits.message_size,
@@ -144,6 +147,13 @@ pub fn session(config: &Config, service: Service, starttls: bool) -> server::Opt
         deliver_by_min: DELIVER_BY_MIN,
         postmaster: config.postmaster(),
     }
+}
+
+/// Presence.
+pub fn presence(config: &Config) -> presence::Options {
+    let config::Presence { longest, shortest, interval, watchers, undecided, contacts, .. } = config.presence;
+    let defaults = presence::Options::default();
+    presence::Options { longest, shortest, interval, watchers, undecided, contacts, ..defaults }
 }
 
 /// Receiving.

@@ -13,8 +13,10 @@ use crate::control::Selector;
 use crate::control::offline::{self, Offline};
 use crate::control::protocol::{self, Call, Fault, FaultCode, Finding, Row};
 use crate::control::server::{Answer, Handler, Rows};
+use crate::daemon::presence;
 use crate::daemon::waiting::Waiting;
 use crate::deliver::Peers;
+use crate::presence::Handle;
 use crate::queue::schedule::Standing;
 use crate::queue::{Command, Counters};
 use crate::receive::Context;
@@ -53,6 +55,8 @@ pub struct Running {
     pub counters: Arc<Counters>,
     /// Who is attached.
     pub attached: Attached,
+    /// Who shows what to whom.
+    pub presence: Handle,
     /// Receiving.
     pub receive: Arc<Context>,
 }
@@ -64,6 +68,11 @@ impl Handler for Running {
                 Call::Status => self.status(&rows).await,
                 Call::Check => self.check(&rows).await,
                 Call::Reload => self.reload(&rows).await,
+                Call::Presence(ask) => presence::answer(&self.presence, ask, &rows).await,
+                Call::Audit { text } => {
+                    presence::audit(&rows, &text);
+                    Ok(())
+                }
                 Call::Drain => self.requests.send(Request::Drain).await.map_err(|_| ending()),
                 Call::List { select, limit } => {
                     let (waiting, now) = (self.waiting().await, self.receive.clock.now());
@@ -128,7 +137,7 @@ impl Running {
 
     async fn status(&self, rows: &Rows) -> Result<(), Fault> {
         let standings = self.standings().await?;
-        let (spool, attached) = (self.spool.status(), self.attached.status());
+        let (spool, attached, presence) = (self.spool.status(), self.attached.status(), self.presence.status());
         let status = protocol::Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             host: self.host.clone(),
@@ -150,6 +159,11 @@ impl Running {
             delivered: self.counters.delivered.load(Relaxed),
             failed: self.counters.failed.load(Relaxed),
             deferred: self.counters.deferred.load(Relaxed),
+            presentities: presence.presentities as u64,
+            watchers: presence.watchers as u64,
+            contacts: presence.contacts as u64,
+            notifications_due: presence.due as u64,
+            notified: presence.notified,
         };
         if rows.send(Row::Status(Box::new(status))).await.is_err() {
             return Ok(());

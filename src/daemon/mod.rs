@@ -8,8 +8,10 @@ mod build;
 mod descriptors;
 mod handler;
 pub mod journal;
+mod presence;
 mod signatures;
 mod waiting;
+mod watching;
 
 pub use build::accounts;
 
@@ -35,6 +37,7 @@ use crate::dns::{self, Resolve};
 use crate::limits;
 use crate::net;
 use crate::policy::Service;
+use crate::presence::Handle;
 use crate::queue::look_up::LookUp;
 use crate::queue::{self, Parts};
 use crate::receive::signed::Signatures;
@@ -58,6 +61,9 @@ pub enum DaemonError {
     /// The spool.
     #[error(transparent)]
     Spool(#[from] spool::OpenError),
+    /// What the spool has of presence.
+    #[error("what the spool has of presence cannot be read: {0}")]
+    Presence(spool::SpoolError),
     /// A listener.
     #[error(transparent)]
     Listen(#[from] net::ListenError),
@@ -134,6 +140,10 @@ struct Daemon {
     config: Config,
     spool: Spool,
     peers: Arc<Peers>,
+    /// Who delivers what is due of presence.
+    notifiers: Arc<Peers>,
+    notices: JoinHandle<()>,
+    presence: Handle,
     devices: Devices,
     reloadable: Arc<Reloadable>,
     /// True: nothing new is taken.
@@ -159,6 +169,7 @@ struct Base {
     accounts: watch::Receiver<Arc<Accounts>>,
     table: watch::Receiver<Arc<Table>>,
     signatures: watch::Receiver<Arc<Signatures>>,
+    presence: Handle,
 }
 
 /// Whoever delivers: to other servers, and to clients that are attached.
@@ -177,7 +188,7 @@ impl Delivery {
         let attached = Attached::new(known);
         let devices = Devices::new(
             build::devices(config),
-            attached.clone(),
+            (attached.clone(), Some(base.presence.clone())),
             base.spool.clone(),
             base.clock.clone(),
             base.accounts.clone(),
@@ -205,7 +216,8 @@ impl Daemon {
         let (life, lives) = unbounded_channel();
         let (closing, closed) = watch::channel(false);
         let (finishing, finished) = watch::channel(false);
-        let base = Base { spool, clock, resolver, accounts: local, table: routes, signatures: believed };
+        let presence = watching::tables(&config, &spool, &clock, &accounts).map_err(DaemonError::Presence)?;
+        let base = Base { spool, clock, resolver, accounts: local, table: routes, signatures: believed, presence };
         let connector = Arc::new(Connector::new(roots.clone(), certificates.clone(), build::connect(&config)));
         let authority = Authority::new(
             build::authority(&config, &connector, &base.spool)?,
@@ -213,8 +225,10 @@ impl Daemon {
             base.clock.clone(),
         )?;
         authority.refresh().await;
+        let notifying = connector.clone();
         let Delivery { peers, attached, attach, devices, reports } =
             Delivery::start(&config, &base, connector, opened.devices);
+        let (notifiers, notices) = watching::deliver(&config, &base, notifying, finished.clone());
         let (commands, commanded) = channel(COMMANDS);
         let counters = Arc::new(queue::Counters::default());
         let parts = Parts {
@@ -236,7 +250,7 @@ impl Daemon {
         let context = receiving(&config, &base, roots, authority.clone(), (attached.clone(), attach), life);
         let mut tasks = JoinSet::new();
         listen(&config, &context, &certificates, &closed, &mut tasks)?;
-        let Base { spool, clock, .. } = base;
+        let Base { spool, clock, presence, .. } = base;
         let (administration, requests) =
             administer(&config, clock, &spool, commands, peers.clone(), counters, context).await?;
         let reloadable = Arc::new(Reloadable { accounts, table, certificates, signatures, users });
@@ -244,6 +258,9 @@ impl Daemon {
             config,
             spool,
             peers,
+            notifiers,
+            notices,
+            presence,
             devices,
             reloadable,
             closing,
@@ -358,12 +375,15 @@ impl Daemon {
     async fn drain(mut self, again: &mut Signal) {
         notify(&[sd_notify::NotifyState::Stopping]);
         tracing::info!("stopping: nothing new is taken, deliveries under way are finished");
+        // The devices come back; nobody is out of contact for that.
+        self.presence.close();
         self.closing.send_replace(true);
         self.finishing.send_replace(true);
         let finish = async {
             // The queue ends when what it gave out has been reported, which closing the connections brings about.
             let (peers, devices) = (self.peers.close(limits::DRAIN_TIMEOUT), self.devices.close(limits::DRAIN_TIMEOUT));
-            let _ = tokio::join!(&mut self.queue, peers, devices);
+            let notifiers = self.notifiers.close(limits::DRAIN_TIMEOUT);
+            let _ = tokio::join!(&mut self.queue, &mut self.notices, peers, notifiers, devices);
         };
         tokio::select! {
             () = finish => {}
@@ -401,6 +421,7 @@ async fn administer(
         requests: asked,
         counters,
         attached: context.attached.clone(),
+        presence: context.presence.clone(),
         receive: context,
     };
     let socket = control::server::bind(&config.control).await;
@@ -441,6 +462,7 @@ fn receiving(
         accounts: base.accounts.clone(),
         authority,
         attached,
+        presence: base.presence.clone(),
         attach,
         rates: Rates::new(config.limits.messages_per_minute),
         table: base.table.clone(),
@@ -507,6 +529,7 @@ fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
     differ("[accounts]", old.accounts != new.accounts);
     differ("[limits]", old.limits != new.limits);
     differ("[queue]", old.queue != new.queue);
+    differ("[presence]", old.presence != new.presence);
     differ("[policy]", old.policy != new.policy);
     differ("[log]", old.log != new.log);
     keys

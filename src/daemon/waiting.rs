@@ -80,7 +80,7 @@ mod tests {
     fn check(local: &[&str], standings: Vec<Standing>, held: bool, expected: [Option<&str>; 3], next: Option<i64>) {
         let domain = |name: &&str| {
             let inboxes = HashSet::from([format!("carol@{name}")]);
-            (Domain::parse(name).unwrap(), LocalDomain { im: true, inboxes })
+            (Domain::parse(name).unwrap(), LocalDomain { im: true, inboxes, ..LocalDomain::default() })
         };
         let accounts = Arc::new(Accounts::new(local.iter().map(domain).collect()));
         let waiting = Waiting::new(accounts, Arc::default(), standings);

@@ -195,6 +195,10 @@ impl Connection {
                 self.settle(token, recipients, expired());
                 continue;
             }
+            if let Some(entity) = flying.job.entity.clone() {
+                self.offer(token, recipients, entity, wall);
+                continue;
+            }
             match self.context.spool.entity(flying.job.id).await {
                 Ok(Some(entity)) => self.offer(token, recipients, entity, wall),
                 Ok(None) => self.settle(token, recipients, not_there("it is no longer in the spool")),

@@ -1,4 +1,5 @@
-//! One attachment at work: what waits for it is sent while its session has room, and what it says is reported.
+//! One attachment at work: what waits for it is sent while its session has room, and what it says is reported. A device that
+//! takes presence is shown it between the messages: [`Showing`].
 //!
 //! Invariant: an offer is answered, given back, or ends with the attachment; an entity is read when the session wants it and
 //! not before. An idle attachment holds no buffer. How it fails: the connection is closed, and what was not answered is
@@ -12,9 +13,11 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, sleep_until};
 
 use super::devices::Context;
+use super::showing::{self, NOTICES, Showing};
 use super::wire::Wire;
 use super::{DeviceAnswer, Outcome, Report, Scope, outcome};
-use crate::accounts::Proof;
+use crate::accounts::{Principal, Proof, Reads};
+use crate::address::Device as Name;
 use crate::attached::{Attachment, Concluded, End, Feed, Joined, Offer, Upkeep, Verdict};
 use crate::envelope::{Envelope, Notify, Recipient};
 use crate::limits;
@@ -59,6 +62,8 @@ struct Device {
     /// Taken and not yet submitted.
     pending: VecDeque<Offer>,
     flying: HashMap<u64, Flying>,
+    /// Where it takes presence.
+    showing: Option<Showing>,
     token: u64,
     over: Option<Option<Fault>>,
 }
@@ -70,7 +75,11 @@ pub(super) async fn serve(context: Arc<Context>, attachment: Attachment) {
     // The account may have changed between its login and here.
     context.revise(&feed);
     let renewal = (principal.proof == Proof::Elsewhere).then(|| Instant::now() + limits::VOUCHED);
-    let name = device.map_or_else(|| "a device without a name".to_owned(), |device| format!("device {device}"));
+    // Whoever reads others' inboxes only does not touch its own presence by that.
+    let own = inboxes.is_empty() || inboxes.iter().any(|(_, reads)| *reads == Reads::Own);
+    let shown = (own && !until_empty).then(|| (principal.clone(), device.clone()));
+    let name =
+        device.as_ref().map_or_else(|| "a device without a name".to_owned(), |device| format!("device {device}"));
     let peer = stream.peer_addr().map(|peer| peer.ip().to_string()).unwrap_or_else(|| "local".to_owned());
     let options = if until_empty { &context.on_demand } else { &context.device };
     // It has authenticated under TLS: that it is the inbox's own is proven.
@@ -86,10 +95,11 @@ pub(super) async fn serve(context: Arc<Context>, attachment: Attachment) {
         renewal,
         pending: VecDeque::new(),
         flying: HashMap::new(),
+        showing: None,
         token: 0,
         over: None,
     };
-    let why = served.run(upkeep).await;
+    let why = served.run(upkeep, shown).await;
     let Device { feed, wire, .. } = served;
     tracing::info!("{}: {name} detached: {why}", principal.account);
     // First the place among the others: what this one has not answered, another connection of the device may have now.
@@ -103,7 +113,7 @@ pub(super) async fn serve(context: Arc<Context>, attachment: Attachment) {
 
 impl Device {
     /// Serves until there is a reason to end, which is given.
-    async fn run(&mut self, upkeep: Upkeep) -> String {
+    async fn run(&mut self, upkeep: Upkeep, shown: Option<(Principal, Option<Name>)>) -> String {
         if !upkeep.is_empty()
             && let Err(fault) = Box::pin(self.context.note(upkeep)).await
         {
@@ -114,7 +124,14 @@ impl Device {
         }
         let offer = self.wire.session.offer();
         let noop = Duration::from_secs(offer.noop.unwrap_or(NOOP_SECONDS).into());
-        self.feed.ready(offer.size);
+        // What shows no service at all is a server that takes messages.
+        let messages = offer.impp.im || !offer.impp.pres;
+        let shown = self.context.presence.as_ref().zip(shown.filter(|_| offer.impp.pres));
+        self.showing = shown
+            .map(|(presence, (principal, device))| Showing::begin(presence, &principal, device.as_ref(), messages));
+        if messages {
+            self.feed.ready(offer.size);
+        }
         let mut ending = None;
         loop {
             self.take_events();
@@ -177,8 +194,26 @@ impl Device {
         }
     }
 
-    /// Hands messages to the session while it wants them.
+    /// Hands messages and notices to the session while it wants them.
     async fn fill(&mut self) {
+        // One notice may always go; the others wait until no message does.
+        self.show(1);
+        self.deliver().await;
+        self.show(NOTICES);
+    }
+
+    fn show(&mut self, most: usize) {
+        let Some(showing) = &mut self.showing else { return };
+        while self.wire.session.wants() {
+            let Some(notice) = showing.next(self.token + 1, most, Instant::now()) else { return };
+            self.token += 1;
+            let envelope = Arc::new(showing::envelope(&notice));
+            let message = Transaction { token: self.token, envelope, recipients: vec![0], entity: notice.entity };
+            self.wire.session.submit(message, self.context.clock.now(), Instant::now().into_std());
+        }
+    }
+
+    async fn deliver(&mut self) {
         while self.wire.session.wants() {
             if self.pending.is_empty() {
                 let room = self.wire.session.room().min(BATCH);
@@ -233,7 +268,12 @@ impl Device {
         while let Some(event) = self.wire.session.poll() {
             match event {
                 Event::Done { token, fates } => {
-                    if let (Some(flying), Some((_, fate))) = (self.flying.remove(&token), fates.into_iter().next()) {
+                    let Some((_, fate)) = fates.into_iter().next() else { continue };
+                    let now = Instant::now();
+                    if self.showing.as_mut().is_some_and(|showing| showing.answered(token, &fate, now)) {
+                        continue;
+                    }
+                    if let Some(flying) = self.flying.remove(&token) {
                         self.done(flying, fate);
                     }
                 }
@@ -284,9 +324,11 @@ impl Device {
         let quiet = session.is_idle().then(|| session.quiet_since() + noop);
         let again = if session.wants() && grace.is_none() { self.feed.next_due() } else { None };
         let due = session.deadline().into_iter().chain(quiet).chain(again).map(Instant::from_std);
-        let due = due.chain(grace).chain(self.renewal).min();
+        let shown = self.showing.as_ref().filter(|_| session.wants() && grace.is_none()).and_then(Showing::next_due);
+        let due = due.chain(shown).chain(grace).chain(self.renewal).min();
         if self.flying.is_empty() && self.pending.is_empty() {
             (self.flying, self.pending) = (HashMap::new(), VecDeque::new());
+            self.showing.as_mut().map(Showing::rest).unwrap_or_default();
             self.wire.rest();
         }
         let alarm = async {
@@ -299,6 +341,7 @@ impl Device {
             biased;
             () = self.wire.move_octets() => {}
             () = self.feed.news() => {}
+            () = showing::news(self.showing.as_ref()) => {}
             () = alarm => {
                 let (session, now) = (&mut self.wire.session, Instant::now().into_std());
                 if session.deadline().is_some_and(|at| at <= now) {

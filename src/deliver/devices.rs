@@ -16,6 +16,7 @@ use crate::accounts::Accounts;
 use crate::address::Domain;
 use crate::attached::{Attached, Attachment, Feed, Upkeep};
 use crate::clock::Clock;
+use crate::presence::Handle;
 use crate::smtp::client::{self, StartTls, Timeouts};
 use crate::spool::{QueueId, Settlement, Spool, SpoolError};
 
@@ -61,6 +62,8 @@ pub(super) struct Context {
     pub device: Arc<client::Options>,
     pub on_demand: Arc<client::Options>,
     pub attached: Attached,
+    /// `None`: nobody here has any.
+    pub presence: Option<Handle>,
     pub spool: Spool,
     pub clock: Arc<dyn Clock>,
     pub large: Arc<Semaphore>,
@@ -137,7 +140,7 @@ impl Devices {
     /// `reports`.
     pub fn new(
         options: DeviceOptions,
-        attached: Attached,
+        (attached, presence): (Attached, Option<Handle>),
         spool: Spool,
         clock: Arc<dyn Clock>,
         accounts: watch::Receiver<Arc<Accounts>>,
@@ -159,6 +162,7 @@ impl Devices {
             device: session(options.timeouts),
             on_demand: session(options.on_demand),
             attached: attached.clone(),
+            presence,
             spool,
             clock,
             large: Arc::new(Semaphore::new(LARGE_KIBIS)),
@@ -245,6 +249,7 @@ mod tests {
             device: session.clone(),
             on_demand: session,
             attached: Attached::new(Vec::new()),
+            presence: None,
             spool,
             clock: Arc::new(crate::clock::System::new()),
             large: Arc::new(Semaphore::new(1)),

@@ -3,7 +3,7 @@
 //! In: [`Work`], a job and the hop that it goes by. Out: one [`Report`] for each job, on a channel, with one [`Outcome`]
 //! for each recipient. [`pool`] decides which connection takes which job, [`connect`] finds a server and has it prove
 //! itself, [`connection`] drives one session, [`outcome`] puts into words what it said. [`devices`] and [`device`] do the
-//! same for attachments, whose connections come from the other side.
+//! same for attachments, whose connections come from the other side; [`showing`] is what they get of presence.
 //!
 //! Invariants: connections are bounded for each destination and in all; a job that waits holds no entity; jobs of one lane
 //! go in order. A hop that fails gives [`Outcome::Deferred`], never a loss. RFC 5321 §4.5.4, RFC 1047.
@@ -15,12 +15,15 @@ mod devices;
 mod outcome;
 mod peers;
 mod pool;
+mod showing;
 #[cfg(test)]
 mod tests;
 pub mod wire;
 
 use std::sync::Arc;
 use std::time::Duration;
+
+use bytes::Bytes;
 
 use crate::attached::{Concluded, Item};
 use crate::envelope::Envelope;
@@ -41,6 +44,8 @@ pub type Destination = Arc<str>;
 pub struct Job {
     /// The message.
     pub id: QueueId,
+    /// Its entity, where that is not in the spool under this identifier.
+    pub entity: Option<Bytes>,
     /// Its envelope.
     pub envelope: Arc<Envelope>,
     /// Indexes of the recipients of the envelope that go by this hop; at least one.

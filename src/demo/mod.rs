@@ -4,6 +4,7 @@
 //! what to type in another terminal. Everything shown is done by the real daemon in processes of its own, found by DNS and
 //! over TLS; only the DNS authority and the certificates are made here. It ends with ^C, and its directory goes with it.
 
+mod presence;
 mod submit;
 mod world;
 
@@ -56,6 +57,9 @@ pub enum DemoError {
     /// A message was not accepted.
     #[error("{0}")]
     Refused(String),
+    /// A person's client.
+    #[error(transparent)]
+    Client(#[from] crate::client::ClientError),
     /// Administration.
     #[error(transparent)]
     Control(#[from] ClientError),
@@ -111,7 +115,8 @@ async fn show(world: &mut World) -> Result<(), DemoError> {
     unknown_inbox(world).await?;
     interruption(world).await?;
     burst(world).await?;
-    no_impp(world).await
+    no_impp(world).await?;
+    presence::show(world).await
 }
 
 fn introduce(world: &World) {
@@ -119,7 +124,7 @@ fn introduce(world: &World) {
     say(&format!("  {}", world.directory.display()));
     say(&format!("DNS   {}", world.dns));
     for site in [&world.a, &world.b] {
-        say(&format!("        _im._impp.{0}  SRV 0 0 {1} mx.{0}", site.domain, site.relay.port()));
+        say(&format!("        _im._impp.{0}, _pres._impp.{0}  SRV 0 0 {1} mx.{0}", site.domain, site.relay.port()));
     }
     for site in [&world.a, &world.b] {
         let Site { domain, relay, mail, client, user, .. } = site;
@@ -215,8 +220,17 @@ fn invite(world: &World) {
     say(&format!("  {} chat bob@b.test", world.a.command.display()));
     say(&format!("  {} chat alice@a.test", world.b.command.display()));
     say("");
-    say("bob has what was sent to him above as soon as he is there. Also, in another terminal:");
+    say(
+        "bob has what was sent to him above as soon as he is there, and sees whether alice is; to let her see him, he writes",
+    );
+    say("/allow alice@a.test when she has written /watch bob@b.test. Also, in another terminal:");
     say("");
+    say(
+        "  # how alice is to be seen, for two hours; whom bob watches; who watches alice, as her administrator sees it",
+    );
+    say(&format!("  {} status busy 'in a demonstration' --for 2h", world.a.command.display()));
+    say(&format!("  {} contacts", world.b.command.display()));
+    say(&format!("  {ctl} --config {a} presence watchers alice@a.test"));
     say("  # one message from a script, with its receipt, once bob is there; what alice has heard");
     say(&format!("  echo Hi | {} send bob@b.test --receipt --wait 5", world.a.command.display()));
     say(&format!("  {} listen", world.a.command.display()));

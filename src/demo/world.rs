@@ -122,7 +122,9 @@ fn zone(relays: [SocketAddr; 2], clients: [SocketAddr; 2]) -> Result<Zone, DemoE
             let target = Domain::parse(&host).ok();
             Data::Srv(Srv { priority: 0, weight: 0, port: address.port(), target })
         };
-        zone.add(&format!("_im._impp.{domain}."), TTL, srv(relays[at]))?;
+        for service in ["_im", "_pres"] {
+            zone.add(&format!("{service}._impp.{domain}."), TTL, srv(relays[at]))?;
+        }
         zone.add(&format!("_impp-client._tcp.{domain}."), TTL, srv(clients[at]))?;
         zone.add(&format!("{host}."), TTL, Data::A(Ipv4Addr::LOCALHOST))?;
     }

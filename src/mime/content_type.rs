@@ -82,7 +82,7 @@ fn boundary(value: &[u8], at: usize) -> Result<Cow<'_, [u8]>, Defect> {
 }
 
 /// RFC 2045 §5.1.
-fn is_token(octet: u8) -> bool {
+pub(super) fn is_token(octet: u8) -> bool {
     octet > b' ' && octet != 127 && !b"()<>@,;:\\\"/[]?=".contains(&octet)
 }
 

@@ -14,6 +14,8 @@ mod header;
 mod inspect;
 mod language;
 mod octets;
+pub mod part;
+pub mod presence;
 pub mod report;
 mod seven_bit;
 pub mod signed;

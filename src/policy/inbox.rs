@@ -137,7 +137,7 @@ mod tests {
         std::fs::write(rules::path(directory, &mailbox("dave")), "no").unwrap();
         let rules = Rules::load(directory, &Rules::default()).unwrap().0;
         let inboxes = ["alice", "bob", "carol", "dave"].map(|name| mailbox(name).key()).into();
-        let domain = (Domain::parse("a.example").unwrap(), LocalDomain { im: true, inboxes });
+        let domain = (Domain::parse("a.example").unwrap(), LocalDomain { im: true, inboxes, ..LocalDomain::default() });
         let aliases = HashMap::from([
             (mailbox("al").key(), vec![mailbox("alice")]),
             (mailbox("both").key(), vec![mailbox("alice"), mailbox("bob")]),

@@ -6,7 +6,7 @@
 use std::collections::HashSet;
 
 use super::refuse;
-use crate::accounts::{Accounts, Principal, Reads};
+use crate::accounts::{Accounts, Found, Principal, Reads};
 use crate::address::{Domain, Mailbox, ReversePath};
 use crate::envelope::Class;
 use crate::mime::{Fields, signed, unfold};
@@ -61,7 +61,9 @@ pub fn attach(
     now: Timestamp,
 ) -> Result<Vec<(Mailbox, Reads)>, Reply> {
     let named = if atrn.inboxes.is_empty() { accounts.inboxes_of(principal) } else { atrn.inboxes.clone() };
-    if named.is_empty() {
+    // Who has a presentity and no inbox attaches for presence alone.
+    let presentity = matches!(accounts.find(&principal.account, Class::Pres), Found::Inbox | Found::Elsewhere);
+    if named.is_empty() && !(presentity && !accounts.is_cut_off(principal)) {
         return Err(refuse(550, (5, 7, 1), "this account has no inbox; name one with INBOX="));
     }
     let (mut inboxes, mut seen) = (Vec::with_capacity(named.len()), HashSet::new());
@@ -120,7 +122,7 @@ mod tests {
 
     fn accounts() -> Accounts {
         let inboxes = ["alice@a.example", "bob@a.example"].map(str::to_owned).into();
-        let domain = (Domain::parse("a.example").unwrap(), LocalDomain { im: true, inboxes });
+        let domain = (Domain::parse("a.example").unwrap(), LocalDomain { im: true, inboxes, ..LocalDomain::default() });
         let aliases = [
             ("al@a.example".to_owned(), vec![mailbox("alice@a.example")]),
             ("all@a.example".to_owned(), vec![mailbox("alice@a.example"), mailbox("bob@a.example")]),

@@ -9,7 +9,7 @@ fn accounts() -> Accounts {
     let domain = |name: &str| Domain::parse(name).unwrap();
     let inboxes = HashSet::from(["alice@a.example".to_owned()]);
     Accounts::new(HashMap::from([
-        (domain("a.example"), LocalDomain { im: true, inboxes }),
+        (domain("a.example"), LocalDomain { im: true, inboxes, ..LocalDomain::default() }),
         (domain("quiet.example"), LocalDomain::default()),
     ]))
 }

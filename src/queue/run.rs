@@ -355,7 +355,7 @@ impl Run {
         match onward {
             Onward::Hop(hop) => {
                 let (envelope, size, expires) = (record.envelope.clone(), record.size, record.expires);
-                let job = Job { id, envelope, recipients, size, expires, lane };
+                let job = Job { id, entity: None, envelope, recipients, size, expires, lane };
                 self.flights.insert(key, Flight { record, lane, started: now });
                 self.deliver.send(Work { destination, hop, job });
             }

@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use self::device::{Conduct, Device};
 use super::run::{Command, Counters, Options, Parts, run};
 use super::{look_up, schedule};
-use crate::accounts::{Accounts, Entries, LocalDomain, Principal, Reads};
+use crate::accounts::{Accounts, LocalDomain, Principal, Reads};
 use crate::address::{Domain, Mailbox, ReversePath};
 use crate::attached::{Attached, Attachment};
 use crate::clock::Clock;
@@ -79,7 +79,7 @@ fn mailbox(local: &str) -> Mailbox {
 fn accounts(locals: &[&str]) -> Arc<Accounts> {
     let inboxes: HashSet<String> = locals.iter().map(|local| mailbox(local).key()).collect();
     let domain = Domain::parse("a.example").unwrap();
-    Arc::new(Accounts::new(HashMap::from([(domain, LocalDomain { im: true, inboxes })])))
+    Arc::new(Accounts::new(HashMap::from([(domain, LocalDomain { im: true, inboxes, ..LocalDomain::default() })])))
 }
 
 impl World {
@@ -96,8 +96,15 @@ impl World {
         let (reports, reported) = unbounded_channel();
         let mut options = DeviceOptions::new(Domain::parse("mx.a.example").unwrap());
         change(&mut options);
-        let devices =
-            Devices::new(options, attached.clone(), spool.clone(), clock.clone(), local.clone(), attachments, reports);
+        let devices = Devices::new(
+            options,
+            (attached.clone(), None),
+            spool.clone(),
+            clock.clone(),
+            local.clone(),
+            attachments,
+            reports,
+        );
         let (_life, life) = unbounded_channel();
         let (commands, commanded) = channel(8);
         let (stop, stopped) = watch::channel(false);
@@ -355,7 +362,8 @@ async fn a_refusal_for_now_comes_again() {
 async fn relay_on_demand_ends_when_nothing_waits() {
     let world = World::new();
     let delegates = "[account.\"bob@a.example\"]\ndelegates = { \"alice@a.example\" = \"take\" }\n";
-    let all = Accounts::clone(&accounts(&["alice", "bob"])).with_entries(crate::accounts::Entries::parse(delegates).unwrap());
+    let all =
+        Accounts::clone(&accounts(&["alice", "bob"])).with_entries(crate::accounts::Entries::parse(delegates).unwrap());
     world.accounts.send_replace(Arc::new(all));
     for text in ["one", "two"] {
         world.send(&["alice", "bob"], text).await;

@@ -26,7 +26,7 @@ use crate::receive::transaction::{Accepted, Accepting, Judge};
 use crate::receive::{Context, Listener, Place, encrypt};
 use crate::reply::{EnhancedCode, Reply};
 use crate::smtp::server::{Event, Session, Ticket};
-use crate::spool::{Acceptance, SpoolError};
+use crate::spool::Acceptance;
 use crate::tls::Peer;
 
 /// Octets read at once while a peer is busy.
@@ -59,7 +59,7 @@ struct Commit {
     /// Its share of what may wait for the disk.
     _share: Option<OwnedSemaphorePermit>,
     future: Accepted,
-    done: Option<Result<Acceptance, SpoolError>>,
+    done: Option<Result<Acceptance, Reply>>,
 }
 
 /// What comes when the output is written.
@@ -249,13 +249,13 @@ fn settle(
 
 /// A second copy that carries our own trace field is no repetition by a careful client: it would be dropped here, and
 /// nobody would be told. RFC 5321 §6.3.
-fn reply(result: Result<Acceptance, SpoolError>, returned: bool) -> Reply {
+fn reply(result: Result<Acceptance, Reply>, returned: bool) -> Reply {
     match result {
         Ok(acceptance) if acceptance.all_duplicate && returned => {
             Reply::new(554, EnhancedCode::new(5, 4, 6), "the message has been here before; the routes are in a loop")
         }
         Ok(acceptance) => Reply::new(250, EnhancedCode::new(2, 0, 0), format!("accepted as {}", acceptance.id)),
-        Err(fault) => fault.reply(),
+        Err(refusal) => refusal,
     }
 }
 

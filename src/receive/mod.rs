@@ -8,6 +8,7 @@ pub mod connection;
 pub mod identity;
 mod line;
 mod login;
+mod presence;
 mod rates;
 pub mod signed;
 mod transaction;
@@ -31,6 +32,7 @@ use crate::dns::Resolve;
 use crate::limits;
 use crate::net::{self, Stream};
 use crate::policy::Service;
+use crate::presence::Handle;
 use crate::reply::{EnhancedCode, Reply};
 use crate::route::Table;
 use crate::smtp::server;
@@ -100,6 +102,8 @@ pub struct Context {
     pub authority: Authority,
     /// What waits in the inboxes here.
     pub attached: Attached,
+    /// Who shows what to whom.
+    pub presence: Handle,
     /// Connections whose roles have been reversed go here.
     pub attach: Sender<Attachment>,
     /// What accounts have submitted lately.

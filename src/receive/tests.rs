@@ -67,12 +67,22 @@ impl Stage {
         let options = AuthorityOptions::new(host.clone());
         let (attach, attachments) = channel(1);
         let (life, lives) = unbounded_channel();
+        let presence = crate::presence::Handle::new(crate::presence::Parts {
+            options: crate::presence::Options::default(),
+            default: crate::rules::Handling::Confirm,
+            spool: spool.clone(),
+            accounts: accounts.clone(),
+            clock: clock.clone(),
+            rules: directory.path().join("rules"),
+            reload: Box::new(|| ()),
+        });
         let context = Context {
             options: options_of(host.clone()),
             spool,
             authority: Authority::new(options, accounts.clone(), clock.clone()).unwrap(),
             accounts,
             attached: Attached::new(Vec::new()),
+            presence: presence.unwrap(),
             attach,
             rates: Rates::new(60),
             table: watch::channel(Arc::new(Table::new([a], Vec::new()))).1,

@@ -36,11 +36,11 @@ use crate::receive::{Context, Listener, Options, Upstream};
 use crate::reply::{EnhancedCode, Reply};
 use crate::smtp::command::{Mail, Rcpt};
 use crate::smtp::server::Transaction;
-use crate::spool::{Acceptance, NewMessage, QueueId, Settlement, SpoolError};
+use crate::spool::{Acceptance, NewMessage, QueueId, Settlement};
 use crate::tls::chain::{self, Purpose};
 
-/// What becomes of an entity in the spool.
-pub type Accepted = Pin<Box<dyn Future<Output = Result<Acceptance, SpoolError>> + Send>>;
+/// What becomes of an entity in the spool, or in the tables of presence.
+pub type Accepted = Pin<Box<dyn Future<Output = Result<Acceptance, Reply>> + Send>>;
 
 /// An entity on its way into the spool.
 pub struct Accepting {
@@ -140,7 +140,7 @@ impl Judge {
             true => inbox::recipient(&mail.sender, mailbox, &accounts, self.context.clock.now()),
             false => Ok(()),
         };
-        let room = |()| if here { self.room(mailbox, &accounts) } else { Ok(()) };
+        let room = |()| if here && class == Class::Im { self.room(mailbox, &accounts) } else { Ok(()) };
         match judged.and_then(ruled).and_then(room) {
             Ok(()) => Reply::new(250, EnhancedCode::new(2, 1, 5), "recipient accepted"),
             Err(refusal) => refusal,
@@ -186,7 +186,7 @@ impl Judge {
 
     /// An entity, complete. `Ok`: the spool takes it when the future is polled.
     pub async fn entity(&mut self, transaction: Transaction) -> Result<Accepting, Reply> {
-        let Transaction { mut mail, rcpts, entity, .. } = transaction;
+        let Transaction { mut mail, mut rcpts, entity, .. } = transaction;
         let now = self.context.clock.now();
         let entity = self.completed(&mail, entity)?;
         let (entity, facts) = self.inspected(&mut mail, entity)?;
@@ -209,6 +209,15 @@ impl Judge {
         let digest = mime::digest(&entity);
         let id = self.context.spool.reserve();
         let entity = self.stamped(entity, &mail, finding.as_ref(), signature.as_ref(), id);
+        let told = match mail.class {
+            Some(Class::Pres) => self.presence(&mail, &mut rcpts, &entity, proven.is_some()).await?,
+            _ => None,
+        };
+        if let Some(told) = told
+            && rcpts.is_empty()
+        {
+            return Ok(Accepting { returned, future: told.accepted(id) });
+        }
         let origin = match self.listener.service {
             Service::Relay => crate::spool::Origin::Peer { proven },
             Service::Client => crate::spool::Origin::Client { account: self.principal()?.account.clone() },
@@ -243,7 +252,11 @@ impl Judge {
             expires,
         };
         let accepting = self.context.spool.accept_with(message, receipts);
-        let future = async move { accepting.await.inspect(|acceptance| accepted.log(id, acceptance)) };
+        let future = async move {
+            let acceptance = accepting.await.map_err(|fault| fault.reply())?;
+            accepted.log(id, &acceptance);
+            Ok(acceptance)
+        };
         Ok(Accepting { returned, future: Box::pin(future) })
     }
 
@@ -448,6 +461,7 @@ impl Judge {
         let news = self.findings.insert(claim.clone(), finding.clone()) != Some(finding.clone());
         if news && finding.is_proven() {
             // The queue may have gone when the daemon stops.
+            self.context.presence.shows_life(&claim.0);
             let _ = self.context.life.send(claim.0);
         }
         finding

@@ -4,8 +4,12 @@
 //! octet; whoever is not named may afterwards what was allowed before, also where there was no document. Since rules only
 //! permit, nobody is blocked by a rule: whoever is to be blocked is taken out of those that permit (RFC 4745 §4).
 
+mod watching;
+
 use std::fmt;
 use std::ops::Range;
+
+pub use watching::{let_publish, let_watch};
 
 use super::{
     COMMON, Condition, Excluded, IMPART, Kind, Message, Name, PRESENCE, Party, Read, Rule, RulesError, Ruleset, read,
@@ -82,7 +86,7 @@ pub fn allow(document: Option<&str>, who: &Who) -> Result<Edited, RulesError> {
     let (ruleset, _) = read(text)?;
     let mut patches = Vec::new();
     // An exception of a rule that lets read is left: more would be permitted than was asked for.
-    for rule in ruleset.rules.iter().filter(|rule| rule.read == Read::No) {
+    for rule in ruleset.rules.iter().filter(|rule| rule.permitted.read == Read::No) {
         for party in rule.conditions.iter().filter_map(Condition::parties).flatten() {
             let Kind::Many { except, .. } = &party.kind else { continue };
             let those = except.iter().filter(|one| one.who.is(who));
@@ -92,7 +96,7 @@ pub fn allow(document: Option<&str>, who: &Who) -> Result<Edited, RulesError> {
     let mut text = patched(text.to_owned(), patches);
     let (ruleset, remarks) = read(&text)?;
     if !ruleset.surely_allows(who) {
-        text = appended(text, &ruleset, who, "<i:message>allow</i:message>");
+        text = appended(text, &ruleset, who, "<i:message>allow</i:message>", "");
     }
     finish(text, remarks)
 }
@@ -107,7 +111,7 @@ pub fn let_read(document: Option<&str>, who: &Mailbox, how: Read) -> Result<Edit
     let (ruleset, _) = read(&text)?;
     let allowed = ruleset.surely_allows(who);
     let mut patches = Vec::new();
-    for rule in ruleset.rules.iter().filter(|rule| rule.read > Read::No) {
+    for rule in ruleset.rules.iter().filter(|rule| rule.permitted.read > Read::No) {
         for parties in rule.conditions.iter().filter_map(Condition::parties) {
             let named = |party: &Party| matches!(party.kind, Kind::One(_)) && party.touches(who);
             take_out(&text, rule, parties, &mut patches, named, who);
@@ -115,7 +119,7 @@ pub fn let_read(document: Option<&str>, who: &Mailbox, how: Read) -> Result<Edit
     }
     let mut text = patched(text, patches);
     let (ruleset, mut remarks) = read(&text)?;
-    for rule in ruleset.rules.iter().filter(|rule| rule.read > how && rule.may_match(who)) {
+    for rule in ruleset.rules.iter().filter(|rule| rule.permitted.read > how && rule.may_match(who)) {
         remarks.push(format!("rule {} lets {who} read more; it is not about {who} alone, and stays", rule.id));
     }
     let mut actions = match how {
@@ -127,7 +131,7 @@ pub fn let_read(document: Option<&str>, who: &Mailbox, how: Read) -> Result<Edit
         actions.push_str("<i:message>allow</i:message>");
     }
     if !actions.is_empty() {
-        text = appended(text, &ruleset, who, &actions);
+        text = appended(text, &ruleset, who, &actions, "");
     }
     finish(text, remarks)
 }
@@ -228,8 +232,8 @@ fn patched(mut text: String, mut patches: Vec<Patch>) -> String {
     text
 }
 
-/// With a rule more, for them alone.
-fn appended(text: String, ruleset: &Ruleset, who: &Who, actions: &str) -> String {
+/// With a rule more, for them alone: its actions, and its transformations where it has some.
+fn appended(text: String, ruleset: &Ruleset, who: &Who, actions: &str, shown: &str) -> String {
     let free = |id: &String| ruleset.rules.iter().all(|rule| rule.id != *id);
     let id = (1..=ruleset.rules.len() + 1).map(|number| format!("rule-{number}")).find(free).unwrap_or_default();
     let party = match who {
@@ -239,29 +243,20 @@ fn appended(text: String, ruleset: &Ruleset, who: &Who, actions: &str) -> String
     let rule = format!(
         "<rule xmlns=\"{COMMON}\" xmlns:i=\"{IMPART}\" id=\"{id}\">\n    \
          <conditions>\n      <identity>\n        {party}\n      </identity>\n    </conditions>\n    \
-         <actions>{actions}</actions>\n  </rule>"
+         <actions>{actions}</actions>{}\n  </rule>",
+        if shown.is_empty() { String::new() } else { format!("\n    {shown}") }
     );
+    with_rule(text, &rule)
+}
+
+fn with_rule(text: String, rule: &str) -> String {
     let Ok(document) = roxmltree::Document::parse(&text) else { return text };
-    let patch = append_to(&text, &document.root_element().range(), &rule);
+    let patch = append_to(&text, &document.root_element().range(), rule);
     patched(text.clone(), vec![patch])
 }
 
-/// RFC 3860 §3.2: what is not of an address in a URI is percent-encoded.
 fn uri(mailbox: &Mailbox) -> String {
-    use fmt::Write as _;
-    let text = mailbox.to_string();
-    let (local, domain) = text.rsplit_once('@').unwrap_or((&text, ""));
-    let mut uri = "im:".to_owned();
-    for octet in local.bytes() {
-        match octet {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'+' | b'=' => {
-                uri.push(char::from(octet));
-            }
-            // Writing into a string does not fail.
-            other => _ = write!(uri, "%{other:02X}"),
-        }
-    }
-    format!("{uri}@{domain}")
+    crate::address::uri::write("im", mailbox)
 }
 
 impl Condition {
@@ -279,7 +274,7 @@ impl Rule {
         self.conditions.iter().all(|condition| match condition {
             Condition::Identity(parties) => parties.iter().any(|party| party.touches(who)),
             Condition::Anonymous => false,
-            Condition::Validity(_) | Condition::Never => true,
+            Condition::Validity(_) | Condition::Sphere(_) | Condition::Never => true,
         })
     }
 }
@@ -287,11 +282,7 @@ impl Rule {
 impl Ruleset {
     /// Whether messages are taken from them at any time.
     fn surely_allows(&self, who: &Who) -> bool {
-        let sure = |condition: &Condition| match condition {
-            Condition::Identity(parties) => parties.iter().any(|party| party.covers(who)),
-            _ => false,
-        };
-        self.rules.iter().any(|rule| rule.message == Message::Allow && rule.conditions.iter().all(sure))
+        self.surely(who, |permitted| permitted.message == Message::Allow)
     }
 }
 

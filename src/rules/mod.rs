@@ -1,4 +1,5 @@
-//! Rules: who may send to an inbox, and who else reads it; documents of common policy with actions of our own.
+//! Rules: who may send to an inbox and who else reads it, who watches a presentity and what of it they see; documents of
+//! common policy with the conditions, actions and transformations of RFC 5025, and actions of our own.
 //!
 //! In: a document, who asks, the time. Out: a [`Decision`]. Pure. Invariants: rules only permit, their order is of no
 //! account, and of what several permit the most counts; a condition that is not understood is not met. The document itself is
@@ -6,10 +7,13 @@
 //! element and what would be right. RFC 4745, RFC 5025.
 
 pub mod edit;
+mod provide;
 mod read;
+mod transform;
 
 use std::ops::Range;
 
+pub use provide::{Provide, Selection, UserInput};
 pub use read::{RulesError, read};
 
 use crate::address::{Domain, Mailbox};
@@ -44,13 +48,57 @@ pub enum Read {
     Take,
 }
 
+/// What becomes of a subscription, in the order of what it permits (RFC 5025 §3.2.1).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Handling {
+    /// It is refused: `terminated`, `rejected`.
+    #[default]
+    Block,
+    /// It waits for the presentity's word: `pending`.
+    Confirm,
+    /// It is `active`, and shows a presentity that is out of contact.
+    PoliteBlock,
+    /// It is `active`, and shows what is provided.
+    Allow,
+}
+
+impl Handling {
+    /// All of them, the least first.
+    pub const ALL: [Handling; 4] = [Handling::Block, Handling::Confirm, Handling::PoliteBlock, Handling::Allow];
+
+    /// The word for it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Handling::Block => "block",
+            Handling::Confirm => "confirm",
+            Handling::PoliteBlock => "polite-block",
+            Handling::Allow => "allow",
+        }
+    }
+}
+
 /// What the rules permit.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Decision {
     /// To send.
     pub message: Message,
     /// To read.
     pub read: Read,
+    /// To publish for the presentity.
+    pub publish: bool,
+    /// To subscribe.
+    pub subscription: Handling,
+    /// To look once, whatever becomes of a subscription.
+    pub fetch_only: bool,
+    /// To see; it is for those whose subscription, or fetch, is allowed.
+    pub provide: Provide,
+}
+
+impl Decision {
+    /// What becomes of a fetch: of `<sub-handling>` and `<fetch-only>` the one that permits more (RFC 5025 §3.2.1).
+    pub fn fetch(&self) -> Handling {
+        if self.fetch_only { Handling::Allow } else { self.subscription }
+    }
 }
 
 /// Who asks.
@@ -58,6 +106,22 @@ pub struct Decision {
 pub struct Watcher<'a> {
     /// As whom it has authenticated; `None`: anonymous.
     pub identity: Option<&'a Mailbox>,
+}
+
+/// When, and in what circumstances of the owner.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Circumstances<'a> {
+    /// Now.
+    pub now: Timestamp,
+    /// The sphere of all that the presentity has published, [`crate::pidf::sphere`]; `None`: it is not defined, and no
+    /// condition on it is met (RFC 5025 §3.1.2).
+    pub sphere: Option<&'a str>,
+}
+
+impl From<Timestamp> for Circumstances<'_> {
+    fn from(now: Timestamp) -> Self {
+        Circumstances { now, sphere: None }
+    }
 }
 
 /// A document, as it is evaluated.
@@ -83,18 +147,29 @@ impl Ruleset {
     }
 }
 
-/// What is permitted to whoever asks, now. Without a document everybody may send, and nobody else reads; with one, only
-/// what its rules permit (RFC 4745 §10.2).
-pub fn decide(document: Option<&Ruleset>, who: Watcher<'_>, now: Timestamp) -> Decision {
+/// What is permitted to whoever asks, now. Without a document everybody may send, nobody else reads, and who watches is
+/// asked about; with one, only what its rules permit (RFC 4745 §10.2).
+pub fn decide<'a>(
+    document: Option<&Ruleset>,
+    who: Watcher<'_>,
+    circumstances: impl Into<Circumstances<'a>>,
+) -> Decision {
     let Some(document) = document else {
-        return Decision { message: Message::Allow, read: Read::No };
+        return Decision { message: Message::Allow, subscription: Handling::Confirm, ..Decision::default() };
     };
+    let circumstances = circumstances.into();
     let who = who.identity.map(Name::of);
-    let matching = document.rules.iter().filter(|rule| rule.conditions.iter().all(|one| one.holds(who.as_ref(), now)));
-    matching.fold(Decision::default(), |sum, rule| Decision {
-        message: sum.message.max(rule.message),
-        read: sum.read.max(rule.read),
-    })
+    let matches = |rule: &&Rule| rule.conditions.iter().all(|one| one.holds(who.as_ref(), circumstances));
+    let mut sum = Decision::default();
+    for permitted in document.rules.iter().filter(matches).map(|rule| &rule.permitted) {
+        sum.message = sum.message.max(permitted.message);
+        sum.read = sum.read.max(permitted.read);
+        sum.publish |= permitted.publish;
+        sum.subscription = sum.subscription.max(permitted.subscription);
+        sum.fetch_only |= permitted.fetch_only;
+        sum.provide.add(&permitted.provide);
+    }
+    sum
 }
 
 /// An identity as it is compared.
@@ -115,8 +190,8 @@ struct Rule {
     /// Where it stands in the document.
     place: Range<usize>,
     conditions: Vec<Condition>,
-    message: Message,
-    read: Read,
+    /// What it permits to whom it matches.
+    permitted: Decision,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -125,18 +200,22 @@ enum Condition {
     Identity(Vec<Party>),
     /// From, inclusive, and until, exclusive (RFC 4745 §7.4).
     Validity(Vec<(Timestamp, Timestamp)>),
+    /// The sphere is one of these, in lower case (RFC 4745 §7.3).
+    Sphere(Vec<String>),
     /// Who asks has not authenticated; in our namespace.
     Anonymous,
-    /// A sphere, which is not known here, or what is not understood: not met (RFC 4745 §7).
+    /// What is not understood: not met (RFC 4745 §7).
     Never,
 }
 
 impl Condition {
-    fn holds(&self, who: Option<&Name<'_>>, now: Timestamp) -> bool {
+    fn holds(&self, who: Option<&Name<'_>>, circumstances: Circumstances<'_>) -> bool {
+        let Circumstances { now, sphere } = circumstances;
         match self {
             // Only who has authenticated has an identity (RFC 4745 §7.1.1).
             Condition::Identity(parties) => who.is_some_and(|who| parties.iter().any(|party| party.is(who))),
             Condition::Validity(times) => times.iter().any(|(from, until)| *from <= now && now < *until),
+            Condition::Sphere(any) => sphere.is_some_and(|sphere| any.contains(&sphere.to_lowercase())),
             Condition::Anonymous => who.is_none(),
             Condition::Never => false,
         }

@@ -8,7 +8,11 @@ use std::collections::HashSet;
 
 use roxmltree::{Document, Node, ParsingOptions};
 
-use super::{COMMON, Condition, Except, Excluded, IMPART, Kind, Message, Named, Party, Read, Rule, Ruleset};
+use super::{
+    COMMON, Condition, Decision, Except, Excluded, Handling, IMPART, Kind, Message, Named, PRESENCE, Party, Read, Rule,
+    Ruleset, transform,
+};
+use crate::address::uri::percent_decoded;
 use crate::address::{Domain, Mailbox};
 use crate::limits;
 use crate::timestamp::Timestamp;
@@ -74,11 +78,11 @@ pub fn read(text: &str) -> Result<(Ruleset, Vec<String>), RulesError> {
     Ok((Ruleset { rules }, reader.remarks))
 }
 
-fn wrong(node: Node<'_, '_>, fault: impl Into<String>) -> RulesError {
+pub(super) fn wrong(node: Node<'_, '_>, fault: impl Into<String>) -> RulesError {
     RulesError::Element { line: line(node), element: node.tag_name().name().to_owned(), fault: fault.into() }
 }
 
-fn line(node: Node<'_, '_>) -> u32 {
+pub(super) fn line(node: Node<'_, '_>) -> u32 {
     node.document().text_pos_at(node.range().start).row
 }
 
@@ -97,7 +101,7 @@ fn only(node: Node<'_, '_>, names: &[&str], parent: &str) -> Result<(), RulesErr
 }
 
 /// The characters in an element that has nothing else.
-fn word(node: Node<'_, '_>) -> Result<String, RulesError> {
+pub(super) fn word(node: Node<'_, '_>) -> Result<String, RulesError> {
     if let Some(inner) = node.children().find(Node::is_element) {
         return Err(wrong(inner, format!("<{}> has a word in it, no element", node.tag_name().name())));
     }
@@ -120,13 +124,7 @@ impl Reader {
         if !self.ids.insert(id.clone()) {
             return Err(wrong(node, format!("another rule has the id {id} too; give each rule another one")));
         }
-        let mut rule = Rule {
-            id,
-            place: node.range(),
-            conditions: Vec::new(),
-            message: Message::default(),
-            read: Read::default(),
-        };
+        let mut rule = Rule { id, place: node.range(), conditions: Vec::new(), permitted: Decision::default() };
         let mut seen = HashSet::new();
         for part in node.children().filter(Node::is_element) {
             only(part, &["conditions", "actions", "transformations"], "rule")?;
@@ -139,42 +137,51 @@ impl Reader {
             for one in part.children().filter(Node::is_element) {
                 match part.tag_name().name() {
                     "conditions" => rule.conditions.push(self.condition(one)?),
-                    "actions" => self.action(one, &mut rule)?,
-                    _ => {}
+                    "actions" => self.action(one, &mut rule.permitted)?,
+                    _ => transform::take(one, &mut rule.permitted.provide, &mut self.remarks)?,
                 }
             }
         }
         let anybody = rule.conditions.iter().all(|one| matches!(one, Condition::Validity(_)));
-        if anybody && rule.read > Read::No {
+        if anybody && rule.permitted.publish {
+            let text = format!("line {}: rule {} lets everybody publish for this presentity", line(node), rule.id);
+            self.remarks.push(text);
+        }
+        if anybody && rule.permitted.read > Read::No {
             self.remarks.push(format!("line {}: rule {} lets everybody here read this inbox", line(node), rule.id));
         }
         Ok(rule)
     }
 
-    fn action(&mut self, node: Node<'_, '_>, rule: &mut Rule) -> Result<(), RulesError> {
-        if node.tag_name().namespace() != Some(IMPART) {
-            return Ok(());
-        }
-        match node.tag_name().name() {
-            "message" => {
-                rule.message = match word(node)?.as_str() {
+    fn action(&mut self, node: Node<'_, '_>, permitted: &mut Decision) -> Result<(), RulesError> {
+        match (node.tag_name().namespace(), node.tag_name().name()) {
+            (Some(PRESENCE), "sub-handling") => {
+                let text = word(node)?;
+                let handling = Handling::ALL.into_iter().find(|handling| handling.word() == text);
+                let handling = handling.ok_or_else(|| wrong(node, "write block, confirm, polite-block or allow"))?;
+                permitted.subscription = permitted.subscription.max(handling);
+            }
+            (Some(IMPART), "message") => {
+                permitted.message = match word(node)?.as_str() {
                     "allow" => Message::Allow,
                     "block" => Message::Block,
                     _ => return Err(wrong(node, "write allow or block")),
                 }
             }
-            "read" => {
-                rule.read = match word(node)?.as_str() {
+            (Some(IMPART), "read") => {
+                permitted.read = match word(node)?.as_str() {
                     "copy" => Read::Copy,
                     "take" => Read::Take,
                     _ => return Err(wrong(node, "write copy or take, or leave it out")),
                 }
             }
-            "publish" | "fetch-only" => {}
-            other => {
+            (Some(IMPART), "publish") => permitted.publish |= transform::boolean(node)?,
+            (Some(IMPART), "fetch-only") => permitted.fetch_only |= transform::boolean(node)?,
+            (Some(IMPART | PRESENCE), other) => {
                 let text = format!("line {}: the action {other} is not known here and has no effect", line(node));
                 self.remarks.push(text);
             }
+            _ => {}
         }
         Ok(())
     }
@@ -185,6 +192,10 @@ impl Reader {
         match (name.namespace(), name.name()) {
             (Some(COMMON), "identity") => self.identity(node),
             (Some(COMMON), "validity") => validity(node),
+            (Some(COMMON), "sphere") => {
+                let value = node.attribute("value").ok_or_else(|| wrong(node, "it needs the attribute value"))?;
+                Ok(Condition::Sphere(value.split_whitespace().map(str::to_lowercase).collect()))
+            }
             (Some(IMPART), "anonymous") => Ok(Condition::Anonymous),
             (_, other) => {
                 let text = format!("line {}: the condition {other} cannot be told here and is never met", line(node));
@@ -288,20 +299,4 @@ fn validity(node: Node<'_, '_>) -> Result<Condition, RulesError> {
         None if !times.is_empty() => Ok(Condition::Validity(times)),
         _ => Err(wrong(node, "<from> and <until> come in pairs; add the missing one")),
     }
-}
-
-fn percent_decoded(text: &str) -> Option<String> {
-    let mut octets = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let [first, after @ ..] = rest {
-        rest = after;
-        if *first != b'%' {
-            octets.push(*first);
-            continue;
-        }
-        let digits = after.get(..2).filter(|digits| digits.iter().all(u8::is_ascii_hexdigit))?;
-        octets.push(u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?);
-        rest = &after[2..];
-    }
-    String::from_utf8(octets).ok()
 }

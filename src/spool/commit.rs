@@ -226,6 +226,7 @@ impl Work {
                 Command::Settle(outcome, reply) => group.settle(outcome, reply),
                 Command::PutAside(id, reason, reply) => group.put_aside(id, &reason, reply),
                 Command::Devices(devices, remember, reply) => group.devices(devices, remember, reply),
+                Command::Presence(rows, reply) => group.presence(rows, reply),
             }
             count += 1;
             if group.octets() >= GROUP_OCTETS {
@@ -286,7 +287,8 @@ impl Work {
         down.receipts = receipts;
         for answer in answers {
             match answer {
-                Answer::Accept(..) => answer.refuse(SpoolError::ReadOnly(down.reason.clone())),
+                // Its rows are written later all the same: whoever says it again changes nothing.
+                Answer::Accept(..) | Answer::Presence(_) => answer.refuse(SpoolError::ReadOnly(down.reason.clone())),
                 answer => down.answers.push(answer),
             }
         }
@@ -326,6 +328,13 @@ impl Work {
         let Some(down) = &mut self.down else { return };
         match command {
             Command::Settle(..) if down.waiting.len() < KEPT_SETTLEMENTS => down.waiting.push(command),
+            Command::Presence(rows, reply) => {
+                // The tables of presence are in memory and have changed: the rows follow when they can.
+                down.redo.presence(rows);
+                if let Some(reply) = reply {
+                    drop(reply.send(Err(SpoolError::ReadOnly(down.reason.clone()))));
+                }
+            }
             command => refuse(command, SpoolError::ReadOnly(down.reason.clone())),
         }
     }
@@ -371,7 +380,8 @@ fn refuse(command: Command, error: SpoolError) {
         Command::Settle(_, reply) => drop(reply.send(Err(error))),
         Command::PutAside(_, _, Some(reply)) => drop(reply.send(Err(error))),
         Command::PutAside(_, _, None) => {}
-        Command::Devices(_, _, reply) => drop(reply.send(Err(error))),
+        Command::Devices(_, _, reply) | Command::Presence(_, Some(reply)) => drop(reply.send(Err(error))),
+        Command::Presence(_, None) => {}
     }
 }
 

@@ -90,7 +90,12 @@ pub(super) enum Command {
     PutAside(QueueId, String, Option<Reply<bool>>),
     /// Know devices, or forget them.
     Devices(Vec<Known>, Remember, Reply<()>),
+    /// Change rows of presence.
+    Presence(PresenceRows, Option<Reply<()>>),
 }
+
+/// Rows of presence that change together: keys, with what stands there from now on.
+pub(super) type PresenceRows = Vec<(Slice, Change)>;
 
 /// Whether devices are known from now on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,6 +110,7 @@ pub(super) enum Answer {
     Settle(Reply<Settled>, Settled),
     PutAside(Reply<bool>, bool),
     Devices(Reply<()>),
+    Presence(Reply<()>),
 }
 
 impl Answer {
@@ -114,7 +120,7 @@ impl Answer {
             Answer::Accept(reply, accepted) => drop(reply.send(Ok(accepted))),
             Answer::Settle(reply, settled) => drop(reply.send(Ok(settled))),
             Answer::PutAside(reply, found) => drop(reply.send(Ok(found))),
-            Answer::Devices(reply) => drop(reply.send(Ok(()))),
+            Answer::Devices(reply) | Answer::Presence(reply) => drop(reply.send(Ok(()))),
         }
     }
 
@@ -124,7 +130,7 @@ impl Answer {
             Answer::Accept(reply, _) => drop(reply.send(Err(error))),
             Answer::Settle(reply, _) => drop(reply.send(Err(error))),
             Answer::PutAside(reply, _) => drop(reply.send(Err(error))),
-            Answer::Devices(reply) => drop(reply.send(Err(error))),
+            Answer::Devices(reply) | Answer::Presence(reply) => drop(reply.send(Err(error))),
         }
     }
 }
@@ -164,6 +170,8 @@ pub(super) struct Group<'a> {
     touched: HashMap<QueueId, Touched>,
     /// Keys of devices, and what becomes of their rows.
     devices: HashMap<Slice, Change>,
+    /// Keys of presence, and what becomes of their rows.
+    presence: HashMap<Slice, Change>,
     /// What accepting changes.
     pub accepts: Batch,
     /// What settling changes.
@@ -204,6 +212,7 @@ impl<'a> Group<'a> {
             seen: HashMap::with_capacity(commands),
             touched: HashMap::with_capacity(commands),
             devices: HashMap::new(),
+            presence: HashMap::new(),
             accepts: Batch::with_capacity(3 * commands + 2),
             settles: Batch::with_capacity(2 * commands),
             accepted: Tally::default(),
@@ -431,8 +440,20 @@ impl<'a> Group<'a> {
         self.answers.push(Answer::Devices(reply));
     }
 
+    /// Changes rows of presence; with a reply it is synced before that is given.
+    pub fn presence(&mut self, rows: PresenceRows, reply: Option<Reply<()>>) {
+        self.presence.extend(rows);
+        if let Some(reply) = reply {
+            self.sync = true;
+            self.answers.push(Answer::Presence(reply));
+        }
+    }
+
     /// Closes the group: what was touched becomes changes.
     pub fn finish(&mut self) {
+        for (key, change) in self.presence.drain() {
+            self.settles.add(Table::Presence, key, change);
+        }
         for (key, change) in self.devices.drain() {
             self.settles.add(Table::Messages, key, change);
         }
@@ -496,6 +517,11 @@ impl Redo {
             };
             self.changes.insert((table, key), change);
         }
+    }
+
+    /// Rows of presence that came while the store was down.
+    pub fn presence(&mut self, rows: PresenceRows) {
+        self.changes.extend(rows.into_iter().map(|(key, change)| ((Table::Presence, key), change)));
     }
 
     /// As a batch; it can be made again.

@@ -49,6 +49,7 @@
 mod commit;
 mod dedup;
 mod error;
+mod files;
 mod group;
 mod inbox;
 mod journal;
@@ -86,7 +87,7 @@ use self::lock::Lock;
 use self::meters::Meters;
 pub use self::record::*;
 pub use self::row::RowError;
-use self::store::{Fault, Scanned, Store, Table};
+use self::store::{Change, Fault, Scanned, Store, Table};
 #[cfg(test)]
 pub(crate) use self::tests::copy as copy_for_tests;
 use crate::disk;
@@ -302,6 +303,34 @@ impl Spool {
         let sent = self.0.inbox.send(Command::Devices(devices, remember, reply)).await;
         sent.map_err(|_| SpoolError::Closed)?;
         answer.await.unwrap_or(Err(SpoolError::Closed))
+    }
+
+    /// Changes rows of presence together, `None` takes one away. They are on their way when this returns, in the order of
+    /// the calls; with `durable` it resolves when they are on stable storage, else at once, and they are synced with the
+    /// next group or after 50 ms. While the spool is read-only it fails, and the rows are written when it has recovered:
+    /// whoever holds the tables in memory is ahead of the disk, never beside it.
+    pub fn put(
+        &self,
+        rows: Vec<(Vec<u8>, Option<Vec<u8>>)>,
+        durable: bool,
+    ) -> impl Future<Output = Result<(), SpoolError>> + Send + use<> {
+        let rows = rows.into_iter().map(|(key, content)| {
+            let change = content.map_or(Change::Remove, |content| Change::Put(row::bound(&content, &key).into()));
+            (fjall::Slice::from(key), change)
+        });
+        let (reply, answer) = oneshot::channel();
+        let command = Command::Presence(rows.collect(), durable.then_some(reply));
+        // Its number is bounded by who asks: connections, and the one that delivers.
+        let noted = self.0.inbox.note(command).map_err(|_| SpoolError::Closed);
+        async move {
+            noted?;
+            if durable { answer.await.unwrap_or(Err(SpoolError::Closed)) } else { Ok(()) }
+        }
+    }
+
+    /// Shows each row of presence, in the order of keys; gives how many are damaged, which are left out. Reads the disk.
+    pub fn presence(&self, each: impl FnMut(&[u8], &[u8])) -> Result<u64, SpoolError> {
+        self.0.store.presence(each).map_err(unavailable)
     }
 
     /// The devices that are known. Reads the disk.

@@ -100,6 +100,18 @@ pub(super) fn open(row: &[u8], bound: u64) -> Result<&[u8], RowError> {
     Ok(content)
 }
 
+/// A row of any content under a key of any form.
+pub(super) fn bound(content: &[u8], key: &[u8]) -> Vec<u8> {
+    let mut row = plain(content);
+    bind(&mut row, key_bound(key));
+    row
+}
+
+/// What a row under a key of any form is bound to.
+pub(super) fn key_bound(key: &[u8]) -> u64 {
+    xxh3_64(key)
+}
+
 /// A row of any content, for the store's own rows.
 pub(super) fn plain(content: &[u8]) -> Vec<u8> {
     let mut row = head(content.len());

@@ -9,12 +9,12 @@
 //! | `entities` | id | an entity; values above 8 KiB lie in files of their own |
 //! | | `m` | nothing; see [`Batch::seal`] |
 //! | `dedup` | digest | when it runs out, first copy ([`super::dedup`]) |
+//! | `presence` | as [`crate::presence`] says | what it keeps, bound to the key |
 //!
 //! Identifiers are eight octets, big-endian, so that the order of keys is the order of arrival. Invariant: a batch is
 //! written whole or not at all. Fails by fjall's error, after which fjall takes no more writes until it is opened anew.
 
-use std::fs::{self, File};
-use std::os::unix::fs::MetadataExt;
+use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -26,6 +26,7 @@ use fjall::config::BlockSizePolicy;
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, KvSeparationOptions, OwnedWriteBatch, PersistMode, Slice};
 
 use super::dedup::{Expiry, Filters, Key};
+use super::files::{journals, octets_under};
 use super::known;
 use super::record::{Known, QueueId};
 use super::row;
@@ -38,6 +39,7 @@ const SEPARATE_OCTETS: u32 = 8 * 1024;
 const MESSAGES_OCTETS: u64 = 16 << 20;
 const ENTITIES_OCTETS: u64 = 48 << 20;
 const DEDUP_OCTETS: u64 = 8 << 20;
+const PRESENCE_OCTETS: u64 = 16 << 20;
 /// Octets of journals; what is read at a start.
 const JOURNAL_OCTETS: u64 = 64 << 20;
 /// Threads that write out and compact.
@@ -55,6 +57,8 @@ pub(super) enum Table {
     Entities,
     /// Dedup keys.
     Dedup,
+    /// Documents and subscriptions.
+    Presence,
 }
 
 /// What happens to a row.
@@ -203,6 +207,7 @@ struct Tables {
     messages: Keyspace,
     entities: Keyspace,
     dedup: Keyspace,
+    presence: Keyspace,
 }
 
 impl Tables {
@@ -225,7 +230,8 @@ impl Tables {
             plain(ENTITIES_OCTETS)().expect_point_read_hits(true).with_kv_separation(Some(separate))
         })?;
         let dedup = db.keyspace("dedup", plain(DEDUP_OCTETS))?;
-        Ok(Tables { db, messages, entities, dedup })
+        let presence = db.keyspace("presence", plain(PRESENCE_OCTETS))?;
+        Ok(Tables { db, messages, entities, dedup, presence })
     }
 
     fn of(&self, table: Table) -> &Keyspace {
@@ -233,11 +239,12 @@ impl Tables {
             Table::Messages => &self.messages,
             Table::Entities => &self.entities,
             Table::Dedup => &self.dedup,
+            Table::Presence => &self.presence,
         }
     }
 
-    fn all(&self) -> [&Keyspace; 3] {
-        [&self.messages, &self.entities, &self.dedup]
+    fn all(&self) -> [&Keyspace; 4] {
+        [&self.messages, &self.entities, &self.dedup, &self.presence]
     }
 
     /// Has the workers write out what is in memory. With nothing in memory the store would not look for files that it no
@@ -249,28 +256,6 @@ impl Tables {
         }
         Ok(())
     }
-}
-
-/// The journals in a directory: numbers, and octets on the disk.
-fn journals(path: &Path) -> Vec<(u64, u64)> {
-    let entries = fs::read_dir(path).into_iter().flatten().flatten();
-    let journal = |entry: fs::DirEntry| {
-        let number = entry.file_name().to_str()?.strip_suffix(".jnl")?.parse().ok()?;
-        Some((number, entry.metadata().ok()?.blocks() * 512))
-    };
-    entries.filter_map(journal).collect()
-}
-
-/// Octets on the disk of all files below a directory, as far as they can be seen.
-fn octets_under(path: &Path) -> u64 {
-    let entries = fs::read_dir(path).into_iter().flatten().flatten();
-    let octets = |entry: fs::DirEntry| match entry.metadata() {
-        Ok(metadata) if metadata.is_dir() => octets_under(&entry.path()),
-        // A sparse file counts with what it uses; one that went meanwhile does not count.
-        Ok(metadata) => metadata.blocks() * 512,
-        Err(_) => 0,
-    };
-    entries.map(octets).sum()
 }
 
 /// The tables, which may be away for a while after a fault.
@@ -441,7 +426,7 @@ impl Store {
     #[cfg(test)]
     pub fn flush(&self) -> Result<(), Fault> {
         self.with(|tables| {
-            for keyspace in [&tables.messages, &tables.entities, &tables.dedup] {
+            for keyspace in tables.all() {
                 keyspace.rotate_memtable_and_wait()?;
                 keyspace.major_compact()?;
             }
@@ -457,6 +442,21 @@ impl Store {
     /// The row of a dedup key.
     pub fn dedup(&self, key: &Key) -> Result<Option<Slice>, Fault> {
         self.get(Table::Dedup, key)
+    }
+
+    /// Shows the rows of presence in the order of their keys; those that are damaged are left out and counted.
+    pub fn presence(&self, mut each: impl FnMut(&[u8], &[u8])) -> Result<u64, Fault> {
+        self.with(|tables| {
+            let mut damaged = 0;
+            for entry in tables.presence.iter() {
+                let (key, value) = entry.into_inner()?;
+                match row::open(&value, row::key_bound(&key)) {
+                    Ok(content) => each(&key, content),
+                    Err(_) => damaged += 1,
+                }
+            }
+            Ok(damaged)
+        })
     }
 
     /// Octets of the entity's row, without reading it.

@@ -33,11 +33,15 @@ pub struct Device {
 
 impl Device {
     /// Attaches by this line, and greets.
-    pub fn attach(mut client: Client, line: &str) -> Device {
+    pub fn attach(client: Client, line: &str) -> Device {
+        Device::showing(client, line, &["PIPELINING", "CHUNKING", "8BITMIME", "SMTPUTF8", "IMPP IM NOOP=60"])
+    }
+
+    /// The same, with these extensions shown.
+    pub fn showing(mut client: Client, line: &str, shows: &'static [&'static str]) -> Device {
         let reply = client.say(line).expect("an answer to ATRN");
         assert_eq!(reply.code, 250, "{reply:?}");
         client.send(b"220 device ready\r\n").expect("a connection");
-        let shows = &["PIPELINING", "CHUNKING", "8BITMIME", "SMTPUTF8", "IMPP IM NOOP=60"];
         Device { reader: client.into_reader(), shows, mail: String::new(), rcpt: String::new(), entity: Vec::new() }
     }
 
@@ -84,6 +88,15 @@ impl Device {
     /// The answer to what was not answered.
     pub fn say(&mut self, reply: &str) {
         self.answer(reply).expect("a connection");
+    }
+
+    /// Answers EHLO, and nothing more.
+    pub fn greeted(&mut self) {
+        let mut line = String::new();
+        self.reader.read_line(&mut line).expect("EHLO");
+        assert!(line.starts_with("EHLO"), "{line}");
+        let shown: String = self.shows.iter().map(|keyword| format!("250-{keyword}\r\n")).collect();
+        self.answer(&format!("250-device\r\n{shown}250 HELP")).expect("a connection");
     }
 
     /// The next message, answered by this.

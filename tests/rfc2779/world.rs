@@ -66,7 +66,9 @@ impl World {
     /// Publishes where `domain` takes messages: at `mx.DOMAIN`, on loopback.
     pub fn found_at(&self, domain: &str, relay: SocketAddr) {
         let (ascii, host) = (ascii(domain), host(domain));
-        self.service(&format!("_im._impp.{ascii}."), Some(&host), relay.port());
+        for service in ["_im", "_pres"] {
+            self.service(&format!("{service}._impp.{ascii}."), Some(&host), relay.port());
+        }
         self.publish(|zone| {
             zone.add(&format!("{host}."), 0, Data::A(Ipv4Addr::LOCALHOST)).expect("a record");
         });

@@ -9,7 +9,9 @@ use crate::world::World;
 /// The domains, and the people.
 pub struct People {
     /// DNS answers until the end.
-    _world: World,
+    pub world: World,
+    /// Where clients come, at a.test and at b.test.
+    clients: [SocketAddr; 2],
     pub a: Setup,
     pub b: Setup,
     pub alice: Person,
@@ -26,7 +28,20 @@ impl People {
         let daemons = vec![a.start(), b.start()];
         let alice = person(&world, "alice@a.test", &a, at_a).log_in("secret");
         let bob = person(&world, "bob@b.test", &b, at_b).log_in("secret");
-        People { _world: world, a, b, alice, bob, daemons }
+        People { world, clients: [at_a, at_b], a, b, alice, bob, daemons }
+    }
+}
+
+impl People {
+    /// One more account, logged in.
+    pub fn also(&self, address: &str) -> Person {
+        let (setup, client) = match address.ends_with("@a.test") {
+            true => (&self.a, self.clients[0]),
+            false => (&self.b, self.clients[1]),
+        };
+        setup.account(address, "secret");
+        let authorities = self.world.home("a.test").with_file_name("ca.pem");
+        Person::new(address, &setup.directory.join(address), client, &authorities).log_in("secret")
     }
 }
 

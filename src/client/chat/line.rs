@@ -5,21 +5,23 @@ use std::path::{Path, PathBuf};
 
 use tokio::sync::mpsc;
 
-use super::model::{HELP, Order};
+use super::order::{HELP, Order};
 use super::screen;
 use crate::address::Mailbox;
 use crate::client::account::Displayed;
 use crate::client::clean;
-use crate::client::cli::{Failure, exit, print, show_incoming};
+use crate::client::cli::{Failure, exit, party, print, show_change, show_incoming, show_time, told, treated};
 use crate::client::history;
-use crate::client::{Client, Incoming, Link, Listener, Message, Protect};
+use crate::client::presence::Roster;
+use crate::client::{Client, ClientError, Incoming, Link, Listener, Message, Protect};
+use crate::clock::{Clock as _, System};
 
 /// Messages of the conversation that are shown at its beginning.
 const SHOWN: usize = 5;
 
 /// Runs until the input ends.
 pub async fn run(client: &Client, mut listener: Listener, with: Option<Mailbox>) -> Result<(), Failure> {
-    let mut talk = Talk { client, with: None };
+    let mut talk = Talk { client, with: None, roster: Roster::default() };
     print("/help shows what can be written; /quit leaves.\n");
     if let Some(with) = with {
         talk.turn_to(with)?;
@@ -61,10 +63,16 @@ fn goes_to(with: &Mailbox) -> String {
 struct Talk<'a> {
     client: &'a Client,
     with: Option<Mailbox>,
+    /// How others are, and who asks.
+    roster: Roster,
 }
 
 impl Talk<'_> {
     async fn tell(&mut self, incoming: Incoming) {
+        if let Incoming::Presence(news) = &incoming {
+            let changes = self.roster.take(news);
+            return changes.iter().for_each(|change| print(&format!("* {}\n", show_change(change, "/"))));
+        }
         print(&show_incoming(&incoming));
         let Incoming::Message(message) = incoming else { return };
         if message.wants_displayed {
@@ -141,9 +149,58 @@ impl Talk<'_> {
                     Err(error) => print(&format!("* {error}\n")),
                 }
             }
-            Order::Unknown(name) => print(&format!("* there is no /{name}; /help shows what there is\n")),
+            Order::Unknown(text) => print(&format!("* {text}\n")),
+            presence => match self.presence(presence).await {
+                Ok(lines) => lines.iter().for_each(|line| print(&format!("* {line}\n"))),
+                Err(error) => print(&format!("* {error}\n")),
+            },
         }
         Ok(false)
+    }
+
+    /// What is about presence; what is to be said of it.
+    async fn presence(&mut self, order: Order) -> Result<Vec<String>, ClientError> {
+        let lines = |list: Vec<String>, nobody: &str| if list.is_empty() { vec![nobody.to_owned()] } else { list };
+        match order {
+            Order::Status(status, time) => {
+                self.client.say_status(&status, time).await?;
+                let until = time.map(|time| show_time(System::new().now().after(time)));
+                Ok(vec![told(&status, until)])
+            }
+            Order::Watch(name) => {
+                let who = self.about(&name)?;
+                self.client.ask_to_watch(&who).await?;
+                Ok(vec![format!("asked {}; the answer comes by itself", clean::line(&who.to_string()))])
+            }
+            Order::Unwatch(name) => {
+                let who = self.about(&name)?;
+                self.client.unwatch(&who).await?;
+                self.roster.forget(&who);
+                Ok(vec![format!("{} is watched no more", clean::line(&who.to_string()))])
+            }
+            Order::Treat(how, name) => {
+                let name = if name.is_empty() { self.about(&name)?.to_string() } else { name };
+                let who = party(self.client, &name).map_err(ClientError::Message)?;
+                let mut said = vec![treated(&who, how)];
+                said.extend(self.client.treat(&who, how).await?);
+                Ok(said)
+            }
+            Order::Contacts => {
+                let list = self.roster.views().map(ToString::to_string).collect();
+                Ok(lines(list, "you watch nobody; /watch ADDRESS asks to"))
+            }
+            Order::Watchers => {
+                let list = self.roster.watchers().iter().map(ToString::to_string).collect();
+                Ok(lines(list, "nobody watches you"))
+            }
+            _ => Ok(Vec::new()),
+        }
+    }
+
+    /// Somebody that is named; without a name, the person with whom one talks.
+    fn about(&self, name: &str) -> Result<Mailbox, ClientError> {
+        let found = if name.is_empty() { self.with.clone() } else { self.client.history().partner(name) };
+        found.ok_or_else(|| ClientError::Message(format!("{name:?} is no address, and no name that is only one")))
     }
 
     fn asking(&self, with: &Mailbox) -> Vec<String> {

@@ -7,6 +7,7 @@
 pub mod editor;
 mod line;
 pub mod model;
+pub mod order;
 mod screen;
 pub mod view;
 

@@ -3,16 +3,21 @@
 //! Invariants: nothing is lost that was written (a text that cannot be sent stays in the line); what is shown is what the
 //! history has; no key does two things.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
 use super::editor::Editor;
+use super::order::Order;
 use crate::address::Mailbox;
 use crate::client::account::Displayed;
-use crate::client::cli::show_link;
+use crate::client::cli::{show_change, show_link};
 use crate::client::history::{self, Fate, Index, Message};
+use crate::client::presence::view::question;
+use crate::client::presence::{Change, News, Roster, Status, Treatment};
 use crate::client::{Incoming, Link, clean, mark};
+use crate::rules::edit::Who;
 use crate::timestamp::Timestamp;
 
 /// Messages of a conversation that are kept at hand for scrolling; `impart history` has all.
@@ -60,6 +65,14 @@ pub enum Effect {
     Displayed(Vec<String>, bool),
     /// Save the attachments of a message.
     Save(String),
+    /// Say how the person is, for so long.
+    Status(Status, Option<Duration>),
+    /// Ask to see how somebody is.
+    Watch(Mailbox),
+    /// See it no more.
+    Unwatch(Mailbox),
+    /// Decide about somebody.
+    Treat(Who, Treatment),
     /// Show what the history has now.
     Refresh,
     /// End.
@@ -96,61 +109,6 @@ pub struct Entry {
     pub mark: String,
 }
 
-/// A line of the person that begins with a stroke.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Order {
-    /// Show the keys.
-    Help,
-    /// Talk with somebody.
-    To(String),
-    /// Send a file, with a text.
-    Attach(String, String),
-    /// Save the attachments of the latest message that has some.
-    Save,
-    /// Tell the authors that ask.
-    Displayed,
-    /// End.
-    Quit,
-    /// None of them.
-    Unknown(String),
-}
-
-impl Order {
-    /// Reads a line; `None` for one that is a message. Two strokes begin a message with one.
-    pub fn parse(line: &str) -> Option<Order> {
-        let rest = line.strip_prefix('/').filter(|rest| !rest.starts_with('/'))?;
-        let (name, argument) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
-        let argument = argument.trim();
-        Some(match name {
-            "help" | "h" | "?" => Order::Help,
-            "to" | "t" => Order::To(argument.to_owned()),
-            "attach" | "a" => {
-                let (file, text) = argument.split_once(' ').unwrap_or((argument, ""));
-                Order::Attach(file.to_owned(), text.trim().to_owned())
-            }
-            "save" | "s" => Order::Save,
-            "displayed" | "d" => Order::Displayed,
-            "quit" | "q" | "exit" => Order::Quit,
-            _ => Order::Unknown(name.to_owned()),
-        })
-    }
-}
-
-/// The keys and orders, a line each.
-pub const HELP: &str = "\
-Enter           send                      Alt-Enter  a new line
-Tab, Shift-Tab  next, previous contact    Up, Down   what was sent before
-PgUp, PgDn      scroll                    Ctrl-C     leave
-Ctrl-A/E/U/W    begin, end, delete to the begin, delete a word
-
-/to ADDRESS           talk with somebody; the start of a known name will do
-/attach FILE [TEXT]   send a file
-/save                 save the attachments of the latest message that has some
-/displayed            tell authors that ask for it that you have seen their messages
-/quit                 leave
-
-Marks: … waits   ✓ our server has it   ✓✓ delivered   seen   ✗ failed";
-
 /// The chat.
 #[derive(Clone, Debug)]
 pub struct Model {
@@ -170,6 +128,8 @@ pub struct Model {
     pub link: Link,
     /// What was said last to the person.
     pub status: String,
+    /// How others are, and who asks to see how the person is.
+    pub roster: Roster,
     /// Whether the keys are shown.
     pub help: bool,
     /// Now.
@@ -192,6 +152,7 @@ impl Model {
             scroll: 0,
             link: Link::Trouble("connecting".to_owned()),
             status: "/help shows the keys".to_owned(),
+            roster: Roster::default(),
             help: false,
             now: Timestamp::default(),
             displayed,
@@ -211,13 +172,17 @@ impl Model {
         if self.current.is_none() {
             self.current = self.contacts.first().map(|contact| contact.address.clone());
         }
-        let Some(current) = self.current.clone() else { return Vec::new() };
+        let Some(current) = self.current.clone() else {
+            self.enlist();
+            return Vec::new();
+        };
         let conversation = index.conversation(&current);
         let skip = conversation.len().saturating_sub(MESSAGES);
         self.entries = conversation[skip..].iter().map(|message| entry(message, index)).collect();
         if !self.contacts.iter().any(|contact| contact.address.key() == current.key()) {
             self.contacts.insert(0, Contact { address: current.clone(), unread: 0 });
         }
+        self.enlist();
         let mut effects = Vec::new();
         let shown = self.contacts.iter_mut().find(|contact| contact.address.key() == current.key());
         if let Some(contact) = shown.filter(|contact| contact.unread > 0) {
@@ -233,6 +198,33 @@ impl Model {
             _ => {}
         }
         effects
+    }
+
+    /// Those whom the person watches, and those who ask, stand below those with whom there was talk.
+    fn enlist(&mut self) {
+        let watched = self.roster.views().map(|view| view.who.clone());
+        let asking = self.roster.requests().filter_map(|watcher| watcher.who.clone());
+        let mut known: BTreeSet<String> = self.contacts.iter().map(|contact| contact.address.key()).collect();
+        let new = watched.chain(asking).filter(|address| known.insert(address.key()));
+        let new: Vec<Contact> = new.map(|address| Contact { address, unread: 0 }).collect();
+        self.contacts.extend(new);
+    }
+
+    /// The first who waits for the person's word.
+    pub fn request(&self) -> Option<String> {
+        self.roster.requests().next().map(|watcher| question(watcher, "/"))
+    }
+
+    fn presence(&mut self, news: &News) {
+        // How people are stands in the list; of watchers there is a word, of requests the question.
+        let changes = self.roster.take(news);
+        let told = changes.iter().filter(|change| matches!(change, Change::Watcher(_))).next_back();
+        match told {
+            Some(_) if self.roster.requests().next().is_some() => self.status.clear(),
+            Some(change) => self.status = show_change(change, "/"),
+            None => {}
+        }
+        self.enlist();
     }
 
     fn asking(&self) -> Vec<String> {
@@ -284,7 +276,14 @@ impl Model {
                     // What was said of a time without a connection is over.
                     self.status.clear();
                     self.link = link.clone();
+                    if !matches!(link, Link::Connected) {
+                        self.roster.lost();
+                    }
                 }
+                return Vec::new();
+            }
+            Incoming::Presence(news) => {
+                self.presence(news);
                 return Vec::new();
             }
             Incoming::Receipt { .. } | Incoming::Displayed { .. } => {}
@@ -430,9 +429,41 @@ impl Model {
                 asks if asks.is_empty() => self.status = "nobody here asks to be told".to_owned(),
                 asks => return vec![Effect::Displayed(asks, true)],
             },
-            Order::Unknown(name) => self.status = format!("there is no /{name}; /help shows what there is"),
+            Order::Status(status, time) => return vec![Effect::Status(status, time)],
+            Order::Watch(name) => return self.about(&name, Effect::Watch),
+            Order::Unwatch(name) => {
+                let effects = self.about(&name, Effect::Unwatch);
+                if let [Effect::Unwatch(who)] = &effects[..] {
+                    self.roster.forget(who);
+                }
+                return effects;
+            }
+            Order::Treat(how, name) => match self.party(&name) {
+                Some(who) => return vec![Effect::Treat(who, how)],
+                None => self.status = format!("{name:?} is no address or domain, and no contact that is only one"),
+            },
+            Order::Contacts => self.status = listed(self.roster.views(), "you watch nobody; /watch ADDRESS asks to"),
+            Order::Watchers => self.status = listed(self.roster.watchers().iter(), "nobody watches you"),
+            Order::Unknown(text) => self.status = text,
         }
         Vec::new()
+    }
+
+    /// About somebody that is named; without a name, the person with whom one talks.
+    fn about(&mut self, name: &str, effect: fn(Mailbox) -> Effect) -> Vec<Effect> {
+        let who = if name.is_empty() { self.current.clone() } else { self.named(name) };
+        if who.is_none() {
+            self.status = format!("{name:?} is no address, and no contact that is only one");
+        }
+        who.map(effect).into_iter().collect()
+    }
+
+    fn party(&self, name: &str) -> Option<Who> {
+        match name.contains(['@', '.']) {
+            true => name.parse().ok(),
+            false if name.is_empty() => self.current.clone().map(Who::Mailbox),
+            false => self.named(name).map(Who::Mailbox),
+        }
     }
 
     fn named(&self, name: &str) -> Option<Mailbox> {
@@ -443,6 +474,11 @@ impl Model {
     pub fn link_words(&self) -> String {
         show_link(&self.link)
     }
+}
+
+fn listed<T: ToString>(list: impl Iterator<Item = T>, nobody: &str) -> String {
+    let words: Vec<String> = list.map(|one| one.to_string()).collect();
+    if words.is_empty() { nobody.to_owned() } else { words.join("; ") }
 }
 
 fn entry(message: &Message, index: &Index) -> Entry {
@@ -465,6 +501,9 @@ fn entry(message: &Message, index: &Index) -> Entry {
     Entry { id: message.id().to_owned(), own, date: message.date(), text, fates, asks, files, mark }
 }
 
+#[cfg(test)]
+#[path = "presence_tests.rs"]
+mod presence_tests;
 #[cfg(test)]
 #[path = "model_tests.rs"]
 mod tests;

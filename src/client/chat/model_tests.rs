@@ -7,13 +7,13 @@ use crate::client::history::{Record, State};
 use crate::client::mark::{Mark, Proof};
 use crate::client::read::{Received, Typing};
 
-const NOW: Timestamp = Timestamp::from_secs(1_795_000_000);
+pub(super) const NOW: Timestamp = Timestamp::from_secs(1_795_000_000);
 
-fn mailbox(text: &str) -> Mailbox {
+pub(super) fn mailbox(text: &str) -> Mailbox {
     Mailbox::parse(text).unwrap()
 }
 
-fn received(from: &str, id: &str, after: i64, text: &str) -> Record {
+pub(super) fn received(from: &str, id: &str, after: i64, text: &str) -> Record {
     Record::Received(Received {
         id: id.to_owned(),
         from: mailbox(from),
@@ -51,7 +51,7 @@ fn written(to: &str, id: &str, after: i64, text: &str) -> Record {
     })
 }
 
-fn index(records: Vec<Record>) -> Index {
+pub(super) fn index(records: Vec<Record>) -> Index {
     let mut index = Index::default();
     for record in records {
         index.apply(record);
@@ -59,11 +59,11 @@ fn index(records: Vec<Record>) -> Index {
     index
 }
 
-fn model(displayed: Displayed) -> Model {
+pub(super) fn model(displayed: Displayed) -> Model {
     Model::new(mailbox("alice@a.test"), displayed, true)
 }
 
-fn screen(model: &Model, width: u16, height: u16) -> String {
+pub(super) fn screen(model: &Model, width: u16, height: u16) -> String {
     let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
     terminal.draw(|frame| super::super::view::draw(model, frame)).unwrap();
     let buffer = terminal.backend().buffer().clone();
@@ -76,7 +76,7 @@ fn screen(model: &Model, width: u16, height: u16) -> String {
     rows
 }
 
-fn keys(model: &mut Model, text: &str) -> Vec<Effect> {
+pub(super) fn keys(model: &mut Model, text: &str) -> Vec<Effect> {
     let mut effects = Vec::new();
     for c in text.chars() {
         let code = if c == '\n' { KeyCode::Enter } else { KeyCode::Char(c) };

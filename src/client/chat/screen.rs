@@ -13,8 +13,8 @@ use tokio::time::{MissedTickBehavior, interval};
 use super::model::{Effect, Input, Model};
 use super::view;
 use crate::address::Mailbox;
-use crate::client::cli::{Failure, exit};
-use crate::client::{Client, Listener, Message, Protect};
+use crate::client::cli::{Failure, exit, show_time, told, treated};
+use crate::client::{Client, ClientError, Listener, Message, Protect};
 use crate::clock::{Clock as _, System};
 
 /// How often what other processes have added is looked for.
@@ -165,9 +165,47 @@ impl Driver {
                     tokio::spawn(async move { client.typing(&to, active).await });
                 }
                 Effect::Displayed(ids, asked) => self.displayed(ids, asked),
+                Effect::Status(status, time) => {
+                    let until = time.map(|time| show_time(self.model.now.after(time)));
+                    let told = told(&status, until);
+                    self.ask(move |client: Client| async move {
+                        client.say_status(&status, time).await.map(|()| vec![told])
+                    });
+                }
+                Effect::Watch(who) => {
+                    let told = format!("asked {who}; the answer comes by itself");
+                    self.ask(move |client: Client| async move { client.ask_to_watch(&who).await.map(|()| vec![told]) });
+                }
+                Effect::Unwatch(who) => {
+                    let told = format!("{who} is watched no more");
+                    self.ask(move |client: Client| async move { client.unwatch(&who).await.map(|_| vec![told]) });
+                }
+                Effect::Treat(who, how) => {
+                    let told = treated(&who, how);
+                    self.ask(move |client: Client| async move {
+                        let mut said = vec![told];
+                        said.extend(client.treat(&who, how).await?);
+                        Ok(said)
+                    });
+                }
                 Effect::Save(id) => self.model.status = save(&self.client, &id, Path::new(".")),
             }
         }
+    }
+
+    /// Has the client do something of presence; what comes of it is said.
+    fn ask<F>(&self, work: impl FnOnce(Client) -> F)
+    where
+        F: Future<Output = Result<Vec<String>, ClientError>> + Send + 'static,
+    {
+        let (work, say) = (work(self.client.clone()), self.say.clone());
+        tokio::spawn(async move {
+            let text = match work.await {
+                Ok(said) => said.join("; "),
+                Err(error) => error.to_string(),
+            };
+            let _ = say.send(Input::Say(text)).await;
+        });
     }
 
     fn send(&mut self, to: Mailbox, text: String, file: Option<String>) {

@@ -9,7 +9,8 @@ use ratatui::widgets::{Block, Borders, Clear, Paragraph};
 use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
 use super::editor::whole;
-use super::model::{Entry, HELP, Model};
+use super::model::{Entry, Model};
+use super::order::HELP;
 use crate::client::clean;
 use crate::client::history::State;
 
@@ -46,9 +47,11 @@ pub fn draw(model: &Model, frame: &mut Frame<'_>) {
 
 fn title(model: &Model, width: u16) -> String {
     let who = model.current.as_ref().map_or_else(|| "nobody; /to ADDRESS".to_owned(), ToString::to_string);
+    let view = model.current.as_ref().and_then(|who| model.roster.of(who));
+    let how = view.map(|view| format!(", {}", view.words())).unwrap_or_default();
     let unread: usize = model.contacts.iter().map(|contact| contact.unread).sum();
     let unread = if unread > 0 { format!(" ({unread} unread)") } else { String::new() };
-    let text = format!(" impart {} — {}{unread}", clean::address(&model.me), clean::line(&who));
+    let text = format!(" impart {} — {}{unread}{how}", clean::address(&model.me), clean::line(&who));
     cut(&text, usize::from(width))
 }
 
@@ -56,7 +59,10 @@ fn status(model: &Model) -> String {
     let typing = model.current.as_ref().filter(|who| model.is_typing(who));
     match typing {
         Some(who) => format!(" {} is typing", clean::address(who)),
-        None if model.status.is_empty() => format!(" {}", model.link_words()),
+        None if model.status.is_empty() => match model.request() {
+            Some(request) => format!(" {request}"),
+            None => format!(" {}", model.link_words()),
+        },
         None => format!(" {} · {}", model.link_words(), model.status),
     }
 }
@@ -69,15 +75,27 @@ fn contacts(model: &Model, frame: &mut Frame<'_>, area: Rect) {
     let line = |contact: &super::model::Contact| {
         let unread = if contact.unread > 0 { format!(" {}", contact.unread) } else { String::new() };
         let typing = if model.is_typing(&contact.address) { "…" } else { "" };
-        let room = usize::from(CONTACTS) - 3 - unread.width() - typing.width();
+        let presence = presence(model, &contact.address);
+        let room = usize::from(CONTACTS) - 3 - unread.width() - typing.width() - presence.width();
         let name = cut(&clean::address(&contact.address), room);
         let mark = if Some(contact.address.key()) == current { ">" } else { " " };
-        let text = format!("{mark}{name}{typing}{unread}");
+        let text = format!("{mark}{name}{presence}{typing}{unread}");
         let style = if contact.unread > 0 { Style::new().add_modifier(Modifier::BOLD) } else { Style::new() };
         Line::styled(text, style)
     };
     let lines: Vec<Line<'_>> = model.contacts.iter().skip(skip).take(height).map(line).collect();
     frame.render_widget(Paragraph::new(lines).block(Block::new().borders(Borders::RIGHT)), area);
+}
+
+/// ` +` as [`crate::client::presence::View::mark`] says, ` !` for somebody who asks; nothing for whom one does not watch.
+fn presence(model: &Model, who: &crate::address::Mailbox) -> String {
+    let key = who.key();
+    let asks = |watcher: &crate::client::presence::Watcher| watcher.who.as_ref().is_some_and(|who| who.key() == key);
+    match model.roster.of(who) {
+        _ if model.roster.requests().any(asks) => " !".to_owned(),
+        Some(view) => format!(" {}", view.mark()),
+        None => String::new(),
+    }
 }
 
 /// From the bottom up: no more is laid out than is scrolled to.

@@ -7,11 +7,13 @@ use tokio::io::AsyncWriteExt as _;
 
 use super::{Failure, Listen, complain, exit, show, write};
 use crate::client::account::Displayed;
+use crate::client::presence::Roster;
 use crate::client::{Client, Incoming, Link, Received};
 
 /// Listens until it is told to end, or the server refuses for good.
 pub async fn run(client: &Client, listen: &Listen) -> Result<(), Failure> {
     let mut listener = client.listen()?;
+    let mut roster = Roster::default();
     loop {
         let incoming = tokio::select! {
             incoming = listener.next() => incoming,
@@ -23,6 +25,10 @@ pub async fn run(client: &Client, listen: &Listen) -> Result<(), Failure> {
             Incoming::State(link) => {
                 complain(show::link(link));
                 String::new()
+            }
+            // The server tells all of it with each connection: what is known is not printed again.
+            Incoming::Presence(news) => {
+                roster.take(news).iter().map(|one| format!("* {}\n", show::change(one, "impart "))).collect()
             }
             _ => show::incoming(&incoming),
         };

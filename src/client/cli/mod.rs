@@ -6,6 +6,7 @@ mod history;
 mod key;
 mod listen;
 mod login;
+mod presence;
 mod send;
 mod show;
 
@@ -16,6 +17,7 @@ use clap::{Args, Parser, Subcommand};
 use super::account::Server;
 use super::error::ClientError;
 use super::history::HistoryError;
+use super::presence::Treatment;
 use super::{Account, Client};
 use crate::address::{Device, Mailbox};
 
@@ -53,6 +55,26 @@ pub enum Command {
     /// Keep keys and certificates, to sign and encrypt with.
     #[command(subcommand)]
     Key(KeyCommand),
+    /// Say how you are to be seen, or show it.
+    Status(Status),
+    /// Ask to see somebody's presence from now on.
+    Watch(Watch),
+    /// See somebody's presence no more.
+    Unwatch(Watch),
+    /// Show those whom you watch, and how they are.
+    Contacts(Shown),
+    /// Show who watches you, and who asks to.
+    Watchers(Shown),
+    /// Look once how somebody is.
+    Fetch(Watch),
+    /// Show somebody all of your presence, and take their messages.
+    Allow(Party),
+    /// Have somebody's requests to see your presence wait for your word.
+    Confirm(Party),
+    /// Show somebody nothing, and take no messages from them.
+    Block(Party),
+    /// Show somebody that you are closed, whatever is so.
+    PoliteBlock(Party),
 }
 
 /// Keep keys and certificates.
@@ -116,6 +138,65 @@ pub struct Export {
     /// A new file, for its owner alone; without it, standard output.
     #[arg(long, short, value_name = "FILE")]
     pub output: Option<PathBuf>,
+}
+
+/// Status.
+#[derive(Clone, Debug, Args)]
+pub struct Status {
+    /// How; without it, what is seen now by those who may see all.
+    #[arg(value_name = "STATE")]
+    pub state: Option<Said>,
+    /// A note that goes with it.
+    #[arg(value_name = "NOTE", requires = "state")]
+    pub note: Option<String>,
+    /// For so long, such as 30m, 2h or 1d; else until something else is said.
+    #[arg(long = "for", value_name = "TIME", requires = "state", value_parser = presence::duration)]
+    pub time: Option<std::time::Duration>,
+    /// Print a JSON object.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What a person says of itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Said {
+    /// Messages are welcome, whether a device is attached or not.
+    Open,
+    /// They are not.
+    Closed,
+    /// Away; open or closed as the devices are.
+    Away,
+    /// Busy; open or closed as the devices are.
+    Busy,
+    /// Nothing: open while a device is attached.
+    Auto,
+}
+
+/// One person.
+#[derive(Clone, Debug, Args)]
+pub struct Watch {
+    /// Who; names of the history may be cut short.
+    #[arg(value_name = "ADDRESS")]
+    pub who: String,
+    /// Print a JSON object.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// A list.
+#[derive(Clone, Debug, Args)]
+pub struct Shown {
+    /// Print a JSON object for each.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Whom a rule is about.
+#[derive(Clone, Debug, Args)]
+pub struct Party {
+    /// An address or a domain; names of the history may be cut short.
+    #[arg(value_name = "WHO")]
+    pub who: String,
 }
 
 /// Log in.
@@ -279,8 +360,23 @@ impl From<ClientError> for Failure {
             ClientError::Message(_) | ClientError::NoKey { .. } | ClientError::NoCertificate { .. } => exit::DATA,
             ClientError::Seal(_) => exit::DATA,
             ClientError::Keys(_) => exit::IO,
+            ClientError::Refused { reply, .. } => refused(reply),
+            ClientError::NoPresence { .. } => exit::UNAVAILABLE,
+            ClientError::Silent { .. } => exit::TEMPORARY,
+            ClientError::Rules(_) => exit::DATA,
         };
         Failure::new(code, error)
+    }
+}
+
+/// By the enhanced code of a refusal.
+fn refused(reply: &crate::reply::Reply) -> u8 {
+    let status = reply.status();
+    match (reply.is_permanent(), status.subject, status.detail) {
+        (false, ..) => exit::TEMPORARY,
+        (true, 1, 1 | 2 | 10) => exit::NO_USER,
+        (true, 7, _) => exit::PERMISSION,
+        _ => exit::UNAVAILABLE,
     }
 }
 
@@ -307,6 +403,16 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::History(shown) => history::run(&account(&arguments)?, shown),
         Command::Key(command) => key::run(&account(&arguments)?, command, super::submit::now()),
         Command::Chat(chat) => super::chat::run(open(&arguments).await?, chat.with.as_deref(), chat.line).await,
+        Command::Status(status) => presence::status(&open(&arguments).await?, status).await,
+        Command::Watch(who) => presence::watch(&open(&arguments).await?, who).await,
+        Command::Unwatch(who) => presence::unwatch(&open(&arguments).await?, who).await,
+        Command::Fetch(who) => presence::fetch(&open(&arguments).await?, who).await,
+        Command::Contacts(shown) => presence::contacts(&open(&arguments).await?, shown).await,
+        Command::Watchers(shown) => presence::watchers(&open(&arguments).await?, shown).await,
+        Command::Allow(who) => presence::treat(&open(&arguments).await?, who, Treatment::Allow).await,
+        Command::Confirm(who) => presence::treat(&open(&arguments).await?, who, Treatment::Confirm).await,
+        Command::Block(who) => presence::treat(&open(&arguments).await?, who, Treatment::Block).await,
+        Command::PoliteBlock(who) => presence::treat(&open(&arguments).await?, who, Treatment::PoliteBlock).await,
     }
 }
 
@@ -326,7 +432,11 @@ async fn open(arguments: &Arguments) -> Result<Client, Failure> {
     Ok(Client::open(account(arguments)?).await?)
 }
 
-pub(super) use show::{fates as show_fates, incoming as show_incoming, link as show_link, message as show_message};
+pub(super) use presence::{duration, party, said, told, treated};
+pub(super) use show::{
+    change as show_change, fates as show_fates, incoming as show_incoming, link as show_link, message as show_message,
+    time as show_time,
+};
 
 /// Writes to standard output.
 fn write(text: &str) -> std::io::Result<()> {

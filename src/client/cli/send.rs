@@ -102,7 +102,7 @@ fn tell(sent: &Sent) {
 /// Waits for the receipts: receives for the account itself, or, where another process does, looks at the history.
 async fn wait(client: &Client, mut sent: Sent, mut told: Vec<State>, time: Duration) -> Result<Sent, Failure> {
     let until = Instant::now() + time;
-    let mut listener = client.listen().ok();
+    let mut listener = client.look().ok();
     while !sent.fates.iter().all(|fate| is_final(fate.state)) && Instant::now() < until {
         let ended = match &mut listener {
             Some(listener) => matches!(timeout_at(until, listener.overhear()).await, Ok(None)),

@@ -3,12 +3,14 @@
 use serde_json::{Value, json};
 
 use crate::client::history::{Fate, Message, State};
+use crate::client::presence::view::question;
+use crate::client::presence::{Change, News};
 use crate::client::read::Received;
 use crate::client::{Incoming, Link, clean, mark};
 use crate::timestamp::Timestamp;
 
 /// `2026-11-23 12:00` in the host's zone.
-fn time(at: Timestamp) -> String {
+pub fn time(at: Timestamp) -> String {
     at.rfc3339_local().get(..16).unwrap_or_default().replace('T', " ")
 }
 
@@ -87,7 +89,27 @@ pub fn incoming(incoming: &Incoming) -> String {
             format!("* {} is typing\n", clean::address(&typing.from))
         }
         Incoming::Typing(_) => String::new(),
+        Incoming::Presence(news) => presence(news).iter().map(|line| format!("* {line}\n")).collect(),
         Incoming::State(link) => format!("* {}\n", self::link(link)),
+    }
+}
+
+/// Each thing that is told of presence.
+fn presence(news: &News) -> Vec<String> {
+    match news {
+        News::View(view) => vec![view.to_string()],
+        News::Contacts(views) => views.iter().map(ToString::to_string).collect(),
+        News::Watchers { list, .. } => list.iter().map(ToString::to_string).collect(),
+        News::Policy(_) => Vec::new(),
+    }
+}
+
+/// A change, in words; a request with the commands that decide it, which begin with `lead`.
+pub fn change(change: &Change, lead: &str) -> String {
+    match change {
+        Change::View(view) => view.to_string(),
+        Change::Watcher(watcher) if watcher.asks() => question(watcher, lead),
+        Change::Watcher(watcher) => watcher.to_string(),
     }
 }
 
@@ -111,6 +133,7 @@ pub fn incoming_json(incoming: &Incoming) -> Value {
         }
         Incoming::Displayed { id, by } => json!({ "event": "displayed", "id": id, "by": by }),
         Incoming::Typing(typing) => json!({ "event": "typing", "from": typing.from, "seconds": typing.seconds }),
+        Incoming::Presence(news) => presence_json(news),
         Incoming::State(link) => {
             let state = match link {
                 Link::Connected => "connected",
@@ -120,6 +143,20 @@ pub fn incoming_json(incoming: &Incoming) -> Value {
             };
             json!({ "event": "connection", "state": state, "text": self::link(link) })
         }
+    }
+}
+
+fn presence_json(news: &News) -> Value {
+    match news {
+        News::View(view) => view.json(),
+        News::Contacts(views) => {
+            json!({ "event": "contacts", "list": views.iter().map(|view| view.json()).collect::<Value>() })
+        }
+        News::Watchers { full, list } => {
+            let list: Value = list.iter().map(|watcher| watcher.json()).collect();
+            json!({ "event": "watchers", "full": full, "list": list })
+        }
+        News::Policy(text) => json!({ "event": "policy", "text": text }),
     }
 }
 

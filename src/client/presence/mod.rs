@@ -1,0 +1,243 @@
+//! Presence, for a person: say how one is, see how others are, decide who sees what.
+//!
+//! In: what the person wants. Out: entities of class PRES to its own server, which speaks with other domains; answers, in
+//! words. Invariants: what was accepted is on the server's stable storage; a question ends, with an answer or with what to
+//! do. RFC 3859 §2, in the entities of our own protocol.
+//!
+//! | part | |
+//! | --- | --- |
+//! | [`compose`], [`read`] | entities; pure |
+//! | [`view`], [`roster`] | what is known, in words and lists; pure |
+//! | `asking` | the connection on which answers come |
+
+mod asking;
+pub mod compose;
+pub mod read;
+pub mod roster;
+pub mod view;
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::error::ClientError;
+use super::submit::now;
+use super::{Client, Shared};
+use crate::address::{Device, Mailbox};
+use crate::mime::presence::{Directive, Event, SubscriptionId};
+use crate::random;
+use crate::rules::edit::{self, Edited, Who};
+use crate::rules::{Handling, RulesError};
+use crate::smtp::client::Fate;
+pub use asking::Answers;
+pub use compose::Status;
+pub use read::Told;
+pub use roster::{Change, News, Roster};
+pub use view::{Shown, Standing, View, Watcher};
+
+/// How long an answer of one's own server may take.
+const OWN: Duration = Duration::from_secs(20);
+/// How long an answer of another domain is waited for; it comes later too, to whoever is attached then.
+pub const ELSEWHERE: Duration = Duration::from_secs(15);
+/// After so long a question is asked again: the connection for answers may have joined after it.
+const AGAIN: Duration = Duration::from_secs(3);
+
+fn id() -> Result<SubscriptionId, ClientError> {
+    Ok(SubscriptionId::new(random::octets()?))
+}
+
+/// What to do with somebody's requests and messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Treatment {
+    /// Show all, and take messages.
+    Allow,
+    /// Requests wait for the person's word.
+    Confirm,
+    /// Show nothing, take nothing.
+    Block,
+    /// Show that one is closed, whatever is so.
+    PoliteBlock,
+}
+
+impl Client {
+    /// Says how the person is, for so long, or until something else is said.
+    pub async fn say_status(&self, status: &Status, time: Option<Duration>) -> Result<(), ClientError> {
+        let me = &self.account().address;
+        let body = compose::document(me, status, now()).map_err(|error| ClientError::Message(error.to_string()))?;
+        let id = compose::STATUS.parse::<Device>().ok();
+        let expires = if status.is_empty() { Some(0) } else { compose::seconds(time) };
+        let publish = Directive::Publish { id, expires, event: Event::Presence };
+        let body = Some((compose::PIDF, &*body)).filter(|_| !status.is_empty());
+        self.shared.tell(me, &publish, body).await
+    }
+
+    /// Asks to see somebody's presence from now on, and waits a while for the answer.
+    pub async fn watch(&self, who: &Mailbox) -> Result<View, ClientError> {
+        let mut answers = self.shared.answers().await?;
+        self.ask_to_watch(who).await?;
+        let until = Instant::now() + ELSEWHERE;
+        let mut last = View { who: who.clone(), standing: Standing::Unknown, reason: None, seq: 0, shown: None };
+        while last.standing == Standing::Unknown
+            && let Some(told) = answers.next(until).await?
+        {
+            if let News::View(view) = told.news
+                && view.who.key() == who.key()
+            {
+                last = *view;
+            }
+        }
+        Ok(last)
+    }
+
+    /// Asks so; the answer comes to whoever listens.
+    pub async fn ask_to_watch(&self, who: &Mailbox) -> Result<(), ClientError> {
+        let ask = Directive::Subscribe { id: id()?, expires: None, event: Event::Presence };
+        self.shared.tell(who, &ask, None).await
+    }
+
+    /// Sees somebody's presence no more; `false` where it was not watched.
+    pub async fn unwatch(&self, who: &Mailbox) -> Result<bool, ClientError> {
+        let known = self.contacts().await?.into_iter().any(|view| view.who.key() == who.key());
+        if known {
+            self.shared.tell(who, &Directive::Cancel { id: id()? }, None).await?;
+        }
+        Ok(known)
+    }
+
+    /// A connection on which presence is told from now on, without the person's being in contact because of it.
+    pub async fn observe(&self) -> Result<Answers, ClientError> {
+        self.shared.answers().await
+    }
+
+    /// Looks once.
+    pub async fn fetch(&self, who: &Mailbox) -> Result<View, ClientError> {
+        let fits = |told: &Told| matches!(&told.news, News::View(view) if view.who.key() == who.key());
+        match self.shared.ask(who, Event::Presence, ELSEWHERE, fits).await? {
+            News::View(view) => Ok(*view),
+            _ => Err(self.shared.silent(who)),
+        }
+    }
+
+    /// All that the person watches.
+    pub async fn contacts(&self) -> Result<Vec<View>, ClientError> {
+        match self.shared.ask_own(Event::Contacts, |told| matches!(told.news, News::Contacts(_))).await? {
+            News::Contacts(views) => Ok(views),
+            _ => Ok(Vec::new()),
+        }
+    }
+
+    /// Those who watch the person, or ask to.
+    pub async fn watchers(&self) -> Result<Vec<Watcher>, ClientError> {
+        match self
+            .shared
+            .ask_own(Event::Watchers, |told| matches!(told.news, News::Watchers { full: true, .. }))
+            .await?
+        {
+            News::Watchers { list, .. } => Ok(list),
+            _ => Ok(Vec::new()),
+        }
+    }
+
+    /// The person's rules as they are stored.
+    pub async fn policy(&self) -> Result<Option<String>, ClientError> {
+        match self.shared.ask_own(Event::Policy, |told| matches!(told.news, News::Policy(_))).await? {
+            News::Policy(text) => Ok(text),
+            _ => Ok(None),
+        }
+    }
+
+    /// Puts other rules in their place.
+    pub async fn set_policy(&self, text: &str) -> Result<(), ClientError> {
+        let policy = Directive::Policy { for_: Event::Presence };
+        self.shared.tell(&self.account().address, &policy, Some((compose::POLICY, text))).await
+    }
+
+    /// Decides about somebody; what is to be known of it.
+    pub async fn treat(&self, who: &Who, how: Treatment) -> Result<Vec<String>, ClientError> {
+        let old = self.policy().await?;
+        let edited = match how {
+            Treatment::Allow => welcome(old.as_deref(), who),
+            Treatment::Confirm => edit::let_watch(old.as_deref(), who, Handling::Confirm),
+            Treatment::PoliteBlock => edit::let_watch(old.as_deref(), who, Handling::PoliteBlock),
+            Treatment::Block => edit::block(old.as_deref(), who),
+        };
+        let Edited { text, remarks } = edited.map_err(|error| ClientError::Rules(error.to_string()))?;
+        match text {
+            Some(text) if Some(&text) != old.as_ref() => self.set_policy(&text).await?,
+            _ => {}
+        }
+        Ok(remarks)
+    }
+}
+
+/// Messages are taken, and everything is shown.
+fn welcome(document: Option<&str>, who: &Who) -> Result<Edited, RulesError> {
+    // Without any rules messages are taken from everybody.
+    let text = match document {
+        Some(text) => edit::allow(Some(text), who)?.text,
+        None => None,
+    };
+    edit::let_watch(text.as_deref(), who, Handling::Allow)
+}
+
+impl Shared {
+    async fn answers(&self) -> Result<Answers, ClientError> {
+        Answers::open(&self.account, &self.credentials).await
+    }
+
+    fn silent(&self, who: &Mailbox) -> ClientError {
+        ClientError::Silent { account: self.account.address.clone(), who: who.clone() }
+    }
+
+    /// Submits an entity of class PRES; an answer, where there is one, comes to whoever is attached.
+    async fn tell(
+        &self,
+        to: &Mailbox,
+        directive: &Directive,
+        body: Option<(&'static str, &str)>,
+    ) -> Result<(), ClientError> {
+        let entity = compose::entity(&self.account.address, to, directive, body, now())?;
+        let fates = self.submission.lock().await.send(|eight_bit| entity.of(eight_bit), &[0]).await?;
+        match fates.into_iter().next().map(|(_, fate)| fate) {
+            Some(Fate::Accepted { .. }) => Ok(()),
+            Some(Fate::Refused { reply }) => Err(ClientError::Refused { to: to.clone(), reply }),
+            Some(Fate::Unfit { reason, .. }) => {
+                Err(ClientError::NoPresence { account: self.account.address.clone(), reason })
+            }
+            Some(Fate::Lost { .. }) | None => Err(ClientError::Session {
+                account: self.account.address.clone(),
+                reason: "the connection was lost; try again".to_owned(),
+            }),
+        }
+    }
+
+    /// Asks one's own server about oneself.
+    async fn ask_own(&self, event: Event, fits: impl Fn(&Told) -> bool) -> Result<News, ClientError> {
+        let me = self.account.address.clone();
+        self.ask(&me, event, OWN, fits).await
+    }
+
+    /// Asks, and waits for the answer that fits: the one with the id of the question, or one without any.
+    async fn ask(
+        &self,
+        who: &Mailbox,
+        event: Event,
+        patience: Duration,
+        fits: impl Fn(&Told) -> bool,
+    ) -> Result<News, ClientError> {
+        let mut answers = self.answers().await?;
+        let id = id()?;
+        let fetch = Directive::Fetch { id, event };
+        let until = Instant::now() + patience;
+        while Instant::now() < until {
+            self.tell(who, &fetch, None).await?;
+            let pause = until.min(Instant::now() + AGAIN);
+            while let Some(told) = answers.next(pause).await? {
+                if told.id.is_none_or(|found| found == id) && fits(&told) {
+                    return Ok(told.news);
+                }
+            }
+        }
+        Err(self.silent(who))
+    }
+}

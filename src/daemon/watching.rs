@@ -1,0 +1,72 @@
+//! Presence, built and wired: its tables, and the loop that delivers what is due of it.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::mpsc::unbounded_channel;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use super::{Base, build};
+use crate::accounts::{Accounts, Rules};
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::deliver::Peers;
+use crate::presence::{self, Handle};
+use crate::queue::look_up::LookUp;
+use crate::queue::notices;
+use crate::spool::{Spool, SpoolError};
+use crate::tls::Connector;
+
+/// The tables, as the spool has them.
+pub(super) fn tables(
+    config: &Config,
+    spool: &Spool,
+    clock: &Arc<dyn Clock>,
+    accounts: &watch::Sender<Arc<Accounts>>,
+) -> Result<Handle, SpoolError> {
+    let (rules, sender, one) = (config.accounts.rules.clone(), accounts.clone(), Mutex::new(()));
+    // Rules alone are read: the rest of the accounts is the newest that a reload has brought.
+    let reload = move || {
+        let _one = one.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = sender.borrow().rules().clone();
+        match Rules::load(&rules, &before) {
+            Ok((new, faults)) => {
+                faults.iter().for_each(|fault| tracing::error!("{fault}"));
+                let new = Arc::new(new);
+                sender.send_modify(|accounts| *accounts = Arc::new(Accounts::clone(accounts).with_rules(new)));
+            }
+            Err(fault) => tracing::error!("the rules stay as they were: {fault}"),
+        }
+    };
+    Handle::new(presence::Parts {
+        options: build::presence(config),
+        default: config.presence.default,
+        spool: spool.clone(),
+        accounts: accounts.subscribe(),
+        clock: clock.clone(),
+        rules: config.accounts.rules.clone(),
+        reload: Box::new(reload),
+    })
+}
+
+/// The loop that delivers; its connections are its own.
+pub(super) fn deliver(
+    config: &Config,
+    base: &Base,
+    connector: Arc<Connector>,
+    stop: watch::Receiver<bool>,
+) -> (Arc<Peers>, JoinHandle<()>) {
+    let (reports, reported) = unbounded_channel();
+    let (resolver, spool, clock) = (base.resolver.clone(), base.spool.clone(), base.clock.clone());
+    let peers = Arc::new(Peers::new(build::deliver(config), resolver, connector, spool, clock, reports));
+    let parts = notices::Parts {
+        presence: base.presence.clone(),
+        deliver: peers.clone(),
+        reports: reported,
+        look_up: LookUp::new(base.resolver.clone(), config.queue.socks5),
+        table: base.table.clone(),
+        clock: base.clock.clone(),
+        retry: config.queue.retry.clone(),
+    };
+    (peers, tokio::spawn(notices::run(parts, stop)))
+}

@@ -1,0 +1,384 @@
+//! The presentity's document: publications, sessions, and who is due a new view when it has changed.
+//!
+//! In: publications, attached devices, time, changed rules. Out: watchers that are behind. Invariant: each watcher's state and
+//! view are what the rules say at this moment ([`Engine::reconsider`] is the one place where that is decided); a view that has
+//! not changed is told to nobody. RFC 3903 in its sense, RFC 5025 §3.2.1, RFC 6665 §4.2.2.
+
+use super::engine::{Engine, Facts, Request, refuse};
+use super::feeds::Item;
+use super::names::NameId;
+use super::row::{self, PublicationRow};
+use super::tables::{ContactAt, FOREVER, Hot, Marks, Publication};
+use super::timers::Timer;
+use super::{Author, Reason, Refusal, State, view};
+use crate::address::Mailbox;
+use crate::limits;
+use crate::mime::presence::Directive;
+use crate::pidf::{self, Document};
+use crate::rules::{Circumstances, Decision, Handling};
+use crate::timestamp::Timestamp;
+
+impl Engine {
+    /// A publication is made, refreshed or taken back.
+    pub(super) fn publish(&mut self, facts: &Facts<'_>, request: &Request<'_>) -> Result<(), Refusal> {
+        let Directive::Publish { id, expires, .. } = request.directive else { return Ok(()) };
+        let author = request.author;
+        let [presentity] = request.recipients else {
+            return Err(refuse(554, (5, 5, 3), "a publication is for one presentity; send it to that alone"));
+        };
+        if !facts.rulings.is_presentity(presentity) {
+            return Err(refuse(550, (5, 1, 1), "there is no such presentity here"));
+        }
+        self.may_publish(facts, presentity, author)?;
+        let id = id.as_ref().map_or("", |id| id.as_str());
+        let (name, by) = (self.hold(presentity, facts), self.hold(&author.mailbox, facts));
+        let result = match expires {
+            Some(0) => {
+                self.withdraw(facts, name, by, id);
+                Ok(())
+            }
+            _ => self.put_publication(facts, (name, by), (presentity, author), (id, *expires), request.body),
+        };
+        self.tables.names.release(name);
+        self.tables.names.release(by);
+        result
+    }
+
+    fn may_publish(&self, facts: &Facts<'_>, presentity: &Mailbox, author: &Author) -> Result<(), Refusal> {
+        if author.client && author.mailbox.key() == presentity.key() {
+            return Ok(());
+        }
+        let circumstances = Circumstances::from(facts.now);
+        if author.proven && facts.rulings.decide(presentity, Some(&author.mailbox), circumstances).publish {
+            return Ok(());
+        }
+        let text = format!("{presentity} is not yours to publish for; its owner can allow it by a rule `publish`");
+        Err(refuse(550, (5, 7, 1), text))
+    }
+
+    fn put_publication(
+        &mut self,
+        facts: &Facts<'_>,
+        (name, by): (NameId, NameId),
+        (presentity, author): (&Mailbox, &Author),
+        (id, expires): (&str, Option<u32>),
+        (media, text): (&str, &str),
+    ) -> Result<(), Refusal> {
+        let known = self.tables.presentities.get(&name);
+        let place = known.and_then(|one| one.publications.iter().position(|old| old.by == by && *old.id == *id));
+        let refreshed = text.trim().is_empty();
+        match (refreshed, place) {
+            (true, None) => return Err(refuse(554, (5, 6, 0), "there is no publication of that name to be refreshed")),
+            (true, Some(_)) => {}
+            (false, _) if media != pidf::MEDIA => {
+                return Err(refuse(554, (5, 6, 1), format!("a publication is of the type {}", pidf::MEDIA)));
+            }
+            (false, _) => {
+                let document = Document::parse(text).map_err(|fault| refuse(554, (5, 6, 0), fault.to_string()))?;
+                if !document.is_about(presentity) {
+                    let text = format!("the document's entity must be pres:{presentity}, to whom it is sent");
+                    return Err(refuse(554, (5, 6, 0), text));
+                }
+            }
+        }
+        if place.is_none() && known.is_some_and(|one| one.publications.len() >= limits::PUBLICATIONS) {
+            return Err(refuse(452, (4, 5, 3), "that presentity has too many publications; take one back"));
+        }
+        let expires = expires.map_or(FOREVER, |seconds| facts.second().saturating_add(seconds).min(FOREVER - 1));
+        if expires != FOREVER {
+            self.timers.file(expires, Timer::Presentity(name));
+        }
+        let presentity_row = presentity.clone();
+        let one = self.presentity(facts, name);
+        let at = facts.now.millis();
+        let publication = match place.and_then(|place| one.publications.get_mut(place)) {
+            Some(old) => {
+                old.expires = expires;
+                if !refreshed {
+                    (old.at, old.text) = (at, text.into());
+                }
+                old.clone()
+            }
+            None => {
+                let new = Publication { id: id.into(), by, expires, at, text: text.into() };
+                one.publications.push(new.clone());
+                self.counts.publications += 1;
+                self.tables.names.hold_again(name);
+                self.tables.names.hold_again(by);
+                new
+            }
+        };
+        let row = PublicationRow {
+            presentity: presentity_row,
+            by: author.mailbox.clone(),
+            id: id.to_owned(),
+            expires,
+            at: publication.at,
+            text: publication.text.into_string(),
+        };
+        self.write(row.write());
+        self.changed(facts, name);
+        Ok(())
+    }
+
+    fn withdraw(&mut self, facts: &Facts<'_>, name: NameId, by: NameId, id: &str) {
+        self.drop_publications(facts, name, |one| one.by == by && *one.id == *id);
+    }
+
+    /// Publications whose time is over, and devices that have not come back after a start.
+    pub(super) fn expire_publications(&mut self, facts: &Facts<'_>, name: NameId) {
+        let second = facts.second();
+        self.drop_publications(facts, name, |one| one.expires <= second);
+        if let Some(one) = self.tables.presentities.get_mut(&name)
+            && one.lingers != 0
+            && one.lingers <= second
+        {
+            one.lingers = 0;
+            self.detached(facts, name);
+            self.release_presentity(name, 1);
+        }
+    }
+
+    fn drop_publications(&mut self, facts: &Facts<'_>, name: NameId, gone: impl Fn(&Publication) -> bool) {
+        let Some(one) = self.tables.presentities.get_mut(&name) else { return };
+        let (out, kept): (Vec<_>, Vec<_>) = std::mem::take(&mut one.publications).into_iter().partition(gone);
+        one.publications = kept;
+        if out.is_empty() {
+            return;
+        }
+        let (mailbox, count) = (self.tables.names.get(name).cloned(), out.len());
+        for publication in out {
+            let by = self.tables.names.get(publication.by);
+            if let (Some(mailbox), Some(by)) = (&mailbox, by) {
+                self.write((row::publication_key(mailbox, by, &publication.id), None));
+            }
+            self.counts.publications -= 1;
+            self.tables.names.release(publication.by);
+        }
+        self.changed(facts, name);
+        // Each held the name; the table's key is good until here.
+        self.release_presentity(name, count);
+    }
+
+    fn release_presentity(&mut self, name: NameId, times: usize) {
+        self.tables.tidy(name);
+        (0..times).for_each(|_| self.tables.names.release(name));
+    }
+
+    /// A presentity, known from now on.
+    pub(super) fn presentity(&mut self, facts: &Facts<'_>, name: NameId) -> &mut super::tables::Presentity {
+        let now = facts.now.millis();
+        let one = self.tables.presentities.entry(name).or_default();
+        if one.known == 0 {
+            (one.known, one.since) = (now, now);
+        }
+        one
+    }
+
+    /// A device that takes presence is attached for the presentity.
+    pub fn session_up(&mut self, facts: &Facts<'_>, mailbox: &Mailbox) {
+        let name = self.hold(mailbox, facts);
+        let now = facts.now.millis();
+        let one = self.presentity(facts, name);
+        let was = one.is_attached();
+        one.sessions += 1;
+        if std::mem::take(&mut one.lingers) != 0 {
+            // The session holds the name in its place.
+            self.tables.names.release(name);
+        }
+        if was {
+            return;
+        }
+        let one = self.presentity(facts, name);
+        one.since = now;
+        let version = one.version;
+        self.write(row::attached(mailbox, Some(version)));
+        self.changed(facts, name);
+    }
+
+    /// It is no more, however it went.
+    pub fn session_down(&mut self, facts: &Facts<'_>, mailbox: &Mailbox) {
+        let Some(name) = self.tables.names.find(mailbox) else { return };
+        let Some(one) = self.tables.presentities.get_mut(&name).filter(|one| one.sessions > 0) else { return };
+        one.sessions -= 1;
+        if one.sessions == 0 {
+            self.detached(facts, name);
+        }
+        self.release_presentity(name, 1);
+    }
+
+    fn detached(&mut self, facts: &Facts<'_>, name: NameId) {
+        let one = self.presentity(facts, name);
+        one.since = facts.now.millis();
+        if let Some(mailbox) = self.tables.names.get(name).cloned() {
+            self.write(row::attached(&mailbox, None));
+        }
+        self.changed(facts, name);
+    }
+
+    /// The document has changed: its watchers are told now, or when the pause since the last change is over.
+    pub(super) fn changed(&mut self, facts: &Facts<'_>, name: NameId) {
+        let interval = self.options.interval;
+        let Some(one) = self.tables.presentities.get_mut(&name) else { return };
+        one.hot = None;
+        one.next_version(facts.now.millis());
+        let until = Timestamp::from_millis(one.told).after(interval);
+        if until <= facts.now || one.watchers.is_empty() {
+            return self.tell_watchers(facts, name);
+        }
+        if !one.waits {
+            one.waits = true;
+            self.timers.pause(until, name);
+        }
+    }
+
+    /// The rules may have changed: looks through the watchers.
+    pub fn revise(&mut self, facts: &Facts<'_>, name: NameId) {
+        if let Some(one) = self.tables.presentities.get_mut(&name) {
+            one.hot = None;
+            one.next_version(facts.now.millis());
+            self.tell_watchers(facts, name);
+        }
+    }
+
+    /// The rules of this presentity have changed.
+    pub fn rules_changed(&mut self, facts: &Facts<'_>, mailbox: &Mailbox) {
+        if let Some(name) = self.tables.names.find(mailbox) {
+            self.revise(facts, name);
+        }
+    }
+
+    /// Says of each watcher what is due now.
+    pub(super) fn tell_watchers(&mut self, facts: &Facts<'_>, name: NameId) {
+        let Some(one) = self.tables.presentities.get_mut(&name) else { return };
+        one.told = facts.now.millis();
+        let watchers = one.watchers.clone();
+        if watchers.is_empty() {
+            return;
+        }
+        self.with_hot(facts, name, |engine, mailbox, hot, version| {
+            for number in watchers {
+                engine.reconsider(facts, mailbox, hot, version, number);
+            }
+        });
+    }
+
+    /// Does something with the composed document of a presentity.
+    pub(super) fn with_hot<T>(
+        &mut self,
+        facts: &Facts<'_>,
+        name: NameId,
+        act: impl FnOnce(&mut Engine, &Mailbox, &mut Hot, (i64, Timestamp)) -> T,
+    ) -> Option<T> {
+        let mailbox = self.tables.names.get(name)?.clone();
+        let one = self.presentity(facts, name);
+        let (hot, version) = (one.hot.take(), (one.version, Timestamp::from_millis(one.known)));
+        let mut hot = match hot {
+            Some(hot) => hot,
+            None => {
+                self.cool();
+                let one = self.tables.presentities.get(&name)?;
+                let composed = view::compose(&mailbox, one, &self.tables.names, facts.now);
+                self.hot.push(name);
+                Box::new(Hot { composed, views: Vec::new() })
+            }
+        };
+        let result = act(self, &mailbox, &mut hot, version);
+        if let Some(one) = self.tables.presentities.get_mut(&name)
+            && one.version == version.0
+        {
+            one.hot = Some(hot);
+        }
+        self.tables.tidy(name);
+        Some(result)
+    }
+
+    /// Composed documents are kept for a bounded number of presentities.
+    fn cool(&mut self) {
+        if self.hot.len() >= limits::COMPOSED {
+            for name in std::mem::take(&mut self.hot) {
+                if let Some(one) = self.tables.presentities.get_mut(&name) {
+                    one.hot = None;
+                }
+            }
+        }
+    }
+
+    /// What the rules say of one who watches, now.
+    pub(super) fn ruling(
+        &self,
+        facts: &Facts<'_>,
+        mailbox: &Mailbox,
+        hot: &Hot,
+        watcher: NameId,
+        proven: bool,
+    ) -> Decision {
+        let identity = self.tables.names.get(watcher).filter(|_| proven);
+        let circumstances = Circumstances { now: facts.now, sphere: hot.composed.sphere.as_deref() };
+        facts.rulings.decide(mailbox, identity, circumstances)
+    }
+
+    /// Brings one subscription to what the rules say now; whoever is behind by that is due.
+    pub(super) fn reconsider(
+        &mut self,
+        facts: &Facts<'_>,
+        mailbox: &Mailbox,
+        hot: &mut Hot,
+        version: (i64, Timestamp),
+        number: u32,
+    ) {
+        let Some(one) = self.tables.subscriptions.get(number).filter(|one| !one.marks.has(Marks::GONE)) else { return };
+        let (state, here, watcher) = (one.state, one.marks.has(Marks::HERE), one.watcher);
+        // One that was ended stays so until it is asked for again; only what the rules refused they may allow here.
+        if matches!(state, State::Terminated(reason) if !here || reason != Some(Reason::Rejected)) {
+            return;
+        }
+        let decision = self.ruling(facts, mailbox, hot, watcher, one.marks.has(Marks::PROVEN));
+        let target = match decision.subscription {
+            Handling::Block => State::Terminated(Some(Reason::Rejected)),
+            Handling::Confirm => State::Pending,
+            Handling::PoliteBlock | Handling::Allow => State::Active,
+        };
+        let digest = match target {
+            State::Active => hot.view(mailbox, version, &decision).map_or(0, |view| view.digest),
+            _ => 0,
+        };
+        match (state, target) {
+            (State::Waiting, State::Pending) => {}
+            (State::Waiting, _) => self.end(number),
+            (old, new) if old == new && digest == self.tables.subscriptions.get(number).map_or(0, |one| one.view) => {}
+            (old, new) => {
+                let Some(one) = self.tables.subscriptions.get_mut(number) else { return };
+                (one.version, one.view) = (version.0, digest);
+                if old != new {
+                    one.marks.set(Marks::ANSWER, new != State::Active || one.marks.has(Marks::ANSWER));
+                    self.tables.set_state(number, new, facts.second());
+                    self.write_subscription(number);
+                    self.show_watcher(number);
+                }
+                self.behind(number);
+            }
+        }
+    }
+
+    /// A subscription has something new to be told.
+    pub(super) fn behind(&mut self, number: u32) {
+        let Some(one) = self.tables.subscriptions.get_mut(number) else { return };
+        if !one.marks.has(Marks::HERE) {
+            return self.queue_subscription(number);
+        }
+        one.acked = one.version;
+        one.marks.set(Marks::ANSWER, false);
+        let watcher = one.watcher;
+        self.counts.notified += 1;
+        self.show(watcher, Item::Contact(ContactAt::Here(number)));
+    }
+
+    /// A subscription is over, and nobody is told.
+    pub(super) fn end(&mut self, number: u32) {
+        self.show_watcher(number);
+        // While its names are known.
+        self.erase_subscription(number);
+        self.tables.unlink(number);
+    }
+}

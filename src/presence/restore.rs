@@ -1,0 +1,149 @@
+//! What the rows of the store bring back at a start.
+//!
+//! In: rows, in any order; then word that there are no more. Out: tables as they were, but for what is derived. Invariant: a
+//! row that contradicts another, or is of no use any more, is taken out; who was behind is found out again by
+//! [`Engine::revise`], a few presentities at a time.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::State;
+use super::engine::{Engine, Facts};
+use super::row::{self, PublicationRow, Read, SubscriptionRow, WatchRow};
+use super::tables::{FOREVER, Marks, Publication, Seen, Subscription, Watch};
+use super::timers::Timer;
+
+/// Rows that wait for others to be understood.
+#[derive(Debug, Default)]
+pub(super) struct Restoring {
+    /// Views by presentity and digest, with their keys.
+    views: HashMap<(String, u64), (Vec<u8>, Arc<Seen>)>,
+    watches: Vec<WatchRow>,
+}
+
+impl Engine {
+    /// Takes a row; false: it is none.
+    pub fn restore(&mut self, facts: &Facts<'_>, restoring: &mut Restoring, key: &[u8], content: &[u8]) -> bool {
+        match row::read(key, content) {
+            None => return false,
+            Some(Read::Attached { presentity, version }) => {
+                let name = self.hold(&presentity, facts);
+                let until = facts.after(self.options.lingering);
+                let one = self.presentity(facts, name);
+                one.version = one.version.max(version);
+                one.lingers = until;
+                self.timers.file(until, Timer::Presentity(name));
+                // The name is held for as long as it lingers.
+            }
+            Some(Read::Publication(row)) => self.restore_publication(facts, row),
+            Some(Read::Subscription(row)) => self.restore_subscription(facts, row),
+            Some(Read::View { presentity, digest, utf8, eight_bit, entity }) => {
+                let seen = Arc::new(Seen { digest, utf8, eight_bit, entity: entity.into() });
+                restoring.views.insert((presentity, digest), (key.to_vec(), seen));
+            }
+            Some(Read::Watch(row)) => restoring.watches.push(row),
+        }
+        true
+    }
+
+    /// There are no more rows.
+    pub fn restored(&mut self, facts: &Facts<'_>, restoring: Restoring) {
+        let Restoring { mut views, watches } = restoring;
+        for row in watches {
+            self.restore_watch(facts, row, &views);
+        }
+        views.retain(|_, (_, seen)| Arc::strong_count(seen) == 1);
+        for (key, _) in views.into_values() {
+            self.write((key, None));
+        }
+        self.revising = self.tables.presentities.keys().copied().collect();
+    }
+
+    fn restore_publication(&mut self, facts: &Facts<'_>, row: PublicationRow) {
+        let PublicationRow { presentity, by, id, expires, at, text } = row;
+        // They are released when the publication goes.
+        let (name, by) = (self.hold(&presentity, facts), self.hold(&by, facts));
+        if expires != FOREVER {
+            self.timers.file(expires, Timer::Presentity(name));
+        }
+        self.counts.publications += 1;
+        let one = self.presentity(facts, name);
+        one.version = one.version.max(at);
+        one.known = one.known.min(at);
+        one.publications.push(Publication { id: id.into(), by, expires, at, text: text.into() });
+    }
+
+    fn restore_subscription(&mut self, facts: &Facts<'_>, row: SubscriptionRow) {
+        let SubscriptionRow { presentity, watcher, proven, id, state, expires, since, acked, view } = row;
+        let (name, watcher) = (self.hold(&presentity, facts), self.hold(&watcher, facts));
+        let here = self.tables.names.is_local(watcher);
+        let told = !matches!(state, State::Terminated(_));
+        let marks = Marks::default()
+            .with(Marks::PROVEN, proven)
+            .with(Marks::HERE, here)
+            .with(Marks::ANSWER, !here && state != State::Waiting && (!told || acked == 0));
+        let one = self.presentity(facts, name);
+        one.version = one.version.max(acked);
+        one.known = one.known.min(i64::from(since) * 1000);
+        if self.tables.subscription(name, watcher, proven).is_none() {
+            let number = self.tables.link(Subscription {
+                presentity: name,
+                watcher,
+                id,
+                expires,
+                since,
+                timer: 0,
+                acked,
+                version: acked,
+                view,
+                state,
+                marks,
+            });
+            self.file(number);
+            if marks.has(Marks::ANSWER) {
+                self.queue_subscription(number);
+            }
+        }
+        self.tables.names.release(name);
+        self.tables.names.release(watcher);
+    }
+
+    fn restore_watch(
+        &mut self,
+        facts: &Facts<'_>,
+        row: WatchRow,
+        views: &HashMap<(String, u64), (Vec<u8>, Arc<Seen>)>,
+    ) {
+        let WatchRow { watcher, presentity, id, state, cancelled, expires, refresh, seq, view } = row;
+        let seen = views.get(&(presentity.key(), view)).map(|(_, seen)| seen.clone());
+        let (watcher, presentity) = (self.hold(&watcher, facts), self.hold(&presentity, facts));
+        if self.tables.watch(watcher, presentity).is_none() {
+            let marks = Marks::default().with(Marks::CANCEL, cancelled);
+            let jitter = self.random_below(60);
+            // What should have been refreshed meanwhile is refreshed soon, not all at once.
+            let soon = facts.second().saturating_add(1 + jitter);
+            let lost = state == State::Active && seen.is_none();
+            let refresh = if lost { soon } else { refresh.max(facts.second().min(soon)) };
+            let seq = if lost { 0 } else { seq };
+            let number = self.tables.link_watch(Watch {
+                watcher,
+                presentity,
+                id,
+                expires,
+                refresh,
+                timer: 0,
+                seq,
+                view: seen,
+                state: if lost { State::Asked } else { state },
+                marks,
+                attempts: 0,
+            });
+            if cancelled || state == State::Asked {
+                self.queue_watch(number);
+            }
+            self.file_watch(number);
+        }
+        self.tables.names.release(watcher);
+        self.tables.names.release(presentity);
+    }
+}

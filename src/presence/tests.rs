@@ -1,0 +1,5 @@
+//! Plays with engines of several domains, on a wire that the test holds.
+
+mod net;
+mod plays;
+mod simulation;

@@ -1,0 +1,162 @@
+//! What presence entities have in them, octet by octet: what a politely blocked watcher gets, what nobody learns. And a
+//! device whose cable was pulled.
+
+use std::time::{Duration, Instant};
+
+use crate::clients::Home;
+use crate::common::client::Client;
+use crate::common::device::{Delivery, Device};
+use crate::common::wait;
+
+const SHOWS: &[&str] = &["PIPELINING", "CHUNKING", "8BITMIME", "SMTPUTF8", "IMPP PRES NOOP=30"];
+const BOTH: &[&str] = &["PIPELINING", "CHUNKING", "8BITMIME", "SMTPUTF8", "IMPP IM PRES NOOP=30"];
+
+/// An entity of class PRES, accepted.
+#[track_caller]
+fn tell(client: &mut Client, from: &str, to: &str, directive: &str, body: &str) {
+    let number = Instant::now().elapsed().as_nanos() ^ u128::from(std::process::id());
+    let id = format!("{number}-{}-{directive}", body.len()).replace(|c: char| !c.is_ascii_alphanumeric(), "-");
+    let entity = format!(
+        "From: <{from}>\r\nTo: <{to}>\r\nDate: Mon, 23 Nov 2026 10:00:00 +0000\r\nMessage-ID: <{id}@a.test>\r\n\
+         MIME-Version: 1.0\r\nPresence: {directive}\r\n{body}\r\n"
+    );
+    let mail = format!("<{from}> IMPP=PRES BODY=8BITMIME");
+    let reply = client.transaction(&mail, &[&format!("<{to}> NOTIFY=NEVER")], entity.as_bytes()).expect("an answer");
+    assert_eq!(reply.code, 250, "{directive}: {reply:?}");
+}
+
+fn id(number: u32) -> String {
+    format!("{number:032x}")
+}
+
+/// A device of bob's that takes presence only.
+fn bobs(home: &Home) -> Device {
+    Device::showing(home.bob(), "ATRN", SHOWS)
+}
+
+/// The next notice of this presentity that answers this question.
+fn answer(device: &mut Device, id: &str) -> Delivery {
+    loop {
+        let delivery = device.next_with("250 ok").expect("a notice");
+        if delivery.entity.contains(id) {
+            return delivery;
+        }
+    }
+}
+
+/// Without what differs each time: times, identifiers, and the address, of which both have as many octets.
+fn normal(entity: &str, name: &str) -> String {
+    let mut out = String::new();
+    for line in entity.replace(name, "NAME").lines() {
+        let varies = ["Date:", "Message-ID:", "Received:"].iter().any(|field| line.starts_with(field));
+        let digits = |c: char| if c.is_ascii_hexdigit() { '0' } else { c };
+        match varies || line.starts_with("Presence:") || line.contains("timestamp") {
+            true => out.extend(line.chars().map(digits)),
+            false => out.push_str(line),
+        }
+        out.push('\n');
+    }
+    out
+}
+
+#[test]
+fn r5_1_15_polite_blocking_cannot_be_told_from_somebody_who_is_closed() {
+    let home = Home::new(|setup| setup);
+    home.setup.account("carla@a.test", "secret");
+    // Carla is closed, and says so to everybody who asks; Alice is open, and blocks Bob politely.
+    for (owner, verb) in [("carla@a.test", "allow"), ("alice@a.test", "polite-block")] {
+        let output = home.setup.ctl(&["rules", "watch", owner, "bob@a.test", verb]);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+    let _alice = std::thread::spawn({
+        let mut device = Device::showing(home.alice(), "ATRN INBOX=alice@a.test DEVICE=desk", BOTH);
+        move || while device.next_with("250 ok").is_some() {}
+    });
+    wait::until("she is attached", || (home.setup.status("attached") == 1).then_some(()));
+    let (mut bob, mut device) = (home.bob(), bobs(&home));
+    let mut ask = |number: u32, who: &str, word: &str| {
+        let began = Instant::now();
+        tell(&mut bob, "bob@a.test", who, &format!("{word}; id={}; event=presence", id(number)), "");
+        let delivery = answer(&mut device, &id(number));
+        (began.elapsed(), delivery)
+    };
+    let mut times: [Vec<Duration>; 2] = Default::default();
+    let mut seen: [Option<String>; 2] = Default::default();
+    for round in 0..40 {
+        for (at, who) in ["alice@a.test", "carla@a.test"].into_iter().enumerate() {
+            let (time, delivery) = ask(2 * round + at as u32 + 1, who, "fetch");
+            times[at].push(time);
+            let name = who.split('@').next().expect("a name");
+            let shown = (delivery.mail.replace(name, "NAME"), normal(&delivery.entity, name));
+            let shown = format!("{}\n{}", shown.0, shown.1);
+            let size = delivery.entity.len();
+            let before = seen[at].get_or_insert_with(|| format!("{size}\n{shown}")).clone();
+            assert_eq!(before, format!("{size}\n{shown}"), "always the same");
+        }
+    }
+    assert_eq!(seen[0], seen[1], "byte for byte, and of one size");
+    assert!(seen[0].as_ref().is_some_and(|text| text.contains("<basic>closed</basic>") && !text.contains("note>")));
+    // The same distribution: as far apart as two halves of one are.
+    let median = |times: &mut Vec<Duration>| {
+        times.sort();
+        times[times.len() / 2].as_secs_f64()
+    };
+    let (polite, closed) = (median(&mut times[0]), median(&mut times[1]));
+    assert!((0.5..2.0).contains(&(polite / closed)), "{polite} s and {closed} s");
+}
+
+#[test]
+fn r5_1_17_nobody_learns_an_address_of_the_network() {
+    let home = Home::new(|setup| setup);
+    let output = home.setup.ctl(&["rules", "watch", "alice@a.test", "bob@a.test", "allow"]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let mut alice = home.alice();
+    let document = "Content-Type: application/pidf+xml\r\n\r\n<presence xmlns=\"urn:ietf:params:xml:ns:pidf\" \
+                    entity=\"pres:alice@a.test\"><tuple id=\"a\"><status><basic>open</basic></status>\
+                    <contact>im:alice@a.test</contact></tuple></presence>";
+    tell(&mut alice, "alice@a.test", "alice@a.test", "publish; id=phone; expires=600", document);
+    let (mut bob, mut device) = (home.bob(), bobs(&home));
+    tell(&mut bob, "bob@a.test", "alice@a.test", &format!("subscribe; id={}; event=presence", id(1)), "");
+    let notice = loop {
+        let delivery = device.next_with("250 ok").expect("a notice");
+        if delivery.entity.contains("<basic>open") {
+            break delivery;
+        }
+    };
+    // And the other way: what she learns of him.
+    let mut hers = Device::showing(home.alice(), "ATRN", SHOWS);
+    tell(&mut alice, "alice@a.test", "alice@a.test", &format!("fetch; id={}; event=watchers", id(2)), "");
+    let watchers = answer(&mut hers, &id(2));
+    assert!(watchers.entity.contains("bob@a.test"), "{}", watchers.entity);
+    for delivery in [notice, watchers] {
+        let shown = format!("{}\n{}\n{}", delivery.mail, delivery.rcpt, delivery.entity);
+        assert!(!shown.contains("127.0.0.1") && !shown.contains("laptop"), "{shown}");
+        assert!(!shown.contains("Received: from") || shown.contains("Received: from localhost"), "{shown}");
+    }
+}
+
+#[test]
+fn r3_2_4_a_device_whose_packets_are_lost_is_out_of_contact() {
+    let home = Home::new(|setup| setup);
+    let output = home.setup.ctl(&["rules", "watch", "alice@a.test", "bob@a.test", "allow"]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let (mut bob, mut device) = (home.bob(), bobs(&home));
+    tell(&mut bob, "bob@a.test", "alice@a.test", &format!("subscribe; id={}; event=presence", id(1)), "");
+    let mut until = |basic: &str| {
+        let words = format!("<basic>{basic}</basic>");
+        loop {
+            if device.next_with("250 ok").expect("a notice").entity.contains(&words) {
+                return;
+            }
+        }
+    };
+    until("closed");
+    // It answers EHLO, then nothing: as if the cable had been pulled. The connection stays as it is.
+    let mut phone = Device::showing(home.alice(), "ATRN INBOX=alice@a.test DEVICE=phone", BOTH);
+    phone.greeted();
+    until("open");
+    let began = Instant::now();
+    until("closed");
+    assert!(began.elapsed() < Duration::from_secs(55), "NOOP after 30 s, no answer in 20: {:?}", began.elapsed());
+    drop(phone);
+}
