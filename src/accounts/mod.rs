@@ -307,12 +307,10 @@ impl Accounts {
 
     /// Whether an account that is in no file is known to nobody.
     fn has_gone(&self, name: &Mailbox) -> bool {
-        match self.entries.get(&name.key()) {
-            Some(_) => false,
-            None if self.judged_elsewhere => !self.is_local(name.domain()),
-            None if self.members(name).is_some() => true,
-            None => !matches!(self.find(name, Class::Im), Found::Inbox | Found::Elsewhere),
+        if self.judged_elsewhere {
+            return !self.is_local(name.domain());
         }
+        self.members(name).is_some() || !matches!(self.find(name, Class::Im), Found::Inbox | Found::Elsewhere)
     }
 
     /// Who gets what is sent to an alias (one) or a group (several): local addresses, none of them an alias. `None`: the

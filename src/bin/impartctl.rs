@@ -387,6 +387,9 @@ async fn examine(config: &Config, printer: &mut Printer) -> Result<(), Failure> 
     let mut found = check::local(&options, now);
     found.push(account::finding(&config.accounts.file));
     found.extend(rules::findings(&config.accounts.rules));
+    let directory = authorities(config);
+    let served: Vec<_> = config.domains.iter().map(|domain| domain.name.clone()).collect();
+    found.extend(authority::findings(authority::Place { directory: &directory, served: &served, now, json: false }));
     found.extend(check::ports(&options).await);
     found.iter().for_each(|finding| printer.row(&Row::Finding(finding.clone())));
     match dns::from_options(config.dns.clone()) {

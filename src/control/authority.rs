@@ -13,6 +13,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::cli::{Cert, Certified};
+use super::protocol::Finding;
 use crate::address::{Domain, Mailbox};
 use crate::sasl::Secret;
 use crate::smime::authority::{Authority, Request, RevocationList, Revoked, Validity, revocation_list_pem, serial};
@@ -25,6 +26,8 @@ use crate::{disk, limits, random};
 const AUTHORITY_DAYS: u32 = 3650;
 /// How long a revocation list is valid: a renewal each week leaves three weeks for mending.
 const LIST_DAYS: u32 = 30;
+/// How long before its end something is told of.
+const SOON: Duration = Duration::from_secs(14 * 86_400);
 /// How far back a certificate's time begins, for clocks that are slow.
 const SLACK: Duration = Duration::from_secs(3600);
 
@@ -135,6 +138,21 @@ pub fn published(directory: &Path, domain: &Domain) -> Result<Option<(String, St
     let certificate = first_certificate(&path)?;
     Ok(Some((crate::smime::trust::wildcard(domain), Record::authority(&certificate).presentation())))
 }
+
+/// How the authorities fare, for [`super::check`].
+pub fn findings(place: Place<'_>) -> Vec<Finding> {
+    let domains = match place.domains() {
+        Ok(domains) => domains,
+        Err(fault) => return vec![Finding::error("authority", fault.to_string(), READABLE)],
+    };
+    let one = |domain: &Domain| {
+        let subject = format!("authority of {domain}");
+        place.finding(&subject, domain).unwrap_or_else(|fault| Finding::error(&subject, fault.to_string(), READABLE))
+    };
+    domains.iter().map(one).collect()
+}
+
+const READABLE: &str = "let this user read the directory, and mend what is damaged from a copy";
 
 /// One certificate that was issued.
 struct Issued {
@@ -346,6 +364,45 @@ impl Place<'_> {
             }
         }
         Ok(text)
+    }
+
+    /// The first thing that needs doing.
+    fn finding(&self, subject: &str, domain: &Domain) -> Result<Finding, AuthorityError> {
+        let directory = self.directory.join(domain.as_str());
+        let own = first_certificate(&directory.join("ca.pem"))?;
+        let due = old_list(&directory.join("ca.crl"))?.and_then(|list| list.next_update).unwrap_or_default();
+        let soon = self.now.after(SOON);
+        let issued = self.issued(domain)?;
+        let live = |one: &&Issued| one.revoked.is_none() && one.certificate.not_after() >= self.now;
+        let renew = format!("impartctl cert renew {domain}");
+        Ok(if own.not_after() < soon {
+            let end = own.not_after().rfc3339_local();
+            Finding::error(
+                subject,
+                format!("it ends on {end}"),
+                "make a new one in another directory, and publish both",
+            )
+        } else if due < self.now {
+            Finding::error(subject, "its revocation list is out of date: nobody with the list believes it", renew)
+        } else if due < soon {
+            Finding::warning(subject, format!("its revocation list is due on {}", due.rfc3339_local()), renew)
+        } else if let Some(one) = issued.iter().filter(live).find(|one| self.is_last_and_ends(one, &issued, soon)) {
+            let end = one.certificate.not_after().rfc3339_local();
+            let fault = format!("the certificate of {} ends on {end}", one.address);
+            Finding::warning(subject, fault, format!("impartctl cert renew {}", one.address))
+        } else {
+            Finding::ok(subject, format!("{} certificates hold", issued.iter().filter(live).count()))
+        })
+    }
+
+    /// Whether nothing newer was issued for the address.
+    fn is_last_and_ends(&self, one: &Issued, all: &[Issued], soon: Timestamp) -> bool {
+        let later = |other: &Issued| {
+            other.revoked.is_none()
+                && other.address.key() == one.address.key()
+                && other.certificate.not_after() > one.certificate.not_after()
+        };
+        one.certificate.not_after() < soon && !all.iter().any(later)
     }
 
     fn row(&self, one: &Issued) -> String {

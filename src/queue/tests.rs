@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use self::device::{Conduct, Device};
 use super::run::{Command, Counters, Options, Parts, run};
 use super::{look_up, schedule};
-use crate::accounts::{Accounts, LocalDomain, Principal, Reads};
+use crate::accounts::{Accounts, Entries, LocalDomain, Principal, Reads};
 use crate::address::{Domain, Mailbox, ReversePath};
 use crate::attached::{Attached, Attachment};
 use crate::clock::Clock;

@@ -146,10 +146,16 @@ impl Examined {
     /// The protected fields, and the part to show.
     pub fn protected(&self) -> Result<Protected<'_>, ProtectError> {
         let protected = protect::read(&self.payload)?;
-        // A parameter `hp` outside of any layer is anybody's (RFC 9788 §4.1).
-        let bare =
-            Protected { scheme: Scheme::Unprotected, fields: Vec::new(), outer: Vec::new(), body: &self.payload };
-        Ok(if self.layers == 0 { bare } else { protected })
+        // A parameter `hp` outside of any layer is anybody's (RFC 9788 §4.1). And a signed message of another author is
+        // not the older wrapping, but one that is passed on: its fields are not those of this message.
+        let passed_on = || {
+            protected.scheme == Scheme::Wrapped && protected.contradictions(&self.header).contains(&Contradiction::From)
+        };
+        if self.layers == 0 || passed_on() {
+            let (fields, outer) = (Vec::new(), Vec::new());
+            return Ok(Protected { scheme: Scheme::Unprotected, fields, outer, body: &self.payload });
+        }
+        Ok(protected)
     }
 
     /// Whether it came encrypted, and is decrypted.
@@ -248,7 +254,9 @@ impl Examined {
             Refusal::Distrust(why) => Finding::Untrusted(why),
             Refusal::Expiry(why) => Finding::Expired(why),
         })?;
-        let finding = if names.names(&author) && author.local() != super::trust::DOMAIN_LOCAL_PART {
+        let stands_for_domain =
+            super::trust::domain_mailbox(author.domain()).is_some_and(|it| it.key() == author.key());
+        let finding = if names.names(&author) && !stands_for_domain {
             Finding::ValidUser(author)
         } else {
             Finding::ValidDomain(author.domain().clone())

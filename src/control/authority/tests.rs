@@ -130,3 +130,25 @@ fn a_damaged_file_is_told() {
     assert!(fault.contains("ca.crl"), "{fault}");
     assert_eq!(fs::read_to_string(&path).unwrap(), "no list", "nobody on it is forgotten");
 }
+
+#[test]
+fn what_check_tells() {
+    let world = World::new();
+    let at = |days: u64| {
+        let now = NOW.after(Duration::from_secs(days * 86_400));
+        let place = Place { directory: world.directory.path(), served: &world.served, now, json: false };
+        findings(place).into_iter().map(|finding| finding.text).collect::<Vec<_>>()
+    };
+    assert!(at(0).is_empty());
+    world.ok("init a.example");
+    world.ok(&format!("issue alice@a.example --days 30 --request {}", request(&world)));
+    assert_eq!(at(0), ["1 certificates hold"]);
+    assert!(at(20)[0].starts_with("its revocation list is due on"), "{:?}", at(20));
+    assert!(at(31)[0].starts_with("its revocation list is out of date"));
+    let later = NOW.after(Duration::from_secs(20 * 86_400));
+    world.at(later, "renew a.example").unwrap();
+    assert!(at(20)[0].starts_with("the certificate of alice@a.example ends on"), "{:?}", at(20));
+    world.at(later, "renew alice@a.example").unwrap();
+    assert_eq!(at(20), ["2 certificates hold"]);
+    assert!(at(3650)[0].starts_with("it ends on"));
+}

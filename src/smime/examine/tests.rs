@@ -1,4 +1,4 @@
-use super::super::trust::test_pki::{self as pki, Made, NOW};
+use super::super::trust::tests::pki::{self, Made, NOW};
 use super::super::trust::{Anchors, DOMAIN_LOCAL_PART};
 use super::super::verdict::Expiry;
 use super::super::{Cipher, EncryptOptions, Form, KeyTransport, SignOptions, encrypt, sign};
@@ -154,7 +154,7 @@ fn the_domain_signed() {
     let own = format!("{DOMAIN_LOCAL_PART}@a.example");
     let domain = world.root.issue(pki::person(&own)).identity(&[]);
     let a = Domain::parse("a.example").unwrap();
-    for from in ["alice@a.example", own.as_str()] {
+    for from in ["alice@a.example", own.as_str(), "Presence@a.example"] {
         let verdict = world.bobs(&signed(&message(from, "bob@b.example", NOW, ""), &domain));
         assert_eq!(verdict.finding, Finding::ValidDomain(a.clone()));
     }
@@ -244,7 +244,13 @@ fn the_older_wrapping() {
     let entity = [&b"From: alice@a.example\r\nMIME-Version: 1.0\r\n"[..], &inner].concat();
     let verdict = world.bobs(&entity);
     assert_eq!((verdict.is_valid(), verdict.scheme), (true, Scheme::Wrapped));
-    assert!(world.bobs(&changed(&entity, "From: alice@a.example", "From: mallory@b.example")).must_be_refused());
+    // Passed on by somebody else: alice's signature says nothing for mallory, bob's own says nothing for alice.
+    let verdict = world.bobs(&changed(&entity, "From: alice@a.example", "From: mallory@b.example"));
+    assert!(matches!(verdict.finding, Finding::WrongSender(Mismatch::Other { .. })), "{verdict}");
+    let by_bob = signed_part(wrapped.as_bytes(), &world.bob);
+    let verdict = world.bobs(&[&b"From: bob@b.example\r\nMIME-Version: 1.0\r\n"[..], &by_bob].concat());
+    assert_eq!(verdict.finding, Finding::ValidUser(mailbox("bob@b.example")));
+    assert_eq!(verdict.scheme, Scheme::Unprotected);
     let examined = examine(&entity, &[], &[]);
     assert_eq!(examined.protected().unwrap().body, hello().as_bytes());
 }

@@ -295,6 +295,4 @@ pub fn names_of(certificate: &Certificate) -> Result<Names, Fault> {
 }
 
 #[cfg(test)]
-pub(super) mod test_pki;
-#[cfg(test)]
-mod tests;
+pub(super) mod tests;

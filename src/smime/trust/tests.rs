@@ -1,8 +1,10 @@
 use rcgen::{BasicConstraints, ExtendedKeyUsagePurpose, IsCa, KeyUsagePurpose, OtherNameValue, SanType};
 
-use super::test_pki::{self as pki, Made, NOW};
+use self::pki::{Made, NOW};
 use super::*;
 use crate::limits;
+
+pub(in crate::smime) mod pki;
 
 fn mailbox(text: &str) -> Mailbox {
     Mailbox::parse(text).unwrap()

@@ -8,7 +8,7 @@ use rcgen::{
     date_time_ymd,
 };
 
-use super::super::{Certificate, Identity, Key};
+use super::super::super::{Certificate, Identity, Key};
 use crate::timestamp::Timestamp;
 
 /// The time in all tests: 2026-11-18T11:06:40Z.
