@@ -410,7 +410,7 @@ def machine(place):
     return "\n".join([
         f"- {os.cpu_count()} × {first_match('/proc/cpuinfo', 'model name')}, {kib / 2**20:.0f} GiB of memory",
         f"- {first_match('/etc/os-release', 'PRETTY_NAME')}, Linux {os.uname().release}, {system[1]} on {system[0]}",
-        f"- Postfix {output('postconf', '-h', 'mail_version')} (Debian), {output('rustc', '--version')}",
+        f"- Postfix {output('postconf', '-d', '-h', 'mail_version')} (Debian), {output('rustc', '--version')}",
     ])
 
 
