@@ -236,7 +236,7 @@ fn name_of(spki: &[u8]) -> String {
     digest::digest(&digest::SHA256, spki).as_ref()[..8].iter().map(|octet| format!("{octet:02x}")).collect()
 }
 
-/// A request for a certificate that names the address (RFC 8550 §3.1, RFC 9598 §3).
+/// A request for a certificate that names the address (RFC 8550 §3, RFC 9598 §3).
 fn request(key: &Key, address: &Mailbox) -> Result<String, KeyError> {
     let failed = |error: rcgen::Error| KeyError::Request(error.to_string());
     let mut params = CertificateParams::new(Vec::<String>::new()).map_err(failed)?;

@@ -10,7 +10,7 @@ fn mailbox(text: &str) -> Mailbox {
 
 /// Somebody with a certificate of an authority of its own, in PEM.
 fn somebody(address: &str) -> (Identity, String) {
-    let authority = Authority::root(&AuthorityOptions::new("Test", NOW)).unwrap();
+    let authority = Authority::root(&AuthorityOptions::new(address, NOW)).unwrap();
     let made =
         authority.issue(&Leaf { server: false, client: false, ..Leaf::new(&[], NOW) }.with_addresses(&[address]));
     let made = made.unwrap();
@@ -102,6 +102,7 @@ fn what_waited_for_the_device_is_not_too_old() {
 fn the_first_certificate_is_believed_where_the_person_wants_it() {
     let folder = tempfile::tempdir().unwrap();
     let (one, other) = (somebody("alice@a.test").0, somebody("alice@a.test").0);
+    // Nobody whom bob believes has the name of her authority.
     let careful = bob(folder.path(), None, false);
     let proof = |bob: &Protector, by: &Identity| {
         opened(bob, &signed(by, "hello", "<bob@b.test>"), "alice@a.test", BOB, NOW).proof

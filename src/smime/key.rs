@@ -136,7 +136,7 @@ impl Key {
         pem::write("PRIVATE KEY", &self.0.pkcs8)
     }
 
-    /// As PEM, encrypted with the pass phrase: PBES2, PBKDF2 with HMAC-SHA-256, AES-256-CBC.
+    /// As PEM, encrypted with the pass phrase: PBES2, PBKDF2 with HMAC-SHA-512, AES-256-CBC.
     pub fn to_encrypted_pem(&self, pass_phrase: &str) -> Result<Zeroizing<String>, Fault> {
         let (algorithm, encrypted) = pbes2::encrypt(&self.0.pkcs8, pass_phrase.as_bytes())?;
         Ok(pem::write("ENCRYPTED PRIVATE KEY", &der::sequence(&[&algorithm, &der::octet_string(&encrypted)])))

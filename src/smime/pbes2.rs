@@ -14,16 +14,14 @@ use super::content::{Parameters, random, seal};
 use super::{Cipher, Fault, der, oid};
 use crate::limits;
 
-/// Rounds for what we write: what OWASP asks for with HMAC-SHA-256.
-const ROUNDS: NonZeroU32 = NonZeroU32::MIN.saturating_add(599_999);
+/// Rounds for what we write: what OWASP asks for with HMAC-SHA-512.
+const ROUNDS: NonZeroU32 = NonZeroU32::MIN.saturating_add(209_999);
 
 /// Decrypts what `algorithm`, the DER of an AlgorithmIdentifier, describes.
 pub(super) fn decrypt(algorithm: &[u8], encrypted: &[u8], pass_phrase: &[u8]) -> Result<Zeroizing<Vec<u8>>, Fault> {
     let mut reader = Reader::only(algorithm, ber::SEQUENCE)?;
     if reader.oid()? != oid::PBES2 {
-        return Err(Fault::Unsupported(
-            "of the file's encryption, which is of the time before PBES2 (rewrite it with OpenSSL 3),".to_owned(),
-        ));
+        return Err(Fault::OldFile);
     }
     let mut parameters = reader.sequence()?;
     let mut derivation = parameters.sequence()?;
@@ -60,9 +58,9 @@ pub(super) fn decrypt(algorithm: &[u8], encrypted: &[u8], pass_phrase: &[u8]) ->
 pub(super) fn encrypt(clear: &[u8], pass_phrase: &[u8]) -> Result<(Vec<u8>, Vec<u8>), Fault> {
     let salt = random::<16>()?;
     let mut key = Zeroizing::new([0; 32]);
-    pbkdf2::derive(PBKDF2_HMAC_SHA256, ROUNDS, &*salt, pass_phrase, &mut *key);
+    pbkdf2::derive(PBKDF2_HMAC_SHA512, ROUNDS, &*salt, pass_phrase, &mut *key);
     let sealed = seal(Cipher::Aes256Cbc, &*key, clear)?;
-    let function = der::algorithm(oid::HMAC_SHA256, Some(&der::null()));
+    let function = der::algorithm(oid::HMAC_SHA512, Some(&der::null()));
     let derivation = der::sequence(&[&der::octet_string(&*salt), &der::integer(ROUNDS.get()), &function]);
     let derivation = der::algorithm(oid::PBKDF2, Some(&derivation));
     let parameters = der::sequence(&[&derivation, &sealed.algorithm]);

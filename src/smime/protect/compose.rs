@@ -103,7 +103,7 @@ fn hp_outer(name: &str, shown: &[u8]) -> Result<Vec<u8>, ProtectError> {
     // Folded after the field's name where its first line leaves no room.
     let (head, rest) = shown.split_at((name.len() + 1).min(shown.len()));
     if first - head.len() >= LINE || !matches!(rest.first(), Some(b' ' | b'\t')) {
-        return Err(ProtectError::LongLine("that is longest"));
+        return Err(ProtectError::LongLine);
     }
     Ok([PREFIX, head, b"\r\n", rest].concat())
 }

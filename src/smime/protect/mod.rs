@@ -39,8 +39,8 @@ pub enum ProtectError {
     #[error("the fields are protected already; protect the message once")]
     Already,
     /// A line would be longer than 998 octets (RFC 5322 §2.1.1).
-    #[error("the field {0} cannot be repeated within HP-Outer; fold it")]
-    LongLine(&'static str),
+    #[error("a field is too long to be repeated within HP-Outer; fold it")]
+    LongLine,
 }
 
 /// Whether a field is about the structure of the part, not about the message (RFC 9787 §1.1.1).

@@ -157,8 +157,9 @@ impl<'a> Protected<'a> {
             && !self.outer.iter().any(|(name, seen)| field.is(name) && seen.as_str() == value.trim())
     }
 
-    /// The fields of `message`, the entity as it came, that contradict protected ones. What only the one side has is no
-    /// contradiction, except a Presence: it decides the class.
+    /// The fields of `message`, the entity as it came, that contradict protected ones. A field that stands inside alone is
+    /// no contradiction: a hop may have taken the other away. One that stands outside alone is, and so is a Presence on
+    /// either side alone: it decides the class.
     pub fn contradictions(&self, message: &[u8]) -> Vec<Contradiction> {
         if !self.has_fields() {
             return Vec::new();
