@@ -46,6 +46,7 @@ fn a_subscription_from_its_request_to_its_end() {
     assert_eq!(net.sees(), "Pending");
     net.rule(ALICE, Handling::Allow);
     assert_eq!(net.exchange(), ["bob>alice active closed"]);
+    net.pass(1);
     net.publishes("here");
     assert_eq!(net.exchange(), ["bob>alice active open here"]);
     assert_eq!(net.sees(), "Active open here");
