@@ -39,9 +39,6 @@ pub use view::{Shown, Standing, View, Watcher};
 const OWN: Duration = Duration::from_secs(20);
 /// How long an answer of another domain is waited for; it comes later too, to whoever is attached then.
 pub const ELSEWHERE: Duration = Duration::from_secs(15);
-/// After so long a question is asked again: the connection for answers may have joined after it.
-const AGAIN: Duration = Duration::from_secs(3);
-
 fn id() -> Result<SubscriptionId, ClientError> {
     Ok(SubscriptionId::new(entropy()?))
 }
@@ -227,15 +224,11 @@ impl Shared {
     ) -> Result<News, ClientError> {
         let mut answers = self.answers().await?;
         let id = id()?;
-        let fetch = Directive::Fetch { id, event };
+        self.tell(who, &Directive::Fetch { id, event }, None).await?;
         let until = Instant::now() + patience;
-        while Instant::now() < until {
-            self.tell(who, &fetch, None).await?;
-            let pause = until.min(Instant::now() + AGAIN);
-            while let Some(told) = answers.next(pause).await? {
-                if told.id.is_none_or(|found| found == id) && fits(&told) {
-                    return Ok(told.news);
-                }
+        while let Some(told) = answers.next(until).await? {
+            if told.id.is_none_or(|found| found == id) && fits(&told) {
+                return Ok(told.news);
             }
         }
         Err(self.silent(who))
