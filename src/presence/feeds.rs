@@ -31,7 +31,7 @@ pub(super) enum Item {
     /// All contacts, asked for by this.
     Contacts(SubscriptionId),
     /// What a presentity's server sent.
-    Seen(NameId, Arc<Seen>),
+    Seen(Mailbox, Arc<Seen>),
     /// What we wrote in the name of a presentity.
     Written(Mailbox, Arc<Written>),
 }
@@ -261,7 +261,7 @@ impl Engine {
         match item {
             Item::Contact(ContactAt::Here(number)) => self.contact_here(facts, watcher, *number),
             Item::Contact(ContactAt::Away(number)) => self.contact_away(facts, watcher, *number),
-            Item::Seen(presentity, seen) => Some((self.tables.names.get(*presentity)?.clone(), written(seen))),
+            Item::Seen(presentity, seen) => Some((presentity.clone(), written(seen))),
             Item::Written(from, written) => Some((from.clone(), written.as_ref().clone())),
             Item::Watchers(id) => lists::watchers(self, facts, watcher, *id),
             Item::Contacts(id) => lists::contacts(self, facts, watcher, *id),

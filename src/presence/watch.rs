@@ -268,7 +268,9 @@ impl Engine {
         if let Some(id) = said.id
             && self.fetches.get(&id).is_some_and(|fetch| fetch.watcher == watcher && fetch.presentity == presentity)
         {
-            self.answer(facts, watcher, Item::Seen(presentity, seen.clone()));
+            if let Some(presentity) = self.tables.names.get(presentity).cloned() {
+                self.answer(facts, watcher, Item::Seen(presentity, seen.clone()));
+            }
             self.end_fetch(id);
             return true;
         }

@@ -46,6 +46,7 @@ fn a_subscription_from_its_request_to_its_end() {
     assert_eq!(net.sees(), "Pending");
     net.rule(ALICE, Handling::Allow);
     assert_eq!(net.exchange(), ["bob>alice active closed"]);
+    net.pass(1);
     net.publishes("here");
     assert_eq!(net.exchange(), ["bob>alice active open here"]);
     assert_eq!(net.sees(), "Active open here");
@@ -290,7 +291,7 @@ fn bounds() {
     let mut net = Net::new();
     net.b.engine.options.watchers = 3;
     net.b.engine.options.undecided = 2;
-    let mut asks = |number: u8, net: &mut Net| {
+    let asks = |number: u8, net: &mut Net| {
         let from = format!("w{number}@c.test");
         code(net.b.say(net.now, &client(&from, &[BOB], subscribe(number), ""), (true, false)))
     };
