@@ -17,6 +17,8 @@ mod confirmation;
 mod content;
 #[path = "rfc2779/failures.rs"]
 mod failures;
+#[path = "rfc2779/formats.rs"]
+mod formats;
 #[path = "rfc2779/hops.rs"]
 mod hops;
 #[path = "rfc2779/once.rs"]

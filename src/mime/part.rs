@@ -2,7 +2,7 @@
 //!
 //! In: octets with their media type, or a part. Out: the part's fields and body, or the octets. Invariant: what is written
 //! is read as the same octets, and is US-ASCII in short lines. Fails: a part that has parts, an encoding that is none.
-//! RFC 2045 §6, RFC 2387 §3.
+//! RFC 2045 §6, RFC 2387.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -61,7 +61,7 @@ fn plain(text: &str) -> bool {
     text.split_inclusive('\n').all(line)
 }
 
-/// A `multipart/related` with its root first: its MIME fields, the empty line and its body (RFC 2387 §3). The boundary stands
+/// A `multipart/related` with its root first: its MIME fields, the empty line and its body (RFC 2387). The boundary stands
 /// in none of the parts.
 pub fn related(root: Part<'_>, parts: &[Part<'_>], boundary: &str) -> String {
     let mut out =

@@ -1,7 +1,7 @@
 //! Presence documents, and the lists about them.
 //!
 //! In: the text of a document that somebody published, or that is to be told. Out: a [`Document`], which is the text octet for
-//! octet and the facts in it; what several publications make together ([`compose`]); what of it a watcher sees ([`view`]);
+//! octet and the facts in it; what several publications make together ([`compose`]); what of it a watcher sees ([`view()`]);
 //! lists of watchers ([`watcherinfo`]) and of one's own subscriptions ([`rlmi`]). Invariants: elements of other namespaces
 //! survive octet for octet; what is written is valid by the schemas of the RFCs; one function makes every view. Pure. It fails
 //! with the line, the element and what would be right.

@@ -21,7 +21,7 @@ pub const MEDIA: &str = "application/watcherinfo+xml";
 pub const NAMESPACE: &str = "urn:ietf:params:xml:ns:watcherinfo";
 /// The namespace of what we add: how a watcher has proven who it is.
 pub const IMPART: &str = "urn:impart:watcherinfo";
-/// The URI of who has not authenticated (RFC 3323 §4.1.1.3 has it for SIP).
+/// The URI of who has not authenticated (RFC 3323 has it for SIP).
 pub const ANONYMOUS: &str = "pres:anonymous@anonymous.invalid";
 
 const BOUNDS: Bounds = Bounds { what: "a list of watchers", octets: limits::LIST_OCTETS, depth: limits::PIDF_DEPTH };

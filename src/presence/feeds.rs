@@ -309,7 +309,9 @@ impl Engine {
         (id, state, seq): (Option<SubscriptionId>, State, i64),
     ) -> Option<(Mailbox, Written)> {
         let (from, to) = (self.tables.names.get(presentity)?.clone(), self.tables.names.get(watcher)?.clone());
-        let directive = due::notify(id, seq, state, None);
+        // Of what nobody has answered nothing is known, not even that it is pending.
+        let expires = (state == State::Asked).then_some(0);
+        let directive = due::notify(id, seq, state, expires);
         let entropy = self.random();
         let letter = Letter { from: &from, to: Some(&to), directive: &directive, now: facts.now, entropy, body: None };
         let written = letter.write();

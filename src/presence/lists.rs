@@ -176,10 +176,15 @@ pub(super) fn contacts(
                 pidf::MEDIA
             ));
         }
+        // What nobody has answered is no subscription yet (RFC 4662 §5.3).
+        let instances = match contact.state {
+            State::Asked => Vec::new(),
+            _ => vec![rlmi::Instance { id: "1".to_owned(), state, cid }],
+        };
         resources.push(rlmi::Resource {
             uri: uri::write("pres", &contact.presentity),
             names: Vec::new(),
-            instances: vec![rlmi::Instance { id: "1".to_owned(), state, cid }],
+            instances,
         });
     }
     let uri = uri::write("pres", &owner);

@@ -1,6 +1,6 @@
 //! What of a presence document a watcher sees.
 //!
-//! In: the transformations of the rules that match. Out: their sum, a value that [`crate::pidf::view`] applies. Invariant:
+//! In: the transformations of the rules that match. Out: their sum, a value that [`crate::pidf::view()`] applies. Invariant:
 //! adding permits more, never less; nothing at all is what there is without transformations. RFC 5025 §3.3, RFC 4745 §10.2.
 
 use std::collections::BTreeSet;

@@ -8,8 +8,6 @@ use crate::world::World;
 
 /// The domains, and the people.
 pub struct People {
-    /// DNS answers until the end.
-    pub world: World,
     /// Where clients come, at a.test and at b.test.
     clients: [SocketAddr; 2],
     pub a: Setup,
@@ -17,6 +15,8 @@ pub struct People {
     pub alice: Person,
     pub bob: Person,
     pub daemons: Vec<Daemon>,
+    /// DNS answers until the end, and the logs are there.
+    pub world: World,
 }
 
 impl People {

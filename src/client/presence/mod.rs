@@ -39,8 +39,8 @@ pub use view::{Shown, Standing, View, Watcher};
 const OWN: Duration = Duration::from_secs(20);
 /// How long an answer of another domain is waited for; it comes later too, to whoever is attached then.
 pub const ELSEWHERE: Duration = Duration::from_secs(15);
-/// After so long a question is asked again: the connection for answers may have joined after it.
-const AGAIN: Duration = Duration::from_secs(3);
+/// Ten years.
+const AT_LENGTH: Duration = Duration::from_secs(10 * 365 * 86_400);
 
 fn id() -> Result<SubscriptionId, ClientError> {
     Ok(SubscriptionId::new(random::octets()?))
@@ -65,7 +65,12 @@ impl Client {
         let me = &self.account().address;
         let body = compose::document(me, status, now()).map_err(|error| ClientError::Message(error.to_string()))?;
         let id = compose::STATUS.parse::<Device>().ok();
-        let expires = if status.is_empty() { Some(0) } else { compose::seconds(time) };
+        let expires = match time {
+            _ if status.is_empty() => Some(0),
+            // What has no end follows the devices; that one is open without them has one, if far away.
+            None if status.open == Some(true) => compose::seconds(Some(AT_LENGTH)),
+            time => compose::seconds(time),
+        };
         let publish = Directive::Publish { id, expires, event: Event::Presence };
         let body = Some((compose::PIDF, &*body)).filter(|_| !status.is_empty());
         self.shared.tell(me, &publish, body).await
@@ -227,15 +232,11 @@ impl Shared {
     ) -> Result<News, ClientError> {
         let mut answers = self.answers().await?;
         let id = id()?;
-        let fetch = Directive::Fetch { id, event };
+        self.tell(who, &Directive::Fetch { id, event }, None).await?;
         let until = Instant::now() + patience;
-        while Instant::now() < until {
-            self.tell(who, &fetch, None).await?;
-            let pause = until.min(Instant::now() + AGAIN);
-            while let Some(told) = answers.next(pause).await? {
-                if told.id.is_none_or(|found| found == id) && fits(&told) {
-                    return Ok(told.news);
-                }
+        while let Some(told) = answers.next(until).await? {
+            if told.id.is_none_or(|found| found == id) && fits(&told) {
+                return Ok(told.news);
             }
         }
         Err(self.silent(who))

@@ -25,13 +25,17 @@ pub struct Told {
 
 /// Reads an entity; `None`: nothing for the person.
 pub fn read(entity: &[u8], now: Timestamp) -> Option<Told> {
-    let Ok(Directive::Notify { id, seq, state, event, .. }) = Directive::of(entity) else { return None };
+    let Ok(Directive::Notify { id, seq, state, expires, event }) = Directive::of(entity) else { return None };
     let message = MessageParser::default().parse(entity)?;
     let from = message.from()?.first()?.address().and_then(|from| Mailbox::parse(from).ok())?;
     let news = match event {
         Event::Presence => {
             let document = part(&message, "pidf+xml");
-            let (standing, reason) = standing(state);
+            let (standing, reason) = match (state, expires) {
+                // The request is on its way.
+                (State::Pending, Some(0)) => (Standing::Unknown, None),
+                _ => standing(state),
+            };
             let shown = document.and_then(|text| shown(&text, now)).filter(|_| standing == Standing::Active);
             News::View(Box::new(View { who: from, standing, reason, seq, shown }))
         }
@@ -177,6 +181,9 @@ mod tests {
             panic!()
         };
         assert_eq!(view.words(), "waits to be confirmed");
+        let told = read(&entity("notify; seq=1; state=pending; expires=0", "\r\n"), NOW).unwrap();
+        let News::View(view) = told.news else { panic!() };
+        assert_eq!(view.words(), "asked; no answer yet");
     }
 
     #[test]

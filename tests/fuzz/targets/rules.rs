@@ -2,7 +2,7 @@
 #![no_main]
 
 use impart::address::Mailbox;
-use impart::rules::{Message, Read, Ruleset, Watcher, decide, edit};
+use impart::rules::{Handling, Message, Read, Ruleset, Watcher, decide, edit};
 use impart::timestamp::Timestamp;
 use libfuzzer_sys::fuzz_target;
 
@@ -22,5 +22,17 @@ fuzz_target!(|text: &str| {
     }
     if let Ok(edit::Edited { text: Some(text), remarks }) = edit::block(Some(text), &who) {
         assert!(!remarks.is_empty() || decision(&text).message == Message::Block);
+    }
+    for how in Handling::ALL {
+        let Ok(edit::Edited { text: Some(text), remarks }) = edit::let_watch(Some(text), &who, how) else { continue };
+        let decision = decision(&text);
+        let left = remarks.iter().any(|remark| remark.contains("not exactly one <identity>"));
+        assert!(left || (decision.subscription, decision.fetch()) == (how, how));
+        assert!(how != Handling::Allow || decision.provide.is_everything());
+    }
+    for publish in [true, false] {
+        let Ok(edit::Edited { text: Some(text), remarks }) = edit::let_publish(Some(text), &bob, publish) else { continue };
+        let left = remarks.iter().any(|remark| remark.contains("not exactly one <identity>"));
+        assert!(left || decision(&text).publish == publish);
     }
 });
