@@ -11,7 +11,6 @@ use crate::address::Mailbox;
 use crate::attached::Item;
 use crate::clock::System;
 use crate::dns::{Lookup, Srv, Tlsa};
-use crate::presence;
 use crate::sasl::{self, Credentials, Mechanism, Secret};
 use crate::smtp::extension::Services;
 use crate::smtp::turn::{decode, encode};
