@@ -48,7 +48,9 @@ pub fn zone(facts: &Facts) -> String {
         }
     }
     if !facts.authorities.is_empty() {
-        out.push_str("; whose certificates for messages hold (RFC 8162); only in a zone that is signed\n");
+        out.push_str(
+            "; whose certificates for messages hold (RFC 8162); only in a zone that is signed, best with NSEC3\n",
+        );
     }
     for (owner, data) in &facts.authorities {
         out.push_str(&record(&format!("{owner}."), "SMIMEA", data));
