@@ -1,5 +1,5 @@
 //! Other people's programs as peers: Postfix's smtp-source and smtp-sink, a Postfix in the middle, swaks, msmtp,
-//! OpenSSL's s_client, fetchmail, a Dovecot that knows the accounts, a zone signed and served by Knot, and xmllint.
+//! OpenSSL's s_client, fetchmail, a Dovecot that knows the accounts, and a zone signed and served by Knot.
 //!
 //! A test whose program is not installed is left out, and says so by name; `tests/run` installs them where it can.
 

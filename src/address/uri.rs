@@ -31,7 +31,7 @@ pub fn read(uri: &str, schemes: &[&str]) -> Option<Mailbox> {
     Mailbox::parse(&percent_decoded(rest.split('?').next()?)?).ok()
 }
 
-/// RFC 3986 §2.1; `None` where a percent sign has no two digits, or the octets are no UTF-8.
+/// RFC 3986: `None` where a percent sign has no two digits, or the octets are no UTF-8.
 pub fn percent_decoded(text: &str) -> Option<String> {
     let mut octets = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
@@ -49,7 +49,7 @@ pub fn percent_decoded(text: &str) -> Option<String> {
 }
 
 /// A URI as it is compared: its scheme and what follows the last `@` in lower case, or the mailbox's key where it is one
-/// (RFC 3986 §6.2.2).
+/// (RFC 3986).
 pub fn key(uri: &str) -> String {
     let uri = uri.trim();
     let Some((scheme, rest)) = uri.split_once(':') else { return uri.to_owned() };

@@ -1,7 +1,7 @@
 //! Composition: what the publications for a presentity make together.
 //!
 //! In: publications, and whether a device is attached. Out: one document. Invariants: the same publications make the same
-//! octets, in whatever order they are given; identifiers are unique, and stay as long as the publication does; tuples,
+//! octets, in whatever order they are given; identifiers are unique, and the same while the publications are; tuples,
 //! persons and foreign elements are those that were published, octet for octet but for an identifier that is taken and a
 //! status that no session holds up. Fails: together they are more than a document may be. RFC 3863, RFC 4479 §3.8.
 //!
@@ -13,6 +13,7 @@ use std::collections::HashSet;
 use std::ops::Range;
 
 use roxmltree::Node;
+use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 use super::write::{SESSION, Sheet, session, tuple};
 use super::{Basic, DATA_MODEL, Document, PIDF, Unreadable};
@@ -153,15 +154,14 @@ fn opened<'a>(node: Node<'a, '_>) -> impl Iterator<Item = Range<usize>> + 'a {
     open.filter_map(xml::content)
 }
 
-/// An identifier that nobody has: that which it has, or one made of the publication's.
+/// An identifier that nobody has: that which it has, or one that follows from the publication's name and itself. It does not
+/// tell that name, which is a device's or a delegate's.
 fn unique(id: &str, publication: &str, ids: &HashSet<String>) -> String {
     if xml::is_name(id) && !ids.contains(id) {
         return id.to_owned();
     }
-    let clean = |text: &str| -> String {
-        text.chars().map(|c| if c.is_ascii_alphanumeric() || matches!(c, '-' | '.') { c } else { '_' }).collect()
-    };
-    let base = format!("p.{}.{}", clean(publication), clean(id));
-    let numbered = (2..).map(|number| format!("{base}.{number}"));
-    std::iter::once(base.clone()).chain(numbered).find(|one| !ids.contains(one)).unwrap_or(base)
+    let seed = xxh3_64(publication.as_bytes());
+    let digests = (0..).map(|turn| xxh3_64_with_seed(id.as_bytes(), seed.wrapping_add(turn)));
+    let free = digests.map(|digest| format!("t{:08x}", digest >> 32)).find(|one| !ids.contains(one));
+    free.unwrap_or_default()
 }
