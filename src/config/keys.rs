@@ -409,7 +409,14 @@ pub(super) const DOMAIN: Section = Section {
     repeated: true,
     commented: false,
     text: "A domain that this server serves.",
-    keys: &[&DOMAIN_NAME.info, &DOMAIN_IM.info, &DOMAIN_INBOXES.info, &DOMAIN_PRESENCE.info, &DOMAIN_PRESENTITIES.info, &DOMAIN_ALIASES.info],
+    keys: &[
+        &DOMAIN_NAME.info,
+        &DOMAIN_IM.info,
+        &DOMAIN_INBOXES.info,
+        &DOMAIN_PRESENCE.info,
+        &DOMAIN_PRESENTITIES.info,
+        &DOMAIN_ALIASES.info,
+    ],
 };
 pub(super) const LISTEN: Section = Section {
     name: "listen",

@@ -240,11 +240,11 @@ impl Engine {
         let over = one.marks.has(Marks::FETCH) || matches!(state, State::Terminated(_));
         let expires = if over { 0 } else { remaining };
         let directive = notify(Some(one.id), seq, state, Some(expires));
-        let (sender, watcher) = (self.tables.names.get(one.presentity)?.clone(), self.tables.names.get(one.watcher)?.clone());
+        let (sender, watcher) =
+            (self.tables.names.get(one.presentity)?.clone(), self.tables.names.get(one.watcher)?.clone());
         let body = text.as_deref().map(|text| (pidf::MEDIA, text));
         let entropy = self.random();
-        let letter =
-            Letter { from: &sender, to: Some(&watcher), directive: &directive, now: facts.now, entropy, body };
+        let letter = Letter { from: &sender, to: Some(&watcher), directive: &directive, now: facts.now, entropy, body };
         let written = letter.write();
         self.write_behind(number);
         if let Some(one) = self.tables.subscriptions.get_mut(number) {

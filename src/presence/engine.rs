@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use super::Refusal;
 use super::due::{Due, Flight};
 use super::feeds::{Feeds, Item};
 use super::lists;
@@ -14,7 +15,6 @@ use super::row::{self, Row, SubscriptionRow, WatchRow};
 use super::tables::{ContactAt, FOREVER, Marks, Subscription, Tables};
 use super::timers::{Timer, Timers};
 use super::watch::Fetches;
-use super::Refusal;
 use crate::address::{Domain, Mailbox};
 use crate::mime::presence::{Directive, Event, SubscriptionId};
 use crate::reply::{EnhancedCode, Reply};

@@ -187,7 +187,8 @@ impl Engine {
             marks,
         };
         let Some((state, text, seq)) = self.answer_of(facts, u32::MAX, &asked) else { return };
-        let (Some(from), Some(to)) = (self.tables.names.get(presentity).cloned(), self.tables.names.get(watcher).cloned())
+        let (Some(from), Some(to)) =
+            (self.tables.names.get(presentity).cloned(), self.tables.names.get(watcher).cloned())
         else {
             return;
         };

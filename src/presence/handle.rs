@@ -126,11 +126,7 @@ impl Handle {
     }
 
     /// Does something with the engine; the rows go to the spool in order. Out: the result, and who wants to wait for the rows.
-    fn with<T>(
-        &self,
-        durable: bool,
-        act: impl FnOnce(&mut Engine, &Facts<'_>) -> T,
-    ) -> (T, Option<Writing>) {
+    fn with<T>(&self, durable: bool, act: impl FnOnce(&mut Engine, &Facts<'_>) -> T) -> (T, Option<Writing>) {
         let shared = &self.0;
         let accounts = shared.accounts.borrow().clone();
         let ruled = Ruled { accounts: &accounts, default: shared.default };

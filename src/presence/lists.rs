@@ -142,14 +142,7 @@ pub(super) fn own(
     let seq = u64::try_from(facts.now.millis()).unwrap_or_default();
     let directive = Directive::Notify { id, seq, state: presence::State::Active, expires: None, event };
     let entropy = engine.random();
-    let letter = Letter {
-        from: &owner,
-        to: Some(&owner),
-        directive: &directive,
-        now: facts.now,
-        entropy,
-        body,
-    };
+    let letter = Letter { from: &owner, to: Some(&owner), directive: &directive, now: facts.now, entropy, body };
     let written = letter.write();
     (owner, written)
 }
@@ -188,11 +181,7 @@ pub(super) fn contacts(
             State::Asked => Vec::new(),
             _ => vec![rlmi::Instance { id: "1".to_owned(), state, cid }],
         };
-        resources.push(rlmi::Resource {
-            uri: uri::write("pres", &contact.presentity),
-            names: Vec::new(),
-            instances,
-        });
+        resources.push(rlmi::Resource { uri: uri::write("pres", &contact.presentity), names: Vec::new(), instances });
     }
     let uri = uri::write("pres", &owner);
     let root = rlmi::List { uri, version: 0, full: true, names: Vec::new(), cid: None, resources }.write();

@@ -27,11 +27,11 @@ mod row;
 mod rulings;
 mod subscribe;
 mod tables;
+#[cfg(test)]
+mod tests;
 mod timers;
 mod view;
 mod watch;
-#[cfg(test)]
-mod tests;
 
 pub use due::{Fate, Outgoing};
 pub use engine::Options;

@@ -305,7 +305,14 @@ impl Engine {
     }
 
     /// What the rules say of one who watches, now.
-    pub(super) fn ruling(&self, facts: &Facts<'_>, mailbox: &Mailbox, hot: &Hot, watcher: NameId, proven: bool) -> Decision {
+    pub(super) fn ruling(
+        &self,
+        facts: &Facts<'_>,
+        mailbox: &Mailbox,
+        hot: &Hot,
+        watcher: NameId,
+        proven: bool,
+    ) -> Decision {
         let identity = self.tables.names.get(watcher).filter(|_| proven);
         let circumstances = Circumstances { now: facts.now, sphere: hot.composed.sphere.as_deref() };
         facts.rulings.decide(mailbox, identity, circumstances)

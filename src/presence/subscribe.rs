@@ -221,7 +221,8 @@ impl Engine {
         id: SubscriptionId,
     ) {
         let undecided = self.tables.presentities.get(&presentity).map_or(0, |one| one.undecided as usize);
-        if self.tables.subscription(presentity, watcher, author.proven).is_some() || undecided >= self.options.undecided {
+        if self.tables.subscription(presentity, watcher, author.proven).is_some() || undecided >= self.options.undecided
+        {
             return;
         }
         let second = facts.second();
@@ -371,7 +372,9 @@ impl Engine {
 
     /// The presentity's devices are shown what became of a watcher.
     pub(super) fn show_watcher(&mut self, number: u32) {
-        let Some(one) = self.tables.subscriptions.get(number).filter(|one| !one.marks.has(Marks::FETCH)) else { return };
+        let Some(one) = self.tables.subscriptions.get(number).filter(|one| !one.marks.has(Marks::FETCH)) else {
+            return;
+        };
         let presentity = one.presentity;
         if let Some(one) = self.tables.presentities.get_mut(&presentity) {
             one.list = one.list.wrapping_add(1);

@@ -204,8 +204,7 @@ impl Engine {
     /// What was kept for a short while.
     pub(super) fn sweep(&mut self, facts: &Facts<'_>) {
         let second = facts.second();
-        let over: Vec<_> =
-            self.fetches.iter().filter(|(_, fetch)| fetch.until <= second).map(|(id, _)| *id).collect();
+        let over: Vec<_> = self.fetches.iter().filter(|(_, fetch)| fetch.until <= second).map(|(id, _)| *id).collect();
         over.into_iter().for_each(|id| self.end_fetch(id));
         for watcher in self.feeds.sweep(second) {
             self.tables.names.release(watcher);
@@ -310,7 +309,9 @@ impl Engine {
             presence::State::Terminated(Some(Reason::Deactivated | Reason::Timeout)) => {
                 (State::Asked, Some(Duration::from_secs(1 + u64::from(part % 5))))
             }
-            presence::State::Terminated(Some(Reason::Probation | Reason::Giveup)) => (State::Asked, Some(LONGEST_PAUSE)),
+            presence::State::Terminated(Some(Reason::Probation | Reason::Giveup)) => {
+                (State::Asked, Some(LONGEST_PAUSE))
+            }
             presence::State::Terminated(reason) => (State::Terminated(reason), None),
         };
         one.state = state;

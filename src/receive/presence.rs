@@ -45,8 +45,7 @@ impl Judge {
         proven: bool,
     ) -> Result<Option<Told>, Reply> {
         let directive = Directive::of(entity);
-        let directive = directive
-            .map_err(|fault| Reply::new(554, EnhancedCode::new(5, 6, 0), fault.to_string()))?;
+        let directive = directive.map_err(|fault| Reply::new(554, EnhancedCode::new(5, 6, 0), fault.to_string()))?;
         let Some(sender) = mail.sender.mailbox().cloned() else { return Ok(None) };
         let client = self.listener.service == Service::Client;
         if client {
