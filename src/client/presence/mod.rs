@@ -39,6 +39,8 @@ pub use view::{Shown, Standing, View, Watcher};
 const OWN: Duration = Duration::from_secs(20);
 /// How long an answer of another domain is waited for; it comes later too, to whoever is attached then.
 pub const ELSEWHERE: Duration = Duration::from_secs(15);
+/// After so long an end is one.
+const SETTLED: Duration = Duration::from_secs(2);
 /// Ten years.
 const AT_LENGTH: Duration = Duration::from_secs(10 * 365 * 86_400);
 
@@ -80,15 +82,20 @@ impl Client {
     pub async fn watch(&self, who: &Mailbox) -> Result<View, ClientError> {
         let mut answers = self.shared.answers().await?;
         self.ask_to_watch(who).await?;
-        let until = Instant::now() + ELSEWHERE;
+        let asked = Instant::now();
         let mut last = View { who: who.clone(), standing: Standing::Unknown, reason: None, seq: 0, shown: None };
-        while last.standing == Standing::Unknown
-            && let Some(told) = answers.next(until).await?
-        {
-            if let News::View(view) = told.news
-                && view.who.key() == who.key()
-            {
-                last = *view;
+        // The end of an earlier request is told first; where it is all that is told it is the answer.
+        let mut until = asked + ELSEWHERE;
+        while let Some(told) = answers.next(until).await? {
+            let News::View(view) = told.news else { continue };
+            if view.who.key() != who.key() {
+                continue;
+            }
+            last = *view;
+            match last.standing {
+                Standing::Unknown => until = asked + ELSEWHERE,
+                Standing::Terminated => until = until.min(Instant::now() + SETTLED),
+                Standing::Pending | Standing::Active => break,
             }
         }
         Ok(last)
@@ -222,7 +229,7 @@ impl Shared {
         self.ask(&me, event, OWN, fits).await
     }
 
-    /// Asks, and waits for the answer that fits: the one with the id of the question, or one without any.
+    /// Asks, and waits for the answer that fits.
     async fn ask(
         &self,
         who: &Mailbox,
@@ -235,7 +242,9 @@ impl Shared {
         self.tell(who, &Directive::Fetch { id, event }, None).await?;
         let until = Instant::now() + patience;
         while let Some(told) = answers.next(until).await? {
-            if told.id.is_none_or(|found| found == id) && fits(&told) {
+            // A view that is shown anyway is as good as the answer; a state without one may be an older one.
+            let view = matches!(&told.news, News::View(view) if view.standing != Standing::Active);
+            if (told.id == Some(id) || !view) && fits(&told) {
                 return Ok(told.news);
             }
         }
