@@ -111,10 +111,11 @@ pub(super) fn watchers(
         let forever = watcher.expires == Timestamp::MAX;
         Some(watcherinfo::Watcher {
             id: format!("w{number}"),
-            uri: watcherinfo::Watcher::uri_of(Some(&watcher.watcher)),
+            uri: watcherinfo::Watcher::uri_of(watcher.proven.then_some(&watcher.watcher)),
             status,
             cause,
-            name: None,
+            // What it says of itself, and nobody has proven.
+            name: (!watcher.proven).then(|| watcher.watcher.to_string()),
             expires: (!forever).then(|| watcher.expires.since(facts.now).as_secs()),
             lasted: Some(facts.now.since(watcher.since).as_secs()),
             proof: if watcher.proven { watcherinfo::Proof::Domain } else { watcherinfo::Proof::None },
