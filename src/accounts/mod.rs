@@ -244,6 +244,12 @@ impl Accounts {
                 None if self.members(mailbox).is_some() => return Found::NoInbox,
                 None => {}
             }
+            // Of an account of the file it is known whether it has one.
+            match self.entries.get(&key) {
+                Some(account) if account.presentity => return Found::Inbox,
+                Some(_) => return Found::NoInbox,
+                None => {}
+            }
         }
         let known = mailbox.local().eq_ignore_ascii_case("postmaster")
             || domain.inboxes.contains(&key)

@@ -110,9 +110,8 @@ impl Device {
         // What shows no service at all is a server that takes messages.
         let messages = offer.impp.im || !offer.impp.pres;
         let shown = self.context.presence.as_ref().zip(shown.filter(|_| offer.impp.pres));
-        self.showing = shown.map(|(presence, (principal, device))| {
-            Showing::begin(presence, &principal, device.as_ref(), messages)
-        });
+        self.showing = shown
+            .map(|(presence, (principal, device))| Showing::begin(presence, &principal, device.as_ref(), messages));
         if messages {
             self.feed.ready(offer.size);
         }

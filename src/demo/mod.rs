@@ -220,10 +220,14 @@ fn invite(world: &World) {
     say(&format!("  {} chat bob@b.test", world.a.command.display()));
     say(&format!("  {} chat alice@a.test", world.b.command.display()));
     say("");
-    say("bob has what was sent to him above as soon as he is there, and sees whether alice is; to let her see him, he writes");
+    say(
+        "bob has what was sent to him above as soon as he is there, and sees whether alice is; to let her see him, he writes",
+    );
     say("/allow alice@a.test when she has written /watch bob@b.test. Also, in another terminal:");
     say("");
-    say("  # how alice is to be seen, for two hours; whom bob watches; who watches alice, as her administrator sees it");
+    say(
+        "  # how alice is to be seen, for two hours; whom bob watches; who watches alice, as her administrator sees it",
+    );
     say(&format!("  {} status busy 'in a demonstration' --for 2h", world.a.command.display()));
     say(&format!("  {} contacts", world.b.command.display()));
     say(&format!("  {ctl} --config {a} presence watchers alice@a.test"));

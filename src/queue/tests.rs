@@ -96,8 +96,15 @@ impl World {
         let (reports, reported) = unbounded_channel();
         let mut options = DeviceOptions::new(Domain::parse("mx.a.example").unwrap());
         change(&mut options);
-        let devices =
-            Devices::new(options, (attached.clone(), None), spool.clone(), clock.clone(), local.clone(), attachments, reports);
+        let devices = Devices::new(
+            options,
+            (attached.clone(), None),
+            spool.clone(),
+            clock.clone(),
+            local.clone(),
+            attachments,
+            reports,
+        );
         let (_life, life) = unbounded_channel();
         let (commands, commanded) = channel(8);
         let (stop, stopped) = watch::channel(false);
