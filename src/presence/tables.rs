@@ -148,7 +148,7 @@ pub(super) struct Presentity {
     pub waits: bool,
     /// Its rules depend on the time, and a timer is filed.
     pub timed: bool,
-    /// The version of its list of watchers (RFC 3858 §4.1).
+    /// The version of its list of watchers (RFC 3858).
     pub list: u32,
     /// What was composed, while it is in use.
     pub hot: Option<Box<Hot>>,

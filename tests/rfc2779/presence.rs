@@ -75,7 +75,7 @@ fn rules(all: &[(&str, &str)]) -> String {
              <actions><pr:sub-handling>{handling}</pr:sub-handling></actions><transformations>\
              <pr:provide-services><pr:all-services/></pr:provide-services>\
              <pr:provide-persons><pr:all-persons/></pr:provide-persons>\
-             <pr:provide-all-attributes/></transformations></rule>"
+             <pr:provide-all-attributes/></transformations></rule>\r\n"
         )
     };
     let all: String = all.iter().enumerate().map(rule).collect();
