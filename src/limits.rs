@@ -49,6 +49,8 @@ pub const EVENT_OCTETS: usize = 64;
 pub const PIDF_OCTETS: usize = 64 * 1024;
 /// Octets of a list of watchers, or of one's subscriptions: some 10,000 of them.
 pub const LIST_OCTETS: usize = 8 * 1024 * 1024;
+/// Attributes of an element, declarations of namespaces among them, in any document that is XML.
+pub const XML_ATTRIBUTES: usize = 64;
 /// Depth of the elements of a presence document or a list.
 pub const PIDF_DEPTH: usize = 64;
 /// Namespaces that are declared for one element of a presence document.

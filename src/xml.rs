@@ -9,6 +9,8 @@ use std::ops::Range;
 
 use roxmltree::{Document, Node, ParsingOptions};
 
+use crate::limits;
+
 /// What a document may be at most.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bounds {
@@ -67,6 +69,11 @@ pub fn parse(text: &str, bounds: Bounds) -> Result<Document<'_>, XmlError> {
     // A node takes many times the octets of the shortest element.
     let nodes_limit = u32::try_from(bounds.octets / 8).unwrap_or(u32::MAX);
     let options = ParsingOptions { allow_dtd: false, nodes_limit, ..ParsingOptions::default() };
+    if let Some(at) = crowded(text) {
+        let line = u32::try_from(text[..at].matches('\n').count()).unwrap_or(u32::MAX).saturating_add(1);
+        let fault = format!("an element has more than {} attributes; leave some out", limits::XML_ATTRIBUTES);
+        return Err(XmlError::Form { line, column: 1, fault });
+    }
     let document = Document::parse_with_options(text, options).map_err(|error| {
         let place = error.pos();
         let fault = match error {
@@ -94,6 +101,38 @@ pub fn few_namespaces(document: &Document<'_>, most: usize, octets: usize) -> Re
         }
     }
     Ok(())
+}
+
+/// Where an element begins that has more attributes than [`limits::XML_ATTRIBUTES`], whose names a parser compares with each
+/// other. Linear, and looks at nothing but tags.
+pub fn crowded(text: &str) -> Option<usize> {
+    let mut at = 0;
+    while let Some(start) = text[at..].find('<').map(|distance| at + distance) {
+        let rest = &text[start..];
+        let ends = [("<!--", "-->"), ("<![CDATA[", "]]>"), ("<?", "?>")];
+        if let Some((begin, end)) = ends.into_iter().find(|(begin, _)| rest.starts_with(begin)) {
+            at = start + begin.len() + rest[begin.len()..].find(end)? + end.len();
+            continue;
+        }
+        let (mut quote, mut attributes, mut length) = (None, 0, rest.len());
+        for (place, octet) in rest.bytes().enumerate() {
+            match (octet, quote) {
+                (b'"' | b'\'', None) => quote = Some(octet),
+                (_, Some(open)) if octet == open => quote = None,
+                (b'=', None) => attributes += 1,
+                (b'>', None) => {
+                    length = place;
+                    break;
+                }
+                _ => {}
+            }
+        }
+        if attributes > limits::XML_ATTRIBUTES {
+            return Some(start);
+        }
+        at = start + length;
+    }
+    None
 }
 
 /// Whether the XML declaration, where there is one, names UTF-8 or a part of it.
@@ -266,8 +305,14 @@ mod tests {
         assert!(fault(&format!("{}{}", "<a>".repeat(3000), "</a>".repeat(3000))).contains("nested deeper than 16"));
         let namespaces: String = (0..4000).map(|n| format!("<a xmlns:p{n}='u'>")).collect();
         let _ = parse(&namespaces, BOUNDS);
-        let attributes: String = (0..6000).map(|n| format!(" a{n}=''")).collect();
-        assert!(parse(&format!("<a{attributes}/>"), BOUNDS).is_ok());
+        let attributes = |number: usize| (0..number).map(|n| format!(" a{n}='>='")).collect::<String>();
+        assert!(parse(&format!("<a{}/>", attributes(64)), BOUNDS).is_ok());
+        let crowd = format!("<?p{0}?><!--<a{0}/>-->\n<a><b{0}/><![CDATA[<c{0}]]></a>", attributes(65));
+        assert!(fault(&crowd).contains("line 2, column 1: an element has more than 64 attributes"));
+        assert!(
+            parse(&crowd.replacen(" a64='>='/></a>", "", 1).replace(&format!("<b{}/>", attributes(65)), ""), BOUNDS)
+                .is_ok()
+        );
     }
 
     #[test]

@@ -20,6 +20,7 @@ const SAME_LAYER: &[(&str, &str, &str)] = &[
     ("address", "limits", "a bound is a word, and the address is what it bounds"),
     ("envelope", "address", "an envelope is made of addresses"),
     ("envelope", "timestamp", "an envelope's deliver-by is a time"),
+    ("xml", "limits", "the attributes of an element have one bound, whatever the document"),
     ("attached", "accounts", "an attachment says who it is and what it may read"),
     ("attached", "spool", "what waits is named by the spool's identifiers, and concluded in its words"),
     ("pidf", "mime", "a list of watchers tells the states and reasons of the Presence field"),

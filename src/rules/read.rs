@@ -16,6 +16,7 @@ use crate::address::uri::percent_decoded;
 use crate::address::{Domain, Mailbox};
 use crate::limits;
 use crate::timestamp::Timestamp;
+use crate::xml;
 
 /// What is wrong in a document.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -49,6 +50,11 @@ pub enum RulesError {
 pub fn read(text: &str) -> Result<(Ruleset, Vec<String>), RulesError> {
     if text.len() > limits::RULES_OCTETS {
         return Err(RulesError::Size);
+    }
+    if let Some(at) = xml::crowded(text) {
+        let line = u32::try_from(text[..at].matches('\n').count()).unwrap_or(u32::MAX).saturating_add(1);
+        let fault = format!("an element has more than {} attributes; leave some out", limits::XML_ATTRIBUTES);
+        return Err(RulesError::Form { line, column: 1, fault });
     }
     let options = ParsingOptions { allow_dtd: false, ..ParsingOptions::default() };
     let document = Document::parse_with_options(text, options).map_err(|error| {

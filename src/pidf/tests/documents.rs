@@ -36,8 +36,10 @@ fn mistakes_say_where_they_are_and_what_would_be_right() {
     check(&source(&" ".repeat(65_536)), "a presence document has at most 65536 octets");
     check(&source(&format!("{}{}", "<x:a>".repeat(70), "</x:a>".repeat(70))), "nested deeper than 64");
     check(&source(&"<x:a/>".repeat(9000)), "a presence document has fewer elements");
-    let declared: String = (0..64).map(|n| format!(" xmlns:p{n}='urn:p'")).collect();
+    let declared: String = (0..60).map(|n| format!(" xmlns:p{n}='urn:p'")).collect();
     check(&source(&format!("<x:a{declared}/>")), "more than 64 namespaces");
+    let attributes: String = (0..7000).map(|n| format!(" a{n}=''")).collect();
+    check(&source(&format!("<x:a{attributes}/>")), "an element has more than 64 attributes");
     check(&source(&format!("<a xmlns='urn:{}'/>", "x".repeat(1024))), "more than 1024 octets");
     check(&format!("<?xml version=\"1.0\" encoding=\"UTF-16\"?>{}", source("")), "write it in UTF-8");
     assert_eq!(Document::read(b"<presence>\xff").unwrap_err().to_string(), fault_of_encoding());

@@ -106,6 +106,8 @@ fn mistakes_in_presence_rules() {
     check("", "<p:provide-unknown-attribute ns=\"u\" name=\"a:b\">1</p:provide-unknown-attribute>", "no prefix");
     check("", "<p:provide-persons><p:service-uri>a</p:service-uri></p:provide-persons>", "all-persons, class, occurr");
     check("", "<p:provide-persons><p:class/></p:provide-persons>", "<class>: it has no value");
+    let attributes: String = (0..7000).map(|n| format!(" a{n}=''")).collect();
+    check(&format!("<x{attributes}/>"), "", "more than 64 attributes");
     let sphere = ruleset(&presence_rule("a", "<sphere/>", "", ""));
     assert!(Ruleset::parse(&sphere).unwrap_err().to_string().contains("needs the attribute value"));
     let text =
