@@ -23,6 +23,9 @@
 //! 6. [`deliver`] speaks [`smtp::client`] over [`net`] and [`tls`] with the next hop, and reports an outcome.
 //! 7. [`queue`] writes the outcome down with the [`receipt`] that it causes, in one commit: back to 3.
 //!
+//! What is of the class PRES takes another way from 2: it changes [`presence`], whose rows are in the spool's commits, and
+//! from which [`queue::notices`] derives what is due elsewhere, and devices what they are shown.
+//!
 //! A stage returns a value and never calls the next. `receive` and `deliver` do not know each other; the queue is the only
 //! place that sees both ends.
 //!

@@ -25,6 +25,8 @@ mod hops;
 mod once;
 #[path = "rfc2779/people.rs"]
 mod people;
+#[path = "rfc2779/presence.rs"]
+mod presence;
 #[path = "rfc2779/reversed.rs"]
 mod reversed;
 #[path = "rfc2779/rules.rs"]

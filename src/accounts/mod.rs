@@ -273,13 +273,7 @@ impl Accounts {
         }
         let key = mailbox.key();
         if class == Class::Pres {
-            // What others share is nobody's presence.
-            match &domain.presentities {
-                Some(named) if named.contains(&key) => return Found::Inbox,
-                Some(_) => return Found::NoInbox,
-                None if self.members(mailbox).is_some() => return Found::NoInbox,
-                None => {}
-            }
+            return self.find_presentity(domain, mailbox, &key);
         }
         let known = mailbox.local().eq_ignore_ascii_case("postmaster")
             || domain.inboxes.contains(&key)
@@ -290,6 +284,20 @@ impl Accounts {
             // Of an account of the file it is known that it has none.
             (false, Some(_)) if self.entries.get(&key).is_none() => Found::Elsewhere,
             (false, _) => Found::NoInbox,
+        }
+    }
+
+    fn find_presentity(&self, domain: &LocalDomain, mailbox: &Mailbox, key: &str) -> Found {
+        match (self.entries.get(key), &domain.presentities) {
+            (Some(account), _) if account.presentity => Found::Inbox,
+            (Some(_), _) => Found::NoInbox,
+            (None, Some(named)) if named.contains(key) => Found::Inbox,
+            (None, Some(_)) => Found::NoInbox,
+            // What others share is nobody's presence.
+            (None, None) if self.members(mailbox).is_some() => Found::NoInbox,
+            (None, None) if domain.inboxes.contains(key) => Found::Inbox,
+            (None, None) if self.users.is_some() => Found::Elsewhere,
+            (None, None) => Found::NoInbox,
         }
     }
 

@@ -217,11 +217,18 @@ async fn whom(config: &Config, wanted: &Presence, printer: &mut Printer) -> Resu
         Presence::Show { address, watcher } => (What::Show, address, watcher.clone()),
         Presence::Remove { address, watcher } => (What::Remove, address, Some(watcher.clone())),
         Presence::Limits => {
-            presence::limits(&domains(config)).into_iter().for_each(|finding| printer.row(&Row::Finding(finding)));
+            presence_limits(config).into_iter().for_each(|finding| printer.row(&Row::Finding(finding)));
             return Ok(());
         }
     };
     ask(config, Call::Presence(Ask { what, address: address.clone(), watcher }), printer).await
+}
+
+fn presence_limits(config: &Config) -> Vec<Finding> {
+    let domains: Vec<_> = config.domains.iter().map(|one| (one.name.clone(), one.im, one.presence)).collect();
+    let config::Presence { default, longest, shortest, interval, watchers, undecided, contacts } = config.presence;
+    let watchers = (watchers, undecided);
+    presence::limits(&domains, presence::Chosen { default, lasts: (shortest, longest), interval, watchers, contacts })
 }
 
 /// What was read or changed of a person's, for the log of a daemon that runs; without one there is none to tell.

@@ -2,11 +2,14 @@
 //!
 //! Documents are people's own: each answer that has one, and each change, is a line of the daemon's log.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use super::protocol::Finding;
 use super::show::{self, local, plain};
 use crate::address::{Domain, Mailbox};
+use crate::rules::Handling;
 use crate::timestamp::Timestamp;
 use crate::{limits, rules};
 
@@ -80,21 +83,42 @@ pub struct Document {
     pub text: Option<String>,
 }
 
-/// What holds for each domain where somebody has no rules, and how much there may be of everything.
-pub fn limits(domains: &[(Domain, bool)]) -> Vec<Finding> {
+/// What an administrator has chosen.
+#[derive(Clone, Copy, Debug)]
+pub struct Chosen {
+    /// What becomes of a subscription to somebody without rules.
+    pub default: Handling,
+    /// How long a subscription lasts without refresh: at least, and at most.
+    pub lasts: (Duration, Duration),
+    /// Between two changes that one presentity's watchers are told of.
+    pub interval: Duration,
+    /// Subscriptions of one presentity, and those of them that are not decided.
+    pub watchers: (usize, usize),
+    /// Presentities that one account watches.
+    pub contacts: usize,
+}
+
+/// What holds for each domain (with messages, with presence) where somebody has no rules, and how much there may be of
+/// everything.
+pub fn limits(domains: &[(Domain, bool, bool)], chosen: Chosen) -> Vec<Finding> {
     let without = rules::decide(None, rules::Watcher::default(), Timestamp::default());
     let messages = if without.message == rules::Message::Allow { "are taken" } else { "are refused" };
-    let of = |(domain, im): &(Domain, bool)| {
+    let of = |(domain, im, presence): &(Domain, bool, bool)| {
         let messages = if *im { messages } else { "are not offered" };
-        let text = format!("without rules: messages {messages}, who watches: {}", without.subscription.word());
-        Finding::ok(format!("domain {domain}"), text)
+        let watchers = if *presence { chosen.default.word() } else { "presence is not offered" };
+        Finding::ok(format!("domain {domain}"), format!("without rules: messages {messages}; watchers: {watchers}"))
     };
     let size = |octets: usize| show::size(octets as u64);
     let most = [
+        ("subscriptions of one presentity", chosen.watchers.0.to_string()),
+        ("of them not decided", chosen.watchers.1.to_string()),
+        ("presentities that one account watches", chosen.contacts.to_string()),
+        ("a subscription without refresh", format!("{:?} to {:?}", chosen.lasts.0, chosen.lasts.1)),
+        ("between two changes that are told", format!("{:?}", chosen.interval)),
         ("a presence document", size(limits::PIDF_OCTETS)),
+        ("tuples, persons and devices of a document", limits::PIDF_COMPONENTS.to_string()),
         ("rules of one person", size(limits::RULES_OCTETS)),
         ("rules in all", show::size(limits::RULES_IN_ALL)),
-        ("tuples, persons and devices of a document", limits::PIDF_COMPONENTS.to_string()),
     ];
     let most = most.into_iter().map(|(what, most)| Finding::ok("limit", format!("{what}: {most}")));
     domains.iter().map(of).chain(most).collect()
@@ -153,6 +177,24 @@ mod tests {
         let again = serde_json::to_string(&request).unwrap();
         assert_eq!(serde_json::from_str::<Request>(&again).unwrap(), request);
         assert!(serde_json::from_str::<Request>(r#"{"v":1,"do":"presence","what":"watchers"}"#).is_err());
+    }
+
+    #[test]
+    fn what_holds_is_said() {
+        let seconds = Duration::from_secs;
+        let chosen = Chosen {
+            default: Handling::Confirm,
+            lasts: (seconds(60), seconds(3600)),
+            interval: seconds(1),
+            watchers: (20_000, 1000),
+            contacts: 2000,
+        };
+        let domains = [("a.example", true, true), ("b.example", false, false)];
+        let domains = domains.map(|(name, im, presence)| (Domain::parse(name).unwrap(), im, presence));
+        let lines: Vec<String> = limits(&domains, chosen).into_iter().map(|one| one.text).collect();
+        assert_eq!(lines[0], "without rules: messages are taken; watchers: confirm");
+        assert_eq!(lines[1], "without rules: messages are not offered; watchers: presence is not offered");
+        assert!(lines.contains(&"presentities that one account watches: 2000".to_owned()), "{lines:?}");
     }
 
     #[test]

@@ -130,6 +130,24 @@ impl Engine {
         self.line(domain).work.push_back(Work::Request(number));
     }
 
+    /// A subscription that goes has no place in a line any more: a domain that is not reached keeps nothing of it.
+    pub(super) fn unqueue(&mut self, number: u32) {
+        let Some(one) = self.tables.subscriptions.get_mut(number).filter(|one| one.marks.has(Marks::QUEUED)) else {
+            return;
+        };
+        one.marks.set(Marks::QUEUED, false);
+        let (presentity, watcher) = (one.presentity, one.watcher);
+        self.behind = self.behind.saturating_sub(1);
+        let Some(domain) = self.tables.names.domain_of(watcher) else { return };
+        let Some(line) = self.due.lines.get_mut(&domain) else { return };
+        let Some(all) = line.behind.get_mut(&presentity) else { return };
+        all.retain(|other| *other != number);
+        if all.is_empty() {
+            line.behind.remove(&presentity);
+            line.work.retain(|work| !matches!(work, Work::Views(other) if *other == presentity));
+        }
+    }
+
     pub(super) fn queue_fetch(&mut self, id: SubscriptionId) {
         let Some(presentity) = self.fetches.get(&id).map(|fetch| fetch.presentity) else { return };
         let Some(domain) = self.tables.names.domain_of(presentity) else { return };
@@ -169,14 +187,15 @@ impl Engine {
         let (mut own, mut together): (Vec<u32>, Vec<(Arc<View>, Vec<u32>)>) = Default::default();
         self.with_hot(facts, presentity, |engine, mailbox, hot, version| {
             for number in numbers {
-                engine.behind = engine.behind.saturating_sub(1);
                 let linked = |one: &&Subscription| !one.marks.has(Marks::GONE) && !one.marks.has(Marks::FETCH);
                 if engine.tables.subscriptions.get(number).is_some_and(|one| linked(&one)) {
                     // While it waited, rules may have changed by the clock alone. It is still marked as in the line.
                     engine.reconsider(facts, mailbox, hot, version, number);
                 }
                 let Some(one) = engine.tables.subscriptions.get_mut(number) else { continue };
+                let queued = one.marks.has(Marks::QUEUED);
                 one.marks.set(Marks::QUEUED, false);
+                engine.behind = engine.behind.saturating_sub(usize::from(queued));
                 if one.marks.has(Marks::GONE) {
                     engine.tables.settle(number);
                     continue;

@@ -62,6 +62,8 @@ impl Default for Options {
 pub trait Rulings {
     /// What is permitted to a watcher; `None`: to an anonymous one.
     fn decide(&self, presentity: &Mailbox, watcher: Option<&Mailbox>, circumstances: Circumstances<'_>) -> Decision;
+    /// Whether that may change by the clock alone.
+    fn depends_on_time(&self, presentity: &Mailbox) -> bool;
     /// Whether the domain lives here.
     fn is_local(&self, domain: &Domain) -> bool;
     /// Whether the address is a presentity here, as far as that can be told at once.

@@ -198,12 +198,6 @@ impl Handle {
         result.map(|()| Done::Written(written))
     }
 
-    /// Whether a watcher here has asked for what a presentity's server is about to tell, or the recipient is a presentity:
-    /// what else is sent to it comes to nothing.
-    pub fn expects(&self, recipient: &Mailbox) -> bool {
-        self.0.accounts.borrow().is_presentity(recipient)
-    }
-
     /// New rules of their owner's.
     async fn set_rules(&self, author: &Author, recipients: &[Mailbox], text: String) -> Result<(), Refusal> {
         let owner = author.mailbox.clone();

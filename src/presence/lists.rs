@@ -111,10 +111,11 @@ pub(super) fn watchers(
         let forever = watcher.expires == Timestamp::MAX;
         Some(watcherinfo::Watcher {
             id: format!("w{number}"),
-            uri: watcherinfo::Watcher::uri_of(Some(&watcher.watcher)),
+            uri: watcherinfo::Watcher::uri_of(watcher.proven.then_some(&watcher.watcher)),
             status,
             cause,
-            name: None,
+            // What it says of itself, and nobody has proven.
+            name: (!watcher.proven).then(|| watcher.watcher.to_string()),
             expires: (!forever).then(|| watcher.expires.since(facts.now).as_secs()),
             lasted: Some(facts.now.since(watcher.since).as_secs()),
             proof: if watcher.proven { watcherinfo::Proof::Domain } else { watcherinfo::Proof::None },
@@ -181,11 +182,7 @@ pub(super) fn contacts(
             State::Asked => Vec::new(),
             _ => vec![rlmi::Instance { id: "1".to_owned(), state, cid }],
         };
-        resources.push(rlmi::Resource {
-            uri: uri::write("pres", &contact.presentity),
-            names: Vec::new(),
-            instances,
-        });
+        resources.push(rlmi::Resource { uri: uri::write("pres", &contact.presentity), names: Vec::new(), instances });
     }
     let uri = uri::write("pres", &owner);
     let root = rlmi::List { uri, version: 0, full: true, names: Vec::new(), cid: None, resources }.write();

@@ -18,6 +18,9 @@ use crate::pidf::{self, Document};
 use crate::rules::{Circumstances, Decision, Handling};
 use crate::timestamp::Timestamp;
 
+/// How often rules that depend on the time of day are looked at.
+const LOOK_AGAIN: std::time::Duration = std::time::Duration::from_secs(30);
+
 impl Engine {
     /// A publication is made, refreshed or taken back.
     pub(super) fn publish(&mut self, facts: &Facts<'_>, request: &Request<'_>) -> Result<(), Refusal> {
@@ -136,6 +139,11 @@ impl Engine {
             one.lingers = 0;
             self.detached(facts, name);
             self.release_presentity(name, 1);
+        }
+        if let Some(one) = self.tables.presentities.get_mut(&name)
+            && std::mem::take(&mut one.timed)
+        {
+            self.revise(facts, name);
         }
     }
 
@@ -256,11 +264,18 @@ impl Engine {
         if watchers.is_empty() {
             return;
         }
-        self.with_hot(facts, name, |engine, mailbox, hot, version| {
+        let timed = self.with_hot(facts, name, |engine, mailbox, hot, version| {
             for number in watchers {
                 engine.reconsider(facts, mailbox, hot, version, number);
             }
+            facts.rulings.depends_on_time(mailbox)
         });
+        if let Some(one) = self.tables.presentities.get_mut(&name)
+            && timed == Some(true)
+            && !std::mem::replace(&mut one.timed, true)
+        {
+            self.timers.file(facts.after(LOOK_AGAIN), Timer::Presentity(name));
+        }
     }
 
     /// Does something with the composed document of a presentity.
@@ -377,6 +392,7 @@ impl Engine {
     /// A subscription is over, and nobody is told.
     pub(super) fn end(&mut self, number: u32) {
         self.show_watcher(number);
+        self.unqueue(number);
         // While its names are known.
         self.erase_subscription(number);
         self.tables.unlink(number);

@@ -2,6 +2,7 @@
 
 use super::engine::Rulings;
 use crate::accounts::Accounts;
+use crate::accounts::rules::Known;
 use crate::address::{Domain, Mailbox};
 use crate::rules::{Circumstances, Decision, Handling};
 
@@ -14,6 +15,10 @@ pub(super) struct Ruled<'a> {
 impl Rulings for Ruled<'_> {
     fn decide(&self, presentity: &Mailbox, watcher: Option<&Mailbox>, circumstances: Circumstances<'_>) -> Decision {
         self.accounts.watches(presentity, watcher, circumstances, self.default)
+    }
+
+    fn depends_on_time(&self, presentity: &Mailbox) -> bool {
+        matches!(self.accounts.rules().of(presentity), Known::Rules(rules) if rules.depends_on_time())
     }
 
     fn is_local(&self, domain: &Domain) -> bool {

@@ -366,6 +366,7 @@ impl Engine {
     pub(super) fn forget_answer(&mut self, number: u32) {
         if self.tables.subscriptions.get(number).is_some_and(|one| !one.marks.has(Marks::GONE)) {
             self.answers = self.answers.saturating_sub(1);
+            self.unqueue(number);
             self.tables.unlink(number);
         }
     }

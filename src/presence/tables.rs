@@ -146,7 +146,9 @@ pub(super) struct Presentity {
     /// When its watchers were told of a change last, and whether one waits for a pause to end.
     pub told: i64,
     pub waits: bool,
-    /// The version of its list of watchers (RFC 3858 §4.1).
+    /// Its rules depend on the time, and a timer is filed.
+    pub timed: bool,
+    /// The version of its list of watchers (RFC 3858).
     pub list: u32,
     /// What was composed, while it is in use.
     pub hot: Option<Box<Hot>>,

@@ -136,6 +136,12 @@ impl Ruleset {
         read(text).map(|(ruleset, _)| ruleset)
     }
 
+    /// Whether what it permits may change by the clock alone.
+    pub fn depends_on_time(&self) -> bool {
+        let timed = |one: &Condition| matches!(one, Condition::Validity(_));
+        self.rules.iter().any(|rule| rule.conditions.iter().any(timed))
+    }
+
     /// How many rules there are.
     pub fn len(&self) -> usize {
         self.rules.len()

@@ -28,6 +28,9 @@
 //! | S3 or S4, settled with a receipt, written | the state after | the receipt is a message in S2: neither lost nor doubled |
 //! | S3 or S4, settled without a receipt, not yet synced | before or after | as above; at most 50 ms of settlements |
 //!
+//! The tables of presence have rows of their own here, in the same commits ([`Spool::put`]); what is in them is
+//! [`crate::presence`]'s.
+//!
 //! Devices are known from before anything is offered to them until they are forgotten, which is a commit of its own. What
 //! one has had is a settlement like any other: after a crash it may be offered again what it answered last.
 //!

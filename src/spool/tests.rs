@@ -438,6 +438,8 @@ async fn fail_and_recover() {
     assert!(spool.status().read_only.is_some());
     let refused = spool.accept(one("4@a.example")).await.unwrap_err();
     assert!(matches!(refused, SpoolError::ReadOnly(_)), "{refused}");
+    let refused = spool.put(vec![(b"a".to_vec(), Some(b"1".to_vec()))], true).await.unwrap_err();
+    assert!(matches!(refused, SpoolError::ReadOnly(_)), "{refused}");
     let later = tokio::spawn(spool.settle(closing(first, 0, vec![])));
     assert!(spool.entity(second).await.unwrap().is_some(), "delivery goes on");
     assert_eq!(ids(&spool), [first.0, second.0]);
@@ -457,6 +459,25 @@ async fn fail_and_recover() {
     let (spool, _opened) = open(dir.path());
     assert_eq!(ids(&spool), [receipt.id.0, third.id.0]);
     assert_eq!(spool.status().messages, 2);
+    assert_eq!(rows(&spool), "a=1", "rows of presence follow, though who said it was refused");
+}
+
+fn rows(spool: &Spool) -> String {
+    let (mut all, text) = (Vec::new(), |octets: &[u8]| String::from_utf8_lossy(octets).into_owned());
+    assert_eq!(spool.presence(|key, content| all.push(format!("{}={}", text(key), text(content)))).unwrap(), 0);
+    all.join(" ")
+}
+
+#[tokio::test]
+async fn rows_of_presence_are_those_of_the_last_change() {
+    let dir = tempfile::tempdir().unwrap();
+    let (spool, _opened) = open(dir.path());
+    let row = |key: &str, content: Option<&str>| (key.into(), content.map(|content| content.as_bytes().to_vec()));
+    drop(spool.put(vec![row("a", Some("1")), row("b", Some("1"))], false));
+    spool.put(vec![row("a", None), row("b", Some("2")), row("c", Some(""))], true).await.unwrap();
+    assert_eq!(rows(&spool), "b=2 c=");
+    drop(spool);
+    assert_eq!(rows(&open(dir.path()).0), "b=2 c=");
 }
 
 #[tokio::test]

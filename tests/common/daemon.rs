@@ -128,7 +128,12 @@ impl Setup {
 
     /// Adds an account; the configuration is written.
     pub fn account(&self, name: &str, password: &str) {
-        self.with_password(&["account", "add", name], password);
+        self.account_with(name, password, &[]);
+    }
+
+    /// The same, with options.
+    pub fn account_with(&self, name: &str, password: &str, options: &[&str]) {
+        self.with_password(&[&["account", "add", name], options].concat(), password);
     }
 
     /// Runs `impartctl` and gives it a password.

@@ -52,7 +52,8 @@ fn refused(reply: Reply) {
 fn r2_4_4_a_domain_refuses_a_class() {
     let world = World::new();
     let (_a, b) = (world.domain("a.test", "alice"), world.domain("b.test", "bob"));
-    let b = b.with("[[domain]]\nname = \"quiet.test\"\ninboxes = [\"bob\"]\nim = false\n");
+    let b = b.key("[[domain]]", "presence = false");
+    let b = b.with("[[domain]]\nname = \"quiet.test\"\ninboxes = [\"bob\"]\nim = false\npresence = false\n");
     let _b = b.start();
     let (mut client, hello) = world.peer("a.test", &b);
     assert!(hello.lines.iter().any(|line| line == "IMPP IM"), "{hello:?}");

@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use crate::clients::Home;
-use crate::common::client::Client;
+use crate::common::client::{Client, Reply, entity};
 use crate::common::device::{Delivery, Device};
 use crate::common::wait;
 
@@ -14,6 +14,12 @@ const BOTH: &[&str] = &["PIPELINING", "CHUNKING", "8BITMIME", "SMTPUTF8", "IMPP 
 /// An entity of class PRES, accepted.
 #[track_caller]
 fn tell(client: &mut Client, from: &str, to: &str, directive: &str, body: &str) {
+    let reply = say(client, from, to, directive, body);
+    assert_eq!(reply.code, 250, "{directive}: {reply:?}");
+}
+
+/// An entity of class PRES, and what is said of it.
+fn say(client: &mut Client, from: &str, to: &str, directive: &str, body: &str) -> Reply {
     let number = Instant::now().elapsed().as_nanos() ^ u128::from(std::process::id());
     let id = format!("{number}-{}-{directive}", body.len()).replace(|c: char| !c.is_ascii_alphanumeric(), "-");
     let entity = format!(
@@ -21,12 +27,37 @@ fn tell(client: &mut Client, from: &str, to: &str, directive: &str, body: &str) 
          MIME-Version: 1.0\r\nPresence: {directive}\r\n{body}\r\n"
     );
     let mail = format!("<{from}> IMPP=PRES BODY=8BITMIME");
-    let reply = client.transaction(&mail, &[&format!("<{to}> NOTIFY=NEVER")], entity.as_bytes()).expect("an answer");
-    assert_eq!(reply.code, 250, "{directive}: {reply:?}");
+    client.transaction(&mail, &[&format!("<{to}> NOTIFY=NEVER")], entity.as_bytes()).expect("an answer")
 }
 
 fn id(number: u32) -> String {
     format!("{number:032x}")
+}
+
+/// A presence document of alice's with one tuple.
+fn document(basic: &str, note: &str) -> String {
+    format!(
+        "Content-Type: application/pidf+xml\r\n\r\n<presence xmlns=\"urn:ietf:params:xml:ns:pidf\" \
+         entity=\"pres:alice@a.test\"><tuple id=\"a\"><status><basic>{basic}</basic></status>\
+         <contact>im:alice@a.test</contact><note>{note}</note></tuple></presence>"
+    )
+}
+
+/// `impartctl rules`, which must succeed.
+fn rules(home: &Home, words: &[&str]) {
+    let output = home.setup.ctl(&[&["rules"], words].concat());
+    assert!(output.status.success(), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// The next notice that has these words.
+#[track_caller]
+fn notice(device: &mut Device, words: &str) -> Delivery {
+    loop {
+        let delivery = device.next_with("250 ok").unwrap_or_else(|| panic!("no notice with {words}"));
+        if delivery.entity.contains(words) {
+            return delivery;
+        }
+    }
 }
 
 /// A device of bob's that takes presence only.
@@ -159,4 +190,67 @@ fn r3_2_4_a_device_whose_packets_are_lost_is_out_of_contact() {
     until("closed");
     assert!(began.elapsed() < Duration::from_secs(55), "NOOP after 30 s, no answer in 20: {:?}", began.elapsed());
     drop(phone);
+}
+
+#[test]
+fn r2_1_1_presence_without_messages_and_messages_without_presence() {
+    let home = Home::new(|setup| setup.key("name = \"a.test\"", "im = false"));
+    rules(&home, &["watch", "alice@a.test", "bob@a.test", "allow"]);
+    // Whoever has no inbox attaches for presence alone.
+    let (mut alice, mut bob, mut device) = (home.alice(), home.bob(), bobs(&home));
+    tell(&mut bob, "bob@a.test", "alice@a.test", &format!("subscribe; id={}; event=presence", id(1)), "");
+    tell(&mut alice, "alice@a.test", "alice@a.test", "publish; id=phone", &document("closed", "no messages here"));
+    notice(&mut device, "no messages here");
+    let message = entity("bob@a.test", "alice@a.test", "1@a.test", "hello");
+    let reply = bob.transaction("<bob@a.test>", &["<alice@a.test>"], &message).unwrap();
+    assert_eq!((reply.code, &reply.lines[0][..5]), (550, "5.3.3"), "{reply:?}");
+    let home = Home::new(|setup| setup.key("name = \"a.test\"", "presence = false"));
+    let mut bob = home.bob();
+    let ask = format!("subscribe; id={}; event=presence", id(1));
+    let reply = say(&mut bob, "bob@a.test", "alice@a.test", &ask, "");
+    assert_eq!((reply.code, &reply.lines[0][..5]), (550, "5.3.3"), "{reply:?}");
+    let reply = bob.transaction("<bob@a.test>", &["<alice@a.test>"], &message).unwrap();
+    assert_eq!(reply.code, 250, "{reply:?}");
+}
+
+#[test]
+fn r2_1_2_a_presentity_without_an_inbox_is_watched_and_an_inbox_without_one_is_not() {
+    let home = Home::new(|setup| setup);
+    home.setup.account_with("dave@a.test", "secret", &["--no-inbox"]);
+    home.setup.account_with("erin@a.test", "secret", &["--no-presentity"]);
+    let dave = home.person("dave@a.test");
+    let bob = home.person("bob@a.test");
+    dave.done(&["allow", "bob@a.test"]);
+    dave.done(&["status", "away", "no inbox here"]);
+    assert_eq!(bob.done(&["watch", "dave@a.test"]), "dave@a.test: away, closed: no inbox here\n");
+    assert_eq!(dave.done(&["watchers"]), "bob@a.test watches\n");
+    assert!(!bob.run(&["send", "dave@a.test", "-m", "x"]).status.success());
+    let refused = bob.run(&["watch", "erin@a.test"]);
+    assert_eq!(refused.status.code(), Some(67), "{refused:?}");
+    bob.done(&["send", "erin@a.test", "-m", "x"]);
+}
+
+#[test]
+fn r2_3_4_whom_the_owner_lets_publishes_and_nobody_else() {
+    let home = Home::new(|setup| setup);
+    home.setup.account("carol@a.test", "secret");
+    for who in ["bob@a.test", "carol@a.test"] {
+        rules(&home, &["watch", "alice@a.test", who, "allow"]);
+    }
+    rules(&home, &["publish", "alice@a.test", "bob@a.test", "yes"]);
+    let (mut bob, mut carol, mut device) = (home.bob(), home.client_of("carol@a.test"), bobs(&home));
+    tell(&mut bob, "bob@a.test", "alice@a.test", &format!("subscribe; id={}; event=presence", id(1)), "");
+    let publish = "publish; id=desk; expires=600";
+    tell(&mut bob, "bob@a.test", "alice@a.test", publish, &document("open", "bob says so"));
+    notice(&mut device, "bob says so");
+    let reply = say(&mut carol, "carol@a.test", "alice@a.test", publish, &document("open", "carol says so"));
+    assert_eq!((reply.code, &reply.lines[0][..5]), (550, "5.7.1"), "{reply:?}");
+    rules(&home, &["publish", "alice@a.test", "bob@a.test", "no"]);
+    let reply = say(&mut bob, "bob@a.test", "alice@a.test", publish, &document("open", "once more"));
+    assert_eq!((reply.code, &reply.lines[0][..5]), (550, "5.7.1"), "{reply:?}");
+    // Nor may anybody change the rules of another.
+    let rules =
+        "Content-Type: application/auth-policy+xml\r\n\r\n<ruleset xmlns=\"urn:ietf:params:xml:ns:common-policy\"/>";
+    let reply = say(&mut bob, "bob@a.test", "alice@a.test", "policy; for=presence", rules);
+    assert_eq!(reply.code, 550, "{reply:?}");
 }

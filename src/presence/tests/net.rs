@@ -44,6 +44,10 @@ impl Rulings for Rules {
         Decision { subscription, provide, publish, fetch_only, ..Decision::default() }
     }
 
+    fn depends_on_time(&self, _: &Mailbox) -> bool {
+        false
+    }
+
     fn is_local(&self, domain: &Domain) -> bool {
         domain.as_str() == self.domain
     }
