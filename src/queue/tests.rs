@@ -355,7 +355,7 @@ async fn a_refusal_for_now_comes_again() {
 async fn relay_on_demand_ends_when_nothing_waits() {
     let world = World::new();
     let delegates = "[account.\"bob@a.example\"]\ndelegates = { \"alice@a.example\" = \"take\" }\n";
-    let all = Accounts::clone(&accounts(&["alice", "bob"])).with_entries(crate::accounts::Entries::parse(delegates).unwrap());
+    let all = Accounts::clone(&accounts(&["alice", "bob"])).with_entries(Entries::parse(delegates).unwrap());
     world.accounts.send_replace(Arc::new(all));
     for text in ["one", "two"] {
         world.send(&["alice", "bob"], text).await;
