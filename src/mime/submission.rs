@@ -69,8 +69,7 @@ pub fn complete(entity: Bytes, origin: &Origin<'_>) -> Bytes {
 }
 
 /// The entity, which has octets that are not US-ASCII, with what says so where its header says nothing about its content
-/// (RFC 6152 §3). What is not UTF-8 has a
-/// charset that nobody knows, which is said too.
+/// (RFC 6152 §3). What is not UTF-8 has a charset that nobody knows, which is said too.
 pub fn label(entity: Bytes) -> Bytes {
     let mut versioned = false;
     let mut fields = Fields::new(&entity);
