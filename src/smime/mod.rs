@@ -13,12 +13,12 @@
 //! RFC 8551, RFC 5652, RFC 5083, RFC 5084, RFC 8591.
 
 mod agreement;
+mod asn1;
 mod ber;
 mod certificate;
 mod cipher;
 mod content;
 mod decrypt;
-mod der;
 mod encrypt;
 mod fault;
 mod identity;

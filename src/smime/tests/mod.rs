@@ -1,3 +1,4 @@
+mod der;
 mod encryption;
 mod hostile;
 mod keys;

@@ -1,4 +1,4 @@
-//! DER as it is written: small functions that nest.
+//! DER of any structure, right or wrong, for tests: small functions that nest.
 //!
 //! In: values. Out: their encodings. Invariant: what is written is DER (RFC 5652 §10): shortest lengths, sets in order.
 
@@ -51,7 +51,7 @@ pub(super) fn bit_string(octets: &[u8]) -> Vec<u8> {
 }
 
 pub(super) fn null() -> Vec<u8> {
-    element(ber::NULL, &[])
+    element(0x05, &[])
 }
 
 /// An INTEGER, not negative.
@@ -75,4 +75,9 @@ pub(super) fn time(at: Timestamp) -> Vec<u8> {
     } else {
         element(ber::GENERALIZED_TIME, &[at.strftime("%Y%m%d%H%M%SZ").to_string().as_bytes()])
     }
+}
+
+/// An Attribute with one value.
+pub(super) fn attribute(name: ObjectIdentifier, value: &[u8]) -> Vec<u8> {
+    sequence(&[&oid(name), &element(ber::SET, &[value])])
 }
