@@ -301,8 +301,20 @@ class Run:
             os.unlink(path)
         self.note("disk: new file of 1 KiB, write, fsync, p50", "ms", "bare path", statistics.median(times) * 1000)
 
+    def signatures(self, round_number):
+        """Signed messages made and verified on one core; the bare path is OpenSSL's speed for the algorithm alone."""
+        seconds = "0.5" if self.quick else "2"
+        said = subprocess.run([os.environ["SIGNATURES"], seconds], capture_output=True, text=True, check=True).stdout
+        for line in said.splitlines()[1:]:
+            key, what, rate, *more = line.split()
+            measurement = f"S/MIME {what}, {key}, one core"
+            self.note(measurement, "msg/s", "Impart", float(rate))
+            if len(more) == 4 and more[2] != "-":
+                self.note(measurement, "msg/s", "bare path", float(more[2]))
+
     def all(self):
-        parts = ["disk", "direct", "accept", "accept_large", "relay", "two_hops", "latency", "long_queue", "chat", "attached"]
+        parts = ["disk", "direct", "accept", "accept_large", "relay", "two_hops", "latency", "long_queue", "chat", "attached",
+                 "signatures"]
         for round_number in range(self.rounds):
             for part in parts:
                 if not self.only or part in self.only:
@@ -410,7 +422,7 @@ def machine(place):
     return "\n".join([
         f"- {os.cpu_count()} × {first_match('/proc/cpuinfo', 'model name')}, {kib / 2**20:.0f} GiB of memory",
         f"- {first_match('/etc/os-release', 'PRETTY_NAME')}, Linux {os.uname().release}, {system[1]} on {system[0]}",
-        f"- Postfix {output('postconf', '-h', 'mail_version')} (Debian), {output('rustc', '--version')}",
+        f"- Postfix {output('postconf', '-d', '-h', 'mail_version')} (Debian), {output('rustc', '--version')}",
     ])
 
 
@@ -460,7 +472,7 @@ def main():
     parser.add_argument("--quick", action="store_true", help="a small run of each measurement")
     parser.add_argument("--rounds", type=int, help="rounds (5; 1 with --quick)")
     parser.add_argument("--only", action="append", help="a part: disk, direct, accept, accept_large, relay, two_hops, "
-                        "latency, long_queue, chat, attached; may be given more than once")
+                        "latency, long_queue, chat, attached, signatures; may be given more than once")
     parser.add_argument("--write", action="store_true", help="write RESULTS.md after a quick or partial run too")
     parser.add_argument("--results", default="RESULTS.md", help=argparse.SUPPRESS)
     arguments = parser.parse_args()

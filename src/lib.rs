@@ -46,6 +46,8 @@
 pub mod address;
 pub mod envelope;
 pub mod limits;
+pub mod printable;
+pub mod random;
 pub mod reply;
 pub mod timestamp;
 
@@ -60,6 +62,7 @@ pub mod smtp;
 
 // 3: platform
 pub mod clock;
+pub mod disk;
 pub mod dns;
 pub mod net;
 pub mod tls;

@@ -73,6 +73,11 @@ pub const DEDUP_RETENTION: Duration = Duration::from_secs(8 * 86_400);
 pub const LONGEST_STAY: Duration = Duration::from_secs(7 * 86_400);
 /// Attachments of one account at a time.
 pub const ATTACHED: usize = 32;
+/// Answers of attached clients that may wait for the disk, from all of them; with more nothing is offered.
+pub const SETTLING: usize = 10_000;
+/// How long an attachment may last for whose account others vouch; then its client has to log in again. They say nothing
+/// when a password changes or somebody leaves.
+pub const VOUCHED: Duration = Duration::from_secs(3600);
 /// Devices of one inbox that have a list of their own.
 pub const DEVICES: usize = 16;
 /// How long a device keeps its list without being attached.
@@ -104,3 +109,23 @@ pub const CMS_ATTRIBUTES: usize = 64;
 pub const CMS_RECIPIENTS: usize = 2000;
 /// Rounds of the derivation of a key from a pass phrase that are still done.
 pub const PASS_PHRASE_ROUNDS: u32 = 10_000_000;
+/// Addresses of a certificate that are looked at.
+pub const CERTIFICATE_NAMES: usize = 256;
+/// Authorities, and revocation lists, that may be configured.
+pub const TRUSTED_CERTIFICATES: usize = 4096;
+/// Authorities in a chain, the root not counted.
+pub const CHAIN_LENGTH: usize = 8;
+/// Certificates of a message that are looked at for a chain.
+pub const CHAIN_OFFERED: usize = 16;
+/// Certificates that are put into a chain, and taken out again, in the search for one.
+pub const CHAIN_STEPS: usize = 64;
+/// Chains of one signer that are validated.
+pub const CHAINS_TRIED: usize = 8;
+/// Chains that held and are kept.
+pub const CHAINS_CACHED: usize = 10_000;
+/// Octets of a revocation list.
+pub const CRL_OCTETS: usize = 16 * 1024 * 1024;
+/// SMIMEA records of one name that are looked at.
+pub const SMIMEA_RECORDS: usize = 16;
+/// Characters of an authority's name that are shown.
+pub const NAME_CHARS: usize = 100;

@@ -1,8 +1,11 @@
 //! Other people's programs as peers: Postfix's smtp-source and smtp-sink, a Postfix in the middle, swaks, msmtp,
-//! OpenSSL's s_client and cms, fetchmail, a Dovecot that knows the accounts, and a zone signed and served by Knot.
+//! OpenSSL's s_client and cms, fetchmail, a Dovecot that knows the accounts, a zone signed and served by Knot; and NIST's
+//! suite of paths of certificates.
 //!
 //! A test whose program is not installed is left out, and says so by name; `tests/run` installs them where it can.
 
+#[path = "peers/authority.rs"]
+mod authority;
 #[path = "peers/clients.rs"]
 mod clients;
 mod common;
@@ -14,6 +17,8 @@ mod fetchmail;
 mod knot;
 #[path = "peers/names.rs"]
 mod names;
+#[path = "peers/pkits.rs"]
+mod pkits;
 #[path = "peers/postfix.rs"]
 mod postfix;
 #[path = "peers/senders.rs"]

@@ -24,6 +24,7 @@ const SAME_LAYER: &[(&str, &str, &str)] = &[
     ("attached", "spool", "what waits is named by the spool's identifiers, and concluded in its words"),
     ("dns", "net", "a fault of a socket is told in the same words everywhere"),
     ("smtp", "sasl", "a session in which somebody says who they are carries the exchange of SASL"),
+    ("tls", "disk", "the certificates that are made replace older ones as a whole"),
     ("tls", "dns", "DANE compares certificates with TLSA records, which are values of dns"),
 ];
 

@@ -20,6 +20,7 @@ use super::token::Tokens;
 use super::{Accounts, Fault, Origin, ldap, token, verifiers};
 use crate::address::{Domain, Mailbox};
 use crate::clock::Clock;
+use crate::random;
 use crate::sasl::{Mechanism, SaslError, Secret, prepare};
 use crate::tls::person::{Revocations, prove_person};
 use crate::tls::{CertificateDer, Connector, Roots, TlsError};
@@ -46,6 +47,9 @@ pub struct Options {
     pub revocations: Vec<PathBuf>,
     /// How the directory and the authorization server are reached.
     pub connector: Option<Connector>,
+    /// For what is answered about accounts that do not exist. A restart must not change it: the salts of those that do
+    /// stay. Without it another is made each time.
+    pub secret: Option<[u8; 32]>,
 }
 
 impl Options {
@@ -60,6 +64,7 @@ impl Options {
             authorities: Roots::none(),
             revocations: Vec::new(),
             connector: None,
+            secret: None,
         }
     }
 }
@@ -110,7 +115,7 @@ impl Authority {
         let inner = Inner {
             accounts,
             clock,
-            secret: verifiers::random()?,
+            secret: options.secret.map_or_else(random::octets, Ok)?,
             limits: Mutex::default(),
             turns: Semaphore::new(threads),
             dovecot: options.dovecot.clone().map(Authentication::new),

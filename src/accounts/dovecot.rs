@@ -17,8 +17,9 @@ use tokio::net::UnixStream;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
 
-use super::{Fault, Origin, verifiers};
+use super::{Fault, Origin};
 use crate::address::Mailbox;
+use crate::random;
 use crate::sasl::Mechanism;
 
 /// Octets of a line.
@@ -147,7 +148,7 @@ impl Authentication {
     async fn greet(&self) -> Result<Lines, Fault> {
         let mut lines = Lines::connect(&self.socket).await?;
         // Dovecot tells clients apart by this number; that of the process would be the same for all of ours.
-        let number = u32::from_be_bytes(verifiers::random().map_err(|fault| Fault(fault.to_string()))?) >> 1;
+        let number = u32::from_be_bytes(random::octets().map_err(|fault| Fault(fault.to_string()))?) >> 1;
         lines.write(&format!("VERSION\t1\t2\nCPID\t{}\n", number.max(2))).await?;
         let deadline = Instant::now() + GREETING;
         let mut mechanisms = Vec::new();

@@ -13,9 +13,10 @@ use tokio::time::{Instant, sleep_until};
 use super::authority::{Authority, Place};
 use super::dovecot::{Answer, Session};
 use super::limit::Closed;
-use super::verifiers::{self, Verifiers};
-use super::{Fault, Origin, Principal};
+use super::verifiers::Verifiers;
+use super::{Fault, Origin, Principal, Proof};
 use crate::address::Mailbox;
+use crate::random;
 use crate::reply::{EnhancedCode, Reply};
 use crate::sasl::scram::{Binding, ClientFirst, ServerFirst, Verifier};
 use crate::sasl::{BEARER_REFUSED, Bearer, CramResponse, Mechanism, Plain, SaslError, Secret, external};
@@ -65,13 +66,13 @@ enum State {
 #[derive(Debug)]
 struct Scram {
     server: ServerFirst,
-    name: Option<Mailbox>,
+    name: Option<(Mailbox, Proof)>,
 }
 
 /// What came of a message.
 enum Outcome {
     Challenge(Vec<u8>, State),
-    Proven(Mailbox, Option<Vec<u8>>),
+    Proven(Mailbox, Proof, Option<Vec<u8>>),
     Wrong(String),
     Closed(Closed),
 }
@@ -155,9 +156,9 @@ impl Exchange {
                 self.state = state;
                 Step::Challenge(challenge)
             }
-            Ok(Outcome::Proven(name, last)) => match self.unfit(&name) {
+            Ok(Outcome::Proven(name, proof, last)) => match self.unfit(&name) {
                 Some(why) => self.failed(&why, started).await,
-                None => self.succeeded(name, last, started),
+                None => self.succeeded(name, proof, last, started),
             },
             Ok(Outcome::Wrong(why)) => self.failed(&why, started).await,
             Ok(Outcome::Closed(Closed::Account)) => {
@@ -180,7 +181,7 @@ impl Exchange {
             },
             State::Cram(challenge) => self.cram(&challenge, response),
             State::Scram(scram) => match (scram.server.verify(response), scram.name) {
-                (Ok(last), Some(name)) => Ok(Outcome::Proven(name, Some(last))),
+                (Ok(last), Some((name, proof))) => Ok(Outcome::Proven(name, proof, Some(last))),
                 (Ok(_), None) => Ok(wrong("no account")),
                 (Err(error), _) => Ok(error.into()),
             },
@@ -210,17 +211,17 @@ impl Exchange {
         // What Dovecot judges it judges by itself, and -PLUS is not offered then.
         let first = ClientFirst::parse(response, Binding { plus, offered, octets })?;
         let name = self.claims(&first.user, first.authorization.as_deref())?;
-        let verifier = match self.authority.place(name.as_ref()) {
+        let (verifier, proof) = match self.authority.place(name.as_ref()) {
             Place::Dovecot => return self.ask_dovecot(response).await,
-            Place::Here(account) => account.verifiers.scram.clone(),
-            Place::Directory | Place::Nowhere => None,
+            Place::Here(account) => (account.verifiers.scram.clone(), account.verifiers.password()),
+            Place::Directory | Place::Nowhere => (None, Proof::Elsewhere),
         };
-        let name = name.filter(|_| verifier.is_some());
+        let name = name.filter(|_| verifier.is_some()).map(|name| (name, proof));
         let verifier = verifier.unwrap_or_else(|| {
             let like = self.authority.accounts().entries().usual_shape();
             Verifier::fake(self.authority.secret(), self.tried.as_deref().unwrap_or_default(), like)
         });
-        let nonce = BASE64.encode(verifiers::random::<18>()?);
+        let nonce = BASE64.encode(random::octets::<18>().map_err(SaslError::from)?);
         let server = first.challenge(verifier, &nonce);
         Ok(Outcome::Challenge(server.message().to_vec(), State::Scram(Box::new(Scram { server, name }))))
     }
@@ -228,19 +229,22 @@ impl Exchange {
     async fn plain(&mut self, response: &[u8]) -> Result<Outcome, Stop> {
         let plain = Plain::parse(response)?;
         let name = self.claims(&plain.user, plain.authorization.as_deref())?;
-        let (name, fits) = match (self.authority.place(name.as_ref()), name) {
+        let (name, proof, fits) = match (self.authority.place(name.as_ref()), name) {
             (Place::Dovecot, _) => return self.ask_dovecot(response).await,
             (Place::Directory, Some(name)) if self.authority.accounts().is_local(name.domain()) => {
                 let fits = self.authority.bind(&name, &plain.password).await?;
-                (name, fits)
+                (name, Proof::Elsewhere, fits)
             }
-            (Place::Here(account), Some(name)) => (name, self.authority.fits(account.verifiers, plain.password).await?),
+            (Place::Here(account), Some(name)) => {
+                let proof = account.verifiers.password();
+                (name, proof, self.authority.fits(account.verifiers, plain.password).await?)
+            }
             _ => {
                 self.authority.fits(Verifiers::default(), plain.password).await?;
                 return Ok(wrong("no account"));
             }
         };
-        Ok(if fits { Outcome::Proven(name, None) } else { wrong("wrong password") })
+        Ok(if fits { Outcome::Proven(name, proof, None) } else { wrong("wrong password") })
     }
 
     async fn external(&mut self, response: &[u8]) -> Result<Outcome, Stop> {
@@ -257,7 +261,7 @@ impl Exchange {
         for name in named.into_iter().filter(|name| wanted.as_ref().is_none_or(|wanted| *wanted == name.key())) {
             self.claims(&name.to_string(), None)?;
             if accounts.is_local(name.domain()) && accounts.may_log_in(&name).await? {
-                return Ok(Outcome::Proven(name, None));
+                return Ok(Outcome::Proven(name, Proof::Elsewhere, None));
             }
         }
         Ok(wrong("the client certificate names no account, or another"))
@@ -281,14 +285,14 @@ impl Exchange {
         self.tried = Some(owner.key());
         let accounts = self.authority.accounts();
         if accounts.is_local(owner.domain()) && accounts.may_log_in(&owner).await? {
-            return Ok(Outcome::Proven(owner, None));
+            return Ok(Outcome::Proven(owner, Proof::Elsewhere, None));
         }
         refuse("no account")
     }
 
     /// RFC 2195 §2: different each time, in the form of a Message-ID.
     fn cram_challenge(&self) -> Result<Vec<u8>, SaslError> {
-        let number = u128::from_be_bytes(verifiers::random()?);
+        let number = u128::from_be_bytes(random::octets()?);
         let (now, host) = (self.authority.clock().now().millis() / 1000, self.authority.host());
         Ok(format!("<{number}.{now}@{host}>").into_bytes())
     }
@@ -298,10 +302,11 @@ impl Exchange {
         let name = self.claims(&response.user, None)?;
         let accounts = self.authority.accounts();
         let account = name.as_ref().and_then(|name| accounts.entries().get(&name.key()));
+        let proof = account.map_or(Proof::Elsewhere, |account| account.verifiers.secret());
         let secret = account.and_then(|account| account.verifiers.odmr.clone());
         let fits = response.fits(challenge, secret.as_ref().unwrap_or(&Secret::new("nobody's")));
         match (name, secret, fits) {
-            (Some(name), Some(_), true) => Ok(Outcome::Proven(name, None)),
+            (Some(name), Some(_), true) => Ok(Outcome::Proven(name, proof, None)),
             _ => Ok(wrong("no secret for ODMR, or another")),
         }
     }
@@ -317,7 +322,7 @@ impl Exchange {
             Answer::Challenge(challenge) => Outcome::Challenge(challenge, State::Dovecot(session)),
             Answer::Refused => wrong("refused by Dovecot"),
             Answer::Done(user) => match self.authority.name(&user) {
-                Some(name) => Outcome::Proven(name, None),
+                Some(name) => Outcome::Proven(name, Proof::Elsewhere, None),
                 None => wrong("Dovecot names a user that is no address; set `domain` of the section accounts"),
             },
         }
@@ -333,13 +338,13 @@ impl Exchange {
         disabled.then(|| "the account is disabled".to_owned())
     }
 
-    fn succeeded(&mut self, name: Mailbox, last: Option<Vec<u8>>, now: Instant) -> Step {
+    fn succeeded(&mut self, name: Mailbox, proof: Proof, last: Option<Vec<u8>>, now: Instant) -> Step {
         let key = name.key();
         self.authority.limits().succeeded(self.origin.address, &key, now);
         // As it stands in the file, however it was typed.
         let name = self.authority.accounts().entries().get(&key).map_or(name, |account| account.name.clone());
         tracing::info!("{}: authenticated as {name} by {}", from(self.origin.address), self.mechanism);
-        Step::Done(Principal { account: name }, last)
+        Step::Done(Principal { account: name, proof }, last)
     }
 
     async fn failed(&mut self, why: &str, started: Instant) -> Step {

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Read as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Fault;
 use super::entries::{Entries, EntriesError};
+use crate::disk;
 
 /// Octets of a file that are read.
 const FILE_OCTETS: u64 = 256 * 1024 * 1024;
@@ -202,14 +203,14 @@ pub(super) fn make(directory: &Path) -> io::Result<()> {
         return Ok(());
     }
     fs::DirBuilder::new().mode(0o700).create(directory)?;
-    let parent = directory.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let parent = disk::directory_of(directory);
     if rustix::process::geteuid().is_root() {
         let owner = fs::metadata(parent)?;
         let flags = rustix::fs::OFlags::DIRECTORY | rustix::fs::OFlags::NOFOLLOW;
         let made = OpenOptions::new().read(true).custom_flags(flags.bits().cast_signed()).open(directory)?;
         std::os::unix::fs::fchown(&made, Some(owner.uid()), Some(owner.gid()))?;
     }
-    File::open(parent)?.sync_all()
+    disk::sync_directory(parent)
 }
 
 /// A directory in which nobody else changes files meanwhile.
@@ -232,19 +233,13 @@ fn private() -> OpenOptions {
     options
 }
 
-fn beside(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(suffix);
-    PathBuf::from(name)
-}
-
 impl Exclusive {
     /// Waits for the lock. What is made belongs to whom `model` belongs, or else the directory.
     pub(super) fn new(directory: &Path, lock: &Path, model: &Path) -> Result<Exclusive, FileError> {
         make(directory).map_err(system(directory))?;
         let owner = fs::metadata(model).or_else(|_| fs::metadata(directory)).map_err(system(directory))?;
         let made = match private().create_new(true).open(lock) {
-            Ok(file) => give(&file, &owner).map(|()| file),
+            Ok(file) => disk::give(&file, &owner).map(|()| file),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => private().open(lock),
             Err(error) => Err(error),
         };
@@ -255,46 +250,23 @@ impl Exclusive {
 
     /// Puts a new file, of these parts, in the place of the old one.
     pub(super) fn replace(&self, path: &Path, parts: &[&[u8]]) -> Result<(), FileError> {
-        let new = beside(path, ".new");
-        let write = || {
-            match fs::remove_file(&new) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                _ => {}
-            }
-            let mut file = private().create_new(true).open(&new)?;
-            give(&file, &self.owner)?;
-            parts.iter().try_for_each(|part| file.write_all(part))?;
-            file.sync_all()?;
-            fs::rename(&new, path)?;
-            File::open(&self.directory)?.sync_all()
-        };
-        write().map_err(system(&new))
+        let new = disk::with_suffix(path, ".new");
+        disk::replace_by(path, &new, 0o600, Some(&self.owner), parts).map_err(system(&new))
     }
 
     /// Takes a file away.
     pub(super) fn remove(&self, path: &Path) -> Result<(), FileError> {
         let remove = || {
             fs::remove_file(path)?;
-            File::open(&self.directory)?.sync_all()
+            disk::sync_directory(&self.directory)
         };
         remove().map_err(system(path))
     }
 }
 
-fn give(file: &File, owner: &fs::Metadata) -> io::Result<()> {
-    match rustix::process::geteuid().is_root() {
-        true => std::os::unix::fs::fchown(file, Some(owner.uid()), Some(owner.gid())),
-        false => Ok(()),
-    }
-}
-
 /// Changes the file: reads it under the lock, has it changed, and puts the new one in its place.
 pub fn edit<T>(path: &Path, change: impl FnOnce(&mut Accounts) -> Result<T, String>) -> Result<T, FileError> {
-    let directory = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    let exclusive = Exclusive::new(directory, &beside(path, ".lock"), path)?;
+    let exclusive = Exclusive::new(disk::directory_of(path), &disk::with_suffix(path, ".lock"), path)?;
     let mut accounts = Accounts::parse(&read_or_none(path)?)
         .map_err(|fault| FileError::Content { path: path.to_owned(), error: EntriesError::Form(fault) })?;
     let outcome = change(&mut accounts).map_err(FileError::Change)?;

@@ -29,6 +29,7 @@ pub use entries::{Account, Entries, EntriesError};
 pub use exchange::{Exchange, Step};
 pub use remote::Place;
 pub use rules::Rules;
+pub use verifiers::Stamp;
 
 use crate::address::{Domain, Mailbox};
 use crate::envelope::Class;
@@ -41,6 +42,27 @@ use crate::tls::CertificateDer;
 pub struct Principal {
     /// The account; its name is an address.
     pub account: Mailbox,
+    /// What proved it.
+    pub proof: Proof,
+}
+
+impl Principal {
+    /// An account for which somebody else vouches.
+    pub fn vouched(account: Mailbox) -> Principal {
+        Principal { account, proof: Proof::Elsewhere }
+    }
+}
+
+/// What proved an account; it holds as long as that stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Proof {
+    /// Its password, as the file of accounts knew it.
+    Password(Stamp),
+    /// Its secret of ODMR, as the file of accounts knew it.
+    Odmr(Stamp),
+    /// The word of others: Dovecot, a directory, a token, a certificate. Whether it still holds they say when it is given
+    /// anew, [`crate::limits::VOUCHED`] later at the latest.
+    Elsewhere,
 }
 
 /// Where an authentication comes from.
@@ -258,16 +280,23 @@ impl Accounts {
         }
     }
 
-    /// Whether who once logged in may do nothing any more: the account is disabled or has gone. One that others may know
-    /// has not.
+    /// Whether who once logged in may do nothing any more: the account is disabled or has gone, or what proved it is not
+    /// its any more. One for which others vouch has not gone as long as they may know it.
     pub fn is_cut_off(&self, principal: &Principal) -> bool {
         let name = &principal.account;
-        match self.entries.get(&name.key()) {
-            Some(account) => account.disabled,
-            None if self.judged_elsewhere => !self.is_local(name.domain()),
-            None if self.members(name).is_some() => true,
-            None => !matches!(self.find(name, Class::Im), Found::Inbox | Found::Elsewhere),
+        match (self.entries.get(&name.key()), principal.proof) {
+            (Some(account), proof) => account.disabled || !account.verifiers.stand(proof),
+            (None, Proof::Password(_) | Proof::Odmr(_)) => true,
+            (None, Proof::Elsewhere) => self.has_gone(name),
         }
+    }
+
+    /// Whether an account that is in no file is known to nobody.
+    fn has_gone(&self, name: &Mailbox) -> bool {
+        if self.judged_elsewhere {
+            return !self.is_local(name.domain());
+        }
+        self.members(name).is_some() || !matches!(self.find(name, Class::Im), Found::Inbox | Found::Elsewhere)
     }
 
     /// Who gets what is sent to an alias (one) or a group (several): local addresses, none of them an alias. `None`: the

@@ -14,7 +14,7 @@ fn mailbox(text: &str) -> Mailbox {
 }
 
 fn principal(text: &str) -> Principal {
-    Principal { account: mailbox(text) }
+    Principal::vouched(mailbox(text))
 }
 
 /// a.example with the inbox alice and a group, quiet.example without inboxes.
@@ -154,6 +154,28 @@ fn who_is_cut_off() {
     }
     // An inbox of the configuration without a record.
     check(&bare(), "alice@a.example", false);
+}
+
+#[test]
+fn a_proof_ends_with_what_it_stood_on() {
+    let key = "alice@a.example";
+    let accounts = with_accounts();
+    let verifiers = &accounts.entries().get(key).unwrap().verifiers;
+    let by = |proof| Principal { account: mailbox(key), proof };
+    let all = [by(verifiers.password()), by(verifiers.secret()), by(Proof::Elsewhere)];
+    let check = |text: &str, expected: [bool; 3]| {
+        // The inbox is in the configuration too, and others judge accounts of their own.
+        let after = bare().with_entries(Entries::parse(text).unwrap()).with_judges(true);
+        assert_eq!(all.each_ref().map(|principal| after.is_cut_off(principal)), expected, "{text}");
+    };
+    check(&record(key, true, "odmr = \"tanstaaftanstaaf\""), [false; 3]);
+    check(&record(key, true, "odmr = \"another\""), [false, true, false]);
+    check(&record(key, true, ""), [false, true, false]);
+    let other = verifiers::Verifiers::of(&Secret::new("password")).unwrap();
+    let phc = format!("[account.\"{key}\"]\nargon2id = \"{}\"\n", other.argon2id.unwrap().as_str());
+    check(&phc, [true, true, false]);
+    check("", [true, true, false]);
+    check(&record(key, true, "odmr = \"tanstaaftanstaaf\"\ndisabled = true"), [true; 3]);
 }
 
 #[test]

@@ -3,11 +3,14 @@
 //! In: a password. Out: verifiers, from which it cannot be had; or whether it fits one. Invariant: judging a password costs
 //! one Argon2id computation whether there is an account or not. All of it takes long and belongs on a thread of its own.
 
+use std::hash::{DefaultHasher, Hash, Hasher as _};
+
 use argon2::password_hash::{PasswordHasher as _, PasswordVerifier as _};
 use argon2::{Argon2, PasswordHash};
 use aws_lc_rs::constant_time::verify_slices_are_equal;
-use aws_lc_rs::rand;
 
+use super::Proof;
+use crate::random;
 use crate::sasl::scram::{self, Verifier};
 use crate::sasl::{SaslError, Secret, prepare};
 
@@ -22,6 +25,16 @@ pub(super) struct Verifiers {
     pub plain: Option<Secret>,
     /// The secret of ODMR, which fits there and nowhere else.
     pub odmr: Option<Secret>,
+}
+
+/// What tells whether a password or a secret is still the one that was; the password cannot be had from it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Stamp(u64);
+
+impl std::fmt::Debug for Stamp {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Stamp(..)")
+    }
 }
 
 /// A PHC string of Argon2id.
@@ -47,17 +60,10 @@ impl std::fmt::Debug for Phc {
     }
 }
 
-/// Random octets; without them nothing can be made.
-pub(super) fn random<const N: usize>() -> Result<[u8; N], SaslError> {
-    let mut octets = [0; N];
-    rand::fill(&mut octets).map_err(|_| SaslError::Malformed("system's random"))?;
-    Ok(octets)
-}
-
 /// Random letters and digits for a secret that a program stores.
 pub(super) fn generated() -> Result<Secret, SaslError> {
     const LETTERS: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
-    let octets: [u8; 26] = random()?;
+    let octets: [u8; 26] = random::octets()?;
     let text: String = octets.iter().map(|octet| char::from(LETTERS[usize::from(octet % 32)])).collect();
     Ok(Secret::new(text))
 }
@@ -66,12 +72,32 @@ impl Verifiers {
     /// Of a password: both kinds, so that every mechanism can be used.
     pub fn of(password: &Secret) -> Result<Verifiers, SaslError> {
         let prepared = prepare(password.reveal())?;
-        let salt: [u8; scram::SALT] = random()?;
+        let salt: [u8; scram::SALT] = random::octets()?;
         let hash = Argon2::default().hash_password_with_salt(prepared.as_bytes(), &salt);
         let argon2id = hash.map_err(|_| SaslError::Prohibited)?.to_string();
-        let salt: [u8; scram::SALT] = random()?;
+        let salt: [u8; scram::SALT] = random::octets()?;
         let scram = Verifier::new(password, &salt, scram::ITERATIONS)?;
         Ok(Verifiers { argon2id: Some(Phc(argon2id)), scram: Some(scram), ..Verifiers::default() })
+    }
+
+    /// What a proof by the password stands on.
+    pub fn password(&self) -> Proof {
+        let plain = self.plain.as_ref().map(Secret::reveal);
+        Proof::Password(stamp((self.argon2id.as_ref().map(Phc::as_str), &self.scram, plain)))
+    }
+
+    /// What a proof by the secret of ODMR stands on.
+    pub fn secret(&self) -> Proof {
+        Proof::Odmr(stamp(self.odmr.as_ref().map(Secret::reveal)))
+    }
+
+    /// Whether what proved the account is still its.
+    pub fn stand(&self, proof: Proof) -> bool {
+        match proof {
+            Proof::Password(_) => proof == self.password(),
+            Proof::Odmr(_) => proof == self.secret(),
+            Proof::Elsewhere => true,
+        }
     }
 
     /// Whether the password fits. Without verifiers it does not, after the same work.
@@ -90,6 +116,13 @@ impl Verifiers {
             (None, None) => false,
         }
     }
+}
+
+/// Asked for each message that is submitted, so it has to be cheap; it only tells one state of a file from another.
+fn stamp(of: impl Hash) -> Stamp {
+    let mut hasher = DefaultHasher::new();
+    of.hash(&mut hasher);
+    Stamp(hasher.finish())
 }
 
 /// The work of judging a password, for nothing.
@@ -116,6 +149,18 @@ mod tests {
         let none = Verifiers { odmr: Some(Secret::new("password")), ..Verifiers::default() };
         assert!(!one(&none, "password"));
         assert!(Phc::parse("$argon2i$v=19$m=16,t=2,p=1$c29tZXNhbHQ$aaaaaaaaaaaaaaaaaaaaaa").is_none());
+    }
+
+    #[test]
+    fn a_proof_stands_until_what_it_stood_on_changes() {
+        let before = Verifiers { odmr: Some(Secret::new("one")), ..Verifiers::of(&Secret::new("password")).unwrap() };
+        let same = Verifiers::of(&Secret::new("password")).unwrap();
+        assert!(before.stand(before.password()) && before.stand(before.secret()) && before.stand(Proof::Elsewhere));
+        assert!(!same.stand(before.password()), "set anew, be it the same");
+        let odmr = Verifiers { odmr: Some(Secret::new("two")), ..before.clone() };
+        assert!(odmr.stand(before.password()) && !odmr.stand(before.secret()));
+        let disarmed = Verifiers { argon2id: None, scram: None, ..before.clone() };
+        assert!(!disarmed.stand(before.password()) && disarmed.stand(before.secret()));
     }
 
     #[test]

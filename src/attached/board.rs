@@ -32,6 +32,8 @@ pub(super) struct Board {
     closing: bool,
     /// Conclusions that are not in the spool yet.
     settling: usize,
+    /// There were so many of them that somebody was offered nothing.
+    held_up: bool,
     /// What there was to write before anybody could.
     due: Upkeep,
 }
@@ -94,6 +96,10 @@ impl Board {
     pub fn settled(&mut self, key: &str, item: Item) {
         self.settling = self.settling.saturating_sub(1);
         self.change(key, item, |waiting| waiting.settling = waiting.settling.saturating_sub(1));
+        if self.held_up && self.settling <= limits::SETTLING / 2 {
+            self.held_up = false;
+            self.seats.values().for_each(|seat| seat.wake.notify_one());
+        }
     }
 
     pub fn withdraw(&mut self, key: &str, item: Item) {
@@ -129,6 +135,17 @@ impl Board {
         self.inboxes.get(key).map(|inbox| inbox.load).unwrap_or_default()
     }
 
+    pub fn has_room(&self, key: &str, messages: usize, octets: u64) -> bool {
+        let Some(Inbox { load, kept, .. }) = self.inboxes.get(key) else { return messages > 0 && octets > 0 };
+        load.messages - kept.messages < messages && load.octets - kept.octets < octets
+    }
+
+    pub fn make_room(&mut self, key: &str, messages: usize, octets: u64) -> Vec<(QueueId, Had)> {
+        let given_up = self.inboxes.get_mut(key).map(|inbox| inbox.make_room(messages, octets));
+        self.tidy(key);
+        given_up.unwrap_or_default()
+    }
+
     pub fn attachments(&self, account: &Mailbox) -> usize {
         self.accounts.get(&account.key()).copied().unwrap_or(0)
     }
@@ -140,12 +157,15 @@ impl Board {
     }
 
     pub fn revise(&mut self, reads: impl Fn(&Principal, &Mailbox) -> Reads) {
-        for seat in self.seats.values_mut() {
-            let principal = &seat.principal;
-            if seat.places.iter().any(|place| reads(principal, &place.inbox) < place.reads) {
-                seat.end(End::Revoked);
-            }
-        }
+        self.seats.values_mut().for_each(|seat| seat.revise(&reads));
+    }
+
+    pub fn revise_one(&mut self, id: SeatId, reads: impl Fn(&Principal, &Mailbox) -> Reads) {
+        self.seats.get_mut(&id).into_iter().for_each(|seat| seat.revise(&reads));
+    }
+
+    pub fn end_by(&mut self, id: SeatId, why: End) {
+        self.seats.get_mut(&id).into_iter().for_each(|seat| seat.end(why));
     }
 
     pub fn close(&mut self) {
@@ -277,7 +297,11 @@ impl Board {
     pub fn take(&mut self, id: SeatId, room: usize, now: Instant) -> Vec<Offer> {
         let mut offers = Vec::new();
         let Some(mut seat) = self.seats.remove(&id) else { return offers };
-        if self.restored && seat.ready && seat.end.is_none() {
+        // A spool that takes nothing for a while must not be owed ever more.
+        self.held_up |= self.settling >= limits::SETTLING;
+        if self.held_up {
+            seat.dry = false;
+        } else if self.restored && seat.ready && seat.end.is_none() {
             let mut scan = SCAN;
             while offers.len() < room {
                 let Some(offer) = self.next_offer(&mut seat, now, &mut scan) else { break };

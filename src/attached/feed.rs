@@ -7,6 +7,8 @@ use tokio::sync::Notify;
 
 use super::seat::SeatId;
 use super::{Attached, Concluded, End, Offer, Upkeep, Verdict};
+use crate::accounts::{Principal, Reads};
+use crate::address::Mailbox;
 use crate::timestamp::Timestamp;
 
 /// An attachment that has joined its inboxes.
@@ -65,6 +67,16 @@ impl Feed {
     /// When something is offered again that was refused for now.
     pub fn next_due(&self) -> Option<Instant> {
         self.attached.board().next_due(self.id)
+    }
+
+    /// Ends this attachment if it may do less now than when it was made.
+    pub fn revise(&self, reads: impl Fn(&Principal, &Mailbox) -> Reads) {
+        self.attached.board().revise_one(self.id, reads);
+    }
+
+    /// The attachment is to end, if it is not ending.
+    pub fn end_by(&self, why: End) {
+        self.attached.board().end_by(self.id, why);
     }
 
     /// Whether the attachment is to end, and why.

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use super::seat::SeatId;
 use super::{Item, Load, Upkeep};
 use crate::limits;
-use crate::spool::{Had, Holder, Known, State};
+use crate::spool::{Had, Holder, Known, QueueId, State};
 use crate::timestamp::Timestamp;
 
 /// A bit for each device.
@@ -38,6 +38,10 @@ pub(super) struct Waiting {
 }
 
 impl Waiting {
+    fn kept(&self) -> Load {
+        if self.phase == Phase::Owed { self.load() } else { Load::default() }
+    }
+
     fn load(&self) -> Load {
         match self.phase {
             Phase::Done => Load::default(),
@@ -76,6 +80,8 @@ pub(super) struct Inbox {
     slots: Vec<Option<Slot>>,
     pub seats: Vec<SeatId>,
     pub load: Load,
+    /// What of that is delivered and kept for further devices.
+    pub kept: Load,
 }
 
 impl Inbox {
@@ -88,9 +94,9 @@ impl Inbox {
     pub fn change<R>(&mut self, item: Item, change: impl FnOnce(&mut Waiting, Mask) -> R) -> Option<R> {
         let known = self.known();
         let waiting = self.items.get_mut(&item)?;
-        let before = waiting.load();
+        let before = [waiting.load(), waiting.kept()];
         let result = change(waiting, known);
-        let after = waiting.load();
+        let after = [waiting.load(), waiting.kept()];
         if waiting.phase == Phase::Done && waiting.settling == 0 {
             self.items.remove(&item);
         }
@@ -100,14 +106,35 @@ impl Inbox {
 
     /// Puts a message in, or replaces it.
     pub fn put(&mut self, item: Item, waiting: Waiting) {
-        let before = self.items.insert(item, waiting).map(|before| before.load()).unwrap_or_default();
-        self.count(before, waiting.load());
+        let before = self.items.insert(item, waiting);
+        let before = before.map(|before| [before.load(), before.kept()]).unwrap_or_default();
+        self.count(before, [waiting.load(), waiting.kept()]);
     }
 
-    fn count(&mut self, before: Load, after: Load) {
-        self.load.messages = self.load.messages + after.messages - before.messages;
-        self.load.octets = self.load.octets + after.octets - before.octets;
-        self.load.open = self.load.open + after.open - before.open;
+    fn count(&mut self, before: [Load; 2], after: [Load; 2]) {
+        for (at, count) in [&mut self.load, &mut self.kept].into_iter().enumerate() {
+            count.messages = count.messages + after[at].messages - before[at].messages;
+            count.octets = count.octets + after[at].octets - before[at].octets;
+            count.open = count.open + after[at].open - before[at].open;
+        }
+    }
+
+    /// Gives up what is kept for further devices, the oldest first, while there is more than that; gives what is to be
+    /// written.
+    pub fn make_room(&mut self, messages: usize, octets: u64) -> Vec<(QueueId, Had)> {
+        let mut given_up = Vec::new();
+        while self.kept.messages > 0 && (self.load.messages >= messages || self.load.octets >= octets) {
+            let Some(item) = self.items.iter().find(|(_, one)| one.phase == Phase::Owed).map(|(item, _)| *item) else {
+                break;
+            };
+            let mask = self.change(item, |waiting, _| {
+                waiting.phase = Phase::Done;
+                std::mem::take(&mut waiting.mask)
+            });
+            let holders = self.holders(mask.unwrap_or_default());
+            given_up.extend(holders.into_iter().map(|holder| (item.id, has_had(item, holder))));
+        }
+        given_up
     }
 
     /// The devices that are known.

@@ -202,6 +202,16 @@ impl Attached {
         self.board().load(&inbox.key())
     }
 
+    /// Whether the inbox has room below these bounds, for which what is kept for further devices would give way.
+    pub fn has_room(&self, inbox: &Mailbox, messages: usize, octets: u64) -> bool {
+        self.board().has_room(&inbox.key(), messages, octets)
+    }
+
+    /// Makes room below these bounds where only what is kept for further devices is in the way; gives what is to be written.
+    pub fn make_room(&self, inbox: &Mailbox, messages: usize, octets: u64) -> Upkeep {
+        Upkeep { had: self.board().make_room(&inbox.key(), messages, octets), ..Upkeep::default() }
+    }
+
     /// How many attachments an account has.
     pub fn attachments(&self, account: &Mailbox) -> usize {
         self.board().attachments(account)

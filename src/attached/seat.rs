@@ -28,8 +28,10 @@ pub(super) struct SeatId(pub u64);
 pub enum End {
     /// The same device is attached by another connection.
     Replaced,
-    /// The account may no longer read the inbox.
+    /// The account may no longer read the inbox, or what proved it is not its any more.
     Revoked,
+    /// Those who vouch for the account are to be asked again.
+    Renewal,
     /// The server is stopping.
     Closing,
 }
@@ -203,6 +205,14 @@ impl Seat {
     /// When something is to be offered again.
     pub fn next_due(&self) -> Option<Instant> {
         self.retries.iter().map(|retry| retry.due).min()
+    }
+
+    /// Ends it if its account may do less now than when it was made.
+    pub fn revise(&mut self, reads: &impl Fn(&Principal, &Mailbox) -> Reads) {
+        let principal = &self.principal;
+        if self.places.iter().any(|place| reads(principal, &place.inbox) < place.reads) {
+            self.end(End::Revoked);
+        }
     }
 
     /// Ends it, if it is not ending.

@@ -41,7 +41,7 @@ fn arrive(attached: &Attached, ids: impl IntoIterator<Item = u64>) {
 }
 
 pub(super) fn join(attached: &Attached, account: &str, inbox: &str, reads: Reads, device: Option<&str>) -> Joined {
-    let principal = Principal { account: mailbox(account) };
+    let principal = Principal::vouched(mailbox(account));
     let device = device.map(|device| Device::parse(device).unwrap());
     attached.attach(&principal, &[(mailbox(inbox), reads)], device.as_ref(), NOW)
 }
@@ -160,6 +160,61 @@ fn delegates_get_copies_and_complete_only_where_they_may() {
         "somebody completes [bob@a.example/phone phone]"
     );
     assert!(matches!(bob(&attached, Reads::No, None).take(9, Instant::now())[..], []));
+}
+
+#[test]
+fn what_is_kept_for_devices_that_stay_away_gives_way() {
+    let attached = board();
+    drop((seat(&attached, Some("desk")), seat(&attached, Some("old"))));
+    let phone = seat(&attached, Some("phone"));
+    arrive(&attached, 1..=4);
+    for offer in &take(&phone)[..3] {
+        assert_eq!(answer(&attached, &phone, offer, Verdict::Had), "phone completes [desk old]");
+    }
+    let room = |messages, octets| attached.has_room(&alice(), messages, octets);
+    assert!(room(2, 1000) && room(9, 101) && !room(1, 1000) && !room(9, 100), "only the fourth is in the way");
+    assert!(attached.make_room(&alice(), 5, 401).is_empty(), "there is room");
+    let given_up = attached.make_room(&alice(), 4, 1000).had;
+    let shown: Vec<_> = given_up.iter().map(|(id, had)| (id.0, had.holder.as_ref().map(Holder::as_str))).collect();
+    assert_eq!(shown, [(1, Some("desk")), (1, Some("old"))], "the oldest, for all who stay away");
+    assert_eq!(attached.load(&alice()), Load { messages: 3, octets: 300, open: 1 });
+    assert_eq!(attached.make_room(&alice(), 9, 150).had.len(), 4, "all that is kept, and not what nobody has had");
+    assert_eq!(attached.load(&alice()), Load { messages: 1, octets: 100, open: 1 });
+    assert_eq!(ids(&take(&seat(&attached, Some("desk")))), [4]);
+    assert!(attached.has_room(&mailbox("nobody@a.example"), 1, 1));
+}
+
+#[test]
+fn nothing_is_offered_while_too_many_answers_wait_for_the_disk() {
+    let attached = board();
+    let phone = seat(&attached, Some("phone"));
+    let most = limits::SETTLING as u64;
+    arrive(&attached, 1..=most + 2);
+    let offers = phone.take(limits::SETTLING, Instant::now());
+    for offer in &offers {
+        assert_ne!(phone.answered(offer, Verdict::Had, Instant::now()), Concluded::Nothing);
+    }
+    assert_eq!(take(&phone), [], "the spool has written none of them");
+    assert!(!phone.is_dry(), "and yet something waits");
+    for offer in &offers[..limits::SETTLING / 2 - 1] {
+        attached.settled(&alice(), offer.item);
+    }
+    assert_eq!(take(&phone), [], "until half of them are written");
+    attached.settled(&alice(), offers[limits::SETTLING / 2].item);
+    assert_eq!(ids(&take(&phone)), [most + 1, most + 2]);
+}
+
+#[test]
+fn an_attachment_ends_when_what_proved_its_account_does_not_hold() {
+    let attached = board();
+    let (phone, desk) = (seat(&attached, Some("phone")), seat(&attached, Some("desk")));
+    phone.revise(|_, _| Reads::Own);
+    assert_eq!(phone.end(), None);
+    phone.revise(|_, _| Reads::Copy);
+    assert_eq!((phone.end(), desk.end()), (Some(End::Revoked), None));
+    desk.end_by(End::Renewal);
+    desk.end_by(End::Closing);
+    assert_eq!(desk.end(), Some(End::Renewal), "the first reason stays");
 }
 
 #[test]

@@ -5,10 +5,11 @@ use std::process::ExitCode;
 use clap::Parser;
 use impart::accounts;
 use impart::accounts::file::{self, FileError};
-use impart::address::Mailbox;
+use impart::address::{Domain, Mailbox};
 use impart::clock::{Clock, System};
 use impart::config::{self, Config};
-use impart::control::cli::{Account, Arguments, Command, Queue, Rules};
+use impart::control::authority::{self, AuthorityError, PassPhrase};
+use impart::control::cli::{Account, Arguments, AuthorityFiles, Cert, Command, Queue, Rules};
 use impart::control::client::{Client, ClientError};
 use impart::control::offline::{Compose, Offline};
 use impart::control::server::{Handler, Rows};
@@ -83,6 +84,19 @@ impl From<FileError> for Failure {
     }
 }
 
+impl From<AuthorityError> for Failure {
+    fn from(error: AuthorityError) -> Failure {
+        let code = match &error {
+            AuthorityError::System { error, .. } if error.kind() == std::io::ErrorKind::PermissionDenied => {
+                exit::PERMISSION
+            }
+            AuthorityError::System { .. } => exit::IO,
+            AuthorityError::Content { .. } | AuthorityError::Refused(_) => exit::DATA,
+        };
+        Failure::new(code, error)
+    }
+}
+
 fn main() -> ExitCode {
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
@@ -121,6 +135,7 @@ async fn run(arguments: &Arguments) -> Result<(), Failure> {
         Command::Status => ask(&config, Call::Status, &mut printer).await,
         Command::Reload => ask(&config, Call::Reload, &mut printer).await,
         Command::Drain => ask(&config, Call::Drain, &mut printer).await,
+        Command::Cert(wanted) => certificates(&config, wanted, &printer),
         Command::Account(wanted) => account(&config, wanted, &mut printer).await,
         Command::Rules(wanted) => inbox_rules(&config, wanted, &mut printer).await,
         Command::Queue(queue) => {
@@ -136,6 +151,37 @@ async fn run(arguments: &Arguments) -> Result<(), Failure> {
             Ok(())
         }
     }
+}
+
+/// The authority of a domain.
+fn certificates(config: &Config, wanted: &Cert, printer: &Printer) -> Result<(), Failure> {
+    let served: Vec<_> = config.domains.iter().map(|domain| domain.name.clone()).collect();
+    let files = wanted.authority();
+    let directory = files.ca.clone().unwrap_or_else(|| authorities(config));
+    let now = System::new().now();
+    let place = authority::Place { directory: &directory, served: &served, now, json: printer.json };
+    let text = authority::run(wanted, place, |domain, what| pass_phrase(files, domain, what))?;
+    printer.text(&text);
+    Ok(())
+}
+
+/// Where authorities are, if nothing else is said.
+fn authorities(config: &Config) -> std::path::PathBuf {
+    config.accounts.file.with_file_name("ca")
+}
+
+/// The pass phrase of an authority's key: the first line of a file, of a credential of systemd, else asked for.
+fn pass_phrase(files: &AuthorityFiles, domain: &Domain, what: PassPhrase) -> Result<Secret, String> {
+    let credential = || Some(std::path::Path::new(&std::env::var_os("CREDENTIALS_DIRECTORY")?).join("impart-ca"));
+    if let Some(path) = files.passphrase_file.clone().or_else(|| credential().filter(|path| path.exists())) {
+        let text = std::fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+        let line = text.lines().next().unwrap_or_default();
+        return match line.is_empty() {
+            true => Err(format!("{}: its first line must be the pass phrase", path.display())),
+            false => Ok(Secret::new(line)),
+        };
+    }
+    secret("pass phrase", &format!("Pass phrase for the authority of {domain}: "), what == PassPhrase::New)
 }
 
 /// The file of accounts; a daemon that runs is told of a change.
@@ -178,23 +224,31 @@ async fn tell(config: &Config, what: &str) -> Result<(), Failure> {
 
 /// A new password: asked for twice at a terminal, else the first line of standard input.
 fn password(account: &Mailbox) -> Result<Secret, String> {
+    secret("password", &format!("Password for {account}: "), true)
+}
+
+/// A secret: asked for at a terminal, twice if it is new, else the first line of standard input.
+fn secret(what: &str, prompt: &str, new: bool) -> Result<Secret, String> {
     use std::io::{BufRead as _, IsTerminal as _, Read as _};
     if !std::io::stdin().is_terminal() {
         let mut line = String::new();
         let read = std::io::stdin().lock().take(4096).read_line(&mut line);
-        read.map_err(|error| format!("no password on standard input: {error}"))?;
+        read.map_err(|error| format!("no {what} on standard input: {error}"))?;
         let line = line.trim_end_matches(['\r', '\n']);
         return match line.is_empty() {
-            true => Err("no password on standard input; write it there, or run impartctl at a terminal".to_owned()),
+            true => Err(format!("no {what} on standard input; write it there, or run impartctl at a terminal")),
             false => Ok(Secret::new(line)),
         };
     }
-    let ask = |what: &str| rpassword::prompt_password(what).map_err(|error| format!("no password: {error}"));
-    let first = ask(&format!("Password for {account}: "))?;
-    if first != ask("Once more: ")? {
+    let ask = |prompt: &str| rpassword::prompt_password(prompt).map_err(|error| format!("no {what}: {error}"));
+    let first = ask(prompt)?;
+    if new && first != ask("Once more: ")? {
         return Err("the two differ; nothing was changed".to_owned());
     }
-    Ok(Secret::new(first))
+    match first.is_empty() {
+        true => Err(format!("no {what} was given")),
+        false => Ok(Secret::new(first)),
+    }
 }
 
 async fn ask(config: &Config, call: Call, printer: &mut Printer) -> Result<(), Failure> {
@@ -331,6 +385,9 @@ async fn examine(config: &Config, printer: &mut Printer) -> Result<(), Failure> 
     let mut found = check::local(&options, now);
     found.push(account::finding(&config.accounts.file));
     found.extend(rules::findings(&config.accounts.rules));
+    let directory = authorities(config);
+    let served: Vec<_> = config.domains.iter().map(|domain| domain.name.clone()).collect();
+    found.extend(authority::findings(authority::Place { directory: &directory, served: &served, now, json: false }));
     found.extend(check::ports(&options).await);
     found.iter().for_each(|finding| printer.row(&Row::Finding(finding.clone())));
     match dns::from_options(config.dns.clone()) {
@@ -396,11 +453,20 @@ fn publish_facts(config: &Config) -> publish::Facts {
             None
         }
     };
+    let directory = authorities(config);
+    let record = |domain: &config::LocalDomain| match authority::published(&directory, &domain.name) {
+        Ok(record) => record,
+        Err(fault) => {
+            complain("impartctl", format_args!("{fault}; its SMIMEA record is left out"));
+            None
+        }
+    };
     publish::Facts {
         host: config.host.clone(),
         ports: ports(Service::Relay),
         client_ports: ports(Service::Client),
         domains: domains(config),
         key_digests: config.certificates.iter().filter_map(digest).collect(),
+        authorities: config.domains.iter().filter_map(record).collect(),
     }
 }

@@ -3,23 +3,24 @@
 //! In: `config.toml`, arguments, the environment. Out: [`Account`]s. Invariants: no password is in the file; the file is
 //! its owner's alone, and replaced as a whole. Fails with the file, the fault and a remedy.
 
-use std::fs::{self, OpenOptions};
-use std::io::Write as _;
+use std::fs;
 use std::net::IpAddr;
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::compose;
 use super::error::ClientError;
 use crate::address::{Device, Domain, Mailbox};
+use crate::disk;
 use crate::net::Host;
+use crate::random;
 use crate::sasl::{Credentials, Secret};
 
 /// The port of clients, where none is named.
 pub const PORT: u16 = 2780;
+const CONFIG_HEAD: &str = "# Accounts of impart(1). Passwords are not here: password-command writes them.\n\n";
 /// How long the command that says the password may take.
 const PASSWORD_TIME: Duration = Duration::from_secs(60);
 /// Seconds after which the server is asked to give a sign of life.
@@ -322,19 +323,11 @@ impl Config {
         let directory = file.parent().unwrap_or(Path::new("."));
         let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(directory);
         made.map_err(|error| fault(&error))?;
-        let token = compose::token().map_err(|error| fault(&error))?;
+        // Two programs may write at one time.
+        let token = random::token().map_err(|error| fault(&error))?;
         let beside = directory.join(format!(".config.{token}"));
-        let write = || {
-            let mut new = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside)?;
-            new.write_all(b"# Accounts of impart(1). Passwords are not here: password-command writes them.\n\n")?;
-            new.write_all(text.as_bytes())?;
-            new.sync_all()?;
-            fs::rename(&beside, file)
-        };
-        write().map_err(|error| {
-            let _ = fs::remove_file(&beside);
-            fault(&error)
-        })
+        disk::replace_by(file, &beside, 0o600, None, &[CONFIG_HEAD.as_bytes(), text.as_bytes()])
+            .map_err(|error| fault(&error))
     }
 }
 
@@ -358,7 +351,7 @@ pub fn device_name() -> Option<Device> {
     let plain = |c: &char| c.is_ascii_alphanumeric() || *c == '-';
     let host: String = host.split('.').next().unwrap_or_default().chars().filter(plain).take(40).collect();
     let host = if host.is_empty() { "device".to_owned() } else { host };
-    Device::parse(&format!("{host}-{}", &compose::token().ok()?[..6])).ok()
+    Device::parse(&format!("{host}-{}", &random::token().ok()?[..6])).ok()
 }
 
 #[cfg(test)]

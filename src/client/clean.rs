@@ -3,6 +3,9 @@
 //! In: any text. Out: text of printable characters, where a character that commands is replaced by its picture or by
 //! U+FFFD. Invariant: nothing that a terminal or a bidirectional layout obeys passes.
 
+use crate::address::Mailbox;
+use crate::printable;
+
 /// Characters of a file's name that are kept.
 const NAME_CHARACTERS: usize = 80;
 /// Octets of a file's name that are kept: what file systems take, with room for a number.
@@ -28,26 +31,33 @@ pub fn line(text: &str) -> String {
     self::text(text).replace('\n', " ")
 }
 
+/// An address in one line, its domain in the letters that people read. Where those are not Latin the form of DNS is there
+/// too: letters of several scripts look the same.
+pub fn address(mailbox: &Mailbox) -> String {
+    let written = line(&mailbox.to_string());
+    let domain = mailbox.domain().as_str();
+    let read = mailbox.domain().to_unicode();
+    let Some(local) = written.strip_suffix(domain).filter(|_| read != domain) else { return written };
+    let read_line = line(&read);
+    match read.chars().all(is_latin) {
+        true => format!("{local}{read_line}"),
+        false => format!("{local}{read_line} ({domain})"),
+    }
+}
+
+/// Letters that are told from others at sight, by whoever reads Latin.
+fn is_latin(c: char) -> bool {
+    c.is_ascii() || matches!(c, '\u{c0}'..='\u{17f}' if c.is_alphabetic())
+}
+
 fn shown(c: char) -> char {
     match c {
         // The picture of the control character.
         '\0'..='\x1f' => char::from_u32(0x2400 + u32::from(c)).unwrap_or('\u{fffd}'),
         '\x7f' => '\u{2421}',
-        '\u{80}'..='\u{9f}' => '\u{fffd}',
-        c if is_bidi(c) || is_invisible(c) => '\u{fffd}',
+        c if printable::obeyed(c).is_some() => '\u{fffd}',
         c => c,
     }
-}
-
-/// The characters that turn the direction of text.
-fn is_bidi(c: char) -> bool {
-    matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-}
-
-/// Characters without a shape of their own, other than the joiners that scripts and emoji need.
-fn is_invisible(c: char) -> bool {
-    matches!(c, '\u{200b}' | '\u{2060}'..='\u{2064}' | '\u{206a}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}'
-        | '\u{e0000}'..='\u{e007f}')
 }
 
 /// The name of an attachment as a name of a file in a directory: no separator, no leading dot, nothing that commands.
@@ -86,6 +96,19 @@ mod tests {
         assert_eq!(text("\u{9b}31m \u{202e}evil\u{2066} x\u{feff}"), "\u{fffd}31m \u{fffd}evil\u{fffd} x\u{fffd}");
         assert_eq!(text("👩\u{200d}🚀 \u{e01}\u{e33}"), "👩\u{200d}🚀 \u{e01}\u{e33}");
         assert_eq!(line("a\tb\nc"), "a    b c");
+    }
+
+    #[test]
+    fn domains_are_shown_in_their_letters() {
+        for (address, expected) in [
+            ("bob@b.test", "bob@b.test"),
+            ("bob@xn--bcher-kva.test", "bob@b\u{fc}cher.test"),
+            ("bob@xn--80ak6aa92e.test", "bob@\u{430}\u{440}\u{440}\u{4cf}\u{435}.test (xn--80ak6aa92e.test)"),
+            ("\"a b\"@xn--bcher-kva.test", "\"a b\"@b\u{fc}cher.test"),
+        ] {
+            assert_eq!(super::address(&Mailbox::parse(address).unwrap()), expected);
+        }
+        assert!(!super::address(&Mailbox::parse("a\u{202e}b@b.test").unwrap()).contains('\u{202e}'));
     }
 
     #[test]

@@ -16,6 +16,7 @@ use crate::address::{Mailbox, ReversePath};
 use crate::envelope::{Body, ByMode, Class, DeliverBy, Envelope, Notify, OriginalRecipient, Recipient, Ret};
 use crate::limits;
 use crate::mime::submission;
+use crate::random::{self, NoRandomness};
 use crate::timestamp::Timestamp;
 
 /// Message-IDs of a References field: the first and the latest (RFC 5322 §3.6.4 has no bound).
@@ -73,26 +74,9 @@ pub struct Draft {
     pub automatic: bool,
 }
 
-/// Nothing is made that somebody could guess.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("this system gives no random numbers at the moment; try again")]
-pub struct NoRandomness;
-
-/// 128 bits that nobody can guess.
-pub fn entropy() -> Result<[u8; 16], NoRandomness> {
-    let mut bits = [0; 16];
-    aws_lc_rs::rand::fill(&mut bits).map_err(|_| NoRandomness)?;
-    Ok(bits)
-}
-
-/// 32 hexadecimal digits of [`entropy`].
-pub fn token() -> Result<String, NoRandomness> {
-    Ok(format!("{:032x}", u128::from_be_bytes(entropy()?)))
-}
-
 /// A new Message-ID for mail of `from`.
 pub fn message_id(from: &Mailbox) -> Result<String, NoRandomness> {
-    Ok(submission::message_id(entropy()?, from.domain()))
+    Ok(submission::message_id(random::octets()?, from.domain()))
 }
 
 impl Draft {
@@ -233,7 +217,7 @@ pub fn displayed(
     asked: bool,
     now: Timestamp,
 ) -> Result<(Envelope, Bytes), NoRandomness> {
-    let token = token()?;
+    let token = random::token()?;
     let boundary = format!("=_{token}");
     let mut out = frame(from, std::slice::from_ref(to), now, &format!("<{token}@{}>", from.domain()));
     let id = identifier(id);

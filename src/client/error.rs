@@ -1,8 +1,8 @@
 //! What keeps a person's client from its work, in words with a remedy.
 
 use crate::address::Mailbox;
-use crate::client::compose::NoRandomness;
 use crate::client::history::HistoryError;
+use crate::random::NoRandomness;
 use crate::reply::Reply;
 use crate::sasl::SaslError;
 

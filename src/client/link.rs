@@ -16,6 +16,7 @@ use crate::address::Domain;
 use crate::deliver::wire::Wire;
 use crate::dns::{self, Resolve, Security, Srv};
 use crate::net::{self, Host, Stream};
+use crate::random;
 use crate::route;
 use crate::sasl::Credentials;
 use crate::smtp::client::{self, Event, Fault, Login, Protection, Session, StartTls, Timeouts};
@@ -60,7 +61,7 @@ pub async fn open(account: &Account, credentials: &Credentials, attach: Option<A
         None => {
             let resolver =
                 dns::from_options(dns::Options::default()).map_err(|error| unreachable(error.to_string()))?;
-            looked_up(account.address.domain(), &*resolver, random).await.map_err(unreachable)?
+            looked_up(account.address.domain(), &*resolver, random::up_to).await.map_err(unreachable)?
         }
     };
     reach(account, credentials, attach, &connector, &targets).await
@@ -167,14 +168,6 @@ async fn looked_up(domain: &Domain, resolver: &dyn Resolve, random: fn(u32) -> u
         targets.push(Target { host: Host::Name(host), port, expect });
     }
     if targets.is_empty() { Err(format!("{domain} offers no service to clients (SRV .)")) } else { Ok(targets) }
-}
-
-/// A number from 0 to `most`, for the weights of RFC 2782.
-fn random(most: u32) -> u32 {
-    let mut bytes = [0; 4];
-    // Without random numbers the first of equals is taken, which is an order like another.
-    let _ = aws_lc_rs::rand::fill(&mut bytes);
-    u32::try_from(u64::from(u32::from_le_bytes(bytes)) % (u64::from(most) + 1)).unwrap_or(0)
 }
 
 /// From the greeting to the end of the login.

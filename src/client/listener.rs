@@ -11,12 +11,12 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use super::compose;
 use super::error::ClientError;
 use super::history::{Hold, Record, State};
 use super::read::{Received, Typing};
 use super::{Shared, attach, link};
 use crate::address::Mailbox;
+use crate::random;
 use crate::smtp::turn::Atrn;
 
 /// News that may wait for whoever listens; the server waits meanwhile.
@@ -158,7 +158,7 @@ async fn run(shared: Arc<Shared>, news: mpsc::Sender<Incoming>, _hold: Hold) {
             }
         };
         failures = if began.elapsed() >= GOOD { 0 } else { failures + 1 };
-        let retry = pause(failures, compose::entropy().map_or(0, |bits| bits[0]));
+        let retry = pause(failures, random::octets::<1>().map_or(0, |octets| octets[0]));
         if news.send(Incoming::State(Link::Lost { reason, retry })).await.is_err() {
             return;
         }

@@ -43,6 +43,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use crate::address::Mailbox;
+use crate::random;
 use crate::sasl::Credentials;
 pub use account::{Account, Password, Server};
 pub use error::ClientError;
@@ -87,9 +88,13 @@ impl Message {
         Message { to: vec![to], text: text.into(), ..Message::default() }
     }
 
-    /// An answer to a message, to its author.
+    /// An answer to a message, to its author or where the author wants it (RFC 5322 §3.6.2).
     pub fn answer(message: &Received, text: impl Into<String>) -> Message {
-        Message { reply_to: Some(message.id.clone()), ..Message::to(message.from.clone(), text) }
+        let to = match &message.reply_to[..] {
+            [] => vec![message.from.clone()],
+            elsewhere => elsewhere.to_vec(),
+        };
+        Message { to, text: text.into(), reply_to: Some(message.id.clone()), ..Message::default() }
     }
 }
 
@@ -214,7 +219,7 @@ impl Client {
         let from = self.account().address.clone();
         Ok(Draft {
             id: compose::message_id(&from)?,
-            envid: compose::token()?,
+            envid: random::token()?,
             date: now(),
             from,
             to,

@@ -24,6 +24,8 @@ pub const TEXT_CHARACTERS: usize = 64 * 1024;
 const ATTACHMENTS: usize = 100;
 /// Message-IDs of a thread that are kept.
 const REFERENCES: usize = 10;
+/// Addresses to which answers go at most.
+const REPLY_TO: usize = 10;
 /// Octets of a Message-ID that are kept.
 const ID_OCTETS: usize = 998;
 /// Octets of a notice that are looked at.
@@ -38,6 +40,9 @@ pub struct Received {
     pub id: String,
     /// Who sent it.
     pub from: Mailbox,
+    /// Where its author wants answers, if elsewhere (RFC 5322 §3.6.2).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reply_to: Vec<Mailbox>,
     /// Whom it names as recipients, in words.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub to: Vec<String>,
@@ -143,6 +148,7 @@ fn unreadable(entity: &[u8], from: Mailbox, now: Timestamp) -> Received {
     Received {
         id: digest_id(entity),
         from,
+        reply_to: Vec::new(),
         to: Vec::new(),
         date: now,
         at: now,
@@ -171,6 +177,7 @@ fn received(message: &Message<'_>, entity: &[u8], from: Mailbox, sender: &Revers
     let marked = message.header("Auto-Submitted").and_then(HeaderValue::as_text).is_some_and(program);
     Received {
         id,
+        reply_to: reply_to(message, &from),
         to: to.unwrap_or_default(),
         date: date.map_or(now, |date| Timestamp::from_secs(date.to_timestamp())),
         at: now,
@@ -182,6 +189,18 @@ fn received(message: &Message<'_>, entity: &[u8], from: Mailbox, sender: &Revers
         automatic: marked || *sender == ReversePath::Null,
         from,
     }
+}
+
+/// Where answers go; empty where that is to the author alone.
+fn reply_to(message: &Message<'_>, from: &Mailbox) -> Vec<Mailbox> {
+    let named = message.reply_to().into_iter().flat_map(Address::iter).filter_map(|to| to.address());
+    let mut to: Vec<Mailbox> = Vec::new();
+    for mailbox in named.filter_map(|to| Mailbox::parse(to).ok()).take(REPLY_TO) {
+        if !to.iter().any(|known| known.key() == mailbox.key()) {
+            to.push(mailbox);
+        }
+    }
+    if matches!(&to[..], [one] if one.key() == from.key()) { Vec::new() } else { to }
 }
 
 /// The parts that are to be read, one after the other; of alternatives the plain one, else HTML without its tags.

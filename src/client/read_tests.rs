@@ -2,6 +2,7 @@ use bytes::Bytes;
 
 use super::*;
 use crate::client::compose::{self, Draft};
+use crate::random;
 
 fn mailbox(text: &str) -> Mailbox {
     Mailbox::parse(text).unwrap()
@@ -23,7 +24,7 @@ fn message(entity: &str) -> Received {
 fn draft(text: &str) -> Draft {
     Draft {
         id: compose::message_id(&mailbox("alice@a.test")).unwrap(),
-        envid: compose::token().unwrap(),
+        envid: random::token().unwrap(),
         date: NOW,
         from: mailbox("alice@a.test"),
         to: vec![mailbox("bob@b.test"), mailbox("δ@c.test")],
@@ -35,6 +36,28 @@ fn draft(text: &str) -> Draft {
         displayed: true,
         automatic: false,
     }
+}
+
+#[test]
+fn answers_go_where_their_author_wants_them() {
+    let check = |fields: &str, shown: &[&str], to: &[&str]| {
+        let got = message(&format!("From: alice@a.test\r\nMessage-ID: <1@a>\r\n{fields}\r\nhi\r\n"));
+        assert_eq!(got.reply_to, shown.iter().map(|to| mailbox(to)).collect::<Vec<_>>(), "{fields}");
+        let answer = crate::client::Message::answer(&got, "yes");
+        assert_eq!(answer.to, to.iter().map(|to| mailbox(to)).collect::<Vec<_>>(), "{fields}");
+        assert_eq!(answer.reply_to.as_deref(), Some("<1@a>"));
+    };
+    check("", &[], &["alice@a.test"]);
+    check("Reply-To: Alice@a.test\r\n", &[], &["alice@a.test"]);
+    check("Reply-To: Team <team@a.test>\r\n", &["team@a.test"], &["team@a.test"]);
+    check(
+        "Reply-To: team@a.test, alice@a.test, TEAM@a.test\r\n",
+        &["team@a.test", "alice@a.test"],
+        &["team@a.test", "alice@a.test"],
+    );
+    check("Reply-To: nobody\r\n", &[], &["alice@a.test"]);
+    let many: Vec<String> = (0..50).map(|number| format!("r{number}@a.test")).collect();
+    assert_eq!(message(&format!("Reply-To: {}\r\n\r\nhi\r\n", many.join(", "))).reply_to.len(), 10);
 }
 
 #[test]

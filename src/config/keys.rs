@@ -277,11 +277,14 @@ pub(super) static LIMIT_MESSAGES_PER_MINUTE: Key<usize> = standard(
     "600",
     "Messages that one account may submit in a minute; what is more is told to come later.",
 );
+pub(super) static LIMIT_ATTACHED: Key<usize> =
+    standard("attached", value::COUNT, "32", "Clients of one account that may be attached at one time.");
 pub(super) static LIMIT_INBOX_MESSAGES: Key<usize> = standard(
     "inbox_messages",
     value::COUNT,
     "10000",
-    "Messages that may wait in one inbox; further ones are told to come later.",
+    "Messages that may wait in one inbox; further ones are told to come later. \
+     What one device has had and is kept for others gives way first, the oldest first.",
 );
 pub(super) static LIMIT_INBOX_OCTETS: Key<u64> =
     standard("inbox_octets", value::SIZE, "\"1 GiB\"", "The size in all of what may wait in one inbox.");
@@ -472,6 +475,7 @@ pub(super) const LIMITS: Section = Section {
         &LIMIT_PER_ADDRESS.info,
         &LIMIT_IN_FLIGHT.info,
         &LIMIT_MESSAGES_PER_MINUTE.info,
+        &LIMIT_ATTACHED.info,
         &LIMIT_INBOX_MESSAGES.info,
         &LIMIT_INBOX_OCTETS.info,
     ],

@@ -212,6 +212,8 @@ pub struct Limits {
     pub in_flight: usize,
     /// Messages that an account submits in a minute.
     pub messages_per_minute: usize,
+    /// Attachments of an account.
+    pub attached: usize,
     /// Messages that wait in an inbox.
     pub inbox_messages: usize,
     /// Octets that wait in an inbox.

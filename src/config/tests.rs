@@ -97,6 +97,7 @@ fn the_least_configuration() {
     assert_eq!(config.limits.message_size, crate::limits::ENTITY_OCTETS);
     assert_eq!(config.limits.recipients, crate::limits::RECIPIENTS);
     assert_eq!(config.limits.in_flight, crate::limits::TRANSACTIONS_IN_FLIGHT);
+    assert_eq!(config.limits.attached, crate::limits::ATTACHED);
 }
 
 #[test]

@@ -44,6 +44,9 @@ pub enum Command {
     /// Look at the rules of an inbox and change them.
     #[command(subcommand)]
     Rules(Rules),
+    /// Run the certificate authority of a domain.
+    #[command(subcommand)]
+    Cert(Cert),
     /// Have the daemon read its configuration and certificates again.
     Reload,
     /// Have the daemon finish what it is delivering, and end.
@@ -109,6 +112,126 @@ pub enum Account {
         #[arg(value_name = "ADDRESS")]
         account: Mailbox,
     },
+}
+
+/// What to do with the certificate authority of a domain.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Cert {
+    /// Make the authority of a domain: its key, its certificate, an empty revocation list.
+    Init {
+        /// The domain.
+        #[arg(value_name = "DOMAIN")]
+        domain: Domain,
+        /// The authority's name.
+        #[arg(long, value_name = "TEXT")]
+        name: Option<String>,
+        /// Where it is, and its pass phrase.
+        #[command(flatten)]
+        authority: AuthorityFiles,
+    },
+    /// Issue a certificate for an address.
+    Issue {
+        /// The address; presence@DOMAIN stands for the domain itself.
+        #[arg(value_name = "ADDRESS")]
+        address: Mailbox,
+        /// Certify the key of this request (PKCS#10), instead of a new one.
+        #[arg(long, value_name = "FILE")]
+        request: Option<PathBuf>,
+        /// Write the certificate, and a new key, here.
+        #[arg(long, value_name = "DIRECTORY")]
+        out: Option<PathBuf>,
+        /// How many days it is valid.
+        #[arg(long, value_name = "DAYS", default_value_t = 365, value_parser = clap::value_parser!(u32).range(1..=3650))]
+        days: u32,
+        /// Where the authority is, and its pass phrase.
+        #[command(flatten)]
+        authority: AuthorityFiles,
+    },
+    /// Issue a certificate again for the same key, or the revocation list of a domain.
+    Renew {
+        /// An address, the serial number of a certificate, or a domain for its revocation list.
+        #[arg(value_name = "WHAT")]
+        what: Certified,
+        /// Write the certificate here.
+        #[arg(long, value_name = "DIRECTORY")]
+        out: Option<PathBuf>,
+        /// How many days it is valid.
+        #[arg(long, value_name = "DAYS", default_value_t = 365, value_parser = clap::value_parser!(u32).range(1..=3650))]
+        days: u32,
+        /// Where the authority is, and its pass phrase.
+        #[command(flatten)]
+        authority: AuthorityFiles,
+    },
+    /// Put certificates on the revocation list.
+    Revoke {
+        /// An address, for all of its certificates, or the serial number of one.
+        #[arg(value_name = "WHAT")]
+        what: Certified,
+        /// Where the authority is, and its pass phrase.
+        #[command(flatten)]
+        authority: AuthorityFiles,
+    },
+    /// List what was issued.
+    List {
+        /// Of this domain only.
+        #[arg(value_name = "DOMAIN")]
+        domain: Option<Domain>,
+        /// Where the authority is.
+        #[command(flatten)]
+        authority: AuthorityFiles,
+    },
+}
+
+impl Cert {
+    /// Where the authority is, and its pass phrase.
+    pub fn authority(&self) -> &AuthorityFiles {
+        match self {
+            Cert::Init { authority, .. }
+            | Cert::Issue { authority, .. }
+            | Cert::Renew { authority, .. }
+            | Cert::Revoke { authority, .. }
+            | Cert::List { authority, .. } => authority,
+        }
+    }
+}
+
+/// Where the files of authorities are.
+#[derive(Clone, Debug, Default, Args)]
+pub struct AuthorityFiles {
+    /// The directory of authorities; ca beside the file of accounts if this is not given.
+    #[arg(long, value_name = "DIRECTORY")]
+    pub ca: Option<PathBuf>,
+    /// The file whose first line is the pass phrase of the authority's key.
+    #[arg(long, value_name = "FILE")]
+    pub passphrase_file: Option<PathBuf>,
+}
+
+/// What was certified.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Certified {
+    /// An address.
+    Address(Mailbox),
+    /// A serial number: its octets.
+    Serial(Vec<u8>),
+    /// A domain.
+    Domain(Domain),
+}
+
+impl std::str::FromStr for Certified {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text.contains('@') {
+            return Mailbox::parse(text).map(Certified::Address).map_err(|fault| fault.to_string());
+        }
+        let digits: String = text.chars().filter(|c| *c != ':').collect();
+        if digits.len() == 32 && digits.bytes().all(|b| b.is_ascii_hexdigit()) {
+            let octet = |at: usize| u8::from_str_radix(&digits[at..at + 2], 16).map_err(|fault| fault.to_string());
+            return (0..32).step_by(2).map(octet).collect::<Result<_, _>>().map(Certified::Serial);
+        }
+        let wrong = "not an address, a serial number of 32 hexadecimal digits, or a domain";
+        Domain::parse(text).map(Certified::Domain).map_err(|_| wrong.to_owned())
+    }
 }
 
 /// What to do with the rules of an inbox.

@@ -6,6 +6,7 @@
 //! Invariant: everything a client can make grow is bounded; a request that is not understood changes nothing.
 
 pub mod account;
+pub mod authority;
 pub mod certificate;
 pub mod check;
 pub mod cli;

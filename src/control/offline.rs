@@ -63,7 +63,14 @@ impl<S: Store> Offline<S> {
         Offline { store, compose, clock }
     }
 
-    async fn change(&self, call: &Call, select: &Selector, rows: &Rows) -> Result<(), Fault> {
+    /// Does what a call wants that changes messages; `row` makes the row in which a person reads why one waits.
+    pub async fn change(
+        &self,
+        call: &Call,
+        select: &Selector,
+        row: impl Fn(&Record) -> Message,
+        rows: &Rows,
+    ) -> Result<(), Fault> {
         let now = self.clock.now();
         let matcher = select.matcher(now);
         let mut walk = Walk::new(&matcher);
@@ -71,7 +78,7 @@ impl<S: Store> Offline<S> {
             // The receipts of this very call are not what was meant by it.
             let own = |record: &&Record| record.origin == Origin::Own && record.arrived == now;
             for record in page.iter().filter(|record| !own(record)) {
-                let Some(meant) = matcher.recipients(record) else { continue };
+                let Some(meant) = matcher.recipients(record, &row) else { continue };
                 let Some((mut settlement, changed)) = Self::settlement(call, record, &meant) else { continue };
                 if let Call::Bounce { reason, .. } = call {
                     settlement.receipts = self.receipt(record, &meant, reason.as_deref(), now).await?;
@@ -153,7 +160,7 @@ impl<S: Store> Handler for Offline<S> {
                 }
                 Call::Show { message, body } => show(&self.store, *message, *body, Message::of, &rows).await,
                 other => match other.changes() {
-                    Some(select) => self.change(other, select, &rows).await,
+                    Some(select) => self.change(other, select, Message::of, &rows).await,
                     None => Err(Fault::new(FaultCode::Failed, "impartd is not running")),
                 },
             }
@@ -201,7 +208,7 @@ pub async fn list(
     let matcher = select.matcher(now);
     let (mut walk, mut left) = (Walk::new(&matcher), limit.unwrap_or(u64::MAX));
     while let Some(page) = walk.next(store)? {
-        for record in page.iter().filter(|record| matcher.recipients(record).is_some()) {
+        for record in page.iter().filter(|record| matcher.recipients(record, &row).is_some()) {
             if left == 0 || rows.send(Row::Message(row(record))).await.is_err() {
                 return Ok(());
             }

@@ -15,6 +15,8 @@ pub struct Facts {
     pub domains: Vec<(Domain, bool)>,
     /// SHA-256 of the public key of each certificate, in hexadecimal.
     pub key_digests: Vec<String>,
+    /// The authorities of domains: owner and data of their SMIMEA records.
+    pub authorities: Vec<(String, String)>,
 }
 
 /// Seconds that others may keep a record.
@@ -44,6 +46,14 @@ pub fn zone(facts: &Facts) -> String {
         for port in facts.client_ports.iter().filter(|_| *im) {
             out.push_str(&record(&format!("_impp-client._tcp.{domain}."), "SRV", &format!("0 1 {port} {host}.")));
         }
+    }
+    if !facts.authorities.is_empty() {
+        out.push_str(
+            "; whose certificates for messages hold (RFC 8162); only in a zone that is signed, best with NSEC3\n",
+        );
+    }
+    for (owner, data) in &facts.authorities {
+        out.push_str(&record(&format!("{owner}."), "SMIMEA", data));
     }
     out.push_str(&format!("; {host}: this server; give it its public addresses\n"));
     out.push_str(&format!("; {host}. {TTL} IN A    192.0.2.1\n; {host}. {TTL} IN AAAA 2001:db8::1\n"));
@@ -77,6 +87,7 @@ mod tests {
             client_ports: vec![2780],
             domains: vec![(domain("a.example"), true)],
             key_digests: vec!["00ff".to_owned()],
+            authorities: vec![("*._smimecert.a.example".to_owned(), "2 0 0 3082".to_owned())],
         };
         let text = zone(&facts);
         let records: Vec<String> = text
@@ -90,6 +101,7 @@ mod tests {
                 "_im._impp.a.example. 3600 IN SRV 0 1 2779 mx.a.example.",
                 "_pres._impp.a.example. 3600 IN SRV 0 0 0 .",
                 "_impp-client._tcp.a.example. 3600 IN SRV 0 1 2780 mx.a.example.",
+                "*._smimecert.a.example. 3600 IN SMIMEA 2 0 0 3082",
                 "_2779._tcp.mx.a.example. 3600 IN TLSA 3 1 1 00ff",
                 "_2780._tcp.mx.a.example. 3600 IN TLSA 3 1 1 00ff",
             ]

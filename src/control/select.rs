@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::protocol::MessageState;
+use super::protocol::{Message, MessageState};
 use crate::address::{Domain, Mailbox, ReversePath};
 use crate::spool::{QueueId, Record, State};
 use crate::timestamp::Timestamp;
@@ -32,7 +32,7 @@ pub struct Selector {
     /// Seconds since the message came, at least.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub older_than: Option<u64>,
-    /// Words in the last reply or fault, in any letter case.
+    /// Words in the reason for which a recipient waits, its own or that of its destination, in any letter case.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     /// The state of the message.
@@ -143,13 +143,16 @@ impl Matcher {
         &self.ids
     }
 
-    /// The indexes of the recipients that are meant, open or kept for further devices; `None` if the message is not.
-    pub fn recipients(&self, record: &Record) -> Option<Vec<usize>> {
+    /// The indexes of the recipients that are meant, open or kept for further devices; `None` if the message is not. `row`
+    /// makes the row in which a person reads why the message waits.
+    pub fn recipients(&self, record: &Record, row: impl Fn(&Record) -> Message) -> Option<Vec<usize>> {
         if !self.message(record) {
             return None;
         }
+        let row = self.reason.as_ref().map(|_| row(record));
+        let shown = |index: usize| row.as_ref()?.recipients.get(index)?.reason.as_deref();
         let kept = record.open().chain(record.owed());
-        let mut meant: Vec<usize> = kept.filter(|index| self.recipient(record, *index)).collect();
+        let mut meant: Vec<usize> = kept.filter(|index| self.recipient(record, *index, shown(*index))).collect();
         meant.sort_unstable();
         if meant.is_empty() { None } else { Some(meant) }
     }
@@ -160,14 +163,17 @@ impl Matcher {
             && self.state.is_none_or(|state| MessageState::of(record) == state)
     }
 
-    fn recipient(&self, record: &Record, index: usize) -> bool {
+    fn recipient(&self, record: &Record, index: usize, shown: Option<&str>) -> bool {
         let sender = &record.envelope.sender;
         let recipient = &record.envelope.recipients[index].address;
         self.address.as_ref().is_none_or(|address| is_sender(address.as_deref(), sender) || is(address, recipient))
             && self.domain.as_ref().is_none_or(|domain| {
                 recipient.domain() == domain || sender.mailbox().is_some_and(|sender| sender.domain() == domain)
             })
-            && self.reason.as_ref().is_none_or(|reason| has_reason(reason, &record.states[index]))
+            && self.reason.as_ref().is_none_or(|words| {
+                let shown = shown.is_some_and(|shown| shown.to_lowercase().contains(words));
+                shown && matches!(record.states[index], State::Open(_))
+            })
     }
 }
 
@@ -181,11 +187,6 @@ fn is_sender(address: Option<&str>, sender: &ReversePath) -> bool {
 
 fn is(address: &Option<String>, recipient: &Mailbox) -> bool {
     address.as_ref().is_some_and(|key| recipient.key() == *key)
-}
-
-fn has_reason(reason: &str, state: &State) -> bool {
-    let State::Open(progress) = state else { return false };
-    progress.last.as_ref().is_some_and(|last| last.to_lowercase().contains(reason))
 }
 
 #[cfg(test)]
@@ -226,7 +227,7 @@ pub(crate) mod tests {
     }
 
     fn check(selector: Selector, expected: Option<&[usize]>) {
-        let found = selector.matcher(Timestamp::from_secs(2000)).recipients(&record(7));
+        let found = selector.matcher(Timestamp::from_secs(2000)).recipients(&record(7), Message::of);
         assert_eq!(found.as_deref(), expected, "{selector:?}");
     }
 
@@ -269,8 +270,8 @@ pub(crate) mod tests {
         envelope.sender = ReversePath::Null;
         report.envelope = Arc::new(envelope);
         let matcher = address("<>").matcher(Timestamp::from_secs(0));
-        assert_eq!(matcher.recipients(&report), Some(vec![0, 1]));
+        assert_eq!(matcher.recipients(&report, Message::of), Some(vec![0, 1]));
         report.states.fill(State::Closed(Disposition::Removed));
-        assert_eq!(matcher.recipients(&report), None);
+        assert_eq!(matcher.recipients(&report, Message::of), None);
     }
 }

@@ -1,6 +1,7 @@
 //! Rows as lines of text: padded columns, no colour, the same in a pipe.
 
 use super::protocol::{Changed, Destination, Entity, Finding, Level, Message, MessageState, Row, Status};
+use crate::printable;
 
 /// Heading of the queue's list.
 pub const QUEUE_HEADING: &str =
@@ -8,7 +9,7 @@ pub const QUEUE_HEADING: &str =
 
 /// Text that a terminal cannot take for a command.
 fn plain(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
+    printable::plain(text, '?')
 }
 
 /// An RFC 3339 time in the host's zone.
@@ -117,8 +118,8 @@ pub fn detail(row: &Message) -> String {
 }
 
 fn entity(row: &Entity) -> String {
-    let text: String =
-        row.text.chars().map(|c| if c.is_control() && c != '\n' && c != '\t' { '?' } else { c }).collect();
+    let stays = |c: char| matches!(c, '\n' | '\t') || printable::obeyed(c).is_none();
+    let text: String = row.text.chars().map(|c| if stays(c) { c } else { '?' }).collect();
     let end = if text.ends_with('\n') { "" } else { "\n" };
     let cut = if row.cut { "[cut here]\n" } else { "" };
     format!("\n{text}{end}{cut}")

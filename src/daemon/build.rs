@@ -11,6 +11,7 @@ use crate::policy::Service;
 use crate::route::{Configured, Rule, Table};
 use crate::smtp::extension::Services;
 use crate::smtp::server;
+use crate::spool::Spool;
 use crate::{deliver, limits, queue, receive, tls};
 
 /// The least time that a sender may give for delivery (RFC 2852 §2).
@@ -60,7 +61,11 @@ pub fn accounts_stamp(config: &Config) -> [Option<accounts::file::Stamp>; 3] {
 }
 
 /// Who judges whoever logs in.
-pub fn authority(config: &Config, connector: &tls::Connector) -> Result<accounts::Options, tls::roots::RootsError> {
+pub fn authority(
+    config: &Config,
+    connector: &tls::Connector,
+    spool: &Spool,
+) -> Result<accounts::Options, tls::roots::RootsError> {
     let people = &config.accounts;
     let authorities = match &people.client_authorities[..] {
         [] => tls::Roots::none(),
@@ -74,6 +79,7 @@ pub fn authority(config: &Config, connector: &tls::Connector) -> Result<accounts
         authorities,
         revocations: people.client_revocations.clone(),
         connector: Some(connector.clone()),
+        secret: Some(spool.secret("accounts that do not exist")),
         ..accounts::Options::new(config.host.clone())
     })
 }
@@ -125,6 +131,7 @@ pub fn receive(config: &Config) -> receive::Options {
             policy: config.policy.peer_identity,
             ..receive::identity::Options::default()
         },
+        attached: config.limits.attached,
         inbox_messages: config.limits.inbox_messages,
         inbox_octets: config.limits.inbox_octets,
         upstreams: config.routes.iter().flat_map(|route| &route.upstream).cloned().collect(),

@@ -9,6 +9,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::attached::Attached;
+use crate::control::Selector;
 use crate::control::offline::{self, Offline};
 use crate::control::protocol::{self, Call, Fault, FaultCode, Finding, Row};
 use crate::control::server::{Answer, Handler, Rows};
@@ -72,7 +73,10 @@ impl Handler for Running {
                     let waiting = self.waiting().await;
                     offline::show(&self.spool, message, body, |record| waiting.message(record), &rows).await
                 }
-                change => self.change(change, rows).await,
+                change => match change.changes() {
+                    Some(select) => self.change(&change, select, rows).await,
+                    None => Err(Fault::new(FaultCode::Failed, "impartd does not do that")),
+                },
             }
         })
     }
@@ -84,7 +88,8 @@ fn ending() -> Fault {
 
 impl Running {
     /// Changes messages, and tells the queue of each.
-    async fn change(&self, call: Call, rows: Rows) -> Result<(), Fault> {
+    async fn change(&self, call: &Call, select: &Selector, rows: Rows) -> Result<(), Fault> {
+        let waiting = self.waiting().await;
         let (sender, mut changed) = Rows::channel(ROWS_AHEAD);
         let forward = async {
             while let Some(row) = changed.recv().await {
@@ -100,7 +105,11 @@ impl Running {
             }
             Ok(())
         };
-        let (done, told) = tokio::join!(self.messages.call(call, sender), forward);
+        let change = async {
+            let sender = sender;
+            self.messages.change(call, select, |record| waiting.message(record), &sender).await
+        };
+        let (done, told) = tokio::join!(change, forward);
         done.and(told)
     }
 

@@ -194,8 +194,11 @@ impl Daemon {
         let (finishing, finished) = watch::channel(false);
         let base = Base { spool, clock, resolver, accounts: local, table: routes };
         let connector = Arc::new(Connector::new(roots.clone(), certificates.clone(), build::connect(&config)));
-        let authority =
-            Authority::new(build::authority(&config, &connector)?, base.accounts.clone(), base.clock.clone())?;
+        let authority = Authority::new(
+            build::authority(&config, &connector, &base.spool)?,
+            base.accounts.clone(),
+            base.clock.clone(),
+        )?;
         authority.refresh().await;
         let Delivery { peers, attached, attach, devices, reports } =
             Delivery::start(&config, &base, connector, opened.devices);

@@ -106,6 +106,22 @@ mod tests {
     }
 
     #[test]
+    fn messages_are_selected_by_what_is_shown() {
+        let standings = vec![standing("IM c.example", 1, Some(2000), "Connection timed out")];
+        let waiting = Waiting::new(Arc::default(), Arc::default(), standings);
+        let check = |words: &str, expected: Option<&[usize]>| {
+            let select = crate::control::Selector { reason: Some(words.to_owned()), ..Default::default() };
+            let matcher = select.matcher(Timestamp::from_secs(2000));
+            let found = matcher.recipients(&record(7), |record| waiting.message(record));
+            assert_eq!(found.as_deref(), expected, "{words}");
+        };
+        check("TIMED OUT", Some(&[1]));
+        check("refused", Some(&[0]));
+        check("connection", Some(&[0, 1]));
+        check("no route", None);
+    }
+
+    #[test]
     fn an_inbox() {
         let inbox = Some("in the inbox, waiting for its client");
         check(&["c.example"], Vec::new(), false, [OWN, inbox, None], None);

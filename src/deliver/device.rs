@@ -14,8 +14,10 @@ use tokio::time::{Instant, sleep_until};
 use super::devices::Context;
 use super::wire::Wire;
 use super::{DeviceAnswer, Outcome, Report, Scope, outcome};
-use crate::attached::{Attachment, Concluded, Feed, Joined, Offer, Upkeep, Verdict};
+use crate::accounts::Proof;
+use crate::attached::{Attachment, Concluded, End, Feed, Joined, Offer, Upkeep, Verdict};
 use crate::envelope::{Envelope, Notify, Recipient};
+use crate::limits;
 use crate::reply::{EnhancedCode, Reply};
 use crate::smtp::client::{Event, Fate, Fault, Protection, Session, Transaction};
 use crate::spool::{Record, State};
@@ -24,8 +26,18 @@ use crate::spool::{Record, State};
 const NOOP_SECONDS: u16 = 300;
 /// Offers taken at a time.
 const BATCH: usize = 16;
-/// How long an attachment that is to end may take for what it was offered.
+/// How long an attachment that is to end may take for what it was offered; its peer may have gone without a word.
 const GRACE: Duration = Duration::from_secs(5);
+
+/// How long it may take by the reason of its end.
+fn grace(end: End) -> Duration {
+    match end {
+        End::Replaced | End::Revoked => GRACE,
+        // Who stops the daemon has set the time, and cuts off what is not done by then ([`super::Devices::close`]).
+        End::Closing => limits::DRAIN_TIMEOUT,
+        End::Renewal => limits::HANDSHAKE_TIMEOUT,
+    }
+}
 
 /// A message under way.
 struct Flying {
@@ -42,6 +54,8 @@ struct Device {
     /// As in logs: the device, and its address.
     relay: String,
     until_empty: bool,
+    /// When those who vouch for the account are to be asked again.
+    renewal: Option<Instant>,
     /// Taken and not yet submitted.
     pending: VecDeque<Offer>,
     flying: HashMap<u64, Flying>,
@@ -53,6 +67,9 @@ struct Device {
 pub(super) async fn serve(context: Arc<Context>, attachment: Attachment) {
     let Attachment { stream, principal, inboxes, device, until_empty, tls, place } = attachment;
     let Joined { feed, upkeep } = context.attached.attach(&principal, &inboxes, device.as_ref(), context.clock.now());
+    // The account may have changed between its login and here.
+    context.revise(&feed);
+    let renewal = (principal.proof == Proof::Elsewhere).then(|| Instant::now() + limits::VOUCHED);
     let name = device.map_or_else(|| "a device without a name".to_owned(), |device| format!("device {device}"));
     let peer = stream.peer_addr().map(|peer| peer.ip().to_string()).unwrap_or_else(|| "local".to_owned());
     let options = if until_empty { &context.on_demand } else { &context.device };
@@ -66,6 +83,7 @@ pub(super) async fn serve(context: Arc<Context>, attachment: Attachment) {
         wire: Wire::new(stream, session),
         relay: format!("{name}[{peer}]"),
         until_empty,
+        renewal,
         pending: VecDeque::new(),
         flying: HashMap::new(),
         token: 0,
@@ -103,6 +121,9 @@ impl Device {
             if self.over.is_some() {
                 return self.reason();
             }
+            if self.renewal.take_if(|at| *at <= Instant::now()).is_some() {
+                self.feed.end_by(End::Renewal);
+            }
             let end = self.feed.end();
             if end.is_none() {
                 self.fill().await;
@@ -114,9 +135,9 @@ impl Device {
             let idle = self.wire.session.is_idle() && self.pending.is_empty();
             match end {
                 Some(end) => {
-                    let since = *ending.get_or_insert_with(Instant::now);
+                    let until = *ending.get_or_insert_with(|| Instant::now() + grace(end));
                     self.pending.clear();
-                    if self.wire.session.is_idle() || since.elapsed() >= GRACE {
+                    if self.wire.session.is_idle() || Instant::now() >= until {
                         return words(end).to_owned();
                     }
                 }
@@ -126,7 +147,7 @@ impl Device {
                 }
                 None => {}
             }
-            self.wait(noop, ending.map(|since| since + GRACE)).await;
+            self.wait(noop, ending).await;
         }
     }
 
@@ -263,7 +284,7 @@ impl Device {
         let quiet = session.is_idle().then(|| session.quiet_since() + noop);
         let again = if session.wants() && grace.is_none() { self.feed.next_due() } else { None };
         let due = session.deadline().into_iter().chain(quiet).chain(again).map(Instant::from_std);
-        let due = due.chain(grace).min();
+        let due = due.chain(grace).chain(self.renewal).min();
         if self.flying.is_empty() && self.pending.is_empty() {
             (self.flying, self.pending) = (HashMap::new(), VecDeque::new());
             self.wire.rest();
@@ -296,11 +317,11 @@ async fn ended(feed: &Feed) {
     }
 }
 
-fn words(end: crate::attached::End) -> &'static str {
-    use crate::attached::End;
+fn words(end: End) -> &'static str {
     match end {
         End::Replaced => "the same device is attached by another connection",
-        End::Revoked => "the account may no longer read the inbox",
+        End::Revoked => "the account may no longer read the inbox, or has another password",
+        End::Renewal => "whether the account is still good is asked anew; it may log in again",
         End::Closing => "this server is stopping",
     }
 }

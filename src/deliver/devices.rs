@@ -14,7 +14,7 @@ use tokio::time::{Instant, timeout_at};
 use super::{Report, device};
 use crate::accounts::Accounts;
 use crate::address::Domain;
-use crate::attached::{Attached, Attachment, Upkeep};
+use crate::attached::{Attached, Attachment, Feed, Upkeep};
 use crate::clock::Clock;
 use crate::smtp::client::{self, StartTls, Timeouts};
 use crate::spool::{QueueId, Settlement, Spool, SpoolError};
@@ -64,10 +64,17 @@ pub(super) struct Context {
     pub spool: Spool,
     pub clock: Arc<dyn Clock>,
     pub large: Arc<Semaphore>,
+    accounts: watch::Receiver<Arc<Accounts>>,
     reports: mpsc::UnboundedSender<Report>,
 }
 
 impl Context {
+    /// Ends an attachment whose account has changed since it logged in.
+    pub fn revise(&self, feed: &Feed) {
+        let (accounts, now) = (self.accounts.borrow().clone(), self.clock.now());
+        feed.revise(|principal, inbox| accounts.reads(principal, inbox, now));
+    }
+
     /// Whoever no longer listens needs no report.
     pub fn report(&self, report: Report) {
         let _ = self.reports.send(report);
@@ -155,6 +162,7 @@ impl Devices {
             spool,
             clock,
             large: Arc::new(Semaphore::new(LARGE_KIBIS)),
+            accounts: accounts.clone(),
             reports,
         });
         let (closing, closed) = watch::channel(None);
@@ -240,6 +248,7 @@ mod tests {
             spool,
             clock: Arc::new(crate::clock::System::new()),
             large: Arc::new(Semaphore::new(1)),
+            accounts: watch::channel(Arc::default()).1,
             reports: mpsc::unbounded_channel().0,
         })
     }
@@ -251,7 +260,7 @@ mod tests {
         let context = context(spool);
         let attachment = Attachment {
             stream: tokio::net::UnixStream::pair().unwrap().0.into(),
-            principal: Principal { account: Mailbox::parse("alice@a.example").unwrap() },
+            principal: Principal::vouched(Mailbox::parse("alice@a.example").unwrap()),
             inboxes: Vec::new(),
             device: None,
             until_empty: false,
@@ -268,7 +277,7 @@ mod tests {
         let (spool, _opened) = Spool::open(directory.path(), crate::spool::Options::default()).unwrap();
         let context = context(spool.clone());
         let alice = Mailbox::parse("alice@a.example").unwrap();
-        let principal = Principal { account: alice.clone() };
+        let principal = Principal::vouched(alice.clone());
         let (inboxes, device) = ([(alice, crate::accounts::Reads::Own)], "phone".parse().unwrap());
         let attach = || context.attached.attach(&principal, &inboxes, Some(&device), context.clock.now());
         let first = attach().upkeep;

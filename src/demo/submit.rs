@@ -11,6 +11,7 @@ use tokio::net::TcpStream;
 use super::DemoError;
 use crate::address::{Domain, Mailbox, ReversePath};
 use crate::envelope::{Body, Class, Envelope, Notify, Recipient};
+use crate::random;
 use crate::smtp::client::{Event, Fate, Fault, Options, Protection, Session, StartTls, Timeouts, Transaction};
 use crate::timestamp::Timestamp;
 
@@ -61,11 +62,9 @@ impl Letter {
 }
 
 fn message_id() -> String {
-    let mut entropy = [0_u8; 16];
     // In a demonstration a predictable identifier harms nobody.
-    let _ = aws_lc_rs::rand::fill(&mut entropy);
-    let hex: String = entropy.iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("<{hex}@a.test>")
+    let token = random::token().unwrap_or_default();
+    format!("<{token}@a.test>")
 }
 
 /// Sends one message; returns its Message-ID.

@@ -114,7 +114,7 @@ pub struct Srv {
     pub target: Option<Domain>,
 }
 
-/// A TLSA record (RFC 6698 §2.1).
+/// A TLSA record (RFC 6698 §2.1), or an SMIMEA record, which has the same form (RFC 8162 §2).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Tlsa {
     /// Certificate usage.
@@ -139,4 +139,10 @@ pub trait Resolve: Send + Sync {
     fn addresses<'a>(&'a self, host: &'a Domain) -> Lookup<'a, IpAddr>;
     /// TLSA at `_port._tcp.host`.
     fn tlsa<'a>(&'a self, host: &'a Domain, port: u16) -> Lookup<'a, Tlsa>;
+    /// SMIMEA at `name`, which [`crate::smime::trust::owner`] makes of an address; none where nobody can say.
+    fn smimea<'a>(&'a self, name: &'a str) -> Lookup<'a, Tlsa> {
+        Box::pin(
+            async move { Err(Failure::NoData { name: name.to_owned(), kind: "SMIMEA", security: Security::Insecure }) },
+        )
+    }
 }

@@ -192,6 +192,13 @@ impl Resolve for Resolver {
             self.typed(&name, Kind::Tlsa, pick).await
         })
     }
+
+    fn smimea<'a>(&'a self, name: &'a str) -> Lookup<'a, Tlsa> {
+        Box::pin(self.typed(name, Kind::Smimea, |data| match data {
+            Data::Smimea(record) => Some(record),
+            _ => None,
+        }))
+    }
 }
 
 #[cfg(test)]

@@ -18,6 +18,7 @@ use tokio::time::{Instant, timeout_at};
 use super::Failure;
 use super::resolver::{Asking, Source};
 use super::wire::{self, Outcome, Question, Unreadable, Walk};
+use crate::random;
 
 /// Questions that are asked at once; more wait.
 const AT_ONCE: usize = 256;
@@ -166,9 +167,7 @@ async fn ask_edns(server: SocketAddr, question: &Question, edns: bool) -> Result
 }
 
 fn random_id() -> io::Result<u16> {
-    let mut id = [0; 2];
-    aws_lc_rs::rand::fill(&mut id).map_err(|_| io::Error::other("no random numbers"))?;
-    Ok(u16::from_be_bytes(id))
+    Ok(u16::from_be_bytes(random::octets()?))
 }
 
 async fn ask_udp(server: SocketAddr, question: &Question, id: u16, query: &[u8]) -> Result<Message, Fault> {

@@ -8,6 +8,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use hickory_proto::op::{Edns, Message, MessageType, OpCode, Query, ResponseCode};
+use hickory_proto::rr::rdata::TLSA;
 use hickory_proto::rr::rdata::opt::{EdnsCode, EdnsOption};
 use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordType};
 
@@ -34,6 +35,7 @@ pub(super) enum Kind {
     A,
     Aaaa,
     Tlsa,
+    Smimea,
 }
 
 impl Kind {
@@ -43,6 +45,7 @@ impl Kind {
             Kind::A => "A",
             Kind::Aaaa => "AAAA",
             Kind::Tlsa => "TLSA",
+            Kind::Smimea => "SMIMEA",
         }
     }
 
@@ -52,6 +55,7 @@ impl Kind {
             Kind::A => RecordType::A,
             Kind::Aaaa => RecordType::AAAA,
             Kind::Tlsa => RecordType::TLSA,
+            Kind::Smimea => RecordType::SMIMEA,
         }
     }
 }
@@ -62,6 +66,7 @@ pub(super) enum Data {
     Srv(Srv),
     Address(IpAddr),
     Tlsa(Tlsa),
+    Smimea(Tlsa),
 }
 
 impl Data {
@@ -71,7 +76,7 @@ impl Data {
             + match self {
                 Data::Srv(srv) => srv.target.as_ref().map_or(0, |target| target.as_str().len()),
                 Data::Address(_) => 0,
-                Data::Tlsa(tlsa) => tlsa.data.len(),
+                Data::Tlsa(tlsa) | Data::Smimea(tlsa) => tlsa.data.len(),
             }
     }
 }
@@ -364,13 +369,18 @@ pub(super) fn data(data: &RData) -> Option<Data> {
         }
         RData::A(a) => Some(Data::Address(IpAddr::V4(a.0))),
         RData::AAAA(aaaa) => Some(Data::Address(IpAddr::V6(aaaa.0))),
-        RData::TLSA(tlsa) => Some(Data::Tlsa(Tlsa {
-            usage: tlsa.cert_usage.into(),
-            selector: tlsa.selector.into(),
-            matching: tlsa.matching.into(),
-            data: tlsa.cert_data.clone(),
-        })),
+        RData::TLSA(tlsa) => Some(Data::Tlsa(association(tlsa))),
+        RData::SMIMEA(smimea) => Some(Data::Smimea(association(smimea))),
         _ => None,
+    }
+}
+
+fn association(record: &TLSA) -> Tlsa {
+    Tlsa {
+        usage: record.cert_usage.into(),
+        selector: record.selector.into(),
+        matching: record.matching.into(),
+        data: record.cert_data.clone(),
     }
 }
 

@@ -1,4 +1,4 @@
-//! The addresses of a From field, read to the letter.
+//! The addresses of From, To and Cc fields, read to the letter.
 //!
 //! In: the field's value. Out: its addresses. The author decides what is accepted in whose name, so nothing is guessed
 //! here: two addresses without a comma, an encoded word in the brackets, an address as an unquoted display name are
@@ -12,7 +12,7 @@ use crate::address::{Domain, Mailbox};
 const MOST: usize = 50;
 
 /// Reads the value of a From field.
-pub(super) fn mailboxes(value: &[u8]) -> Result<Vec<Mailbox>, Defect> {
+pub fn mailboxes(value: &[u8]) -> Result<Vec<Mailbox>, Defect> {
     let text = std::str::from_utf8(value).map_err(|_| Defect::HeaderNotUtf8)?;
     let mut reader = Reader { text, at: 0 };
     let mut found = Vec::new();
@@ -25,6 +25,42 @@ pub(super) fn mailboxes(value: &[u8]) -> Result<Vec<Mailbox>, Defect> {
             None => return Ok(found),
             Some(b',') => reader.at += 1,
             Some(_) => return Err(Defect::FromSyntax),
+        }
+    }
+}
+
+/// Reads the value of a To or Cc field: as [`mailboxes`], and groups, whose members are among the addresses; a group may
+/// be empty (RFC 5322 §3.4). At most [`limits::RECIPIENTS`](crate::limits::RECIPIENTS) addresses.
+pub fn recipients(value: &[u8]) -> Result<Vec<Mailbox>, Defect> {
+    let text = std::str::from_utf8(value).map_err(|_| Defect::HeaderNotUtf8)?;
+    let mut reader = Reader { text, at: 0 };
+    let mut found = Vec::new();
+    let mut group = false;
+    loop {
+        if found.len() == crate::limits::RECIPIENTS {
+            return Err(Defect::FromTooMany);
+        }
+        match reader.mailbox() {
+            Ok(mailbox) => found.push(mailbox),
+            Err(Defect::FromGroup) if !group => {
+                reader.expect(b':')?;
+                reader.skip_cfws()?;
+                group = true;
+                if reader.peek() != Some(b';') {
+                    continue;
+                }
+            }
+            Err(defect) => return Err(defect),
+        }
+        if group && reader.peek() == Some(b';') {
+            reader.at += 1;
+            reader.skip_cfws()?;
+            group = false;
+        }
+        match reader.peek() {
+            None if !group => return Ok(found),
+            Some(b',') => reader.at += 1,
+            _ => return Err(Defect::FromSyntax),
         }
     }
 }
@@ -220,10 +256,31 @@ mod tests {
         assert_eq!(mailboxes(b" \xff@a.example"), Err(Defect::HeaderNotUtf8));
     }
 
+    #[test]
+    fn groups_of_recipients() {
+        let check = |value: &str, expected: Option<&[&str]>| {
+            let got = recipients(value.as_bytes()).ok();
+            let got = got.map(|list| list.iter().map(ToString::to_string).collect::<Vec<_>>());
+            assert_eq!(got, expected.map(|list| list.iter().map(|s| (*s).to_owned()).collect()), "{value:?}");
+        };
+        check(" bob@b.example, Carol <carol@a.example>", Some(&["bob@b.example", "carol@a.example"]));
+        check(" watchers:;", Some(&[]));
+        check(" watchers : (c) ; (c)", Some(&[]));
+        check(
+            " friends: bob@b.example, <c@a.example>;, d@a.example",
+            Some(&["bob@b.example", "c@a.example", "d@a.example"]),
+        );
+        check(" a@a.example, friends: bob@b.example;", Some(&["a@a.example", "bob@b.example"]));
+        for bad in ["", " x:", " x:;y", " x: a@a.example", " x: y: a@a.example;;", " a@a.example;", " x:;,", " x:,;"] {
+            check(bad, None);
+        }
+    }
+
     proptest! {
         #[test]
         fn never_panics(value in "[ a@<>,:;()\"\\\\.é\r\n\\[=?]{0,40}") {
             let _ = mailboxes(value.as_bytes());
+            let _ = recipients(value.as_bytes());
         }
 
         /// What we take for an author, a reader that is made for display takes for the same.

@@ -43,14 +43,14 @@ pub(super) fn content(value: &[u8]) -> Result<Content<'_>, Defect> {
 }
 
 /// A parameter's value, where the field has it; the first, quotes and escapes removed.
-pub(super) fn parameter<'a>(value: &'a [u8], name: &str) -> Option<Cow<'a, [u8]>> {
+pub fn parameter<'a>(value: &'a [u8], name: &str) -> Option<Cow<'a, [u8]>> {
     let value = value.trim_ascii();
     let (_, _, at) = kind(value)?;
     Parameters { value, at }.find(|(found, _)| found.eq_ignore_ascii_case(name.as_bytes())).map(|(_, text)| text)
 }
 
 /// Type and subtype in any letter case, and where the parameters begin.
-pub(super) fn kind(value: &[u8]) -> Option<(&[u8], &[u8], usize)> {
+pub fn kind(value: &[u8]) -> Option<(&[u8], &[u8], usize)> {
     let start = skip_cfws(value, 0)?;
     let slash = token_end(value, start);
     let after = skip_cfws(value, slash)?;

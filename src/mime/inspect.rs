@@ -169,7 +169,7 @@ fn once<'a>(slot: &mut Option<&'a [u8]>, value: &'a [u8], defect: Defect) -> Res
 }
 
 /// RFC 5322 §3.3, with its obsolete forms; a date that is none is as good as absent.
-fn date(value: &[u8]) -> Option<Timestamp> {
+pub fn date(value: &[u8]) -> Option<Timestamp> {
     let date = DateTime::parse_rfc822(&unfold(value))?;
     date.is_valid().then(|| Timestamp::from_secs(date.to_timestamp()))
 }

@@ -21,9 +21,11 @@ mod structure;
 pub mod submission;
 pub mod trace;
 
+pub use author::{mailboxes, recipients};
+pub use content_type::{kind, parameter};
 pub use defect::Defect;
 pub use digest::digest;
 pub use header::{Field, Fields, Malformed, unfold};
-pub use inspect::{Facts, Rules, inspect};
+pub use inspect::{Facts, Rules, date, inspect};
 pub use language::language;
 pub use seven_bit::seven_bit;

@@ -68,6 +68,26 @@ pub fn complete(entity: Bytes, origin: &Origin<'_>) -> Bytes {
     complete.freeze()
 }
 
+/// The entity, which has octets that are not US-ASCII, with what says so where its header says nothing about its content
+/// (RFC 6152 §3). What is not UTF-8 has a
+/// charset that nobody knows, which is said too.
+pub fn label(entity: Bytes) -> Bytes {
+    let mut versioned = false;
+    let mut fields = Fields::new(&entity);
+    for item in fields.by_ref() {
+        let Ok(field) = item else { return entity };
+        if field.is("content-type") || field.is("content-transfer-encoding") {
+            return entity;
+        }
+        versioned |= field.is("mime-version");
+    }
+    let body = entity.get(fields.body()..).unwrap_or_default();
+    let charset = if std::str::from_utf8(body).is_ok() { "utf-8" } else { "unknown-8bit" };
+    let version = if versioned { "" } else { "MIME-Version: 1.0\r\n" };
+    let added = format!("{version}Content-Type: text/plain; charset={charset}\r\nContent-Transfer-Encoding: 8bit\r\n");
+    Bytes::from([added.as_bytes(), &entity].concat())
+}
+
 /// A Message-ID of 128 random bits, with its angle brackets: 32 hexadecimal digits `@` the domain.
 pub fn message_id(entropy: [u8; 16], domain: &Domain) -> String {
     format!("<{:032x}@{domain}>", u128::from_be_bytes(entropy))
@@ -108,6 +128,22 @@ mod tests {
             None,
             "Message-ID: <abababababababababababababababab@a.example>\r\n",
         );
+    }
+
+    #[test]
+    fn content_that_says_nothing_of_itself_is_labelled() {
+        let check = |entity: &[u8], added: &str| {
+            let got = label(Bytes::copy_from_slice(entity));
+            assert_eq!(got, [added.as_bytes(), entity].concat());
+        };
+        let labels =
+            |charset| format!("Content-Type: text/plain; charset={charset}\r\nContent-Transfer-Encoding: 8bit\r\n");
+        check("From: a@a.example\r\n\r\nähm\r\n".as_bytes(), &format!("MIME-Version: 1.0\r\n{}", labels("utf-8")));
+        check(b"mime-version: 1.0\r\n\r\n\xe4hm\r\n", &labels("unknown-8bit"));
+        check("\r\nähm\r\n".as_bytes(), &format!("MIME-Version: 1.0\r\n{}", labels("utf-8")));
+        check("Content-Type: text/html\r\n\r\nähm\r\n".as_bytes(), "");
+        check("Content-Transfer-Encoding: 7bit\r\n\r\nähm\r\n".as_bytes(), "");
+        check("no field\r\n\r\nähm\r\n".as_bytes(), "");
     }
 
     #[test]

@@ -129,7 +129,7 @@ mod tests {
     }
 
     fn alice() -> Principal {
-        Principal { account: mailbox("alice@a.example") }
+        Principal::vouched(mailbox("alice@a.example"))
     }
 
     fn code<T>(result: Result<T, Reply>) -> String {
@@ -159,7 +159,7 @@ mod tests {
         let disabled = accounts().with_entries(entries);
         for sender in [ReversePath::Null, ReversePath::Mailbox(mailbox("alice@a.example"))] {
             assert!(code(mail(&Mail::from(sender.clone()), &alice(), &disabled)).starts_with("535 5.7.8"));
-            let removed = Principal { account: mailbox("carol@a.example") };
+            let removed = Principal::vouched(mailbox("carol@a.example"));
             assert!(code(mail(&Mail::from(sender), &removed, &accounts())).starts_with("535 5.7.8"));
         }
         assert!(code(attach(&Atrn::default(), &alice(), &disabled, Timestamp::default())).starts_with("550 5.7.1"));

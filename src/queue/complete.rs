@@ -7,7 +7,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use aws_lc_rs::rand;
 use tokio::sync::watch;
 
 use crate::accounts::Accounts;
@@ -17,6 +16,7 @@ use crate::envelope::Class;
 use crate::limits;
 use crate::policy::expand;
 use crate::queue::conclude;
+use crate::random;
 use crate::receipt::{self, About, Action};
 use crate::reply::EnhancedCode;
 use crate::spool::{Had, NewMessage, Record, Settlement, Spool, SpoolError, State};
@@ -109,15 +109,16 @@ fn compose(
     recipients: &[About],
     now: Timestamp,
 ) -> Option<NewMessage> {
-    let mut message_id_entropy = [0; 16];
-    if rand::fill(&mut message_id_entropy).is_err() {
+    let message_id_entropy = random::octets().unwrap_or_else(|_| {
         tracing::error!("{}: no random numbers for a receipt; its Message-ID can be guessed", record.id);
         // Rather one that can be guessed than one that comes twice, which the next server would drop.
-        let (id, time) = message_id_entropy.split_at_mut(8);
+        let mut octets = [0; 16];
+        let (id, time) = octets.split_at_mut(8);
         id.copy_from_slice(&record.id.0.to_be_bytes());
         time.copy_from_slice(&now.millis().to_be_bytes());
         time[0] = recipients.first().map_or(0, |about| about.action as u8);
-    }
+        octets
+    });
     let receipt = receipt::receipt(&receipt::Facts {
         reporting: host,
         // The name in our EHLO: a null sender is held to it.

@@ -124,7 +124,7 @@ pub fn failure(record: &Record, indexes: &[usize], status: EnhancedCode, reason:
     let open = indexes.iter().filter(|index| matches!(record.states.get(**index), Some(State::Open(_))));
     let mut conclusion = Conclusion::nothing();
     for index in open {
-        let told = matches!(&record.states[*index], State::Open(progress) if progress.delivered_told);
+        let told = is_told(record, *index);
         conclusion.states.push((*index, State::Closed(Disposition::Failed)));
         // A receipt `delivered` was the last word (RFC 3461 §5.2.3): the server was the mailbox.
         if !told {
@@ -150,7 +150,7 @@ pub fn device(record: &Record, index: usize, outcome: &Outcome, concluded: &Conc
         (Concluded::Had(had), _) => {
             let mut conclusion = Conclusion::had(vec![had.clone()]);
             let wanted = had.completes && record.envelope.recipients[index].notify().success;
-            if wanted && matches!(&record.states[index], State::Open(progress) if !progress.delivered_told) {
+            if wanted && matches!(record.states[index], State::Open(_)) && !is_told(record, index) {
                 conclusion.about.push(delivered(index));
             }
             conclusion
@@ -164,6 +164,11 @@ pub fn device(record: &Record, index: usize, outcome: &Outcome, concluded: &Conc
             failure(record, &[index], EnhancedCode::new(5, 0, 0), "the recipient's client refused it")
         }
     }
+}
+
+/// Whether the sender was told that the recipient has the message.
+pub fn is_told(record: &Record, index: usize) -> bool {
+    matches!(record.states.get(index), Some(State::Open(progress)) if progress.delivered_told)
 }
 
 fn delivered(index: usize) -> About {

@@ -13,6 +13,7 @@ use crate::deliver::Destination;
 use crate::dns::Resolve;
 use crate::envelope::Class;
 use crate::queue::schedule::{Onward, Resolved};
+use crate::random;
 use crate::reply::EnhancedCode;
 use crate::route::{self, Decision, Hop, Memory, Table, Way};
 
@@ -84,7 +85,7 @@ impl LookUp {
         let now = clock.now();
         let decision = {
             let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
-            let decision = route::decide(answer, class, &domain, random);
+            let decision = route::decide(answer, class, &domain, random::up_to);
             memory.weigh(decision, class, &domain, now)
         };
         match decision {
@@ -117,14 +118,6 @@ fn refused(class: Class, domain: &Domain) -> String {
 
 fn no_service(class: Class, domain: &Domain, name: &str) -> String {
     format!("{domain} does not take {}: there is no SRV record at {name}; send a mail instead", service(class))
-}
-
-/// A number from 0 to `most`, for the weights of RFC 2782.
-fn random(most: u32) -> u32 {
-    let mut bytes = [0; 4];
-    // Without random numbers the first of equals is taken, which is an order like another.
-    let _ = aws_lc_rs::rand::fill(&mut bytes);
-    u32::try_from(u64::from(u32::from_le_bytes(bytes)) % (u64::from(most) + 1)).unwrap_or(0)
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use self::device::{Conduct, Device};
 use super::run::{Command, Counters, Options, Parts, run};
 use super::{look_up, schedule};
-use crate::accounts::{Accounts, LocalDomain, Principal, Reads};
+use crate::accounts::{Accounts, Entries, LocalDomain, Principal, Reads};
 use crate::address::{Domain, Mailbox, ReversePath};
 use crate::attached::{Attached, Attachment};
 use crate::clock::Clock;
@@ -190,7 +190,7 @@ impl World {
         let stream = tokio::net::TcpStream::connect(device.address).await.unwrap();
         let attachment = Attachment {
             stream: stream.into(),
-            principal: Principal { account: mailbox(account) },
+            principal: Principal::vouched(mailbox(account)),
             inboxes: inboxes.iter().map(|(local, reads)| (mailbox(local), *reads)).collect(),
             device: name.map(|name| name.parse().unwrap()),
             until_empty,
@@ -353,6 +353,9 @@ async fn a_refusal_for_now_comes_again() {
 #[tokio::test]
 async fn relay_on_demand_ends_when_nothing_waits() {
     let world = World::new();
+    let delegates = "[account.\"bob@a.example\"]\ndelegates = { \"alice@a.example\" = \"take\" }\n";
+    let all = Accounts::clone(&accounts(&["alice", "bob"])).with_entries(Entries::parse(delegates).unwrap());
+    world.accounts.send_replace(Arc::new(all));
     for text in ["one", "two"] {
         world.send(&["alice", "bob"], text).await;
     }

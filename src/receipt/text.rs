@@ -6,6 +6,7 @@ use super::catalogue::{Cause, Texts};
 use super::{About, Facts};
 use crate::envelope::Recipient;
 use crate::mime::report::Action;
+use crate::printable;
 use crate::reply::{EnhancedCode, Reply};
 use crate::timestamp::Timestamp;
 
@@ -165,12 +166,10 @@ fn is_path(word: &str) -> bool {
         .is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_alphanumeric()) && rest.contains('/'))
 }
 
-/// Without control characters and those that turn the direction of a text, at most `most` characters.
+/// Without characters that are obeyed instead of shown, at most `most` characters.
 fn clean(text: &str, most: usize) -> String {
-    let odd = |c: char| {
-        c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-    };
-    let mut clean: String = text.trim().chars().take(most).map(|c| if odd(c) { ' ' } else { c }).collect();
+    let mut clean: String =
+        text.trim().chars().take(most).map(|c| if printable::obeyed(c).is_some() { ' ' } else { c }).collect();
     if text.trim().chars().nth(most).is_some() {
         clean.push_str("...");
     }

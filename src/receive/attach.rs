@@ -100,7 +100,7 @@ impl Judge {
             Err(refusal) => return refusal,
         };
         let busy = |text: &'static str| Reply::new(450, EnhancedCode::new(4, 3, 2), text);
-        if self.context.attached.attachments(&principal.account) >= limits::ATTACHED {
+        if self.context.attached.attachments(&principal.account) >= self.context.options.attached {
             return busy("this account has as many clients attached as it may; end one of them");
         }
         match timeout(limits::ATTACH_TIMEOUT, self.context.attach.clone().reserve_owned()).await {

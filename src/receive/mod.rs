@@ -6,6 +6,7 @@
 mod attach;
 pub mod connection;
 pub mod identity;
+mod line;
 mod login;
 mod rates;
 mod transaction;
@@ -53,6 +54,8 @@ pub struct Options {
     pub identity: identity::Options,
     /// Relays whose Authentication-Results are believed.
     pub upstreams: Vec<Upstream>,
+    /// Attachments of one account at a time.
+    pub attached: usize,
     /// Messages that may wait in one inbox.
     pub inbox_messages: usize,
     /// Octets that may wait in one inbox.

@@ -6,7 +6,7 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc::{Receiver, channel, unbounded_channel};
 
 use super::*;
-use crate::accounts::{Entries, LocalDomain, Options as AuthorityOptions, Reads, Users};
+use crate::accounts::{Entries, LocalDomain, Options as AuthorityOptions, Principal, Reads, Users};
 use crate::address::Mailbox;
 use crate::attached::Item;
 use crate::clock::System;
@@ -130,6 +130,7 @@ fn options_of(host: Domain) -> Options {
         upstreams: Vec::new(),
         inbox_messages: 2,
         inbox_octets: 1000,
+        attached: 2,
     }
 }
 
@@ -275,6 +276,44 @@ async fn a_full_inbox() {
     peer.expect("RCPT TO:<bob@a.example>", "452 4.2.2 the inbox is full").await;
     peer.expect("RCPT TO:<alice@a.example>", "250 2.1.5").await;
     peer.expect("RCPT TO:<carol@a.example>", "550 5.1.1").await;
+}
+
+#[tokio::test]
+async fn what_is_kept_for_a_device_that_is_away_gives_way() {
+    let stage = Stage::new(Service::Mail);
+    let attached = &stage.context.attached;
+    let (alice, phone) = (Principal::vouched(mailbox("alice@a.example")), "phone".parse().unwrap());
+    let inboxes = [(alice.account.clone(), Reads::Own)];
+    drop(attached.attach(&alice, &inboxes, Some(&phone), stage.context.clock.now()));
+    let kept = State::Owed(vec![crate::spool::Holder::new(&phone, None)]);
+    for number in 1..=2 {
+        attached.arrive(&alice.account, Item { id: QueueId(number), index: 0 }, 100, &kept);
+    }
+    assert_eq!(attached.load(&alice.account).messages, stage.context.options.inbox_messages);
+    let mut peer = stage.connect().await;
+    peer.expect("MAIL FROM:<bob@a.example>", "250").await;
+    peer.expect("RCPT TO:<alice@a.example>", "250 2.1.5").await;
+    assert_eq!(attached.load(&alice.account).messages, 1, "the oldest is kept no longer");
+}
+
+#[tokio::test]
+async fn octets_that_nobody_announced_are_labelled_where_the_mail_system_submits() {
+    let stage = Stage::new(Service::Mail);
+    let mut peer = stage.connect().await;
+    peer.expect("MAIL FROM:<alice@a.example>", "250").await;
+    peer.expect("RCPT TO:<bob@a.example>", "250 2.1.5").await;
+    peer.expect("DATA", "354").await;
+    peer.expect("From: alice@a.example\r\n\r\ngr\u{fc}n\r\n.", "250 2.0.0").await;
+    let id = stage.context.spool.page(QueueId(0), 9).unwrap()[0].id;
+    let record = stage.context.spool.record(id).unwrap().unwrap();
+    assert_eq!(record.envelope.body, crate::envelope::Body::EightBitMime);
+    let entity = stage.context.spool.entity(id).await.unwrap().unwrap();
+    let entity = String::from_utf8_lossy(&entity);
+    assert!(entity.contains("\r\nContent-Type: text/plain; charset=utf-8\r\n"), "{entity}");
+    peer.expect("MAIL FROM:<alice@a.example>", "250").await;
+    peer.expect("RCPT TO:<bob@a.example>", "250 2.1.5").await;
+    peer.expect("DATA", "354").await;
+    peer.expect("From: alice@a.example\r\nSubject: gr\u{fc}n\r\n\r\nx\r\n.", "554 5.6.9").await;
 }
 
 fn ip(text: &str) -> Option<IpAddr> {

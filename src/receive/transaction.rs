@@ -9,7 +9,6 @@ use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use aws_lc_rs::rand;
 use bytes::Bytes;
 use rustls::pki_types::UnixTime;
 use tokio::sync::Semaphore;
@@ -17,23 +16,26 @@ use tokio::time::Instant;
 
 use crate::accounts::{Accounts, Found};
 use crate::address::{Domain, EhloName, ForwardPath, Mailbox, ReversePath};
-use crate::envelope::{Class, Envelope};
+use crate::attached::Upkeep;
+use crate::envelope::{Body, Class, Envelope};
 use crate::mime::{self, submission, trace};
 use crate::policy::expand::{self, Expansion, expand};
 use crate::policy::identity::{self, Finding, Role};
 use crate::policy::inbox::{self, Refused, Sifted};
 use crate::policy::submission::is_report;
 use crate::policy::{self, Reporter, Service};
+use crate::random;
 use crate::receipt;
 use crate::receive::attach::{self, Turn};
 use crate::receive::connection::{Origin, claimed};
 use crate::receive::identity::{Identity, REMEMBERED};
+use crate::receive::line::Line;
 use crate::receive::login::Login;
 use crate::receive::{Context, Listener, Options, Upstream};
 use crate::reply::{EnhancedCode, Reply};
 use crate::smtp::command::{Mail, Rcpt};
 use crate::smtp::server::Transaction;
-use crate::spool::{Acceptance, NewMessage, QueueId, SpoolError};
+use crate::spool::{Acceptance, NewMessage, QueueId, Settlement, SpoolError};
 use crate::tls::chain::{self, Purpose};
 
 /// What becomes of an entity in the spool.
@@ -147,14 +149,16 @@ impl Judge {
     /// Whether the inbox, or one of those that an alias or a group stands for, has room.
     fn room(&self, mailbox: &Mailbox, accounts: &Accounts) -> Result<(), Reply> {
         let Options { inbox_messages, inbox_octets, .. } = self.context.options;
-        let is_full = |inbox: &Mailbox| {
-            let load = self.context.attached.load(inbox);
-            load.messages >= inbox_messages || load.octets >= inbox_octets
+        let attached = &self.context.attached;
+        let inboxes = match accounts.members(mailbox) {
+            Some(members) if !members.is_empty() => members,
+            _ => std::slice::from_ref(mailbox),
         };
-        let full = match accounts.members(mailbox) {
-            Some(members) if !members.is_empty() => members.iter().all(is_full),
-            _ => is_full(mailbox),
-        };
+        let mut full = true;
+        for inbox in inboxes.iter().filter(|inbox| attached.has_room(inbox, inbox_messages, inbox_octets)) {
+            full = false;
+            self.give_up(attached.make_room(inbox, inbox_messages, inbox_octets));
+        }
         if full {
             let text = "the inbox is full; try again when its owner has fetched messages";
             return Err(Reply::new(452, EnhancedCode::new(4, 2, 2), text));
@@ -162,12 +166,29 @@ impl Judge {
         Ok(())
     }
 
+    /// Writes that messages are not kept for further devices any more; what the spool does not take now is due again.
+    fn give_up(&self, upkeep: Upkeep) {
+        if upkeep.is_empty() {
+            return;
+        }
+        let (spool, attached) = (self.context.spool.clone(), self.context.attached.clone());
+        tokio::spawn(async move {
+            for (id, had) in upkeep.had {
+                let settled = spool.settle(Settlement { had: vec![had.clone()], ..Settlement::new(id) }).await;
+                if let Err(fault) = settled {
+                    tracing::warn!("{id}: that it is kept no longer cannot be written, tried again: {fault}");
+                    attached.again(Upkeep { had: vec![(id, had)], ..Upkeep::default() });
+                }
+            }
+        });
+    }
+
     /// An entity, complete. `Ok`: the spool takes it when the future is polled.
     pub async fn entity(&mut self, transaction: Transaction) -> Result<Accepting, Reply> {
-        let Transaction { mail, rcpts, entity, .. } = transaction;
+        let Transaction { mut mail, rcpts, entity, .. } = transaction;
         let now = self.context.clock.now();
         let entity = self.completed(&mail, entity)?;
-        let facts = mime::inspect(&entity, policy::rules(&mail)).map_err(|defect| defect.reply())?;
+        let (entity, facts) = self.inspected(&mut mail, entity)?;
         let finding = self.finding_of(&mail, &entity)?;
         let proven = self.author(&mail, &facts, finding.as_ref()).await;
         let accounts = self.context.accounts.borrow().clone();
@@ -199,17 +220,16 @@ impl Judge {
         let (envelope, expires) = policy::envelope(mail, rcpts, terms);
         let expansion = expand(envelope, |address| accounts.members(address));
         let (envelope, receipts) = self.ruled(expansion, &facts, &entity, id, &accounts)?;
-        tracing::info!(
-            "{id}: from=<{}>{}, size={}, nrcpt={}, message-id={}",
-            envelope.sender,
-            self.principal().map_or(String::new(), |principal| format!(", account={}", principal.account)),
-            entity.len(),
-            envelope.recipients.len(),
-            facts.message_id.as_deref().unwrap_or("none"),
-        );
+        let envelope = Arc::new(envelope);
+        let accepted = Line {
+            envelope: envelope.clone(),
+            account: self.principal().ok().map(|principal| principal.account.clone()),
+            size: entity.len(),
+            message_id: facts.message_id.clone(),
+        };
         let message = NewMessage {
             id: Some(id),
-            envelope: Arc::new(envelope),
+            envelope,
             entity,
             digest,
             message_id: facts.message_id,
@@ -217,7 +237,24 @@ impl Judge {
             arrived: now,
             expires,
         };
-        Ok(Accepting { returned, future: Box::pin(self.context.spool.accept_with(message, receipts)) })
+        let accepting = self.context.spool.accept_with(message, receipts);
+        let future = async move { accepting.await.inspect(|acceptance| accepted.log(id, acceptance)) };
+        Ok(Accepting { returned, future: Box::pin(future) })
+    }
+
+    /// What the entity says of itself. The mail system hands on octets that are not US-ASCII without saying so, as many of its
+    /// clients do: they are labelled, for hops and readers after us (RFC 6152 §3).
+    fn inspected(&self, mail: &mut Mail, entity: Bytes) -> Result<(Bytes, mime::Facts), Reply> {
+        let (entity, facts) = match mime::inspect(&entity, policy::rules(mail)) {
+            Err(mime::Defect::NeedsEightBit) if self.listener.service == Service::Mail => {
+                mail.body = Body::EightBitMime;
+                let entity = submission::label(entity);
+                let facts = mime::inspect(&entity, policy::rules(mail));
+                (entity, facts)
+            }
+            facts => (entity, facts),
+        };
+        facts.map(|facts| (entity, facts)).map_err(|defect| defect.reply())
     }
 
     /// The envelope without those whose rules refuse the message, and the receipts for these and for groups, each with the
@@ -453,16 +490,13 @@ async fn exists(accounts: &Accounts, mailbox: &Mailbox) -> Result<(), Reply> {
 }
 
 fn entropy() -> Result<[u8; 16], Reply> {
-    let mut bytes = [0; 16];
-    match rand::fill(&mut bytes) {
-        Ok(()) => Ok(bytes),
-        Err(_) => Err(Reply::new(451, EnhancedCode::new(4, 3, 0), "no random numbers at the moment, try again")),
-    }
+    let refused = |_| Reply::new(451, EnhancedCode::new(4, 3, 0), "no random numbers at the moment, try again");
+    random::octets().map_err(refused)
 }
 
 /// An identifier that nobody guesses.
 fn random_token() -> Result<String, Reply> {
-    Ok(entropy()?.iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(format!("{:032x}", u128::from_be_bytes(entropy()?)))
 }
 
 #[cfg(test)]

@@ -65,20 +65,34 @@ pub fn decide(
         return Decision::Refused;
     }
     let secure = answer.security == Security::Secure;
-    let mut targets: Vec<Target> = Vec::new();
+    let (mut targets, mut localhost): (Vec<Target>, bool) = (Vec::new(), false);
     for srv in order(answer.records, random) {
         // RFC 2782: "." among others is a mistake. Nobody listens on port 0.
         let (Some(host), 1..) = (srv.target, srv.port) else { continue };
+        // RFC 6761 §6.3: that is this host, whose services another domain has nothing to say about.
+        if is_localhost(&host) {
+            localhost = true;
+            continue;
+        }
         let target = Target { host: Host::Name(host), port: srv.port, secure };
         if targets.len() < TARGETS && !targets.contains(&target) {
             targets.push(target);
         }
     }
     if targets.is_empty() {
-        let reason = format!("no SRV record of {} names a port", service_name(class, domain));
+        let name = service_name(class, domain);
+        let reason = match localhost {
+            true => format!("the SRV records of {name} point to localhost, which is no host of that domain"),
+            false => format!("no SRV record of {name} names a port"),
+        };
         return Decision::Unknown { reason, status: UNABLE_TO_ROUTE };
     }
     Decision::Targets(targets, answer.ttl)
+}
+
+/// `localhost` and what is below it.
+fn is_localhost(host: &Domain) -> bool {
+    host.as_str().rsplit('.').next() == Some("localhost")
 }
 
 fn without_answer(failure: Failure, class: Class, domain: &Domain) -> Decision {
@@ -250,6 +264,19 @@ mod tests {
         zero.port = 0;
         let expected = "no SRV record of _im._impp.b.example names a port".to_owned();
         assert_eq!(decided(answer(vec![zero])), Decision::Unknown { reason: expected, status: UNABLE_TO_ROUTE });
+    }
+
+    #[test]
+    fn nobody_names_this_host() {
+        for name in ["localhost", "mx.localhost"] {
+            let decision = decided(answer(vec![srv(0, 0, name)]));
+            assert!(
+                matches!(&decision, Decision::Unknown { reason, .. } if reason.contains("localhost")),
+                "{decision:?}"
+            );
+            assert_eq!(hosts(&decided(answer(vec![srv(0, 0, name), srv(1, 0, "a")]))), ["a"]);
+        }
+        assert_eq!(hosts(&decided(answer(vec![srv(0, 0, "localhost.b.example")]))), ["localhost.b.example"]);
     }
 
     #[test]

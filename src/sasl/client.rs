@@ -6,12 +6,12 @@
 //! exchange says so, and a server that did offer it notices who took it away (RFC 5802 §6).
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
-use aws_lc_rs::rand;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
 use super::scram::{self, Key};
 use super::{Mechanism, SaslError, Secret, claims, prepare};
+use crate::random;
 
 /// With what a client proves itself.
 #[derive(Clone, Debug)]
@@ -79,8 +79,7 @@ impl Client {
         credentials: Credentials,
         channel_binding: Option<[u8; 32]>,
     ) -> Result<Client, SaslError> {
-        let mut octets = [0; 18];
-        rand::fill(&mut octets).map_err(|_| SaslError::Malformed("system's random"))?;
+        let octets: [u8; 18] = random::octets()?;
         Client::with_nonce(offered, credentials, channel_binding, BASE64.encode(octets))
     }
 

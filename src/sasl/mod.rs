@@ -21,6 +21,8 @@ pub use claims::{BEARER_REFUSED, Bearer, CramResponse, Plain, external};
 pub use client::{Client, Credentials};
 pub use prepare::prepare;
 
+use crate::random::NoRandomness;
+
 /// A mechanism, the better first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Mechanism {
@@ -133,4 +135,7 @@ pub enum SaslError {
     /// The server said so.
     #[error("the server says: {0}")]
     Server(String),
+    /// Nothing is made that somebody could guess.
+    #[error("{0}")]
+    Randomness(#[from] NoRandomness),
 }

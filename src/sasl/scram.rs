@@ -28,7 +28,7 @@ const LONGEST_NONCE: usize = 256;
 pub(super) type Key = [u8; digest::SHA256_OUTPUT_LEN];
 
 /// What a server keeps of a password (RFC 5802 §3): it proves the password, and does not show it.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Verifier {
     iterations: u32,
     salt: Vec<u8>,

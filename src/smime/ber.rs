@@ -2,13 +2,17 @@
 //!
 //! In: octets of anybody. Out: [`Element`]s that borrow them, with the raw octets that a signature covers. Invariant:
 //! nothing is read beyond the input, no read recurses, each costs time linear in what it passes; indefinite lengths and
-//! strings in pieces are understood (S/MIME agents stream them), bounded by [`limits::BER_DEPTH`]. CMS is read here and
-//! not through typed structures, because these re-encode what they read, and one certificate that they do not
-//! understand costs the whole message. Fails: [`Fault::Syntax`], [`Fault::TooDeep`]. RFC 5652 §10.
+//! strings in pieces are understood (S/MIME agents stream them), bounded by [`limits::BER_DEPTH`]. CMS is cut up here
+//! and not by `cms`, which encodes again what it reads, fails with one certificate that it does not understand, knows
+//! strings in pieces in one form only, and counts nothing; the parts that are left go to its types. Fails:
+//! [`Fault::Syntax`], [`Fault::TooDeep`]. RFC 5652 §10.
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 use const_oid::ObjectIdentifier;
+use jiff::civil::DateTime;
+use jiff::tz::Offset;
 
 use super::Fault;
 use crate::limits;
@@ -225,25 +229,19 @@ impl<'a> Element<'a> {
     /// The value of a UTCTime or GeneralizedTime in the form of RFC 5280 §4.1.2.5: UTC, whole seconds.
     pub(super) fn time(&self) -> Result<Timestamp, Fault> {
         let fault = Fault::Syntax("a time cannot be read");
-        let text = std::str::from_utf8(self.contents).map_err(|_| fault.clone())?;
-        let text = text.strip_suffix('Z').ok_or(fault.clone())?;
-        let (year, rest) = match self.tag {
-            UTC_TIME if text.len() == 12 && text.is_ascii() => {
-                let (year, rest) = text.split_at(2);
-                (format!("{}{year}", if year < "50" { "20" } else { "19" }), rest)
-            }
-            GENERALIZED_TIME if text.len() == 14 && text.is_ascii() => {
-                let (year, rest) = text.split_at(4);
-                (year.to_owned(), rest)
-            }
-            _ => return Err(fault),
-        };
-        if !rest.bytes().all(|octet| octet.is_ascii_digit()) {
+        let digits = self.contents.strip_suffix(b"Z").ok_or(fault.clone())?;
+        if !digits.iter().all(u8::is_ascii_digit) {
             return Err(fault);
         }
-        let part = |at: usize| &rest[at..at + 2];
-        let text = format!("{year}-{}-{}T{}:{}:{}Z", part(0), part(2), part(4), part(6), part(8));
-        let time: jiff::Timestamp = text.parse().map_err(|_| fault)?;
+        let number = |range: Range<usize>| digits[range].iter().fold(0i16, |value, d| value * 10 + i16::from(d - b'0'));
+        let (year, rest) = match (self.tag, digits.len()) {
+            (UTC_TIME, 12) => (number(0..2) + if number(0..2) < 50 { 2000 } else { 1900 }, 2),
+            (GENERALIZED_TIME, 14) => (number(0..4), 4),
+            _ => return Err(fault),
+        };
+        let part = |at: usize| number(rest + at..rest + at + 2) as i8;
+        let time = DateTime::new(year, part(0), part(2), part(4), part(6), part(8), 0).map_err(|_| fault.clone())?;
+        let time = Offset::UTC.to_timestamp(time).map_err(|_| fault)?;
         Ok(Timestamp::from_secs(time.as_second()))
     }
 }

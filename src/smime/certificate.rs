@@ -7,7 +7,7 @@
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use aws_lc_rs::digest;
 use cms::cert::IssuerAndSerialNumber;
@@ -34,6 +34,7 @@ struct Inner {
     not_before: Timestamp,
     not_after: Timestamp,
     usage: Option<u8>,
+    fingerprint: OnceLock<[u8; 32]>,
 }
 
 /// Bits of the key usage extension (RFC 5280 §4.2.1.3), as they stand in its first octet.
@@ -75,6 +76,7 @@ impl Certificate {
             not_before,
             not_after,
             usage: None,
+            fingerprint: OnceLock::new(),
         };
         if let Some(extensions) = tbs.optional(ber::context(3))? {
             let mut list = Reader::only(extensions.contents, ber::SEQUENCE)?;
@@ -171,9 +173,11 @@ impl Certificate {
 
     /// SHA-256 of the octets.
     pub fn fingerprint(&self) -> [u8; 32] {
-        let mut out = [0; 32];
-        out.copy_from_slice(digest::digest(&digest::SHA256, self.der()).as_ref());
-        out
+        *self.0.fingerprint.get_or_init(|| {
+            let mut out = [0; 32];
+            out.copy_from_slice(digest::digest(&digest::SHA256, self.der()).as_ref());
+            out
+        })
     }
 
     /// What CMS calls it by.

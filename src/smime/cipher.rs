@@ -22,6 +22,14 @@ impl Cipher {
     /// All of them, those that we would rather receive first.
     pub const ALL: [Cipher; 4] = [Cipher::Aes256Gcm, Cipher::Aes128Gcm, Cipher::Aes256Cbc, Cipher::Aes128Cbc];
 
+    /// The best that all recipients read, by what each of them has said (RFC 8551 §2.7.1); of whom nothing is known is
+    /// taken to read everything. AES-128-CBC, which S/MIME 3 has, where nothing is common.
+    pub fn common<'a>(capabilities: impl IntoIterator<Item = &'a [Cipher]>) -> Cipher {
+        let told: Vec<&[Cipher]> = capabilities.into_iter().filter(|list| !list.is_empty()).collect();
+        let read = |cipher: &Cipher| told.iter().all(|list| list.contains(cipher));
+        Cipher::ALL.into_iter().find(read).unwrap_or(Cipher::Aes128Cbc)
+    }
+
     /// Whether an alteration is noticed by the cipher itself.
     pub fn is_authenticated(self) -> bool {
         matches!(self, Cipher::Aes256Gcm | Cipher::Aes128Gcm)

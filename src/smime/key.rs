@@ -140,7 +140,7 @@ impl Key {
         pem::write("PRIVATE KEY", &self.0.pkcs8)
     }
 
-    /// As PEM, encrypted with the pass phrase: PBES2, PBKDF2 with HMAC-SHA-256, AES-256-CBC.
+    /// As PEM, encrypted with the pass phrase: PBES2, PBKDF2 with HMAC-SHA-512, AES-256-CBC.
     pub fn to_encrypted_pem(&self, pass_phrase: &str) -> Result<Zeroizing<String>, Fault> {
         let (algorithm, encrypted) = pbes2::encrypt(&self.0.pkcs8, pass_phrase.as_bytes())?;
         let info = EncryptedKeyInfo { algorithm, key: OctetString::new(encrypted)? };
@@ -258,13 +258,7 @@ impl Key {
     }
 
     /// RFC 8410: the secret is an octet string inside an octet string.
-    fn raw(
-        kind: KeyKind,
-        name: ObjectIdentifier,
-        seed: &[u8],
-        public: &[u8],
-        secret: Secret,
-    ) -> Result<Self, Fault> {
+    fn raw(kind: KeyKind, name: ObjectIdentifier, seed: &[u8], public: &[u8], secret: Secret) -> Result<Self, Fault> {
         let algorithm = asn1::plain(name);
         let inner = Zeroizing::new(OctetStringRef::new(seed)?.to_der()?);
         let pkcs8 = pkcs8(&algorithm, &inner)?;

@@ -115,8 +115,9 @@ fn detached<'a>(described: &Described<'a>) -> Result<Layer<'a>, Fault> {
 fn decoded(described: &Described<'_>) -> Result<Vec<u8>, Fault> {
     match described.encoding().as_str() {
         "base64" => {
-            let mut text = described.body.to_vec();
-            text.retain(|octet| !octet.is_ascii_whitespace());
+            let mut text = Vec::with_capacity(described.body.len());
+            let words = described.body.split(u8::is_ascii_whitespace);
+            words.for_each(|word| text.extend_from_slice(word));
             STANDARD.decode(&text).map_err(|_| Fault::Syntax("the body is not base64"))
         }
         "7bit" | "8bit" | "binary" => Ok(described.body.to_vec()),

@@ -6,20 +6,24 @@
 //!
 //! Invariants: no I/O, no clock. Every primitive is aws-lc-rs's. What was signed is the octets of the line-anchored part
 //! ([`crate::mime::signed`]), certificates and signed attributes are taken as they came and never encoded again. Only the
-//! outermost chain of layers counts: a part beside an encrypted part is never shown as protected. Whether a certificate
-//! is to be believed is not decided here. Fails: [`Fault`]; hostile input gives one, never a panic, and costs time linear
+//! outermost chain of layers counts: a part beside an encrypted part is never shown as protected. [`examine()`] looks at
+//! a message as a whole and [`Examined::judge`] says what to think of it: [`Verdict`]. Fields are put inside and read back by
+//! [`protect`], certificates are believed by [`trust`]. Fails: [`Fault`]; hostile input gives one, never a panic, and costs time linear
 //! in its length, within [`crate::limits`].
 //!
 //! RFC 8551, RFC 5652, RFC 5083, RFC 5084, RFC 8591.
 
 mod agreement;
 mod asn1;
+pub mod authority;
 mod ber;
 mod certificate;
 mod cipher;
 mod content;
 mod decrypt;
+mod der;
 mod encrypt;
+mod examine;
 mod fault;
 mod identity;
 mod key;
@@ -28,17 +32,21 @@ mod oid;
 mod pbes2;
 mod pem;
 mod pkcs12;
+pub mod protect;
 mod scheme;
 mod sign;
 mod signed_data;
 mod transport;
+pub mod trust;
 mod unwrap;
+pub mod verdict;
 mod verify;
 
 pub use certificate::Certificate;
 pub use cipher::Cipher;
 pub use decrypt::decrypt;
 pub use encrypt::{EncryptOptions, KeyTransport, encrypt};
+pub use examine::{Circumstances, Examined, examine};
 pub use fault::Fault;
 pub use identity::Identity;
 pub use key::{Key, KeyKind, PublicKey, RsaScheme, Signature};
@@ -46,6 +54,7 @@ pub use layer::{Encrypted, Layer, Signed, open};
 pub use scheme::check;
 pub use sign::{Form, SignOptions, sign};
 pub use unwrap::{Seen, Unwrapped, unwrap};
+pub use verdict::{Finding, Verdict};
 pub use verify::{Signer, verify};
 
 #[cfg(test)]

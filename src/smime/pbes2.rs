@@ -15,15 +15,17 @@ use super::content::{Parameters, random, seal};
 use super::{Cipher, Fault, oid};
 use crate::limits;
 
-/// Rounds for what we write: what OWASP asks for with HMAC-SHA-256.
-const ROUNDS: NonZeroU32 = NonZeroU32::MIN.saturating_add(599_999);
+/// Rounds for what we write: what OWASP asks for with HMAC-SHA-512.
+const ROUNDS: NonZeroU32 = NonZeroU32::MIN.saturating_add(209_999);
 
 /// Decrypts what `algorithm` describes.
-pub(super) fn decrypt(algorithm: &Algorithm, encrypted: &[u8], pass_phrase: &[u8]) -> Result<Zeroizing<Vec<u8>>, Fault> {
+pub(super) fn decrypt(
+    algorithm: &Algorithm,
+    encrypted: &[u8],
+    pass_phrase: &[u8],
+) -> Result<Zeroizing<Vec<u8>>, Fault> {
     if algorithm.oid != oid::PBES2 {
-        return Err(Fault::Unsupported(
-            "of the file's encryption, which is of the time before PBES2 (rewrite it with OpenSSL 3),".to_owned(),
-        ));
+        return Err(Fault::OldFile);
     }
     let Pbes2Parameters { derivation, cipher } = asn1::parameters(algorithm)?;
     if derivation.oid != oid::PBKDF2 {
@@ -52,13 +54,13 @@ pub(super) fn decrypt(algorithm: &Algorithm, encrypted: &[u8], pass_phrase: &[u8
 pub(super) fn encrypt(clear: &[u8], pass_phrase: &[u8]) -> Result<(Algorithm, Vec<u8>), Fault> {
     let salt = random::<16>()?;
     let mut key = Zeroizing::new([0; 32]);
-    pbkdf2::derive(PBKDF2_HMAC_SHA256, ROUNDS, &*salt, pass_phrase, &mut *key);
+    pbkdf2::derive(PBKDF2_HMAC_SHA512, ROUNDS, &*salt, pass_phrase, &mut *key);
     let sealed = seal(Cipher::Aes256Cbc, &*key, clear)?;
     let derivation = Pbkdf2Parameters {
         salt: OctetString::new(*salt)?,
         rounds: ROUNDS.get(),
         key_octets: None,
-        function: Some(asn1::with_null(oid::HMAC_SHA256)),
+        function: Some(asn1::with_null(oid::HMAC_SHA512)),
     };
     let derivation = asn1::with(oid::PBKDF2, &derivation)?;
     let parameters = Pbes2Parameters { derivation, cipher: sealed.algorithm };

@@ -14,14 +14,14 @@
 //! (`journal/entry.rs`), and a test compares it with what fjall writes.
 
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::lock::sync_dir;
 use super::store::is_state_row;
+use crate::disk;
 
 const START: u8 = 1;
 const ITEM: u8 = 2;
@@ -199,13 +199,8 @@ fn replace(path: &Path, damaged: &Path, content: &[u8]) -> io::Result<()> {
     let name = path.file_name().unwrap_or_default();
     fs::copy(path, damaged.join(name))?;
     File::open(damaged.join(name))?.sync_all()?;
-    sync_dir(damaged)?;
-    let new = path.with_extension("new");
-    let mut file = File::create(&new)?;
-    file.write_all(content)?;
-    file.sync_all()?;
-    fs::rename(&new, path)?;
-    path.parent().map_or(Ok(()), sync_dir)
+    disk::sync_directory(damaged)?;
+    disk::replace(path, 0o600, &[content])
 }
 
 #[cfg(test)]

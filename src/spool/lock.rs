@@ -6,10 +6,11 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{ErrorKind, Read, Seek, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use super::error::OpenError;
+use crate::{disk, random};
 
 /// The name of the file that is locked.
 const LOCK: &str = "lock";
@@ -67,7 +68,7 @@ impl Lock {
     pub fn seal(&mut self, dir: &Path) -> Result<(), OpenError> {
         if self.fresh {
             let path = dir.join(FORMAT);
-            replace(&path, FORMAT_TEXT, 0o644).map_err(|error| fault(dir, &path, error))?;
+            disk::replace(&path, 0o644, &[FORMAT_TEXT.as_bytes()]).map_err(|error| fault(dir, &path, error))?;
             self.fresh = false;
         }
         Ok(())
@@ -82,13 +83,8 @@ fn make(dir: &Path) -> Result<(), OpenError> {
         Err(error) => return Err(fault(dir, dir, error)),
     }
     DirBuilder::new().mode(0o700).create(dir).map_err(|error| fault(dir, dir, error))?;
-    let parent = dir.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    sync_dir(parent).map_err(|error| fault(dir, parent, error))
-}
-
-/// Makes the names in a directory durable.
-pub(super) fn sync_dir(dir: &Path) -> std::io::Result<()> {
-    File::open(dir)?.sync_all()
+    let parent = disk::directory_of(dir);
+    disk::sync_directory(parent).map_err(|error| fault(dir, parent, error))
 }
 
 /// Whether the directory has a format, which then must be ours.
@@ -102,16 +98,6 @@ fn has_format(dir: &Path) -> Result<bool, OpenError> {
     }
 }
 
-/// Writes a small file, durably and all at once: after a crash it is there as a whole or not at all.
-fn replace(path: &Path, text: &str, mode: u32) -> std::io::Result<()> {
-    let new = path.with_extension("new");
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(&new)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()?;
-    fs::rename(&new, path)?;
-    sync_dir(path.parent().unwrap_or(Path::new(".")))
-}
-
 /// Reads the secret, and makes one where there is none or none that can be read; the store then counts anew.
 fn secret(path: &Path) -> std::io::Result<u64> {
     let text = match fs::read_to_string(path) {
@@ -122,11 +108,9 @@ fn secret(path: &Path) -> std::io::Result<u64> {
     if let Ok(secret) = u64::from_str_radix(text.trim(), 16) {
         return Ok(secret);
     }
-    let mut octets = [0; 8];
-    aws_lc_rs::rand::fill(&mut octets).map_err(|_| std::io::Error::other("no random numbers"))?;
     // Odd, so that it is not zero, which binds nothing.
-    let secret = u64::from_le_bytes(octets) | 1;
-    replace(path, &format!("{secret:016x}\n"), 0o600)?;
+    let secret = u64::from_le_bytes(random::octets()?) | 1;
+    disk::replace(path, 0o600, &[format!("{secret:016x}\n").as_bytes()])?;
     Ok(secret)
 }
 

@@ -73,6 +73,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use aws_lc_rs::hmac;
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 
@@ -88,6 +89,7 @@ pub use self::row::RowError;
 use self::store::{Fault, Scanned, Store, Table};
 #[cfg(test)]
 pub(crate) use self::tests::copy as copy_for_tests;
+use crate::disk;
 
 /// What an administrator may choose.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -226,6 +228,14 @@ impl Spool {
         let (done, thread) = (Mutex::new(Some(finished)), Mutex::new(Some(thread)));
         let spool = Spool(Arc::new(Inner { inbox, store, meters, next, done, thread }));
         Ok((spool, Opened { arrivals: opened, first_new: QueueId(state.next), devices, set_aside }))
+    }
+
+    /// A secret for another use, by name: the same as long as the spool is, and of no help in guessing the spool's own.
+    pub fn secret(&self, purpose: &str) -> [u8; 32] {
+        let key = hmac::Key::new(hmac::HMAC_SHA256, &self.0.store.secret().to_le_bytes());
+        let mut secret = [0; 32];
+        secret.copy_from_slice(hmac::sign(&key, purpose.as_bytes()).as_ref());
+        secret
     }
 
     /// An identifier for a message that is about to be accepted, so that its trace field can name it. One that is not used
@@ -429,7 +439,7 @@ fn open_store(
     let target = damaged_dir(dir);
     let moved = std::fs::create_dir_all(&target)
         .and_then(|()| std::fs::rename(&path, target.join("store")))
-        .and_then(|()| lock::sync_dir(dir));
+        .and_then(|()| disk::sync_directory(dir));
     moved.map_err(|error| OpenError::Io { path: target.clone(), error })?;
     tracing::error!(to = %target.display(), reason, "the store of the spool is damaged; it was moved, an empty one is used");
     set_aside.push((target.display().to_string(), reason.clone()));

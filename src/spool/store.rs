@@ -27,9 +27,9 @@ use fjall::{Database, Keyspace, KeyspaceCreateOptions, KvSeparationOptions, Owne
 
 use super::dedup::{Expiry, Filters, Key};
 use super::known;
-use super::lock::sync_dir;
 use super::record::{Known, QueueId};
 use super::row;
+use crate::disk;
 
 /// Entities above this many octets are kept apart from their keys, so that compaction does not copy them.
 const SEPARATE_OCTETS: u32 = 8 * 1024;
@@ -351,7 +351,7 @@ impl Store {
         if let Some(next) = next {
             let made = File::create_new(self.path.join(format!("{next}.jnl")))
                 .and_then(|file| file.sync_all())
-                .and_then(|()| sync_dir(&self.path));
+                .and_then(|()| disk::sync_directory(&self.path));
             if let Err(error) = made {
                 tracing::warn!(%error, "no new journal for the spool; it keeps the old one");
             }

@@ -4,6 +4,7 @@ use std::io;
 
 use rustls::{AlertDescription, CertificateError};
 
+use crate::printable;
 use crate::reply::EnhancedCode;
 use crate::timestamp::Timestamp;
 
@@ -188,5 +189,5 @@ impl TlsError {
 
 /// Text from a certificate, fit for a log line: bounded, no control characters.
 pub(super) fn clean(text: &str) -> String {
-    text.chars().take(200).map(|c| if c.is_control() { '?' } else { c }).collect()
+    text.chars().take(200).map(|c| if printable::obeyed(c).is_some() { '?' } else { c }).collect()
 }

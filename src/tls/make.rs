@@ -3,8 +3,7 @@
 //! In: names, times and purposes. Out: chains and keys (ECDSA P-256) in PEM. The chain ends with the root, because a
 //! TLSA record of usage DANE-TA needs it there (RFC 7672 §3.1.2).
 
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::io;
 use std::path::Path;
 use std::time::Duration;
 
@@ -20,6 +19,7 @@ use x509_cert::ext::pkix::name::{GeneralName, OtherName};
 use super::CertificateFiles;
 use super::names::{ID_ON_DNS_SRV, srv_id};
 use crate::address::Domain;
+use crate::disk;
 use crate::envelope::Class;
 use crate::timestamp::Timestamp;
 
@@ -215,29 +215,15 @@ impl Made {
     /// older one in one step.
     pub fn write(&self, directory: &Path, name: &str) -> io::Result<CertificateFiles> {
         let (chain, key) = (directory.join(format!("{name}.pem")), directory.join(format!("{name}.key")));
-        replace(&key, self.key_pem.as_bytes(), 0o600)?;
-        replace(&chain, self.chain_pem.as_bytes(), 0o644)?;
+        disk::replace(&key, 0o600, &[self.key_pem.as_bytes()])?;
+        disk::replace(&chain, 0o644, &[self.chain_pem.as_bytes()])?;
         Ok(CertificateFiles { names: Vec::new(), chain, key })
     }
 }
 
 /// Writes a certificate of an authority for others to trust.
 pub fn write_pem(path: &Path, pem: &str) -> io::Result<()> {
-    replace(path, pem.as_bytes(), 0o644)
-}
-
-fn replace(path: &Path, octets: &[u8], mode: u32) -> io::Result<()> {
-    let mut beside = path.as_os_str().to_owned();
-    beside.push(".new");
-    let beside = std::path::PathBuf::from(beside);
-    match std::fs::remove_file(&beside) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(mode).open(&beside)?;
-    file.write_all(octets)?;
-    file.sync_all()?;
-    std::fs::rename(&beside, path)
+    disk::replace(path, 0o644, &[pem.as_bytes()])
 }
 
 fn authority_params(options: &AuthorityOptions) -> Result<CertificateParams, MakeError> {

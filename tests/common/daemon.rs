@@ -128,8 +128,13 @@ impl Setup {
 
     /// Adds an account; the configuration is written.
     pub fn account(&self, name: &str, password: &str) {
+        self.with_password(&["account", "add", name], password);
+    }
+
+    /// Runs `impartctl` and gives it a password.
+    pub fn with_password(&self, arguments: &[&str], password: &str) {
         let mut command = Command::new(env!("CARGO_BIN_EXE_impartctl"));
-        command.arg("--config").arg(self.config()).args(["account", "add", name]);
+        command.arg("--config").arg(self.config()).args(arguments);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("impartctl starts");
         let mut input = child.stdin.take().expect("a pipe");

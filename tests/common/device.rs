@@ -81,6 +81,11 @@ impl Device {
         }
     }
 
+    /// The answer to what was not answered.
+    pub fn say(&mut self, reply: &str) {
+        self.answer(reply).expect("a connection");
+    }
+
     /// The next message, answered by this.
     pub fn next_with(&mut self, reply: &str) -> Option<Delivery> {
         let delivery = self.unanswered()?;

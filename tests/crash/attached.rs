@@ -12,6 +12,7 @@ use crate::common::daemon::{Daemon, Setup, free_address};
 use crate::common::person::{Listening, Person};
 use crate::common::wait;
 use crate::load::Load;
+use crate::shim::{Shim, When};
 use crate::{Random, names, seed};
 
 /// Kills, unless `IMPART_CRASH_KILLS` says how many.
@@ -118,6 +119,42 @@ impl Home {
     }
 }
 
+impl Home {
+    /// Nobody runs any more; what was shown is remembered.
+    fn rest(&mut self) {
+        self.shown.extend(self.client.take().map(Listening::kill).into_iter().flatten());
+        if let Some(daemon) = self.daemon.take() {
+            assert!(daemon.stop().success(), "{}", self.setup.log());
+        }
+    }
+
+    /// The daemon ends at one of its calls while messages come, or by SIGTERM when all have; the next one goes on. The
+    /// number of calls that there were.
+    fn ends_at(&mut self, shim: &Shim, round: u64, end: Option<(u64, When)>) -> u64 {
+        const SENDERS: (u64, u64) = (2, 3);
+        let _ = std::fs::remove_file(self.setup.directory.join("calls"));
+        let mut watched = shim.watch(self.setup.clone(), end).spawn();
+        let (to, name) = (Some("alice@a.test"), format!("p{round}"));
+        let load = Load::start_for(self.setup.mail, to, &name, SENDERS.0, SENDERS.1);
+        self.client = Some(self.alice.listen());
+        let all = self.sent.len() as u64 + SENDERS.0 * SENDERS.1;
+        wait::until("the daemon is killed, or all is shown", || {
+            (watched.ended() || self.shown().len() as u64 >= all).then_some(())
+        });
+        if !watched.ended() {
+            watched.signal(rustix::process::Signal::TERM);
+        }
+        wait::until("the daemon has ended", || watched.ended().then_some(()));
+        let calls = shim.count(&self.setup);
+        self.daemon = Some(self.setup.start());
+        self.sent.extend(load.finish().into_iter().map(|sent| sent.id));
+        wait::until("all are shown", || (self.shown().len() >= self.sent.len()).then_some(()));
+        assert_eq!(self.settled(), 0, "what is in the history was shown");
+        self.rest();
+        calls
+    }
+}
+
 /// The Message-ID of a message that came.
 fn id(event: &Value) -> Option<String> {
     let id = event["id"].as_str().filter(|_| event["event"] == "message")?;
@@ -150,4 +187,23 @@ fn attached_clients_and_daemons_killed_at_random() {
         home.sent.len(),
         kills()
     );
+}
+
+#[test]
+fn killed_at_every_write_and_sync_with_a_client_attached() {
+    let shim = Shim::build();
+    let mut home = Home::new();
+    home.rest();
+    let points = home.ends_at(&shim, 0, None);
+    println!("{points} writes, syncs, renames and removals from a start to an end with a client");
+    assert!(points > 10, "the shim sees the spool's system calls");
+    let kills = kills().min(points * 3);
+    for kill in 1..=kills {
+        // Spread evenly; another seed meets a call at another moment.
+        let point = 1 + (kill - 1) * points / kills;
+        let when = [When::Before, When::Torn, When::After][((kill + seed()) % 3) as usize];
+        println!("call {point} of {points}, {when:?}");
+        home.ends_at(&shim, kill, Some((point, when)));
+    }
+    println!("{} messages over {kills} kills, each shown once", home.sent.len());
 }

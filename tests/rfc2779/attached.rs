@@ -86,6 +86,49 @@ fn r2_3_7_an_older_connection_of_the_same_device_ends() {
 }
 
 #[test]
+fn r2_3_5_another_password_and_a_removed_account_end_what_is_attached() {
+    // The inbox stands in the configuration too, and outlives the account.
+    let home = Home::new(|setup| setup);
+    let mut phone = attach(&home, "phone");
+    attached(&home, 1);
+    home.setup.with_password(&["account", "passwd", "alice@a.test"], "another");
+    assert_eq!(phone.unanswered(), None, "QUIT");
+    attached(&home, 0);
+    home.setup.with_password(&["account", "passwd", "alice@a.test"], "secret");
+    let mut phone = attach(&home, "phone");
+    attached(&home, 1);
+    let output = home.setup.ctl(&["account", "remove", "alice@a.test"]);
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(phone.unanswered(), None, "QUIT");
+    send(&home, "it is kept for whoever gets the account");
+    assert_eq!(home.setup.wait_for("alice@a.test", 1).len(), 1);
+}
+
+#[test]
+fn r5_4_10_clients_of_an_account_are_counted() {
+    let home = Home::new(|setup| setup.with("[limits]\nattached = 1\n"));
+    let _phone = attach(&home, "phone");
+    let mut desk = home.alice();
+    let reply = desk.say("ATRN INBOX=alice@a.test DEVICE=desk").unwrap();
+    assert!(reply.code == 450 && reply.lines[0].starts_with("4.3.2 "), "{reply:?}");
+}
+
+#[test]
+fn r2_3_7_a_stop_waits_for_what_a_device_is_reading() {
+    let mut home = Home::new(|setup| setup);
+    let mut phone = attach(&home, "phone");
+    send(&home, "slowly");
+    assert_eq!(phone.unanswered().unwrap().text(), "slowly");
+    let daemon = home.daemon().take().unwrap();
+    daemon.signal(rustix::process::Signal::TERM);
+    std::thread::sleep(std::time::Duration::from_secs(6));
+    phone.say("250 2.0.0 shown");
+    assert!(daemon.end().success(), "it ends in order");
+    *home.daemon() = Some(home.setup.start());
+    assert_eq!(home.setup.waiting("alice@a.test"), [] as [String; 0], "its answer was taken");
+}
+
+#[test]
 fn r2_3_6_relay_on_demand_hands_over_what_waits() {
     let home = Home::new(|setup| setup);
     send(&home, "one");

@@ -1,8 +1,12 @@
 //! 2.4: direct and through intermediaries; what an administrator can shut.
 
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
+
 use crate::common::client::Reply;
-use crate::common::daemon::free_address;
-use crate::common::sink::field;
+use crate::common::daemon::{Setup, free_address};
+use crate::common::sink::{Manner, Sink, field};
 use crate::world::{World, check, report, send};
 
 #[test]
@@ -72,4 +76,46 @@ fn r2_4_4_messages_and_presence_have_ports_of_their_own() {
     world.service("_pres._impp.c.test.", Some("mx.b.test"), b.relay.unwrap().port());
     send(&a, "carol@c.test", "none@a.test");
     check(&report(&a, "failed"), "Status", "5.1.2");
+}
+
+/// One connection through a SOCKS5 proxy (RFC 1928) that takes everybody to one place; where it was asked to go.
+fn proxied(mut client: TcpStream, to: SocketAddr) -> std::io::Result<String> {
+    let mut head = [0; 2];
+    client.read_exact(&mut head)?;
+    client.read_exact(&mut vec![0; head[1].into()])?;
+    client.write_all(&[5, 0])?;
+    let mut request = [0; 5];
+    client.read_exact(&mut request)?;
+    assert_eq!(request[..4], [5, 1, 0, 3], "CONNECT to a name, which the proxy resolves");
+    let mut name = vec![0; usize::from(request[4]) + 2];
+    client.read_exact(&mut name)?;
+    let port = name.split_off(name.len() - 2);
+    let mut server = TcpStream::connect(to)?;
+    client.write_all(&[5, 0, 0, 1, 0, 0, 0, 0, 0, 0])?;
+    let (mut back, mut forth) = (server.try_clone()?, client.try_clone()?);
+    std::thread::spawn(move || std::io::copy(&mut back, &mut forth));
+    std::thread::spawn(move || std::io::copy(&mut client, &mut server));
+    Ok(format!("{}:{}", String::from_utf8_lossy(&name), u16::from_be_bytes([port[0], port[1]])))
+}
+
+#[test]
+fn r2_4_4_outbound_through_a_proxy_of_the_firewall() {
+    let directory = tempfile::tempdir().unwrap();
+    let sink = Sink::with(Manner::default());
+    let socket = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let (proxy, asked) = (socket.local_addr().unwrap(), Arc::new(Mutex::new(Vec::new())));
+    let (to, heard) = (sink.address, asked.clone());
+    std::thread::spawn(move || {
+        for client in socket.incoming().flatten() {
+            heard.lock().unwrap().push(proxied(client, to).unwrap());
+        }
+    });
+    let route = "[[route]]\ndomains = [\"b.test\"]\nvia = \"hop.b.test:2779\"\ntls = \"none\"\n";
+    let setup = Setup::new(directory.path()).with(&format!("{route}socks5 = \"{proxy}\"\n"));
+    let daemon = setup.start();
+    send(&setup, "bob@b.test", "proxied@a.test");
+    let arrivals = sink.wait("the message", |arrivals| !arrivals.is_empty());
+    assert_eq!(arrivals[0].field("Message-ID").as_deref(), Some("<proxied@a.test>"));
+    assert_eq!(*asked.lock().unwrap(), ["hop.b.test:2779"]);
+    assert!(daemon.stop().success(), "{}", setup.log());
 }

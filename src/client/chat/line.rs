@@ -55,7 +55,7 @@ fn lines() -> mpsc::Receiver<String> {
 }
 
 fn goes_to(with: &Mailbox) -> String {
-    format!("* what you write now goes to {}\n", clean::line(&with.to_string()))
+    format!("* what you write now goes to {}\n", clean::address(with))
 }
 
 struct Talk<'a> {
@@ -176,7 +176,7 @@ impl Talk<'_> {
         match self.client.send(message).await {
             Ok(sent) => {
                 let fates = crate::client::cli::show_fates(&sent.fates);
-                print(&format!("* to {}: {fates}\n", clean::line(&with.to_string())));
+                print(&format!("* to {}: {fates}\n", clean::address(with)));
                 if let Some(reason) = sent.waits {
                     print(&format!("* it waits in the outbox: {reason}\n"));
                 }

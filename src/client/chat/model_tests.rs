@@ -16,6 +16,7 @@ fn received(from: &str, id: &str, after: i64, text: &str) -> Record {
     Record::Received(Received {
         id: id.to_owned(),
         from: mailbox(from),
+        reply_to: Vec::new(),
         to: vec![],
         date: Timestamp::from_secs(NOW.secs() + after),
         at: Timestamp::from_secs(NOW.secs() + after),

@@ -48,14 +48,14 @@ fn title(model: &Model, width: u16) -> String {
     let who = model.current.as_ref().map_or_else(|| "nobody; /to ADDRESS".to_owned(), ToString::to_string);
     let unread: usize = model.contacts.iter().map(|contact| contact.unread).sum();
     let unread = if unread > 0 { format!(" ({unread} unread)") } else { String::new() };
-    let text = format!(" impart {} — {}{unread}", clean::line(&model.me.to_string()), clean::line(&who));
+    let text = format!(" impart {} — {}{unread}", clean::address(&model.me), clean::line(&who));
     cut(&text, usize::from(width))
 }
 
 fn status(model: &Model) -> String {
     let typing = model.current.as_ref().filter(|who| model.is_typing(who));
     match typing {
-        Some(who) => format!(" {} is typing", clean::line(&who.to_string())),
+        Some(who) => format!(" {} is typing", clean::address(who)),
         None if model.status.is_empty() => format!(" {}", model.link_words()),
         None => format!(" {} · {}", model.link_words(), model.status),
     }
@@ -70,7 +70,7 @@ fn contacts(model: &Model, frame: &mut Frame<'_>, area: Rect) {
         let unread = if contact.unread > 0 { format!(" {}", contact.unread) } else { String::new() };
         let typing = if model.is_typing(&contact.address) { "…" } else { "" };
         let room = usize::from(CONTACTS) - 3 - unread.width() - typing.width();
-        let name = cut(&clean::line(&contact.address.to_string()), room);
+        let name = cut(&clean::address(&contact.address), room);
         let mark = if Some(contact.address.key()) == current { ">" } else { " " };
         let text = format!("{mark}{name}{typing}{unread}");
         let style = if contact.unread > 0 { Style::new().add_modifier(Modifier::BOLD) } else { Style::new() };

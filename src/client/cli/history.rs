@@ -51,7 +51,7 @@ fn contacts(index: &history::Index, json: bool) {
             print(&format!("{line}\n"));
         } else {
             let unread = if contact.unread > 0 { format!(" ({} unread)", contact.unread) } else { String::new() };
-            print(&format!("{} {}{unread}\n", &last[..10.min(last.len())], clean::line(&contact.address.to_string())));
+            print(&format!("{} {}{unread}\n", &last[..10.min(last.len())], clean::address(&contact.address)));
         }
     }
 }

@@ -68,6 +68,11 @@ async fn execute(command: &str, message: &Received) {
     let mut shell = tokio::process::Command::new("/bin/sh");
     shell.arg("-c").arg(command).stdin(Stdio::piped());
     shell.env("IMPART_FROM", message.from.to_string()).env("IMPART_ID", &message.id);
+    let answers: Vec<String> = match &message.reply_to[..] {
+        [] => vec![message.from.to_string()],
+        elsewhere => elsewhere.iter().map(ToString::to_string).collect(),
+    };
+    shell.env("IMPART_REPLY_TO", answers.join(" "));
     shell.env("IMPART_DATE", message.date.rfc3339());
     shell.env("IMPART_AUTOMATIC", if message.automatic { "yes" } else { "no" });
     let run = async {

@@ -95,7 +95,7 @@ pub struct Send {
     /// Wait so many seconds for the receipts, and print them as they come.
     #[arg(long, value_name = "SECONDS")]
     pub wait: Option<u64>,
-    /// The Message-ID of the message that it answers.
+    /// The Message-ID of the message that it answers, which must be one of the history.
     #[arg(long, value_name = "ID")]
     pub reply_to_id: Option<String>,
     /// Say that a program writes this, so that no other program answers it.

@@ -19,6 +19,9 @@ const LOOK: Duration = Duration::from_millis(200);
 /// Sends.
 pub async fn run(client: &Client, send: &Send) -> Result<(), Failure> {
     let to = send.to.iter().map(|name| recipient(client, name)).collect::<Result<Vec<_>, _>>()?;
+    if let Some(id) = &send.reply_to_id {
+        answered(client, id)?;
+    }
     let message = Message {
         to,
         text: text(send)?,
@@ -61,6 +64,15 @@ fn recipient(client: &Client, name: &str) -> Result<Mailbox, Failure> {
     })
 }
 
+/// What is answered is known: a slip of the pen would be sent, and found by nobody.
+fn answered(client: &Client, id: &str) -> Result<(), Failure> {
+    if client.history().index().find(id).is_some() {
+        return Ok(());
+    }
+    let text = format!("{id:?} is the Message-ID of no message of the history; impart history --json shows them");
+    Err(Failure::new(exit::USAGE, text))
+}
+
 fn text(send: &Send) -> Result<String, Failure> {
     if let Some(text) = &send.message {
         return Ok(text.clone());
@@ -79,7 +91,7 @@ fn tell(sent: &Sent) {
     for fate in &sent.fates {
         print(&format!(
             "{}: {} {}\n",
-            clean::line(&fate.to.to_string()),
+            clean::address(&fate.to),
             show::with_reason(fate.state, fate.reason.as_deref()),
             sent.id
         ));
@@ -105,7 +117,7 @@ async fn wait(client: &Client, mut sent: Sent, mut told: Vec<State>, time: Durat
                 *told = fate.state;
                 print(&format!(
                     "{}: {}\n",
-                    clean::line(&fate.to.to_string()),
+                    clean::address(&fate.to),
                     show::with_reason(fate.state, fate.reason.as_deref())
                 ));
             }

@@ -31,8 +31,8 @@ pub fn message(message: &Message) -> String {
     match message {
         Message::In(received) => self::received(received),
         Message::Out { draft, fates } => {
-            let to: Vec<String> = draft.to.iter().map(ToString::to_string).collect();
-            let head = format!("{} to {}: ({})", time(draft.date), clean::line(&to.join(", ")), self::fates(fates));
+            let to: Vec<String> = draft.to.iter().map(clean::address).collect();
+            let head = format!("{} to {}: ({})", time(draft.date), to.join(", "), self::fates(fates));
             block(&head, &clean::text(&draft.text), &draft.attachments)
         }
     }
@@ -45,8 +45,9 @@ pub fn fates(fates: &[Fate]) -> String {
             with_reason(first.state, first.reason.as_deref())
         }
         _ => {
-            let each =
-                fates.iter().map(|fate| format!("{} {}", fate.to, with_reason(fate.state, fate.reason.as_deref())));
+            let each = fates.iter().map(|fate| {
+                format!("{} {}", clean::address(&fate.to), with_reason(fate.state, fate.reason.as_deref()))
+            });
             each.collect::<Vec<_>>().join(", ")
         }
     }
@@ -62,7 +63,9 @@ pub fn with_reason(state: State, reason: Option<&str>) -> String {
 
 /// A message that has come.
 pub fn received(received: &Received) -> String {
-    let head = format!("{} {}:", time(received.date), clean::line(&received.from.to_string()));
+    let elsewhere: Vec<String> = received.reply_to.iter().map(clean::address).collect();
+    let answers = if elsewhere.is_empty() { String::new() } else { format!(" (answers to {})", elsewhere.join(", ")) };
+    let head = format!("{} {}{answers}:", time(received.date), clean::address(&received.from));
     block(&head, &received.text, &received.attachments)
 }
 
@@ -70,16 +73,16 @@ pub fn received(received: &Received) -> String {
 pub fn incoming(incoming: &Incoming) -> String {
     match incoming {
         Incoming::Message(message) => received(message),
-        Incoming::Receipt { to, state: State::Sent, .. } => format!("* to {}: sent\n", clean::line(&to.to_string())),
+        Incoming::Receipt { to, state: State::Sent, .. } => format!("* to {}: sent\n", clean::address(to)),
         Incoming::Receipt { id, to, state, reason } => {
             let said = with_reason(*state, reason.as_deref());
-            format!("* to {}: {said} {}\n", clean::line(&to.to_string()), clean::line(id))
+            format!("* to {}: {said} {}\n", clean::address(to), clean::line(id))
         }
         Incoming::Displayed { id, by } => {
-            format!("* to {}: displayed {}\n", clean::line(&by.to_string()), clean::line(id))
+            format!("* to {}: displayed {}\n", clean::address(by), clean::line(id))
         }
         Incoming::Typing(typing) if typing.seconds > 0 => {
-            format!("* {} is typing\n", clean::line(&typing.from.to_string()))
+            format!("* {} is typing\n", clean::address(&typing.from))
         }
         Incoming::Typing(_) => String::new(),
         Incoming::State(link) => format!("* {}\n", self::link(link)),
@@ -120,7 +123,7 @@ pub fn incoming_json(incoming: &Incoming) -> Value {
 
 fn received_json(received: &Received) -> Value {
     json!({
-        "event": "message", "id": received.id, "from": received.from, "to": received.to,
+        "event": "message", "id": received.id, "from": received.from, "reply_to": received.reply_to, "to": received.to,
         "date": received.date.rfc3339(), "at": received.at.rfc3339(), "text": received.text,
         "attachments": files_json(&received.attachments), "in_reply_to": received.in_reply_to,
         "automatic": received.automatic, "wants_displayed": received.wants_displayed,

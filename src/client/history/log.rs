@@ -5,7 +5,7 @@
 //! before the next; processes take turns by a lock. Fails with the file's name and a remedy; then nothing was added.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+use std::io::{self, Read, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
@@ -13,6 +13,9 @@ use rustix::fs::FlockOperation;
 
 /// The version of the file's form.
 pub const VERSION: u32 = 1;
+
+/// Octets that are read at a time.
+const PIECE: usize = 256 * 1024;
 
 /// What goes wrong with a history.
 #[derive(Debug, thiserror::Error)]
@@ -47,8 +50,8 @@ pub enum HistoryError {
 
 /// Where lines are kept; a test has one whose disk is full.
 pub trait Storage: Send {
-    /// Octets from an offset to the end.
-    fn read_from(&mut self, offset: u64) -> io::Result<Vec<u8>>;
+    /// Octets from an offset on, at most so many; none at the end.
+    fn read_from(&mut self, offset: u64, most: usize) -> io::Result<Vec<u8>>;
     /// Adds at the end.
     fn append(&mut self, octets: &[u8]) -> io::Result<()>;
     /// Cuts off what is behind a length.
@@ -62,10 +65,10 @@ pub trait Storage: Send {
 }
 
 impl Storage for File {
-    fn read_from(&mut self, offset: u64) -> io::Result<Vec<u8>> {
+    fn read_from(&mut self, offset: u64, most: usize) -> io::Result<Vec<u8>> {
         self.seek(SeekFrom::Start(offset))?;
         let mut octets = Vec::new();
-        self.read_to_end(&mut octets)?;
+        Read::by_ref(self).take(most as u64).read_to_end(&mut octets)?;
         Ok(octets)
     }
 
@@ -128,8 +131,8 @@ impl Log {
     ) -> Result<Log, HistoryError> {
         let mut log = Log { path: path.to_owned(), storage, length: 0, unreadable: 0 };
         log.locked(|log| {
-            let octets = log.storage.read_from(0)?;
             let head = format!("{{\"impart-history\":{VERSION}}}\n");
+            let octets = log.storage.read_from(0, head.len())?;
             // New, or torn before its first line was whole.
             if octets.len() < head.len() && head.as_bytes().starts_with(&octets) {
                 log.storage.truncate(0)?;
@@ -146,18 +149,30 @@ impl Log {
 
     /// Reads what has been added since, by whomever. A line that is not whole is left for later.
     pub fn catch_up(&mut self, take: &mut dyn FnMut(&str) -> bool) -> Result<(), HistoryError> {
-        let octets = self.storage.read_from(self.length).map_err(|error| self.fault(error))?;
-        let mut first = self.length == 0;
-        let whole = memchr::memrchr(b'\n', &octets).map_or(0, |at| at + 1);
-        for line in octets[..whole].split_inclusive(|octet| *octet == b'\n') {
-            let line = String::from_utf8_lossy(line);
-            if std::mem::take(&mut first) {
-                self.check_version(&line)?;
-            } else if !take(line.trim_end()) {
+        let mut rest = Vec::new();
+        loop {
+            let offset = self.length + rest.len() as u64;
+            let octets = self.storage.read_from(offset, PIECE).map_err(|error| self.fault(error))?;
+            if octets.is_empty() {
+                return Ok(());
+            }
+            rest.extend(octets);
+            let whole = memchr::memrchr(b'\n', &rest).map_or(0, |at| at + 1);
+            self.take_lines(&rest[..whole], take)?;
+            rest.drain(..whole);
+        }
+    }
+
+    fn take_lines(&mut self, lines: &[u8], take: &mut dyn FnMut(&str) -> bool) -> Result<(), HistoryError> {
+        for line in lines.split_inclusive(|octet| *octet == b'\n') {
+            let text = String::from_utf8_lossy(line);
+            if self.length == 0 {
+                self.check_version(&text)?;
+            } else if !take(text.trim_end()) {
                 self.unreadable += 1;
             }
+            self.length += line.len() as u64;
         }
-        self.length += whole as u64;
         Ok(())
     }
 

@@ -28,6 +28,7 @@ use super::clean;
 use super::compose::{self, Draft, Enclosure};
 use super::read::{self, Received};
 use crate::address::Mailbox;
+use crate::random;
 pub use log::{HistoryError, Storage, VERSION};
 pub use record::{Contact, Fate, Index, Message, Record, State, named};
 
@@ -166,7 +167,7 @@ impl History {
     }
 
     fn token(&self) -> Result<String, HistoryError> {
-        compose::token().map_err(|error| log::fault(&self.directory, std::io::Error::other(error)))
+        random::token().map_err(|error| log::fault(&self.directory, std::io::Error::other(error)))
     }
 
     fn write_file(&self, name: &str, octets: &[u8]) -> Result<(), HistoryError> {

@@ -12,6 +12,7 @@ fn received(from: &str, id: &str, at: i64, text: &str) -> Received {
     Received {
         id: id.to_owned(),
         from: mailbox(from),
+        reply_to: Vec::new(),
         to: vec![],
         date: Timestamp::from_secs(at),
         at: Timestamp::from_secs(at),
@@ -68,8 +69,10 @@ impl Disk {
 }
 
 impl Storage for Disk {
-    fn read_from(&mut self, offset: u64) -> io::Result<Vec<u8>> {
-        Ok(self.0.lock().unwrap().0[offset as usize..].to_vec())
+    fn read_from(&mut self, offset: u64, most: usize) -> io::Result<Vec<u8>> {
+        let disk = self.0.lock().unwrap();
+        let rest = &disk.0[offset as usize..];
+        Ok(rest[..most.min(rest.len())].to_vec())
     }
 
     fn append(&mut self, octets: &[u8]) -> io::Result<()> {
@@ -96,6 +99,45 @@ impl Storage for Disk {
 }
 
 const HEAD: &str = "{\"impart-history\":1}\n";
+
+#[test]
+fn a_long_history_is_read_in_pieces() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut history = History::open(directory.path()).unwrap();
+    let text = "é".repeat(read::TEXT_CHARACTERS);
+    let records = (0..20).map(|at| Record::Received(received("bob@b.test", &format!("<{at}@b>"), at, &text)));
+    history.add(records.collect()).unwrap();
+    struct Pieces(Box<dyn Storage>, Arc<Mutex<usize>>);
+    impl Storage for Pieces {
+        fn read_from(&mut self, offset: u64, most: usize) -> io::Result<Vec<u8>> {
+            let octets = self.0.read_from(offset, most)?;
+            let mut longest = self.1.lock().unwrap();
+            *longest = octets.len().max(*longest);
+            Ok(octets)
+        }
+        fn append(&mut self, octets: &[u8]) -> io::Result<()> {
+            self.0.append(octets)
+        }
+        fn truncate(&mut self, length: u64) -> io::Result<()> {
+            self.0.truncate(length)
+        }
+        fn sync(&mut self) -> io::Result<()> {
+            self.0.sync()
+        }
+        fn lock(&mut self) -> io::Result<()> {
+            self.0.lock()
+        }
+        fn unlock(&mut self) {
+            self.0.unlock();
+        }
+    }
+    let longest = Arc::new(Mutex::new(0));
+    let file = log::open(&directory.path().join("history.jsonl")).unwrap();
+    let again = History::with(directory.path(), Box::new(Pieces(Box::new(file), longest.clone()))).unwrap();
+    assert_eq!((again.index().messages().len(), again.unreadable()), (20, 0));
+    assert!(again.index().messages().iter().all(|message| message.text() == text));
+    assert!(*longest.lock().unwrap() <= 256 * 1024, "{longest:?}");
+}
 
 #[test]
 fn what_was_added_is_there_again() {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use hickory_proto::rr::rdata::{A, AAAA, CNAME, MX, NS, SOA, SRV, TLSA, TXT};
+use hickory_proto::rr::rdata::{A, AAAA, CNAME, MX, NS, SMIMEA, SOA, SRV, TLSA, TXT};
 use hickory_proto::rr::{Name, RData};
 
 use crate::dns::{Srv, Tlsa};
@@ -24,6 +24,8 @@ pub enum Data {
     Cname(String),
     /// A certificate association (RFC 6698).
     Tlsa(Tlsa),
+    /// A certificate for messages (RFC 8162).
+    Smimea(Tlsa),
     /// A mail exchanger (RFC 5321 §5.1); the host `.` takes no mail (RFC 7505).
     Mx {
         /// Lower is preferred.
@@ -198,6 +200,9 @@ fn rdata(name: &str, data: Data) -> Result<RData, ZoneError> {
         Data::Cname(target) => RData::CNAME(CNAME(absolute(&target)?)),
         Data::Tlsa(tlsa) => {
             RData::TLSA(TLSA::new(tlsa.usage.into(), tlsa.selector.into(), tlsa.matching.into(), tlsa.data))
+        }
+        Data::Smimea(record) => {
+            RData::SMIMEA(SMIMEA::new(record.usage.into(), record.selector.into(), record.matching.into(), record.data))
         }
         Data::Mx { preference, host } => RData::MX(MX::new(preference, absolute(&host)?)),
         Data::Txt(text) if text.len() > 255 => return Err(ZoneError::Text(name.to_owned())),

@@ -3,7 +3,7 @@
 use super::*;
 use crate::dns::authority::{Authority, Conduct, Data, Zone};
 use crate::dns::wire::{self as wire, Kind};
-use crate::dns::{Security, Srv};
+use crate::dns::{Resolve as _, Security, Srv, Tlsa};
 use hickory_proto::op::{Message, MessageType, ResponseCode};
 use hickory_proto::rr::rdata::A;
 use hickory_proto::rr::{RData, Record};
@@ -36,6 +36,9 @@ fn zone() -> Zone {
         zone.set_conduct(name, conduct).unwrap();
     }
     zone.set_conduct("none.secure.test", Conduct::Authentic).unwrap();
+    let record = Tlsa { usage: 2, selector: 0, matching: 0, data: vec![0x30; 600] };
+    zone.add("x._smimecert.b.test", 60, Data::Smimea(record)).unwrap();
+    zone.set_conduct("x._smimecert.b.test", Conduct::Authentic).unwrap();
     zone
 }
 
@@ -265,4 +268,14 @@ async fn a_server_without_edns_is_asked_again() {
 async fn nobody_to_ask() {
     let expected = "the resolver cannot be reached: no resolver is configured";
     assert_eq!(ask(&stub(&[], true, LONG), "mx.b.test", Kind::A).await, expected);
+}
+
+#[tokio::test]
+async fn certificates_of_addresses() {
+    let authority = authority().await;
+    let resolver = crate::dns::resolver::Resolver::new(stub(&[authority.local_addr()], true, LONG), 10);
+    let answer = resolver.smimea("x._smimecert.b.test").await.unwrap();
+    let expected = Tlsa { usage: 2, selector: 0, matching: 0, data: vec![0x30; 600] };
+    assert_eq!((answer.records, answer.security), (vec![expected], Security::Secure));
+    assert!(resolver.smimea("y._smimecert.b.test").await.unwrap_err().is_absence());
 }

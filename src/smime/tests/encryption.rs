@@ -113,6 +113,17 @@ fn ciphers_and_structures_do_not_mix() {
 }
 
 #[test]
+fn the_cipher_that_all_read() {
+    use Cipher::{Aes128Cbc, Aes128Gcm, Aes256Cbc, Aes256Gcm};
+    let check =
+        |lists: &[&[Cipher]], expected| assert_eq!(Cipher::common(lists.iter().copied()), expected, "{lists:?}");
+    check(&[], Aes256Gcm);
+    check(&[&[], &[Aes128Gcm, Aes256Cbc]], Aes128Gcm);
+    check(&[&[Aes128Gcm, Aes256Cbc], &[Aes256Cbc, Aes256Gcm]], Aes256Cbc);
+    check(&[&[Aes128Gcm], &[Aes256Gcm]], Aes128Cbc);
+}
+
+#[test]
 fn layers_within_layers() {
     let (alice, bob) = (identity(KeyKind::P256), identity(KeyKind::X25519));
     let signed = sign(PART, &alice, &SignOptions::new(NOW)).unwrap();

@@ -3,14 +3,13 @@ use std::time::Instant;
 use super::*;
 
 /// Whatever `octets` are, there is a verdict.
-fn everything(octets: &[u8], identities: &[Identity]) -> Option<Vec<u8>> {
+fn everything(octets: &[u8], identities: &[Identity]) {
     let _ = Certificate::from_der(octets);
     let _ = Key::from_der(octets, Some("x"));
     let _ = unwrap(octets, identities, &[]);
     for kind in ["signed-data", "enveloped-data"] {
         let _ = unwrap(&layer::opaque(kind, octets), identities, &[]);
     }
-    None
 }
 
 #[test]
@@ -61,7 +60,7 @@ fn octets_flipped_in_an_encrypted_message() {
     for cipher in [Cipher::Aes256Gcm, Cipher::Aes128Cbc] {
         let options = EncryptOptions { cipher, transport: KeyTransport::Pkcs1 };
         let whole = encrypted(&encrypt(PART, &certificates, &options).unwrap());
-        for at in 0..whole.cms.len() {
+        for at in (0..whole.cms.len()).step_by(3) {
             let mut cms = whole.cms.clone();
             cms[at] ^= 1 << (at % 8);
             let outcome = decrypt(&Encrypted { cms }, &bob);
@@ -111,7 +110,7 @@ fn huge_and_nested() {
             [[0x30, 0x80], [0x24, 0x80], [0xa0, 0x80], [0x31, 0x00], [0x30, 0x84], [0x00, 0x00], [0x04, 0x00]]
         {
             let mut octets = head(name);
-            octets.extend(filling.iter().cycle().take(1_000_000));
+            octets.extend(filling.iter().cycle().take(100_000));
             everything(&octets, &bob);
         }
     }

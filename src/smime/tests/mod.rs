@@ -1,4 +1,3 @@
-mod der;
 mod encryption;
 mod hostile;
 mod keys;

@@ -65,7 +65,6 @@ fn keys_and_certificates() {
 #[test]
 fn a_pkcs12_file_of_old() {
     let blocks = pem::blocks(&golden("rfc9216-carlos.p12.pem")).unwrap();
-    let fault = Identity::from_pkcs12(&blocks[0].der, "carlos").map(|_| ()).unwrap_err();
-    assert!(fault.to_string().contains("PBES2"), "{fault}");
+    assert_eq!(Identity::from_pkcs12(&blocks[0].der, "carlos").map(|_| ()), Err(Fault::OldFile));
     assert_eq!(Identity::from_pkcs12(&blocks[0].der, "wrong").map(|_| ()), Err(Fault::PassPhrase));
 }

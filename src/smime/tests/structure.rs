@@ -75,3 +75,35 @@ fn lengths() {
     }
     assert_eq!(der::set_of(vec![vec![4, 1, 2], vec![4, 1, 1]]), [0x31, 6, 4, 1, 1, 4, 1, 2]);
 }
+
+/// Another reader, which takes nothing but DER, finds in our messages what we put there.
+#[test]
+fn read_by_another() {
+    use ::cms::content_info::ContentInfo;
+    use ::der::{Decode, Encode};
+    let (bob, carol) = (identity(KeyKind::P256), identity(KeyKind::Rsa));
+    for kind in [KeyKind::P256, KeyKind::P384, KeyKind::Rsa, KeyKind::Ed25519] {
+        for form in [Form::Detached, Form::Opaque] {
+            let entity = sign(PART, &identity(kind), &SignOptions { form, ..SignOptions::new(NOW) }).unwrap();
+            let Ok(Layer::Signed(signed)) = open(&entity) else { panic!() };
+            let info = ContentInfo::from_der(signed.cms()).unwrap();
+            let data: ::cms::signed_data::SignedData = info.content.decode_as().unwrap();
+            assert_eq!(data.signer_infos.0.len(), 1);
+            assert_eq!(data.encap_content_info.econtent.is_some(), form == Form::Opaque);
+            assert_eq!(info.to_der().unwrap(), signed.cms());
+        }
+    }
+    for cipher in Cipher::ALL {
+        let options = EncryptOptions { cipher, ..EncryptOptions::default() };
+        let entity = encrypt(PART, &[bob.certificate().clone(), carol.certificate().clone()], &options).unwrap();
+        let encrypted = encrypted(&entity);
+        let info = ContentInfo::from_der(encrypted.cms()).unwrap();
+        let recipients = if cipher.is_authenticated() {
+            info.content.decode_as::<::cms::authenveloped_data::AuthEnvelopedData>().unwrap().recip_infos
+        } else {
+            info.content.decode_as::<::cms::enveloped_data::EnvelopedData>().unwrap().recip_infos
+        };
+        assert_eq!(recipients.0.len(), 2);
+        assert_eq!(info.to_der().unwrap(), encrypted.cms());
+    }
+}

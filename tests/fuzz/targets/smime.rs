@@ -3,7 +3,10 @@
 
 use std::sync::LazyLock;
 
-use impart::smime::{Certificate, Identity, Key, Layer, decrypt, open, unwrap, verify};
+use impart::smime::authority::{Request, RevocationList};
+use impart::smime::trust::{Anchors, Presented, Trust};
+use impart::smime::{Certificate, Circumstances, Identity, Key, Layer, decrypt, examine, open, unwrap, verify};
+use impart::timestamp::Timestamp;
 use libfuzzer_sys::fuzz_target;
 
 static BOB: LazyLock<Vec<Identity>> = LazyLock::new(|| {
@@ -15,11 +18,29 @@ static BOB: LazyLock<Vec<Identity>> = LazyLock::new(|| {
     vec![one("bob-encrypt"), one("carlos-encrypt")]
 });
 
+static TRUST: LazyLock<Trust> = LazyLock::new(|| {
+    let roots = BOB.iter().map(|one| one.certificate().clone()).collect();
+    Trust::new(&Anchors { roots, ..Anchors::default() }).expect("they are read")
+});
+
+/// A day on which the golden certificates hold.
+const NOW: Timestamp = Timestamp::from_secs(1_795_000_000);
+
 fuzz_target!(|input: &[u8]| {
     if let Ok(certificate) = Certificate::from_der(input) {
         assert_eq!(certificate.der(), input);
         let _ = (certificate.public_key(), certificate.parsed(), certificate.may_encrypt());
     }
+    if let Ok(certificate) = Certificate::from_der(input) {
+        let offered = [certificate.clone(), BOB[0].certificate().clone()];
+        let signer = Presented { certificate: &certificate, offered: &offered, signed_at: NOW, now: NOW };
+        let bob = impart::address::Mailbox::parse("bob@smime.example").expect("an address");
+        let _ = TRUST.judge(&signer, &bob, None, &[]);
+    }
+    let _ = (RevocationList::read(input), Request::read(input));
+    let examined = examine(input, &BOB, &[]);
+    let circumstances = Circumstances { now: NOW, recipients: &[], trust: &TRUST, published: None, pins: &[] };
+    assert!(examined.judge(&circumstances).authentication_result().is_ascii());
     if let Ok(key) = Key::from_der(input, None) {
         assert_eq!(Key::from_der(key.pkcs8(), None).expect("what was written is read").spki(), key.spki());
     }

@@ -1,6 +1,8 @@
-//! DER of any structure, right or wrong, for tests: small functions that nest.
+//! DER of structures that no crate of ours composes: small functions that nest.
 //!
-//! In: values. Out: their encodings. Invariant: what is written is DER (RFC 5652 §10): shortest lengths, sets in order.
+//! In: values. Out: their encodings. For the certificates, lists and requests of [`super::authority`], which x509-cert
+//! makes only with primitives of its own, and for tests, where structures are wrong on purpose; all else is composed with
+//! the types of `cms` and `der`. Invariant: what is written is DER (RFC 5652 §10): shortest lengths, sets in order.
 
 use const_oid::ObjectIdentifier;
 
@@ -50,8 +52,9 @@ pub(super) fn bit_string(octets: &[u8]) -> Vec<u8> {
     element(ber::BIT_STRING, &[&[0], octets])
 }
 
+#[cfg(test)]
 pub(super) fn null() -> Vec<u8> {
-    element(0x05, &[])
+    element(5, &[])
 }
 
 /// An INTEGER, not negative.
@@ -63,6 +66,7 @@ pub(super) fn integer(value: u32) -> Vec<u8> {
 }
 
 /// An AlgorithmIdentifier.
+#[cfg(test)]
 pub(super) fn algorithm(name: ObjectIdentifier, parameters: Option<&[u8]>) -> Vec<u8> {
     sequence(&[&oid(name), parameters.unwrap_or_default()])
 }
@@ -75,9 +79,4 @@ pub(super) fn time(at: Timestamp) -> Vec<u8> {
     } else {
         element(ber::GENERALIZED_TIME, &[at.strftime("%Y%m%d%H%M%SZ").to_string().as_bytes()])
     }
-}
-
-/// An Attribute with one value.
-pub(super) fn attribute(name: ObjectIdentifier, value: &[u8]) -> Vec<u8> {
-    sequence(&[&oid(name), &element(ber::SET, &[value])])
 }

@@ -1,0 +1,393 @@
+//! A message looked at as a whole: its layers, its protected fields, its signer, one verdict.
+//!
+//! In: an entity and secret keys; then who it is for, the time, whom to trust. Out: [`Examined`], then a [`Verdict`]. The
+//! two steps are apart so that between them the DNS can be asked about the author. Invariants: only what all layers
+//! protect is ever called protected: what stands beside a protected part belongs to nobody (RFC 9787 §4.5). A signature
+//! around an encryption says nothing of the text inside, unless its fields are protected with it: such a signer need
+//! not know the text. Fails: never; every fault is a finding.
+
+use aws_lc_rs::digest;
+
+use super::protect::{self, Contradiction, ProtectError, Protected, Scheme};
+use super::trust::{Basis, Distrust, Names, Pin, Presented, Published, Refusal, Trust, names_of};
+use super::verdict::{AHEAD, Absence, Alteration, Finding, Mismatch, Replay, Verdict, WINDOW};
+use super::{Certificate, Fault, Identity, Layer, Signer, decrypt, open, verify};
+use crate::address::Mailbox;
+use crate::limits;
+use crate::mime::{self, Defect, Fields, kind};
+use crate::timestamp::Timestamp;
+
+/// A message whose layers are off.
+#[derive(Clone, Debug)]
+pub struct Examined {
+    /// The fields outside.
+    header: Vec<u8>,
+    /// What the layers protect.
+    payload: Vec<u8>,
+    /// The innermost signature whose content was reached.
+    signed: Option<Result<Vec<Signer>, Fault>>,
+    /// What kept the layers from coming off.
+    fault: Option<Fault>,
+    encrypted: bool,
+    layers: usize,
+    part_only: bool,
+    /// SHA-256 of the outermost encrypted CMS.
+    blob: Option<[u8; 32]>,
+}
+
+/// What a verdict depends on besides the message.
+#[derive(Clone, Copy, Debug)]
+pub struct Circumstances<'a> {
+    /// The time now.
+    pub now: Timestamp,
+    /// The addresses that stand for the recipient: the inbox's, and those by which it was reached. Empty: not asked.
+    pub recipients: &'a [Mailbox],
+    /// Roots and revocation lists.
+    pub trust: &'a Trust,
+    /// What the author's domain publishes, proven by DNSSEC.
+    pub published: Option<&'a Published>,
+    /// Certificates kept for authors.
+    pub pins: &'a [Pin],
+}
+
+/// Takes the layers off. `known` are certificates of signers who do not send theirs along.
+pub fn examine(entity: &[u8], identities: &[Identity], known: &[Certificate]) -> Examined {
+    let mut fields = Fields::new(entity);
+    let count = fields.by_ref().count();
+    let header = entity[..fields.body()].to_vec();
+    let mut examined = Examined {
+        header,
+        payload: Vec::new(),
+        signed: None,
+        fault: None,
+        encrypted: false,
+        layers: 0,
+        part_only: false,
+        blob: None,
+    };
+    let mut content = std::borrow::Cow::Borrowed(entity);
+    if count > limits::HEADER_FIELDS {
+        examined.fault = Some(Fault::TooMany("header fields"));
+    } else {
+        while let Some(inner) = examined.take_off(&content, identities, known) {
+            content = std::borrow::Cow::Owned(inner);
+        }
+        examined.part_only = examined.layers == 0 && holds_a_protected_part(entity);
+    }
+    examined.payload = if examined.layers > 0 { with_crlf(content.into_owned()) } else { content.into_owned() };
+    examined
+}
+
+/// Ends of lines as CRLF, for reading: what is inside a layer is what its author signed, and some sign LF alone.
+fn with_crlf(octets: Vec<u8>) -> Vec<u8> {
+    let bare = |at: usize| octets[at] == b'\n' && (at == 0 || octets[at - 1] != b'\r');
+    let count = memchr::memchr_iter(b'\n', &octets).filter(|at| bare(*at)).count();
+    if count == 0 {
+        return octets;
+    }
+    let mut out = Vec::with_capacity(octets.len() + count);
+    for (at, octet) in octets.iter().enumerate() {
+        if bare(at) {
+            out.push(b'\r');
+        }
+        out.push(*octet);
+    }
+    out
+}
+
+impl Examined {
+    /// Takes one layer off; `None` where there is no more, or none that can be.
+    fn take_off(&mut self, content: &[u8], identities: &[Identity], known: &[Certificate]) -> Option<Vec<u8>> {
+        if self.signed.is_some() && protect::read(content).is_ok_and(|read| is_root(read.scheme)) {
+            // Its author put the fields here: what may be encrypted inside is the body.
+            return None;
+        }
+        let layer = match open(content) {
+            Ok(layer) => layer,
+            Err(fault) => {
+                self.fault = Some(fault);
+                return None;
+            }
+        };
+        if !matches!(layer, Layer::Plain) && self.layers >= limits::SMIME_DEPTH {
+            self.fault = Some(Fault::TooDeep);
+            return None;
+        }
+        self.layers += usize::from(!matches!(layer, Layer::Plain));
+        match layer {
+            Layer::Plain => None,
+            Layer::Signed(signed) => {
+                self.signed = Some(verify(&signed, known));
+                Some(signed.content.into_owned())
+            }
+            Layer::Encrypted(encrypted) => {
+                self.blob.get_or_insert_with(|| sha256(&[encrypted.cms()]));
+                match decrypt(&encrypted, identities) {
+                    Ok(inner) => {
+                        self.encrypted = true;
+                        self.signed = None;
+                        Some(inner)
+                    }
+                    Err(fault) => {
+                        self.fault = Some(fault);
+                        None
+                    }
+                }
+            }
+        }
+    }
+
+    /// What the layers protect, with the fields that are protected with it, lines ended with CRLF; of a message without
+    /// layers, the message as it is.
+    pub fn payload(&self) -> &[u8] {
+        &self.payload
+    }
+
+    /// The protected fields, and the part to show.
+    pub fn protected(&self) -> Result<Protected<'_>, ProtectError> {
+        let protected = protect::read(&self.payload)?;
+        // A parameter `hp` outside of any layer is anybody's (RFC 9788 §4.1). And a signed message of another author is
+        // not the older wrapping, but one that is passed on: its fields are not those of this message.
+        let passed_on = || {
+            protected.scheme == Scheme::Wrapped && protected.contradictions(&self.header).contains(&Contradiction::From)
+        };
+        if self.layers == 0 || passed_on() {
+            let (fields, outer) = (Vec::new(), Vec::new());
+            return Ok(Protected { scheme: Scheme::Unprotected, fields, outer, body: &self.payload });
+        }
+        Ok(protected)
+    }
+
+    /// Whether it came encrypted, and is decrypted.
+    pub fn is_encrypted(&self) -> bool {
+        self.encrypted
+    }
+
+    /// Whether there is any layer of S/MIME around the whole.
+    pub fn is_protected(&self) -> bool {
+        self.layers > 0
+    }
+
+    /// Those whose signatures are right, whoever they are.
+    pub fn signers(&self) -> &[Signer] {
+        match &self.signed {
+            Some(Ok(signers)) => signers,
+            _ => &[],
+        }
+    }
+
+    /// The author, by the protected From, or by the one outside where none is protected.
+    pub fn author(&self) -> Option<Mailbox> {
+        let protected = self.protected().ok()?;
+        self.authors(&protected).ok()?.into_iter().next()
+    }
+
+    fn authors(&self, protected: &Protected<'_>) -> Result<Vec<Mailbox>, Defect> {
+        if protected.has_fields() {
+            return protected.from();
+        }
+        let mut from = Fields::new(&self.header).flatten().filter(|field| field.is("from"));
+        match (from.next(), from.next()) {
+            (Some(field), None) => mime::mailboxes(field.value),
+            (Some(_), Some(_)) => Err(Defect::SeveralFrom),
+            (None, _) => Ok(Vec::new()),
+        }
+    }
+
+    /// What a seen-set keeps to know the message again: a digest of the recipient, the signer's key, and what was signed,
+    /// or of what is encrypted where that is all that can be seen. `None` for a message without protection.
+    pub fn seen_key(&self, recipient: &Mailbox) -> Option<[u8; 32]> {
+        let author = self.author();
+        let names = |signer: &&Signer| {
+            author
+                .as_ref()
+                .is_some_and(|author| names_of(&signer.certificate).is_ok_and(|names| speaks(&names, author)))
+        };
+        // Whoever repeats a message may add signatures of their own: they do not make it another.
+        let signer = self.signers().iter().find(names).or(self.signers().first());
+        let recipient = sha256(&[recipient.key().as_bytes()]);
+        match (signer, self.blob) {
+            (Some(signer), _) => {
+                Some(sha256(&[&recipient, &sha256(&[signer.certificate.spki()]), &signer.content_digest]))
+            }
+            (None, Some(blob)) => Some(sha256(&[&recipient, &blob])),
+            (None, None) => None,
+        }
+    }
+
+    /// The verdict.
+    pub fn judge(&self, circumstances: &Circumstances<'_>) -> Verdict {
+        let protected = match self.protected() {
+            Ok(protected) => protected,
+            Err(error) => return Verdict::bare(altered_header(error)),
+        };
+        let dated = protected.date().is_some() && protected.message_id().is_some();
+        let (finding, basis) = match self.find(&protected, circumstances) {
+            Ok((finding, basis)) => (finding, Some(basis)),
+            Err(finding) => (finding, None),
+        };
+        let proven = basis.is_some();
+        Verdict {
+            finding,
+            scheme: protected.scheme,
+            encrypted: self.encrypted,
+            basis,
+            replay_protected: proven && dated,
+        }
+    }
+
+    fn find(&self, protected: &Protected<'_>, circumstances: &Circumstances<'_>) -> Result<(Finding, Basis), Finding> {
+        let signers = self.right_signers()?;
+        contradiction(protected, &self.header)?;
+        let author = self.one_author(protected)?;
+        let (signer, names) = speaking(signers, &author)?;
+        in_window(protected, circumstances.now)?;
+        meant_for(protected, circumstances.recipients)?;
+        let presented = Presented {
+            certificate: &signer.certificate,
+            offered: &signer.others,
+            signed_at: protected.date().or(signer.signing_time).unwrap_or(circumstances.now),
+            now: circumstances.now,
+        };
+        let basis = circumstances.trust.judge(&presented, &author, circumstances.published, circumstances.pins);
+        let basis = basis.map_err(|refusal| match refusal {
+            Refusal::Distrust(why) => Finding::Untrusted(why),
+            Refusal::Expiry(why) => Finding::Expired(why),
+        })?;
+        let stands_for_domain =
+            super::trust::domain_mailbox(author.domain()).is_some_and(|it| it.key() == author.key());
+        let finding = if names.names(&author) && !stands_for_domain {
+            Finding::ValidUser(author)
+        } else {
+            Finding::ValidDomain(author.domain().clone())
+        };
+        Ok((finding, basis))
+    }
+
+    fn right_signers(&self) -> Result<&[Signer], Finding> {
+        match (&self.signed, &self.fault) {
+            (Some(Ok(signers)), _) => Ok(signers),
+            (Some(Err(fault)), _) => Err(wrong(fault)),
+            (None, Some(fault)) if self.blob.is_some() => Err(Finding::Undecryptable(fault.to_string())),
+            (None, Some(fault)) => Err(wrong(fault)),
+            (None, None) if self.encrypted => Err(Finding::Unsigned(Absence::EncryptedOnly)),
+            (None, None) if self.part_only => Err(Finding::Unsigned(Absence::PartOnly)),
+            (None, None) => Err(Finding::Unsigned(Absence::Plain)),
+        }
+    }
+
+    fn one_author(&self, protected: &Protected<'_>) -> Result<Mailbox, Finding> {
+        let mut authors = self.authors(protected).map_err(altered_header)?;
+        match (authors.pop(), authors.is_empty()) {
+            (Some(author), true) => Ok(author),
+            (Some(_), false) => Err(Finding::WrongSender(Mismatch::SeveralAuthors)),
+            (None, _) => Err(Finding::WrongSender(Mismatch::NoAuthor)),
+        }
+    }
+}
+
+fn is_root(scheme: Scheme) -> bool {
+    matches!(scheme, Scheme::Clear | Scheme::Cipher)
+}
+
+/// What a fault of a signature is to the reader.
+fn wrong(fault: &Fault) -> Finding {
+    match fault {
+        Fault::Weak(_) | Fault::Unsupported(_) | Fault::NoCertificate | Fault::Certificate(_) | Fault::Key(_) => {
+            Finding::Untrusted(Distrust::Unreadable(fault.to_string()))
+        }
+        Fault::NoSigner => Finding::Unsigned(Absence::Plain),
+        other => Finding::Altered(Alteration::Content(other.to_string())),
+    }
+}
+
+fn altered_header(why: impl ToString) -> Finding {
+    Finding::Altered(Alteration::Header(why.to_string()))
+}
+
+fn contradiction(protected: &Protected<'_>, header: &[u8]) -> Result<(), Finding> {
+    match protected.contradictions(header).first() {
+        None => Ok(()),
+        Some(Contradiction::From) => Err(Finding::WrongSender(Mismatch::Contradiction(Contradiction::From))),
+        Some(other) => Err(Finding::Altered(Alteration::Field(*other))),
+    }
+}
+
+/// Whether a certificate speaks for an author: by the author's name, or by the name of the author's domain.
+fn speaks(names: &Names, author: &Mailbox) -> bool {
+    names.names(author) || super::trust::domain_mailbox(author.domain()).is_some_and(|domain| names.names(&domain))
+}
+
+/// The signer who speaks for the author, the author's own certificate first.
+fn speaking<'a>(signers: &'a [Signer], author: &Mailbox) -> Result<(&'a Signer, Names), Finding> {
+    let named = |signer: &'a Signer| names_of(&signer.certificate).ok().map(|names| (signer, names));
+    let all: Vec<(&Signer, Names)> = signers.iter().filter_map(named).collect();
+    let own = all.iter().find(|(_, names)| names.names(author));
+    if let Some((signer, names)) = own.or_else(|| all.iter().find(|(_, names)| speaks(names, author))) {
+        return Ok((signer, names.clone()));
+    }
+    let shown = all.iter().find_map(|(_, names)| names.first());
+    Err(Finding::WrongSender(match shown {
+        Some(named) => Mismatch::Other { named: named.to_string(), from: author.clone() },
+        None => Mismatch::NoName,
+    }))
+}
+
+/// The acceptance window: seven days after the signed Date, ten minutes before it.
+fn in_window(protected: &Protected<'_>, now: Timestamp) -> Result<(), Finding> {
+    match protected.date() {
+        Some(date) if date > now.after(AHEAD) => Err(Finding::Replayed(Replay::Ahead)),
+        Some(date) if now > date.after(WINDOW) => Err(Finding::Replayed(Replay::TooOld)),
+        _ => Ok(()),
+    }
+}
+
+/// Whether the protected To and Cc name the recipient; an empty group does for a change of presence and for a report.
+fn meant_for(protected: &Protected<'_>, recipients: &[Mailbox]) -> Result<(), Finding> {
+    let Some(first) = recipients.first().filter(|_| protected.has_fields()) else { return Ok(()) };
+    let named = protected.recipients().map_err(altered_header)?;
+    let keys: Vec<String> = recipients.iter().map(Mailbox::key).collect();
+    if named.iter().any(|mailbox| keys.contains(&mailbox.key())) {
+        return Ok(());
+    }
+    let empty_group = named.is_empty() && protected.field("To").is_ok_and(|to| to.is_some());
+    let notify = protected.presence().is_some_and(|value| {
+        value.split(';').next().is_some_and(|directive| directive.trim().eq_ignore_ascii_case("notify"))
+    });
+    if empty_group && (notify || is_report(protected.body)) {
+        return Ok(());
+    }
+    Err(Finding::Replayed(Replay::NotForRecipient(first.clone())))
+}
+
+fn is_report(body: &[u8]) -> bool {
+    content_type(body)
+        .and_then(kind)
+        .is_some_and(|(main, sub, _)| main.eq_ignore_ascii_case(b"multipart") && sub.eq_ignore_ascii_case(b"report"))
+}
+
+fn content_type(entity: &[u8]) -> Option<&[u8]> {
+    Fields::new(entity).flatten().find(|field| field.is("content-type")).map(|field| field.value.trim_ascii())
+}
+
+/// Whether a part of a multipart claims to be S/MIME. Lines are enough for a remark that vouches for nothing.
+fn holds_a_protected_part(entity: &[u8]) -> bool {
+    let multipart =
+        content_type(entity).and_then(kind).is_some_and(|(main, ..)| main.eq_ignore_ascii_case(b"multipart"));
+    multipart
+        && entity.split(|octet| *octet == b'\n').skip(1).any(|line| {
+            let line = line[..line.len().min(200)].to_ascii_lowercase();
+            line.starts_with(b"content-type:") && line.windows(6).any(|word| word == b"/pkcs7" || word == b"-pkcs7")
+        })
+}
+
+fn sha256(parts: &[&[u8]]) -> [u8; 32] {
+    let mut context = digest::Context::new(&digest::SHA256);
+    parts.iter().for_each(|part| context.update(part));
+    let mut out = [0; 32];
+    out.copy_from_slice(context.finish().as_ref());
+    out
+}
+
+#[cfg(test)]
+mod tests;
