@@ -1,4 +1,4 @@
-//! The structure of SignedData, read in place.
+//! The structure of SignedData, read in place, its parts with the types of `cms`.
 //!
 //! In: a ContentInfo. Out: [`SignedData`] with what its signers say. Invariant: certificates and signed attributes are
 //! the octets that came; a certificate that cannot be read is passed over. Fails: [`Fault::Syntax`],

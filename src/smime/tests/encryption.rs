@@ -124,6 +124,28 @@ fn the_cipher_that_all_read() {
 }
 
 #[test]
+fn recipients_that_cannot_be_read() {
+    let bob = identity(KeyKind::P256);
+    let whole = encrypted(&encrypt(PART, &[bob.certificate().clone()], &EncryptOptions::default()).unwrap());
+    let beside = |others: &[Vec<u8>]| {
+        let mut data = signed_data::content(&whole.cms, oid::AUTH_ENVELOPED_DATA).unwrap();
+        let [version, infos, content, tag] = [(); 4].map(|()| data.next().unwrap());
+        let infos = der::element(ber::SET, &[&others.concat(), infos.contents]);
+        let data = der::sequence(&[version.raw, &infos, content.raw, tag.raw]);
+        let cms = der::sequence(&[&der::oid(oid::AUTH_ENVELOPED_DATA), &der::element(ber::context(0), &[&data])]);
+        decrypt(&Encrypted { cms }, std::slice::from_ref(&bob))
+    };
+    // One with a password, and one whose serial number is longer than any.
+    let password = der::element(ber::context(3), &[]);
+    let names = der::sequence(&[bob.certificate().issuer(), &der::element(ber::INTEGER, &[&[1; 40]])]);
+    let long = der::sequence(&[&der::integer(0), &names, &der::algorithm(oid::RSA, None), &der::octet_string(&[1])]);
+    assert_eq!(beside(&[password, long]).as_deref(), Ok(PART));
+    let keys = der::sequence(&[&der::sequence(&[]).repeat(2001)]);
+    let many = der::element(ber::context(1), &[&der::integer(3), &keys]);
+    assert_eq!(beside(&[many]), Err(Fault::TooMany("recipients")));
+}
+
+#[test]
 fn layers_within_layers() {
     let (alice, bob) = (identity(KeyKind::P256), identity(KeyKind::X25519));
     let signed = sign(PART, &alice, &SignOptions::new(NOW)).unwrap();
