@@ -8,9 +8,12 @@ use aws_lc_rs::agreement::{PrivateKey, UnparsedPublicKey, agree};
 use aws_lc_rs::key_wrap::{AES_128, AES_256, AesKek, KeyWrap};
 use aws_lc_rs::{digest, hkdf};
 use const_oid::ObjectIdentifier;
+use der::Encode;
+use der::asn1::OctetString;
 use zeroize::Zeroizing;
 
-use super::{Fault, ber, der, oid};
+use super::asn1::{Algorithm, SharedInfo};
+use super::{Fault, oid};
 
 /// How the key that wraps is derived from the shared secret.
 #[derive(Clone, Copy)]
@@ -38,16 +41,15 @@ impl Derivation {
 /// How a content's key is agreed on: derivation, wrap, key material of the sender's.
 pub(super) struct Agreement<'a> {
     derivation: Derivation,
-    /// DER of the AlgorithmIdentifier of the wrap.
-    wrap: &'a [u8],
+    wrap: &'a Algorithm,
     /// Octets of the key that wraps.
     octets: usize,
     material: Option<&'a [u8]>,
 }
 
 impl<'a> Agreement<'a> {
-    pub(super) fn new(name: ObjectIdentifier, wrap: &'a [u8], material: Option<&'a [u8]>) -> Result<Self, Fault> {
-        let octets = match ber::Reader::only(wrap, ber::SEQUENCE)?.oid()? {
+    pub(super) fn new(name: ObjectIdentifier, wrap: &'a Algorithm, material: Option<&'a [u8]>) -> Result<Self, Fault> {
+        let octets = match wrap.oid {
             oid::AES128_WRAP => 16,
             oid::AES256_WRAP => 32,
             other => return Err(Fault::algorithm(other)),
@@ -77,11 +79,9 @@ impl<'a> Agreement<'a> {
 
     fn derive(&self, secret: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
         // ECC-CMS-SharedInfo (RFC 5753 §7.2).
-        let material =
-            self.material.map_or_else(Vec::new, |octets| der::element(ber::context(0), &[&der::octet_string(octets)]));
-        let bits = u32::try_from(self.octets * 8).ok()?.to_be_bytes();
-        let bits = der::element(ber::context(2), &[&der::octet_string(&bits)]);
-        let info = der::sequence(&[self.wrap, &material, &bits]);
+        let material = self.material.map(OctetString::new).transpose().ok()?;
+        let bits = OctetString::new(u32::try_from(self.octets * 8).ok()?.to_be_bytes()).ok()?;
+        let info = SharedInfo { wrap: self.wrap.clone(), material, bits }.to_der().ok()?;
         let mut key = Zeroizing::new(Vec::with_capacity(digest::MAX_OUTPUT_LEN * 2));
         match self.derivation {
             Derivation::X963(algorithm) => {

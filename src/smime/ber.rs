@@ -2,9 +2,10 @@
 //!
 //! In: octets of anybody. Out: [`Element`]s that borrow them, with the raw octets that a signature covers. Invariant:
 //! nothing is read beyond the input, no read recurses, each costs time linear in what it passes; indefinite lengths and
-//! strings in pieces are understood (S/MIME agents stream them), bounded by [`limits::BER_DEPTH`]. CMS is read here and
-//! not through typed structures, because these re-encode what they read, and one certificate that they do not
-//! understand costs the whole message. Fails: [`Fault::Syntax`], [`Fault::TooDeep`]. RFC 5652 §10.
+//! strings in pieces are understood (S/MIME agents stream them), bounded by [`limits::BER_DEPTH`]. CMS is cut up here
+//! and not by `cms`, which encodes again what it reads, fails with one certificate that it does not understand, knows
+//! strings in pieces in one form only, and counts nothing; the parts that are left go to its types. Fails:
+//! [`Fault::Syntax`], [`Fault::TooDeep`]. RFC 5652 §10.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -21,7 +22,6 @@ pub(super) const BOOLEAN: u8 = 0x01;
 pub(super) const INTEGER: u8 = 0x02;
 pub(super) const BIT_STRING: u8 = 0x03;
 pub(super) const OCTET_STRING: u8 = 0x04;
-pub(super) const NULL: u8 = 0x05;
 pub(super) const OID: u8 = 0x06;
 pub(super) const UTC_TIME: u8 = 0x17;
 pub(super) const GENERALIZED_TIME: u8 = 0x18;

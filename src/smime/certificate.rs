@@ -10,7 +10,10 @@ use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
 use aws_lc_rs::digest;
-use der::Decode;
+use cms::cert::IssuerAndSerialNumber;
+use der::asn1::AnyRef;
+use der::{Decode, Tag};
+use x509_cert::name::Name;
 
 use super::ber::{self, Reader};
 use super::{Fault, PublicKey, oid, pem};
@@ -175,6 +178,14 @@ impl Certificate {
             out.copy_from_slice(digest::digest(&digest::SHA256, self.der()).as_ref());
             out
         })
+    }
+
+    /// What CMS calls it by.
+    pub(super) fn names(&self) -> Result<IssuerAndSerialNumber, Fault> {
+        let issuer = Name::from_ber(self.issuer());
+        let serial_number = AnyRef::new(Tag::Integer, self.serial()).and_then(AnyRef::decode_as);
+        let names = issuer.and_then(|issuer| Ok(IssuerAndSerialNumber { issuer, serial_number: serial_number? }));
+        names.map_err(|_| Fault::Certificate("its issuer or its serial number is not as RFC 5280 wants them"))
     }
 
     /// All of its fields, for those who build chains.

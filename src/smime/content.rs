@@ -11,27 +11,27 @@ use aws_lc_rs::cipher::{
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::iv::FixedLength;
 use aws_lc_rs::rand;
+use der::asn1::OctetString;
 use zeroize::Zeroizing;
 
-use super::ber::{self, Reader};
-use super::{Cipher, Fault, der};
+use super::asn1::{self, Algorithm, GcmParameters};
+use super::{Cipher, Fault};
 
 /// Octets of a whole tag of GCM.
 const TAG: usize = 16;
 
 /// What comes of encrypting.
 pub(super) struct Sealed {
-    /// DER of the AlgorithmIdentifier.
-    pub(super) algorithm: Vec<u8>,
+    pub(super) algorithm: Algorithm,
     pub(super) octets: Vec<u8>,
     /// Of GCM, empty else.
     pub(super) tag: Vec<u8>,
 }
 
 /// The parameters of an AlgorithmIdentifier of content encryption.
-pub(super) struct Parameters<'a> {
+pub(super) struct Parameters {
     pub(super) cipher: Cipher,
-    nonce: &'a [u8],
+    nonce: OctetString,
     tag: usize,
 }
 
@@ -57,32 +57,30 @@ pub(super) fn seal(cipher: Cipher, key: &[u8], clear: &[u8]) -> Result<Sealed, F
     octets.extend_from_slice(clear);
     if cipher.is_authenticated() {
         let nonce = random::<NONCE_LEN>()?;
-        let parameters = der::sequence(&[&der::octet_string(&*nonce), &der::integer(TAG as u32)]);
+        let parameters = GcmParameters { nonce: OctetString::new(*nonce)?, tag: TAG as u8 };
         let key = gcm(cipher, key).ok_or(Fault::Random)?;
         let tag = key.seal_in_place_separate_tag(Nonce::assume_unique_for_key(*nonce), Aad::empty(), &mut octets);
         let tag = tag.map_err(|_| Fault::Random)?.as_ref().to_vec();
-        return Ok(Sealed { algorithm: der::algorithm(cipher.oid(), Some(&parameters)), octets, tag });
+        return Ok(Sealed { algorithm: asn1::with(cipher.oid(), &parameters)?, octets, tag });
     }
     let vector = random::<16>()?;
     let key = block(cipher, key).and_then(|key| PaddedBlockEncryptingKey::cbc_pkcs7(key).ok()).ok_or(Fault::Random)?;
     let context = EncryptionContext::Iv128(FixedLength::from(*vector));
     key.less_safe_encrypt(&mut octets, context).map_err(|_| Fault::Random)?;
-    let algorithm = der::algorithm(cipher.oid(), Some(&der::octet_string(&*vector)));
+    let algorithm = asn1::with(cipher.oid(), &OctetString::new(*vector)?)?;
     Ok(Sealed { algorithm, octets, tag: Vec::new() })
 }
 
-impl<'a> Parameters<'a> {
+impl Parameters {
     /// Reads an AlgorithmIdentifier.
-    pub(super) fn read(mut algorithm: Reader<'a>) -> Result<Self, Fault> {
-        let name = algorithm.oid()?;
-        let cipher = Cipher::named(name).ok_or_else(|| Fault::algorithm(name))?;
+    pub(super) fn read(algorithm: &Algorithm) -> Result<Self, Fault> {
+        let cipher = Cipher::named(algorithm.oid).ok_or_else(|| Fault::algorithm(algorithm.oid))?;
         if !cipher.is_authenticated() {
-            return Ok(Parameters { cipher, nonce: algorithm.take(ber::OCTET_STRING)?.contents, tag: 0 });
+            return Ok(Parameters { cipher, nonce: asn1::parameters(algorithm)?, tag: 0 });
         }
-        let mut parameters = algorithm.sequence()?;
-        let nonce = parameters.take(ber::OCTET_STRING)?.contents;
-        let tag = if parameters.is_empty() { 12 } else { parameters.small()? as usize };
-        if nonce.len() != NONCE_LEN || !(12..=TAG).contains(&tag) {
+        let GcmParameters { nonce, tag } = asn1::parameters(algorithm)?;
+        let tag = usize::from(tag);
+        if nonce.as_bytes().len() != NONCE_LEN || !(12..=TAG).contains(&tag) {
             return Err(Fault::Unsupported("AES-GCM with a nonce or a tag of unusual length".to_owned()));
         }
         Ok(Parameters { cipher, nonce, tag })
@@ -93,7 +91,7 @@ impl<'a> Parameters<'a> {
         if self.cipher.is_authenticated() {
             return self.unseal_gcm(key, octets, tag, beside);
         }
-        let context = DecryptionContext::Iv128(FixedLength::from(<[u8; 16]>::try_from(self.nonce).ok()?));
+        let context = DecryptionContext::Iv128(FixedLength::from(<[u8; 16]>::try_from(self.nonce.as_bytes()).ok()?));
         let key = PaddedBlockDecryptingKey::cbc_pkcs7(block(self.cipher, key)?).ok()?;
         let mut buffer = octets.to_vec();
         let length = key.decrypt(&mut buffer, context).ok()?.len();
@@ -105,7 +103,7 @@ impl<'a> Parameters<'a> {
         if tag.len() != self.tag {
             return None;
         }
-        let nonce = <[u8; NONCE_LEN]>::try_from(self.nonce).ok()?;
+        let nonce = <[u8; NONCE_LEN]>::try_from(self.nonce.as_bytes()).ok()?;
         let sealing = gcm(self.cipher, key)?;
         if tag.len() == TAG {
             let mut buffer = [octets, tag].concat();

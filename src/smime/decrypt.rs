@@ -6,10 +6,17 @@
 
 use std::borrow::Cow;
 
+use cms::enveloped_data::{
+    KeyAgreeRecipientIdentifier, KeyAgreeRecipientInfo, KeyTransRecipientInfo, OriginatorIdentifierOrKey,
+    RecipientIdentifier, RecipientInfo,
+};
 use const_oid::ObjectIdentifier;
+use der::Decode;
+use der::asn1::{BitString, OctetString};
 use zeroize::Zeroizing;
 
 use super::agreement::Agreement;
+use super::asn1::{self, Algorithm};
 use super::ber::{self, Element, Reader};
 use super::content::Parameters;
 use super::signed_data::{Identifier, content, elements};
@@ -18,8 +25,8 @@ use crate::limits;
 
 /// EnvelopedData or AuthEnvelopedData.
 struct Envelope<'a> {
-    recipients: Vec<Recipient<'a>>,
-    parameters: Parameters<'a>,
+    recipients: Vec<Recipient>,
+    parameters: Parameters,
     octets: Cow<'a, [u8]>,
     /// The authenticated attributes, as they were authenticated.
     beside: Vec<u8>,
@@ -27,22 +34,23 @@ struct Envelope<'a> {
 }
 
 /// One recipient's way to the content's key.
-enum Recipient<'a> {
+enum Recipient {
     Transport {
-        identifier: Identifier<'a>,
-        algorithm: &'a [u8],
-        key: &'a [u8],
+        identifier: Identifier,
+        algorithm: Algorithm,
+        key: OctetString,
     },
     Agreement {
         scheme: ObjectIdentifier,
-        wrap: &'a [u8],
-        material: Option<&'a [u8]>,
-        originator: &'a [u8],
-        keys: Keys<'a>,
+        wrap: Algorithm,
+        material: Option<OctetString>,
+        originator: BitString,
+        keys: Vec<(Identifier, OctetString)>,
     },
 }
 
-type Keys<'a> = Vec<(Identifier<'a>, &'a [u8])>;
+/// More than a KeyAgreeRecipientInfo has.
+const PARTS: usize = 8;
 
 /// Decrypts with the identities that are recipients, one after the other until one succeeds.
 pub fn decrypt(encrypted: &Encrypted, identities: &[Identity]) -> Result<Vec<u8>, Fault> {
@@ -82,7 +90,7 @@ impl<'a> Envelope<'a> {
         if inner.oid()? != oid::DATA {
             return Err(Fault::Syntax("what is encrypted is not a MIME entity"));
         }
-        let parameters = Parameters::read(inner.sequence()?)?;
+        let parameters = Parameters::read(&Algorithm::from_ber(inner.take(ber::SEQUENCE)?.raw)?)?;
         if parameters.cipher.is_authenticated() != authenticated {
             return Err(Fault::Syntax("the cipher is not one of this structure"));
         }
@@ -103,44 +111,20 @@ impl<'a> Envelope<'a> {
     }
 }
 
-impl<'a> Recipient<'a> {
-    /// Reads a RecipientInfo; nothing for a kind that needs a password or a key shared before.
-    fn read(info: &Element<'a>) -> Result<Option<Self>, Fault> {
-        let mut reader = info.inside();
-        if info.tag == ber::SEQUENCE {
-            reader.take(ber::INTEGER)?;
-            let identifier = Identifier::read(&mut reader)?;
-            let algorithm = reader.take(ber::SEQUENCE)?.raw;
-            let key = reader.take(ber::OCTET_STRING)?.contents;
-            return Ok(Some(Recipient::Transport { identifier, algorithm, key }));
+impl Recipient {
+    /// Reads a RecipientInfo; nothing for a kind that needs a password or a key shared before, and for one that cannot be
+    /// read: it does not cost the others their message.
+    fn read(info: &Element<'_>) -> Result<Option<Self>, Fault> {
+        if info.tag == ber::context(1)
+            && let Some(keys) = elements(info.inside(), PARTS, "parts of a recipient")?.last()
+        {
+            elements(keys.inside(), limits::CMS_RECIPIENTS, "recipients")?;
         }
-        if info.tag != ber::context(1) {
-            return Ok(None);
-        }
-        reader.take(ber::INTEGER)?;
-        let mut originator = reader.take(ber::context(0))?.inside();
-        // A key of the originator's certificate, which is not looked for: everybody makes one for each message.
-        let Some(public) = originator.optional(ber::context(1))? else { return Ok(None) };
-        let mut public = public.inside();
-        public.take(ber::SEQUENCE)?;
-        let originator = public.take(ber::BIT_STRING)?.bits()?;
-        let material = match reader.optional(ber::context(1))? {
-            Some(explicit) => Some(explicit.inside().take(ber::OCTET_STRING)?.contents),
-            None => None,
-        };
-        let mut algorithm = reader.sequence()?;
-        let scheme = algorithm.oid()?;
-        let wrap = algorithm.take(ber::SEQUENCE)?.raw;
-        let mut keys = Vec::new();
-        for element in elements(reader.sequence()?, limits::CMS_RECIPIENTS, "recipients")? {
-            let mut one = element.inside();
-            let identifier = match one.optional(ber::context(0))? {
-                Some(named) => Identifier::Key(named.inside().take(ber::OCTET_STRING)?.contents),
-                None => Identifier::read(&mut one)?,
-            };
-            keys.push((identifier, one.take(ber::OCTET_STRING)?.contents));
-        }
-        Ok(Some(Recipient::Agreement { scheme, wrap, material, originator, keys }))
+        Ok(match RecipientInfo::from_ber(info.raw) {
+            Ok(RecipientInfo::Ktri(info)) => transported(info),
+            Ok(RecipientInfo::Kari(info)) => agreed(info),
+            _ => None,
+        })
     }
 
     /// The content's key by that identity; `None` where something is wrong that nobody is told.
@@ -152,14 +136,39 @@ impl<'a> Recipient<'a> {
                 if !identifier.means(certificate) {
                     return Err(Fault::NotForUs);
                 }
-                transport::decrypt(identity.key(), algorithm, key, octets).map(Some)
+                transport::decrypt(identity.key(), algorithm, key.as_bytes(), octets).map(Some)
             }
             Recipient::Agreement { scheme, wrap, material, originator, keys } => {
                 let own = keys.iter().find(|(identifier, _)| identifier.means(certificate));
                 let ((_, wrapped), secret) = own.zip(identity.key().agreement()).ok_or(Fault::NotForUs)?;
-                let agreement = Agreement::new(*scheme, wrap, *material)?;
-                Ok(agreement.unwrap(secret, originator, wrapped).filter(|key| key.len() == octets))
+                let agreement = Agreement::new(*scheme, wrap, material.as_ref().map(OctetString::as_bytes))?;
+                let unwrapped = agreement.unwrap(secret, originator.raw_bytes(), wrapped.as_bytes());
+                Ok(unwrapped.filter(|key| key.len() == octets))
             }
         }
     }
+}
+
+fn transported(info: KeyTransRecipientInfo) -> Option<Recipient> {
+    let identifier = match info.rid {
+        RecipientIdentifier::IssuerAndSerialNumber(names) => Identifier::new(names).ok()?,
+        RecipientIdentifier::SubjectKeyIdentifier(key) => Identifier::Key(key.0),
+    };
+    Some(Recipient::Transport { identifier, algorithm: info.key_enc_alg, key: info.enc_key })
+}
+
+fn agreed(info: KeyAgreeRecipientInfo) -> Option<Recipient> {
+    // A key of the originator's certificate is not looked for: everybody makes one for each message.
+    let OriginatorIdentifierOrKey::OriginatorKey(originator) = info.originator else { return None };
+    let wrap = asn1::parameters(&info.key_enc_alg).ok()?;
+    let mut keys = Vec::with_capacity(info.recipient_enc_keys.len());
+    for one in info.recipient_enc_keys {
+        let identifier = match one.rid {
+            KeyAgreeRecipientIdentifier::IssuerAndSerialNumber(names) => Identifier::new(names).ok()?,
+            KeyAgreeRecipientIdentifier::RKeyId(key) => Identifier::Key(key.subject_key_identifier.0),
+        };
+        keys.push((identifier, one.enc_key));
+    }
+    let (scheme, originator) = (info.key_enc_alg.oid, originator.public_key);
+    Some(Recipient::Agreement { scheme, wrap, material: info.ukm, originator, keys })
 }

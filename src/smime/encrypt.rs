@@ -5,10 +5,20 @@
 //! not serve; then nothing is encrypted for anybody. RFC 5652 §6, RFC 5083 §2, RFC 5084, RFC 5753 §3.1, RFC 8551 §3.3.
 
 use aws_lc_rs::agreement::{self, PrivateKey};
+use cms::authenveloped_data::AuthEnvelopedData;
+use cms::cert::IssuerAndSerialNumber;
+use cms::content_info::{CmsVersion, ContentInfo};
+use cms::enveloped_data::{
+    EncryptedContentInfo, EnvelopedData, KeyAgreeRecipientIdentifier, KeyAgreeRecipientInfo, KeyTransRecipientInfo,
+    OriginatorIdentifierOrKey, OriginatorPublicKey, RecipientEncryptedKey, RecipientIdentifier, RecipientInfo,
+    RecipientInfos,
+};
+use der::Encode;
+use der::asn1::{Any, BitString, OctetString};
 
 use super::agreement::Agreement;
 use super::content::{Sealed, random, seal};
-use super::{Certificate, Cipher, Fault, KeyKind, PublicKey, ber, der, layer, oid, transport};
+use super::{Certificate, Cipher, Fault, KeyKind, PublicKey, asn1, layer, oid, transport};
 use crate::limits;
 
 /// How a content's key is encrypted to an RSA key.
@@ -41,67 +51,92 @@ pub fn encrypt(part: &[u8], recipients: &[Certificate], options: &EncryptOptions
     let whole = random::<32>()?;
     let key = &whole[..options.cipher.key_octets()];
     let each = recipients.iter().map(|certificate| recipient(certificate, key, options));
-    let infos = each.collect::<Result<Vec<_>, _>>()?;
-    let agreed = infos.iter().any(|info| info.first() == Some(&ber::context(1)));
+    let mut infos = each.collect::<Result<Vec<_>, _>>()?;
+    // Version 2 where anybody's key is agreed on (RFC 5652 §6.1).
+    let agreed = infos.iter().any(|info| matches!(info, RecipientInfo::Kari(_)));
+    // In the order of a SET OF, which comparing structures would find more slowly.
+    infos.sort_by_cached_key(|info| info.to_der().ok());
+    let infos = RecipientInfos::try_from(infos)?;
     let Sealed { algorithm, octets, tag } = seal(options.cipher, key, part)?;
-    let content = der::element(ber::context_primitive(0), &[&octets]);
-    let content = der::sequence(&[&der::oid(oid::DATA), &algorithm, &content]);
-    let infos = der::set_of(infos);
-    let (name, kind, data) = if options.cipher.is_authenticated() {
-        let data = der::sequence(&[&der::integer(0), &infos, &content, &der::octet_string(&tag)]);
-        (oid::AUTH_ENVELOPED_DATA, "authEnveloped-data", data)
-    } else {
-        // Version 2 where anybody's key is agreed on (RFC 5652 §6.1).
-        let data = der::sequence(&[&der::integer(if agreed { 2 } else { 0 }), &infos, &content]);
-        (oid::ENVELOPED_DATA, "enveloped-data", data)
+    let content = EncryptedContentInfo {
+        content_type: oid::DATA,
+        content_enc_alg: algorithm,
+        encrypted_content: Some(OctetString::new(octets)?),
     };
-    let cms = der::sequence(&[&der::oid(name), &der::element(ber::context(0), &[&data])]);
-    Ok(layer::opaque(kind, &cms))
+    let (name, kind, data) = if options.cipher.is_authenticated() {
+        (oid::AUTH_ENVELOPED_DATA, "authEnveloped-data", authenticated(infos, content, tag)?)
+    } else {
+        let version = if agreed { CmsVersion::V2 } else { CmsVersion::V0 };
+        (oid::ENVELOPED_DATA, "enveloped-data", enveloped(version, infos, content)?)
+    };
+    Ok(layer::opaque(kind, &ContentInfo { content_type: name, content: data }.to_der()?))
 }
 
-/// A RecipientInfo.
-fn recipient(certificate: &Certificate, key: &[u8], options: &EncryptOptions) -> Result<Vec<u8>, Fault> {
+fn enveloped(version: CmsVersion, infos: RecipientInfos, content: EncryptedContentInfo) -> Result<Any, Fault> {
+    Ok(Any::encode_from(&EnvelopedData {
+        version,
+        originator_info: None,
+        recip_infos: infos,
+        encrypted_content: content,
+        unprotected_attrs: None,
+    })?)
+}
+
+fn authenticated(infos: RecipientInfos, content: EncryptedContentInfo, tag: Vec<u8>) -> Result<Any, Fault> {
+    Ok(Any::encode_from(&AuthEnvelopedData {
+        version: CmsVersion::V0,
+        originator_info: None,
+        recip_infos: infos,
+        auth_encrypted_content_info: content,
+        auth_attrs: None,
+        mac: OctetString::new(tag)?,
+        unauth_attrs: None,
+    })?)
+}
+
+fn recipient(certificate: &Certificate, key: &[u8], options: &EncryptOptions) -> Result<RecipientInfo, Fault> {
     if !certificate.may_encrypt() {
         return Err(Fault::Certificate("its key usage, or the kind of its key, does not allow to encrypt to it"));
     }
     let public = certificate.public_key()?;
-    let names = der::sequence(&[certificate.issuer(), &der::element(ber::INTEGER, &[certificate.serial()])]);
-    if public.kind == KeyKind::Rsa {
-        let spki = rsa_spki(&public);
-        let encrypted = transport::encrypt(&spki, options.transport, key);
-        let (algorithm, encrypted) = encrypted.ok_or(Fault::Certificate("its RSA key is not one"))?;
-        return Ok(der::sequence(&[&der::integer(0), &names, &algorithm, &der::octet_string(&encrypted)]));
+    if public.kind != KeyKind::Rsa {
+        return agreed(&public, certificate.names()?, key);
     }
-    agreed(&public, &names, key)
+    // For the library of primitives, which does not know keys for one scheme only.
+    let spki = asn1::spki(asn1::with_null(oid::RSA), public.octets)?;
+    let encrypted = transport::encrypt(&spki, options.transport, key);
+    let (algorithm, encrypted) = encrypted.ok_or(Fault::Certificate("its RSA key is not one"))?;
+    Ok(RecipientInfo::Ktri(KeyTransRecipientInfo {
+        version: CmsVersion::V0,
+        rid: RecipientIdentifier::IssuerAndSerialNumber(certificate.names()?),
+        key_enc_alg: algorithm,
+        enc_key: OctetString::new(encrypted)?,
+    }))
 }
 
-/// For the library of primitives, which does not know keys for one scheme only.
-fn rsa_spki(public: &PublicKey<'_>) -> Vec<u8> {
-    der::sequence(&[&der::algorithm(oid::RSA, Some(&der::null())), &der::bit_string(public.octets)])
-}
-
-/// A KeyAgreeRecipientInfo, with a key of ours made for it.
-fn agreed(public: &PublicKey<'_>, names: &[u8], key: &[u8]) -> Result<Vec<u8>, Fault> {
-    let (algorithm, scheme, originator) = match public.kind {
-        KeyKind::P384 => {
-            (&agreement::ECDH_P384, oid::ECDH_SHA384, der::algorithm(oid::EC_PUBLIC_KEY, Some(&der::oid(oid::P384))))
-        }
-        KeyKind::X25519 => (&agreement::X25519, oid::ECDH_HKDF_SHA256, der::algorithm(oid::X25519, None)),
-        _ => (&agreement::ECDH_P256, oid::ECDH_SHA256, der::algorithm(oid::EC_PUBLIC_KEY, Some(&der::oid(oid::P256)))),
+/// For a key on a curve, with a key of ours made for it.
+fn agreed(public: &PublicKey<'_>, names: IssuerAndSerialNumber, key: &[u8]) -> Result<RecipientInfo, Fault> {
+    let (curve, scheme, originator) = match public.kind {
+        KeyKind::P384 => (&agreement::ECDH_P384, oid::ECDH_SHA384, asn1::with(oid::EC_PUBLIC_KEY, &oid::P384)?),
+        KeyKind::X25519 => (&agreement::X25519, oid::ECDH_HKDF_SHA256, asn1::plain(oid::X25519)),
+        _ => (&agreement::ECDH_P256, oid::ECDH_SHA256, asn1::with(oid::EC_PUBLIC_KEY, &oid::P256)?),
     };
-    let wrap = der::algorithm(if key.len() == 16 { oid::AES128_WRAP } else { oid::AES256_WRAP }, None);
-    let own = PrivateKey::generate(algorithm).map_err(|_| Fault::Random)?;
+    let wrap = asn1::plain(if key.len() == 16 { oid::AES128_WRAP } else { oid::AES256_WRAP });
+    let own = PrivateKey::generate(curve).map_err(|_| Fault::Random)?;
     let own_public = own.compute_public_key().map_err(|_| Fault::Random)?;
     let wrapped = Agreement::new(scheme, &wrap, None)?.wrap(&own, public.octets, key);
     let wrapped = wrapped.ok_or(Fault::Certificate("its key is not a point of its curve"))?;
-    let originator = der::element(ber::context(1), &[&originator, &der::bit_string(own_public.as_ref())]);
-    Ok(der::element(
-        ber::context(1),
-        &[
-            &der::integer(3),
-            &der::element(ber::context(0), &[&originator]),
-            &der::algorithm(scheme, Some(&wrap)),
-            &der::sequence(&[&der::sequence(&[names, &der::octet_string(&wrapped)])]),
-        ],
-    ))
+    Ok(RecipientInfo::Kari(KeyAgreeRecipientInfo {
+        version: CmsVersion::V3,
+        originator: OriginatorIdentifierOrKey::OriginatorKey(OriginatorPublicKey {
+            algorithm: originator,
+            public_key: BitString::from_bytes(own_public.as_ref())?,
+        }),
+        ukm: None,
+        key_enc_alg: asn1::with(scheme, &wrap)?,
+        recipient_enc_keys: vec![RecipientEncryptedKey {
+            rid: KeyAgreeRecipientIdentifier::IssuerAndSerialNumber(names),
+            enc_key: OctetString::new(wrapped)?,
+        }],
+    }))
 }

@@ -70,3 +70,9 @@ impl Fault {
         Fault::Unsupported(oid.to_string())
     }
 }
+
+impl From<der::Error> for Fault {
+    fn from(_: der::Error) -> Self {
+        Fault::Syntax("a structure is not of the form that it should have")
+    }
+}

@@ -14,10 +14,14 @@ use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::{KeySize, PrivateDecryptingKey};
 use aws_lc_rs::signature::{self, EcdsaKeyPair, Ed25519KeyPair, KeyPair, RsaKeyPair};
 use const_oid::ObjectIdentifier;
+use der::asn1::{OctetString, OctetStringRef};
+use der::{Decode, Encode};
+use x509_cert::spki::SubjectPublicKeyInfoRef;
 use zeroize::Zeroizing;
 
+use super::asn1::{self, Algorithm, EncryptedKeyInfo, PrivateKeyInfo};
 use super::ber::{self, Reader};
-use super::{Fault, der, oid, pbes2, pem};
+use super::{Fault, oid, pbes2, pem};
 
 /// What kind of key it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -107,7 +111,7 @@ impl Key {
         if first.tag == ber::SEQUENCE {
             let pass_phrase = pass_phrase.ok_or(Fault::NoPassPhrase)?;
             let encrypted = reader.take(ber::OCTET_STRING)?.octets()?;
-            let clear = pbes2::decrypt(first.raw, &encrypted, pass_phrase.as_bytes())?;
+            let clear = pbes2::decrypt(&Algorithm::from_ber(first.raw)?, &encrypted, pass_phrase.as_bytes())?;
             return Key::from_pkcs8(&clear).map_err(|_| Fault::PassPhrase);
         }
         match reader.next()?.tag {
@@ -139,7 +143,8 @@ impl Key {
     /// As PEM, encrypted with the pass phrase: PBES2, PBKDF2 with HMAC-SHA-512, AES-256-CBC.
     pub fn to_encrypted_pem(&self, pass_phrase: &str) -> Result<Zeroizing<String>, Fault> {
         let (algorithm, encrypted) = pbes2::encrypt(&self.0.pkcs8, pass_phrase.as_bytes())?;
-        Ok(pem::write("ENCRYPTED PRIVATE KEY", &der::sequence(&[&algorithm, &der::octet_string(&encrypted)])))
+        let info = EncryptedKeyInfo { algorithm, key: OctetString::new(encrypted)? };
+        Ok(pem::write("ENCRYPTED PRIVATE KEY", &info.to_der()?))
     }
 
     /// What kind of key it is.
@@ -169,23 +174,21 @@ impl Key {
             Secret::Ecdsa(pair, _) => {
                 let name = if self.0.kind == KeyKind::P256 { oid::SHA256_ECDSA } else { oid::SHA384_ECDSA };
                 let value = pair.sign(&random, message).map_err(|_| Fault::Random)?;
-                Ok(Signature { algorithm: der::algorithm(name, None), value: value.as_ref().to_vec() })
+                Ok(Signature { algorithm: asn1::plain(name).to_der()?, value: value.as_ref().to_vec() })
             }
             Secret::Rsa(pair) | Secret::Pss(pair) => {
                 let scheme = if matches!(self.0.secret, Secret::Pss(_)) { RsaScheme::Pss } else { scheme };
                 let (encoding, algorithm): (&dyn signature::RsaEncoding, _) = match scheme {
-                    RsaScheme::Pkcs1 => {
-                        (&signature::RSA_PKCS1_SHA256, der::algorithm(oid::SHA256_RSA, Some(&der::null())))
-                    }
-                    RsaScheme::Pss => (&signature::RSA_PSS_SHA256, super::scheme::pss_sha256()),
+                    RsaScheme::Pkcs1 => (&signature::RSA_PKCS1_SHA256, asn1::with_null(oid::SHA256_RSA)),
+                    RsaScheme::Pss => (&signature::RSA_PSS_SHA256, super::scheme::pss_sha256()?),
                 };
                 let mut value = vec![0; pair.public_modulus_len()];
                 pair.sign(encoding, &random, message, &mut value).map_err(|_| Fault::Random)?;
-                Ok(Signature { algorithm, value })
+                Ok(Signature { algorithm: algorithm.to_der()?, value })
             }
             Secret::Ed25519(pair) => {
                 let value = pair.try_sign(message).map_err(|_| Fault::Random)?;
-                Ok(Signature { algorithm: der::algorithm(oid::ED25519, None), value: value.as_ref().to_vec() })
+                Ok(Signature { algorithm: asn1::plain(oid::ED25519).to_der()?, value: value.as_ref().to_vec() })
             }
             Secret::X25519(_) => Err(Fault::Key("X25519 cannot sign")),
         }
@@ -228,18 +231,15 @@ impl Key {
         let pair = EcdsaKeyPair::from_private_key_der(signing, octets).map_err(|_| rejected.clone())?;
         let pkcs8 = Zeroizing::new(pair.to_pkcs8v1().map_err(|_| rejected.clone())?.as_ref().to_vec());
         let secret = PrivateKey::from_private_key_der(agreeing, &pkcs8).map_err(|_| rejected)?;
-        let algorithm = der::algorithm(oid::EC_PUBLIC_KEY, Some(&der::oid(name)));
-        let spki = der::sequence(&[&algorithm, &der::bit_string(pair.public_key().as_ref())]);
+        let spki = asn1::spki(asn1::with(oid::EC_PUBLIC_KEY, &name)?, pair.public_key().as_ref())?;
         Ok(Key(Arc::new(Inner { kind, pkcs8, spki, secret: Secret::Ecdsa(pair, secret) })))
     }
 
     fn rsa(pkcs1: &[u8], name: ObjectIdentifier) -> Result<Self, Fault> {
         let pair = RsaKeyPair::from_der(pkcs1).map_err(|_| Fault::Key("it is not an RSA key of 2048 to 8192 bits"))?;
-        let parameters = if name == oid::RSA { der::null() } else { Vec::new() };
-        let algorithm = der::algorithm(name, Some(&parameters));
-        let inner = Zeroizing::new(der::octet_string(pkcs1));
-        let pkcs8 = Zeroizing::new(der::sequence(&[&der::integer(0), &algorithm, &inner]));
-        let spki = der::sequence(&[&algorithm, &der::bit_string(pair.public_key().as_ref())]);
+        let algorithm = if name == oid::RSA { asn1::with_null(name) } else { asn1::plain(name) };
+        let pkcs8 = pkcs8(&algorithm, pkcs1)?;
+        let spki = asn1::spki(algorithm, pair.public_key().as_ref())?;
         let secret = if name == oid::RSA { Secret::Rsa(pair) } else { Secret::Pss(pair) };
         Ok(Key(Arc::new(Inner { kind: KeyKind::Rsa, pkcs8, spki, secret })))
     }
@@ -247,25 +247,29 @@ impl Key {
     fn ed25519(seed: &[u8]) -> Result<Self, Fault> {
         let pair = Ed25519KeyPair::from_seed_unchecked(seed).map_err(|_| Fault::Key("an Ed25519 key has 32 octets"))?;
         let public = pair.public_key().as_ref().to_vec();
-        Ok(Key::raw(KeyKind::Ed25519, oid::ED25519, seed, &public, Secret::Ed25519(pair)))
+        Key::raw(KeyKind::Ed25519, oid::ED25519, seed, &public, Secret::Ed25519(pair))
     }
 
     fn x25519(seed: &[u8]) -> Result<Self, Fault> {
         let rejected = Fault::Key("an X25519 key has 32 octets");
         let secret = PrivateKey::from_private_key(&agreement::X25519, seed).map_err(|_| rejected.clone())?;
         let public = secret.compute_public_key().map_err(|_| rejected)?;
-        Ok(Key::raw(KeyKind::X25519, oid::X25519, seed, public.as_ref(), Secret::X25519(secret)))
+        Key::raw(KeyKind::X25519, oid::X25519, seed, public.as_ref(), Secret::X25519(secret))
     }
 
     /// RFC 8410: the secret is an octet string inside an octet string.
-    fn raw(kind: KeyKind, name: ObjectIdentifier, seed: &[u8], public: &[u8], secret: Secret) -> Self {
-        let algorithm = der::algorithm(name, None);
-        let inner = Zeroizing::new(der::octet_string(seed));
-        let outer = Zeroizing::new(der::octet_string(&inner));
-        let pkcs8 = Zeroizing::new(der::sequence(&[&der::integer(0), &algorithm, &outer]));
-        let spki = der::sequence(&[&algorithm, &der::bit_string(public)]);
-        Key(Arc::new(Inner { kind, pkcs8, spki, secret }))
+    fn raw(kind: KeyKind, name: ObjectIdentifier, seed: &[u8], public: &[u8], secret: Secret) -> Result<Self, Fault> {
+        let algorithm = asn1::plain(name);
+        let inner = Zeroizing::new(OctetStringRef::new(seed)?.to_der()?);
+        let pkcs8 = pkcs8(&algorithm, &inner)?;
+        let spki = asn1::spki(algorithm, public)?;
+        Ok(Key(Arc::new(Inner { kind, pkcs8, spki, secret })))
     }
+}
+
+fn pkcs8(algorithm: &Algorithm, key: &[u8]) -> Result<Zeroizing<Vec<u8>>, Fault> {
+    let info = PrivateKeyInfo { version: 0, algorithm: algorithm.clone(), key: OctetStringRef::new(key)? };
+    Ok(Zeroizing::new(info.to_der()?))
 }
 
 impl fmt::Debug for Key {
@@ -292,6 +296,8 @@ fn kind_of_curve(name: ObjectIdentifier) -> Result<KeyKind, Fault> {
     }
 }
 
+const NO_CURVE: Fault = Fault::Syntax("a key does not name its curve");
+
 /// A public key, as a SubjectPublicKeyInfo has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PublicKey<'a> {
@@ -306,13 +312,11 @@ pub struct PublicKey<'a> {
 impl<'a> PublicKey<'a> {
     /// Reads a SubjectPublicKeyInfo; fails where its kind is not known, and where RSA has fewer than 2048 bits.
     pub fn from_spki(spki: &'a [u8]) -> Result<Self, Fault> {
-        let mut reader = Reader::only(spki, ber::SEQUENCE)?;
-        let mut algorithm = reader.sequence()?;
-        let name = algorithm.oid()?;
-        let octets = reader.take(ber::BIT_STRING)?.bits()?;
-        let kind = match name {
+        let SubjectPublicKeyInfoRef { algorithm, subject_public_key } = SubjectPublicKeyInfoRef::from_der(spki)?;
+        let octets = subject_public_key.as_bytes().ok_or(Fault::Syntax("a bit string is not of whole octets"))?;
+        let kind = match algorithm.oid {
             oid::RSA | oid::RSA_PSS => KeyKind::Rsa,
-            oid::EC_PUBLIC_KEY => kind_of_curve(algorithm.oid()?)?,
+            oid::EC_PUBLIC_KEY => kind_of_curve(algorithm.parameters_oid().map_err(|_| NO_CURVE)?)?,
             oid::ED25519 => KeyKind::Ed25519,
             oid::X25519 => KeyKind::X25519,
             other => return Err(Fault::algorithm(other)),
@@ -320,7 +324,7 @@ impl<'a> PublicKey<'a> {
         if kind == KeyKind::Rsa && modulus_bits(octets)? < 2048 {
             return Err(Fault::Weak("RSA of fewer than 2048 bits"));
         }
-        Ok(PublicKey { kind, octets, only_pss: name == oid::RSA_PSS })
+        Ok(PublicKey { kind, octets, only_pss: algorithm.oid == oid::RSA_PSS })
     }
 }
 

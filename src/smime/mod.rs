@@ -8,12 +8,17 @@
 //! ([`crate::mime::signed`]), certificates and signed attributes are taken as they came and never encoded again. Only the
 //! outermost chain of layers counts: a part beside an encrypted part is never shown as protected. [`examine()`] looks at
 //! a message as a whole and [`Examined::judge`] says what to think of it: [`Verdict`]. Fields are put inside and read back by
-//! [`protect`], certificates are believed by [`trust`]. Fails: [`Fault`]; hostile input gives one, never a panic, and costs time linear
-//! in its length, within [`crate::limits`].
+//! [`protect`], certificates are believed by [`trust`]. Fails: [`Fault`]; hostile input gives one, never a panic, and
+//! costs time linear in its length, within [`crate::limits`].
+//!
+//! Structures are composed with the types of `cms` and, where it has none, with our own over `der`. What came is first cut
+//! up in place by our own reader of BER, which bounds depth and counts, keeps what must stay raw and joins strings in
+//! pieces; algorithms, attributes, signers' and recipients' identifiers and recipients are then read with those types.
 //!
 //! RFC 8551, RFC 5652, RFC 5083, RFC 5084, RFC 8591.
 
 mod agreement;
+mod asn1;
 pub mod authority;
 mod ber;
 mod certificate;

@@ -5,8 +5,10 @@
 //! RFC 7292 §4 and §B.2.
 
 use aws_lc_rs::{digest, hmac};
+use der::Decode;
 use zeroize::Zeroizing;
 
+use super::asn1::Algorithm;
 use super::ber::{self, Reader};
 use super::signed_data::elements;
 use super::{Certificate, Fault, Key, oid, pbes2};
@@ -46,9 +48,9 @@ pub(super) fn read(octets: &[u8], pass_phrase: &str) -> Result<(Vec<Key>, Vec<Ce
                 data.take(ber::INTEGER)?;
                 let mut content = data.sequence()?;
                 content.oid()?;
-                let algorithm = content.take(ber::SEQUENCE)?.raw;
+                let algorithm = Algorithm::from_ber(content.take(ber::SEQUENCE)?.raw)?;
                 let encrypted = content.next()?.octets()?;
-                found.bags(&pbes2::decrypt(algorithm, &encrypted, pass_phrase.as_bytes())?, pass_phrase)?;
+                found.bags(&pbes2::decrypt(&algorithm, &encrypted, pass_phrase.as_bytes())?, pass_phrase)?;
             }
             other => return Err(Fault::algorithm(other)),
         }

@@ -6,9 +6,10 @@
 
 use aws_lc_rs::{digest, signature};
 use const_oid::ObjectIdentifier;
+use der::Decode;
 
-use super::ber::{self, Reader};
-use super::{Fault, KeyKind, PublicKey, der, oid};
+use super::asn1::{self, Algorithm, PssParameters};
+use super::{Fault, KeyKind, PublicKey, oid};
 
 /// A digest of SHA-2.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -19,11 +20,6 @@ pub(super) enum Digest {
 }
 
 impl Digest {
-    /// By its AlgorithmIdentifier.
-    pub(super) fn read(reader: &mut Reader<'_>) -> Result<Self, Fault> {
-        Digest::named(reader.sequence()?.oid()?)
-    }
-
     pub(super) fn named(name: ObjectIdentifier) -> Result<Self, Fault> {
         match name {
             oid::SHA256 => Ok(Digest::Sha256),
@@ -36,8 +32,8 @@ impl Digest {
     }
 
     /// The AlgorithmIdentifier; without parameters, as RFC 5754 §2 wants.
-    pub(super) fn identifier(self) -> Vec<u8> {
-        der::algorithm(self.oid(), None)
+    pub(super) fn identifier(self) -> Algorithm {
+        asn1::plain(self.oid())
     }
 
     pub(super) fn oid(self) -> ObjectIdentifier {
@@ -80,14 +76,13 @@ enum Scheme {
 }
 
 impl Scheme {
-    fn read(algorithm: &[u8]) -> Result<Self, Fault> {
-        let mut reader = Reader::only(algorithm, ber::SEQUENCE)?;
-        match reader.oid()? {
+    fn read(algorithm: &Algorithm) -> Result<Self, Fault> {
+        match algorithm.oid {
             oid::RSA => Ok(Scheme::Pkcs1(None)),
             oid::SHA256_RSA => Ok(Scheme::Pkcs1(Some(Digest::Sha256))),
             oid::SHA384_RSA => Ok(Scheme::Pkcs1(Some(Digest::Sha384))),
             oid::SHA512_RSA => Ok(Scheme::Pkcs1(Some(Digest::Sha512))),
-            oid::RSA_PSS => pss(&mut reader).map(Scheme::Pss),
+            oid::RSA_PSS => pss(algorithm).map(Scheme::Pss),
             oid::EC_PUBLIC_KEY => Ok(Scheme::Ecdsa(None)),
             oid::SHA256_ECDSA => Ok(Scheme::Ecdsa(Some(Digest::Sha256))),
             oid::SHA384_ECDSA => Ok(Scheme::Ecdsa(Some(Digest::Sha384))),
@@ -101,56 +96,48 @@ impl Scheme {
 }
 
 /// RSASSA-PSS-params: one digest everywhere, and a salt as long as it (RFC 4055 §3.1); SHA-1 where nothing is said.
-fn pss(reader: &mut Reader<'_>) -> Result<Digest, Fault> {
-    let mut parameters = reader.sequence()?;
-    let digest = parameters.optional(ber::context(0))?.ok_or(Fault::Weak("SHA-1"))?;
-    let digest = Digest::read(&mut digest.inside())?;
-    let mask = parameters.optional(ber::context(1))?.ok_or(Fault::Weak("SHA-1"))?;
-    mask_digest(&mut mask.inside(), digest)?;
-    let salt = match parameters.optional(ber::context(2))? {
-        Some(salt) => salt.inside().small()?,
-        None => 20,
-    };
-    if salt as usize != digest.primitive().output_len() {
+fn pss(algorithm: &Algorithm) -> Result<Digest, Fault> {
+    let PssParameters { digest, mask, salt, .. } = asn1::parameters(algorithm)?;
+    let digest = Digest::named(digest.ok_or(Fault::Weak("SHA-1"))?.oid)?;
+    mask_digest(&mask.ok_or(Fault::Weak("SHA-1"))?, digest)?;
+    if salt.unwrap_or(20) as usize != digest.primitive().output_len() {
         return Err(Fault::Unsupported("RSA-PSS with a salt unlike the digest's length".to_owned()));
     }
     Ok(digest)
 }
 
 /// MGF1, with the digest that is used beside it.
-pub(super) fn mask_digest(reader: &mut Reader<'_>, beside: Digest) -> Result<(), Fault> {
-    let mut mask = reader.sequence()?;
-    let name = mask.oid()?;
-    if name != oid::MGF1 {
-        return Err(Fault::algorithm(name));
+pub(super) fn mask_digest(mask: &Algorithm, beside: Digest) -> Result<(), Fault> {
+    if mask.oid != oid::MGF1 {
+        return Err(Fault::algorithm(mask.oid));
     }
-    if Digest::read(&mut mask)? != beside {
+    if Digest::named(asn1::parameters::<Algorithm>(mask)?.oid)? != beside {
         return Err(Fault::Unsupported("RSA with two different digests".to_owned()));
     }
     Ok(())
 }
 
+/// The AlgorithmIdentifier of MGF1 with that digest.
+pub(super) fn mask(digest: &Algorithm) -> Result<Algorithm, Fault> {
+    asn1::with(oid::MGF1, digest)
+}
+
 /// The AlgorithmIdentifier of PSS with SHA-256.
-pub(super) fn pss_sha256() -> Vec<u8> {
-    let digest = der::algorithm(oid::SHA256, Some(&der::null()));
-    let mask = der::algorithm(oid::MGF1, Some(&digest));
-    let parameters = der::sequence(&[
-        &der::element(ber::context(0), &[&digest]),
-        &der::element(ber::context(1), &[&mask]),
-        &der::element(ber::context(2), &[&der::integer(32)]),
-    ]);
-    der::algorithm(oid::RSA_PSS, Some(&parameters))
+pub(super) fn pss_sha256() -> Result<Algorithm, Fault> {
+    let digest = asn1::with_null(oid::SHA256);
+    let mask = Some(mask(&digest)?);
+    asn1::with(oid::RSA_PSS, &PssParameters { digest: Some(digest), mask, salt: Some(32), trailer: None })
 }
 
 /// Checks a signature as certificates and CRLs carry them: `algorithm` is the DER of its AlgorithmIdentifier.
 pub fn check(key: &PublicKey<'_>, algorithm: &[u8], message: &[u8], value: &[u8]) -> Result<(), Fault> {
-    check_with(key, algorithm, None, message, value)
+    check_with(key, &Algorithm::from_der(algorithm)?, None, message, value)
 }
 
 /// The same, with the digest of a SignerInfo, which must not contradict the algorithm.
 pub(super) fn check_with(
     key: &PublicKey<'_>,
-    algorithm: &[u8],
+    algorithm: &Algorithm,
     digest: Option<Digest>,
     message: &[u8],
     value: &[u8],

@@ -5,10 +5,18 @@
 //! Fails: an entity that would not survive a hop as it is. RFC 8551 §3.5, RFC 5652 §5, RFC 5035 §3.
 
 use aws_lc_rs::rand;
+use cms::content_info::{CmsVersion, ContentInfo};
+use cms::signed_data::{
+    DigestAlgorithmIdentifiers, EncapsulatedContentInfo, SignedAttributes, SignerIdentifier, SignerInfo, SignerInfos,
+};
 use const_oid::ObjectIdentifier;
+use der::asn1::{Any, AnyRef, OctetString, OctetStringRef, SetOfVec};
+use der::{Decode, Encode, EncodeValue, Sequence, Tag, Tagged};
+use x509_cert::attr::Attribute;
 
+use super::asn1::{self, Algorithm, CertificateIdentifier, SigningCertificate};
 use super::scheme::Digest;
-use super::{Certificate, Cipher, Fault, Identity, KeyKind, RsaScheme, ber, der, layer, oid};
+use super::{Certificate, Cipher, Fault, Identity, KeyKind, RsaScheme, layer, oid};
 use crate::mime::seven_bit;
 use crate::timestamp::Timestamp;
 
@@ -74,6 +82,17 @@ pub fn sign(part: &[u8], identity: &Identity, options: &SignOptions) -> Result<V
     Ok(out)
 }
 
+/// SignedData with certificates as they came: the type of `cms` has them parsed, and would encode them again.
+#[derive(Sequence)]
+struct SignedData<'a> {
+    version: CmsVersion,
+    digests: DigestAlgorithmIdentifiers,
+    content: EncapsulatedContentInfo,
+    #[asn1(context_specific = "0", tag_mode = "IMPLICIT", constructed = "true")]
+    certificates: SetOfVec<AnyRef<'a>>,
+    signers: SignerInfos,
+}
+
 /// A ContentInfo of SignedData with one signer.
 fn signed_data(
     part: &[u8],
@@ -83,50 +102,46 @@ fn signed_data(
     options: &SignOptions,
 ) -> Result<Vec<u8>, Fault> {
     let own = identity.certificate();
-    let attributes = der::in_order(vec![
-        attribute(oid::CONTENT_TYPE, &der::oid(oid::DATA)),
-        attribute(oid::MESSAGE_DIGEST, &der::octet_string(digest.of(part).as_ref())),
-        attribute(oid::SIGNING_TIME, &der::time(options.at)),
-        attribute(oid::SIGNING_CERTIFICATE_V2, &signing_certificate(own)),
-        attribute(oid::CAPABILITIES, &capabilities()),
-    ]);
+    let attributes = SignedAttributes::try_from(vec![
+        attribute(oid::CONTENT_TYPE, &oid::DATA)?,
+        attribute(oid::MESSAGE_DIGEST, &OctetStringRef::new(digest.of(part).as_ref())?)?,
+        attribute(oid::SIGNING_TIME, &asn1::time(options.at)?)?,
+        attribute(oid::SIGNING_CERTIFICATE_V2, &signing_certificate(own)?)?,
+        // What the signer can decrypt, best first (RFC 8551 §2.5.2).
+        attribute(oid::CAPABILITIES, &Cipher::ALL.map(|cipher| asn1::plain(cipher.oid())).to_vec())?,
+    ])?;
     // What is signed has the tag of a SET, what is sent the implicit one (RFC 5652 §5.4).
-    let signature = identity.key().sign(&der::element(ber::SET, &[&attributes]), options.rsa)?;
-    let digest = digest.identifier();
-    let signer = der::sequence(&[
-        &der::integer(1),
-        &der::sequence(&[own.issuer(), &der::element(ber::INTEGER, &[own.serial()])]),
-        &digest,
-        &der::element(ber::context(0), &[&attributes]),
-        &signature.algorithm,
-        &der::octet_string(&signature.value),
-    ]);
-    let inside = content.map_or_else(Vec::new, |octets| der::element(ber::context(0), &[&der::octet_string(octets)]));
+    let signature = identity.key().sign(&attributes.to_der()?, options.rsa)?;
+    let signer = SignerInfo {
+        version: CmsVersion::V1,
+        sid: SignerIdentifier::IssuerAndSerialNumber(own.names()?),
+        digest_alg: digest.identifier(),
+        signed_attrs: Some(attributes),
+        signature_algorithm: Algorithm::from_der(&signature.algorithm)?,
+        signature: OctetString::new(signature.value)?,
+        unsigned_attrs: None,
+    };
+    let content = content.map(|octets| Any::new(Tag::OctetString, octets)).transpose()?;
     // Whoever believes a root has it: it would only make each message longer.
     let sent = identity.chain().iter().enumerate().filter(|(at, one)| *at == 0 || one.issuer() != one.subject());
-    let certificates = der::in_order(sent.map(|(_, certificate)| certificate.der().to_vec()).collect());
-    let data = der::sequence(&[
-        &der::integer(1),
-        &der::set_of(vec![digest]),
-        &der::sequence(&[&der::oid(oid::DATA), &inside]),
-        &der::element(ber::context(0), &[&certificates]),
-        &der::set_of(vec![signer]),
-    ]);
-    Ok(der::sequence(&[&der::oid(oid::SIGNED_DATA), &der::element(ber::context(0), &[&data])]))
+    let sent = sent.map(|(_, certificate)| AnyRef::from_der(certificate.der())).collect::<Result<Vec<_>, _>>()?;
+    let data = SignedData {
+        version: CmsVersion::V1,
+        digests: vec![digest.identifier()].try_into()?,
+        content: EncapsulatedContentInfo { econtent_type: oid::DATA, econtent: content },
+        certificates: sent.try_into()?,
+        signers: vec![signer].try_into()?,
+    };
+    Ok(ContentInfo { content_type: oid::SIGNED_DATA, content: Any::encode_from(&data)? }.to_der()?)
 }
 
-pub(super) fn attribute(name: ObjectIdentifier, value: &[u8]) -> Vec<u8> {
-    der::sequence(&[&der::oid(name), &der::element(ber::SET, &[value])])
+fn attribute<T: Tagged + EncodeValue>(name: ObjectIdentifier, value: &T) -> Result<Attribute, Fault> {
+    Ok(Attribute { oid: name, values: vec![Any::encode_from(value)?].try_into()? })
 }
 
 /// SigningCertificateV2 with the SHA-256 of the certificate, which is the digest meant where none is named.
-pub(super) fn signing_certificate(own: &Certificate) -> Vec<u8> {
-    let certificate = der::sequence(&[&der::octet_string(&own.fingerprint())]);
-    der::sequence(&[&der::sequence(&[&certificate])])
-}
-
-/// What the signer can decrypt, best first (RFC 8551 §2.5.2).
-fn capabilities() -> Vec<u8> {
-    let ciphers: Vec<u8> = Cipher::ALL.into_iter().flat_map(|cipher| der::algorithm(cipher.oid(), None)).collect();
-    der::sequence(&[&ciphers])
+pub(super) fn signing_certificate(own: &Certificate) -> Result<SigningCertificate, Fault> {
+    let value = OctetString::new(own.fingerprint())?;
+    let certificates = vec![CertificateIdentifier { digest: None, value, names: None }];
+    Ok(SigningCertificate { certificates, policies: None })
 }

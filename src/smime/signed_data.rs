@@ -1,11 +1,17 @@
-//! The structure of SignedData, read in place.
+//! The structure of SignedData, read in place, its parts with the types of `cms`.
 //!
 //! In: a ContentInfo. Out: [`SignedData`] with what its signers say. Invariant: certificates and signed attributes are
 //! the octets that came; a certificate that cannot be read is passed over. Fails: [`Fault::Syntax`],
 //! [`Fault::TooMany`]. RFC 5652 §5.
 
+use cms::cert::IssuerAndSerialNumber;
+use cms::signed_data::SignerIdentifier;
 use const_oid::ObjectIdentifier;
+use der::asn1::OctetString;
+use der::{Decode, Encode};
+use x509_cert::serial_number::SerialNumber;
 
+use super::asn1::Algorithm;
 use super::ber::{self, Element, Reader};
 use super::scheme::Digest;
 use super::{Certificate, Fault, oid};
@@ -22,21 +28,21 @@ pub(super) struct SignedData<'a> {
 }
 
 /// Who a SignerInfo or a RecipientInfo says its certificate is.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Identifier<'a> {
-    /// The DER of the issuer's name, the serial number's octets.
-    IssuerSerial(&'a [u8], &'a [u8]),
+#[derive(Clone, Debug)]
+pub(super) enum Identifier {
+    /// The DER of the issuer's name, the serial number.
+    IssuerSerial(Vec<u8>, SerialNumber),
     /// The subject key identifier.
-    Key(&'a [u8]),
+    Key(OctetString),
 }
 
 /// What one signer says.
 pub(super) struct SignerInfo<'a> {
-    pub(super) identifier: Identifier<'a>,
+    pub(super) identifier: Identifier,
     pub(super) digest: Result<Digest, Fault>,
     /// The signed attributes as they came, with their implicit tag.
     pub(super) attributes: Option<Element<'a>>,
-    pub(super) algorithm: &'a [u8],
+    pub(super) algorithm: Algorithm,
     pub(super) signature: &'a [u8],
 }
 
@@ -108,23 +114,19 @@ pub(super) fn elements<'a>(mut reader: Reader<'a>, most: usize, what: &'static s
     Ok(found)
 }
 
-impl<'a> Identifier<'a> {
-    /// The choice of issuer and serial number, or of `[0]` with a key identifier.
-    pub(super) fn read(reader: &mut Reader<'a>) -> Result<Self, Fault> {
-        if let Some(key) = reader.optional(ber::context_primitive(0))? {
-            return Ok(Identifier::Key(key.contents));
-        }
-        let mut names = reader.sequence()?;
-        Ok(Identifier::IssuerSerial(names.take(ber::SEQUENCE)?.raw, names.take(ber::INTEGER)?.contents))
+impl Identifier {
+    /// As the structures of CMS have it.
+    pub(super) fn new(names: IssuerAndSerialNumber) -> Result<Self, Fault> {
+        Ok(Identifier::IssuerSerial(names.issuer.to_der()?, names.serial_number))
     }
 
     /// Whether it means that certificate.
     pub(super) fn means(&self, certificate: &Certificate) -> bool {
         match self {
             Identifier::IssuerSerial(issuer, serial) => {
-                certificate.serial() == *serial && certificate.issuer() == *issuer
+                certificate.serial() == serial.as_bytes() && certificate.issuer() == issuer
             }
-            Identifier::Key(key) => certificate.key_identifier() == Some(key),
+            Identifier::Key(key) => certificate.key_identifier() == Some(key.as_bytes()),
         }
     }
 }
@@ -133,13 +135,16 @@ impl<'a> SignerInfo<'a> {
     fn read(element: &Element<'a>) -> Result<Self, Fault> {
         let mut reader = Reader::only(element.raw, ber::SEQUENCE)?;
         reader.take(ber::INTEGER)?;
-        let identifier = Identifier::read(&mut reader)?;
-        let digest = Digest::read(&mut reader);
+        let identifier = match SignerIdentifier::from_ber(reader.next()?.raw)? {
+            SignerIdentifier::IssuerAndSerialNumber(names) => Identifier::new(names)?,
+            SignerIdentifier::SubjectKeyIdentifier(key) => Identifier::Key(key.0),
+        };
+        let digest = Algorithm::from_ber(reader.take(ber::SEQUENCE)?.raw)?;
         let attributes = reader.optional(ber::context(0))?;
-        let algorithm = reader.take(ber::SEQUENCE)?.raw;
+        let algorithm = Algorithm::from_ber(reader.take(ber::SEQUENCE)?.raw)?;
         let signature = reader.take(ber::OCTET_STRING)?.contents;
         reader.optional(ber::context(1))?;
         reader.end()?;
-        Ok(SignerInfo { identifier, digest, attributes, algorithm, signature })
+        Ok(SignerInfo { identifier, digest: Digest::named(digest.oid), attributes, algorithm, signature })
     }
 }

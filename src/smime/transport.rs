@@ -13,9 +13,9 @@ use aws_lc_rs::rsa::{
 };
 use zeroize::Zeroizing;
 
-use super::ber::{self, Reader};
-use super::scheme::{Digest, mask_digest};
-use super::{Fault, Key, KeyTransport, der, oid};
+use super::asn1::{self, Algorithm, OaepParameters};
+use super::scheme::{Digest, mask, mask_digest};
+use super::{Fault, Key, KeyTransport, oid};
 
 enum Padding {
     Oaep(&'static OaepAlgorithm),
@@ -23,35 +23,32 @@ enum Padding {
 }
 
 impl Padding {
-    fn read(algorithm: &[u8]) -> Result<Self, Fault> {
-        let mut reader = Reader::only(algorithm, ber::SEQUENCE)?;
-        match reader.oid()? {
+    fn read(algorithm: &Algorithm) -> Result<Self, Fault> {
+        match algorithm.oid {
             oid::RSA => Ok(Padding::Pkcs1),
-            oid::RSA_OAEP => oaep(&mut reader).map(Padding::Oaep),
+            oid::RSA_OAEP => oaep(algorithm).map(Padding::Oaep),
             other => Err(Fault::algorithm(other)),
         }
     }
 }
 
 /// RSAES-OAEP-params: the same digest twice, no label; SHA-1 where nothing is said, which is no weakness here.
-fn oaep(reader: &mut Reader<'_>) -> Result<&'static OaepAlgorithm, Fault> {
+fn oaep(algorithm: &Algorithm) -> Result<&'static OaepAlgorithm, Fault> {
     let different = || Fault::Unsupported("RSA-OAEP with two different digests, or a label".to_owned());
-    if reader.is_empty() {
+    if algorithm.parameters.is_none() {
         return Ok(&OAEP_SHA1_MGF1SHA1);
     }
-    let mut parameters = reader.sequence()?;
-    let digest = parameters.optional(ber::context(0))?;
-    let mask = parameters.optional(ber::context(1))?;
-    if !parameters.is_empty() {
+    let OaepParameters { digest, mask, label } = asn1::parameters(algorithm)?;
+    if label.is_some() {
         return Err(different());
     }
-    let digest = match digest.map(|element| Digest::read(&mut element.inside())) {
+    let digest = match digest.map(|digest| Digest::named(digest.oid)) {
         None | Some(Err(Fault::Weak(_))) => None,
         Some(read) => Some(read?),
     };
     match (digest, mask) {
         (Some(digest), Some(mask)) => {
-            mask_digest(&mut mask.inside(), digest)?;
+            mask_digest(&mask, digest)?;
             Ok(match digest {
                 Digest::Sha256 => &OAEP_SHA256_MGF1SHA256,
                 Digest::Sha384 => &OAEP_SHA384_MGF1SHA384,
@@ -64,22 +61,21 @@ fn oaep(reader: &mut Reader<'_>) -> Result<&'static OaepAlgorithm, Fault> {
 }
 
 /// Encrypts a content's key to an RSA key; gives the AlgorithmIdentifier too.
-pub(super) fn encrypt(spki: &[u8], how: KeyTransport, key: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
+pub(super) fn encrypt(spki: &[u8], how: KeyTransport, key: &[u8]) -> Option<(Algorithm, Vec<u8>)> {
     let public = PublicEncryptingKey::from_der(spki).ok()?;
     let mut out = vec![0; public.key_size_bytes()];
     match how {
         KeyTransport::Oaep => {
             let public = OaepPublicEncryptingKey::new(public).ok()?;
             public.encrypt(&OAEP_SHA256_MGF1SHA256, key, &mut out, None).ok()?;
-            let digest = der::algorithm(oid::SHA256, Some(&der::null()));
-            let mask = der::algorithm(oid::MGF1, Some(&digest));
-            let parameters =
-                der::sequence(&[&der::element(ber::context(0), &[&digest]), &der::element(ber::context(1), &[&mask])]);
-            Some((der::algorithm(oid::RSA_OAEP, Some(&parameters)), out))
+            let digest = asn1::with_null(oid::SHA256);
+            let mask = mask(&digest).ok()?;
+            let parameters = OaepParameters { digest: Some(digest), mask: Some(mask), label: None };
+            Some((asn1::with(oid::RSA_OAEP, &parameters).ok()?, out))
         }
         KeyTransport::Pkcs1 => {
             Pkcs1PublicEncryptingKey::new(public).ok()?.encrypt(key, &mut out).ok()?;
-            Some((der::algorithm(oid::RSA, Some(&der::null())), out))
+            Some((asn1::with_null(oid::RSA), out))
         }
     }
 }
@@ -87,7 +83,7 @@ pub(super) fn encrypt(spki: &[u8], how: KeyTransport, key: &[u8]) -> Option<(Vec
 /// Decrypts a content's key of that many octets.
 pub(super) fn decrypt(
     key: &Key,
-    algorithm: &[u8],
+    algorithm: &Algorithm,
     encrypted: &[u8],
     octets: usize,
 ) -> Result<Zeroizing<Vec<u8>>, Fault> {

@@ -8,9 +8,14 @@
 use std::borrow::Cow;
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
+use cms::signed_data::SignedAttributes;
 use const_oid::ObjectIdentifier;
+use der::Decode;
+use der::asn1::{Any, OctetString};
+use x509_cert::time::Time;
 
-use super::ber::{self, Element, Reader};
+use super::asn1::{Algorithm, SigningCertificate};
+use super::ber::{self, Reader};
 use super::scheme::{Digest, check_with};
 use super::signed_data::{SignedData, SignerInfo, elements};
 use super::{Certificate, Cipher, Fault, Signed, oid};
@@ -88,13 +93,13 @@ fn signer(
     let digest = info.digest.clone()?;
     let (signed, attributes): (Cow<'_, [u8]>, Attributes) = match &info.attributes {
         Some(attributes) => {
-            let read = Attributes::read(attributes)?;
-            if verify_slices_are_equal(&read.digest, digests.get(digest).as_ref()).is_err() {
-                return Err(Fault::Altered("the content is not what was signed"));
-            }
             // What was signed has the tag of a SET (RFC 5652 §5.4).
             let mut octets = attributes.raw.to_vec();
             octets[0] = ber::SET;
+            let read = Attributes::read(&octets)?;
+            if verify_slices_are_equal(&read.digest, digests.get(digest).as_ref()).is_err() {
+                return Err(Fault::Altered("the content is not what was signed"));
+            }
             (Cow::Owned(octets), read)
         }
         // Signed attributes of another message, shown as a content without any.
@@ -109,7 +114,7 @@ fn signer(
             continue;
         }
         let key = certificate.public_key();
-        outcome = key.and_then(|key| check_with(&key, info.algorithm, Some(digest), &signed, info.signature));
+        outcome = key.and_then(|key| check_with(&key, &info.algorithm, Some(digest), &signed, info.signature));
         if outcome.is_ok() {
             let others = sent.iter().filter(|other| *other != certificate).cloned().collect();
             return Ok(Signer {
@@ -157,69 +162,46 @@ impl Bound {
 }
 
 impl Attributes {
-    /// Reads the attributes; those that prove something stand there once, with one value.
-    fn read(element: &Element<'_>) -> Result<Self, Fault> {
-        if !element.definite {
-            return Err(Fault::Syntax("the signed attributes are not DER"));
-        }
-        let list = elements(element.inside(), limits::CMS_ATTRIBUTES, "signed attributes")?;
-        let list = list.iter().map(attribute).collect::<Result<Vec<_>, _>>()?;
+    /// Reads the attributes from the very octets that were signed; those that prove something stand there once, with one
+    /// value.
+    fn read(octets: &[u8]) -> Result<Self, Fault> {
+        elements(Reader::only(octets, ber::SET)?, limits::CMS_ATTRIBUTES, "signed attributes")?;
+        let list = SignedAttributes::from_der(octets)?;
         let one = |name, what| single(&list, name, what);
         let kind = one(oid::CONTENT_TYPE, "content type")?.ok_or(Fault::Attribute("content type"))?;
-        if kind.tag != ber::OID || kind.oid()? != oid::DATA {
+        if kind.decode_as::<ObjectIdentifier>() != Ok(oid::DATA) {
             return Err(Fault::Altered("the signed content type is another"));
         }
         let digest = one(oid::MESSAGE_DIGEST, "message digest")?.ok_or(Fault::Attribute("message digest"))?;
-        if digest.tag != ber::OCTET_STRING {
-            return Err(Fault::Attribute("message digest"));
-        }
-        let time = one(oid::SIGNING_TIME, "signing time")?.map(|value| value.time()).transpose()?;
-        let certificate = one(oid::SIGNING_CERTIFICATE_V2, "signing certificate")?;
-        let certificate = certificate.map(|value| bound(&value)).transpose()?;
+        let digest: OctetString = digest.decode_as().map_err(|_| Fault::Attribute("message digest"))?;
+        let time = one(oid::SIGNING_TIME, "signing time")?.map(Any::decode_as::<Time>).transpose()?;
+        let certificate = one(oid::SIGNING_CERTIFICATE_V2, "signing certificate")?.map(bound).transpose()?;
         let capabilities = one(oid::CAPABILITIES, "S/MIME capabilities")?;
-        let ciphers = capabilities.map_or_else(Vec::new, |value| ciphers(&value).unwrap_or_default());
-        Ok(Attributes { digest: digest.contents.to_vec(), time, certificate, ciphers })
+        let ciphers = capabilities.and_then(|value| value.decode_as::<Vec<Algorithm>>().ok()).unwrap_or_default();
+        let ciphers = ciphers.iter().take(limits::CMS_ATTRIBUTES).filter_map(|one| Cipher::named(one.oid)).collect();
+        let time = time.map(|time| Timestamp::from(time.to_system_time()));
+        Ok(Attributes { digest: digest.into_bytes().into_vec(), time, certificate, ciphers })
     }
-}
-
-/// An Attribute: its name and its values.
-fn attribute<'a>(element: &Element<'a>) -> Result<(ObjectIdentifier, Reader<'a>), Fault> {
-    let mut reader = Reader::only(element.raw, ber::SEQUENCE)?;
-    let name = reader.oid()?;
-    let values = reader.take(ber::SET)?.inside();
-    reader.end()?;
-    Ok((name, values))
 }
 
 /// The one value of the attribute of that name, if it is there.
 fn single<'a>(
-    list: &[(ObjectIdentifier, Reader<'a>)],
+    list: &'a SignedAttributes,
     name: ObjectIdentifier,
     what: &'static str,
-) -> Result<Option<Element<'a>>, Fault> {
-    let mut found = list.iter().filter(|(own, _)| *own == name);
-    let Some((_, values)) = found.next() else { return Ok(None) };
-    let mut values = values.clone();
-    let value = values.next().map_err(|_| Fault::Attribute(what))?;
-    if found.next().is_some() || !values.is_empty() {
-        return Err(Fault::Attribute(what));
+) -> Result<Option<&'a Any>, Fault> {
+    let mut found = list.iter().filter(|attribute| attribute.oid == name);
+    match (found.next().map(|attribute| attribute.values.as_slice()), found.next()) {
+        (None, _) => Ok(None),
+        (Some([value]), None) => Ok(Some(value)),
+        _ => Err(Fault::Attribute(what)),
     }
-    Ok(Some(value))
 }
 
 /// The first ESSCertIDv2 of a SigningCertificateV2, which is the signer's (RFC 5035 §3).
-fn bound(value: &Element<'_>) -> Result<Bound, Fault> {
-    let mut certificate = Reader::only(value.raw, ber::SEQUENCE)?.sequence()?.sequence()?;
-    let digest = match certificate.optional(ber::SEQUENCE)? {
-        Some(algorithm) => Digest::named(algorithm.inside().oid()?)?,
-        None => Digest::Sha256,
-    };
-    let value = certificate.take(ber::OCTET_STRING)?.contents.to_vec();
-    Ok(Bound { digest, value })
-}
-
-fn ciphers(value: &Element<'_>) -> Result<Vec<Cipher>, Fault> {
-    let list = elements(Reader::only(value.raw, ber::SEQUENCE)?, limits::CMS_ATTRIBUTES, "S/MIME capabilities")?;
-    let names = list.iter().filter_map(|element| element.inside().oid().ok());
-    Ok(names.filter_map(Cipher::named).collect())
+fn bound(value: &Any) -> Result<Bound, Fault> {
+    let own = value.decode_as::<SigningCertificate>()?.certificates.into_iter().next();
+    let own = own.ok_or(Fault::Attribute("signing certificate"))?;
+    let digest = own.digest.map_or(Ok(Digest::Sha256), |algorithm| Digest::named(algorithm.oid))?;
+    Ok(Bound { digest, value: own.value.into_bytes().into_vec() })
 }

@@ -1,3 +1,5 @@
+use ::der::Decode;
+
 use super::*;
 use crate::smime::content::Parameters;
 
@@ -60,7 +62,7 @@ fn a_wrong_key_and_a_wrong_content_are_one_fault() {
 #[test]
 fn what_stands_in_for_a_key() {
     let bob = identity(KeyKind::Rsa);
-    let algorithm = der::algorithm(oid::RSA, Some(&der::null()));
+    let algorithm = asn1::with_null(oid::RSA);
     let of = |octets: &[u8], length| transport::decrypt(bob.key(), &algorithm, octets, length).unwrap();
     let once = of(&[7; 256], 32);
     assert_eq!((once.len(), &once), (32, &of(&[7; 256], 32)));
@@ -76,15 +78,12 @@ fn what_stands_in_for_a_key() {
 fn tags_cut_short() {
     let key = [3; 32];
     let sealed = content::seal(Cipher::Aes256Gcm, &key, PART).unwrap();
-    let nonce = ber::Reader::only(&sealed.algorithm, ber::SEQUENCE).and_then(|mut reader| {
-        reader.oid()?;
-        Ok(reader.sequence()?.take(ber::OCTET_STRING)?.contents.to_vec())
-    });
-    let nonce = der::octet_string(&nonce.unwrap());
+    let nonce = asn1::parameters::<asn1::GcmParameters>(&sealed.algorithm).unwrap().nonce;
+    let nonce = der::octet_string(nonce.as_bytes());
     let check = |length: Option<u32>, given: usize| -> Result<_, Fault> {
         let parameters = der::sequence(&[&nonce, &length.map_or_else(Vec::new, der::integer)]);
         let algorithm = der::algorithm(oid::AES256_GCM, Some(&parameters));
-        let parameters = Parameters::read(ber::Reader::only(&algorithm, ber::SEQUENCE).unwrap())?;
+        let parameters = Parameters::read(&asn1::Algorithm::from_ber(&algorithm).unwrap())?;
         Ok(parameters.unseal(&key, &sealed.octets, &sealed.tag[..given], b""))
     };
     assert_eq!(check(None, 12), Ok(Some(PART.to_vec())));
@@ -96,7 +95,7 @@ fn tags_cut_short() {
     let mut wrong = sealed.tag[..12].to_vec();
     wrong[11] ^= 1;
     let algorithm = der::algorithm(oid::AES256_GCM, Some(&der::sequence(&[&nonce])));
-    let parameters = Parameters::read(ber::Reader::only(&algorithm, ber::SEQUENCE).unwrap()).unwrap();
+    let parameters = Parameters::read(&asn1::Algorithm::from_ber(&algorithm).unwrap()).unwrap();
     assert_eq!(parameters.unseal(&key, &sealed.octets, &wrong, b""), None);
 }
 
@@ -122,6 +121,28 @@ fn the_cipher_that_all_read() {
     check(&[&[], &[Aes128Gcm, Aes256Cbc]], Aes128Gcm);
     check(&[&[Aes128Gcm, Aes256Cbc], &[Aes256Cbc, Aes256Gcm]], Aes256Cbc);
     check(&[&[Aes128Gcm], &[Aes256Gcm]], Aes128Cbc);
+}
+
+#[test]
+fn recipients_that_cannot_be_read() {
+    let bob = identity(KeyKind::P256);
+    let whole = encrypted(&encrypt(PART, &[bob.certificate().clone()], &EncryptOptions::default()).unwrap());
+    let beside = |others: &[Vec<u8>]| {
+        let mut data = signed_data::content(&whole.cms, oid::AUTH_ENVELOPED_DATA).unwrap();
+        let [version, infos, content, tag] = [(); 4].map(|()| data.next().unwrap());
+        let infos = der::element(ber::SET, &[&others.concat(), infos.contents]);
+        let data = der::sequence(&[version.raw, &infos, content.raw, tag.raw]);
+        let cms = der::sequence(&[&der::oid(oid::AUTH_ENVELOPED_DATA), &der::element(ber::context(0), &[&data])]);
+        decrypt(&Encrypted { cms }, std::slice::from_ref(&bob))
+    };
+    // One with a password, and one whose serial number is longer than any.
+    let password = der::element(ber::context(3), &[]);
+    let names = der::sequence(&[bob.certificate().issuer(), &der::element(ber::INTEGER, &[&[1; 40]])]);
+    let long = der::sequence(&[&der::integer(0), &names, &der::algorithm(oid::RSA, None), &der::octet_string(&[1])]);
+    assert_eq!(beside(&[password, long]).as_deref(), Ok(PART));
+    let keys = der::sequence(&[&der::sequence(&[]).repeat(2001)]);
+    let many = der::element(ber::context(1), &[&der::integer(3), &keys]);
+    assert_eq!(beside(&[many]), Err(Fault::TooMany("recipients")));
 }
 
 #[test]

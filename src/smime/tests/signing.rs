@@ -1,3 +1,5 @@
+use ::der::Encode;
+
 use super::*;
 use crate::smime::scheme::Digest;
 
@@ -103,14 +105,14 @@ fn attributes_missing_and_doubled() {
     let two =
         der::sequence(&[&der::oid(oid::SIGNING_TIME), &der::element(ber::SET, &[&der::time(NOW), &der::time(NOW)])]);
     assert_eq!(check(&[&all[..], &[two]].concat()), Err(Fault::Attribute("signing time")));
-    let kind = sign::attribute(oid::CONTENT_TYPE, &der::oid(oid::SIGNED_DATA));
+    let kind = attribute(oid::CONTENT_TYPE, &der::oid(oid::SIGNED_DATA));
     assert!(matches!(check(&[&[kind], &all[1..]].concat()), Err(Fault::Altered(_))));
     let many: Vec<_> = (0..65).map(|_| all[0].clone()).collect();
     assert_eq!(check(&many), Err(Fault::TooMany("signed attributes")));
     // The certificate that the signer names is another.
-    let other = sign::attribute(
+    let other = attribute(
         oid::SIGNING_CERTIFICATE_V2,
-        &sign::signing_certificate(made(KeyKind::P256, 1, None).certificate()),
+        &sign::signing_certificate(made(KeyKind::P256, 1, None).certificate()).unwrap().to_der().unwrap(),
     );
     assert!(matches!(check(&[&all[..], &[other]].concat()), Err(Fault::Altered(_))));
     let found = check(&all).unwrap();
@@ -161,6 +163,10 @@ fn weak_digests() {
     assert!(matches!(check(oid::SHA256, oid::SHA256_RSA), Err(Fault::Syntax(_))));
 }
 
+fn attribute(name: ObjectIdentifier, value: &[u8]) -> Vec<u8> {
+    der::sequence(&[&der::oid(name), &der::element(ber::SET, &[value])])
+}
+
 /// Content type and message digest.
 fn attributes(part: &[u8]) -> Vec<Vec<u8>> {
     attributes_with(part, Digest::Sha256)
@@ -168,8 +174,8 @@ fn attributes(part: &[u8]) -> Vec<Vec<u8>> {
 
 fn attributes_with(part: &[u8], digest: Digest) -> Vec<Vec<u8>> {
     vec![
-        sign::attribute(oid::CONTENT_TYPE, &der::oid(oid::DATA)),
-        sign::attribute(oid::MESSAGE_DIGEST, &der::octet_string(digest.of(part).as_ref())),
+        attribute(oid::CONTENT_TYPE, &der::oid(oid::DATA)),
+        attribute(oid::MESSAGE_DIGEST, &der::octet_string(digest.of(part).as_ref())),
     ]
 }
 

@@ -64,6 +64,15 @@ fn numbers_and_times() {
 }
 
 #[test]
+fn times_as_they_are_sent() {
+    use ::der::Encode;
+    for secs in [0, NOW.secs(), 2_524_607_999, 2_524_608_000, 4_000_000_000] {
+        let at = Timestamp::from_secs(secs);
+        assert_eq!(asn1::time(at).unwrap().to_der().unwrap(), der::time(at));
+    }
+}
+
+#[test]
 fn lengths() {
     for length in [0, 127, 128, 255, 256, 70_000] {
         let octets = vec![5; length];
