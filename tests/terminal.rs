@@ -6,6 +6,7 @@ mod chat;
 #[path = "terminal/command.rs"]
 mod command;
 mod common;
+#[allow(dead_code)] // The tests of RFC 2779 use the rest.
 #[path = "terminal/people.rs"]
 mod people;
 #[path = "terminal/presence.rs"]
