@@ -167,9 +167,9 @@ pub struct Watcher {
     pub id: String,
     /// Who; `None`: somebody who has not proven an address.
     pub who: Option<Mailbox>,
-    /// `pending`, `active`, `waiting`, `terminated` (RFC 3858 §4.3).
+    /// `pending`, `active`, `waiting`, `terminated` (RFC 3857 §4.7.1).
     pub status: String,
-    /// What happened last (RFC 3858 §4.3).
+    /// What happened last (RFC 3857 §4.7.1).
     pub event: String,
     /// How it is known who that is: `user` (a signature), `domain`, `none`.
     pub proof: String,
