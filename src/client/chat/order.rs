@@ -92,15 +92,15 @@ Ctrl-A/E/U/W    begin, end, delete to the begin, delete a word
 /to ADDRESS           talk with somebody; the start of a known name will do
 /attach FILE [TEXT]   send a file
 /save                 save the attachments of the latest message with some
-/displayed            tell authors that ask that you have seen their messages
-/status STATE [TIME] [NOTE]  open, closed, away, busy, auto: away 2h lunch
+/displayed            tell authors who ask that you have seen their words
+/status STATE [TIME] [NOTE]  open, closed, away, busy, auto
 /watch, /unwatch ADDRESS     see how somebody is, or no more
 /allow, /confirm, /polite-block, /block WHO   what WHO sees of you
 /contacts, /watchers         whom you watch; who watches you, or asks to
 /quit                 leave
 
 Marks: … waits   ✓ our server has it   ✓✓ delivered   seen   ✗ failed
-People: + open  - closed  ~ away, busy  ? not known  x not shown  ! asks you";
+People: + open  - closed  ~ away, busy  ? unknown  x not shown  ! asks you";
 
 #[cfg(test)]
 mod tests {
