@@ -1,8 +1,8 @@
 //! The structures that `cms` has no types for: parameters of algorithms, attributes of S/MIME, keys at rest.
 //!
-//! In: values. Out: types that the crate `der` encodes and reads, and identifiers of algorithms made of them. Invariant:
-//! what is written is DER (RFC 5652 §10). Fails: as [`Fault`] says of the errors of `der`. RFC 4055, RFC 5084 §3.2,
-//! RFC 5035 §3, RFC 5753 §7.2, RFC 8018 §6.2, RFC 5958 §2.
+//! In: values. Out: types that the crate `der` encodes and reads, and identifiers of algorithms made of them.
+//! Invariant: what is written is DER (RFC 5652 §10). Fails: as [`Fault`] says of the errors of `der`. RFC 4055,
+//! RFC 5084 §3.2, RFC 5035 §3, RFC 5753 §7.2, RFC 8018 §6.2, RFC 5958 §2.
 
 use std::time::Duration;
 

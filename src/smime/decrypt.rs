@@ -112,8 +112,8 @@ impl<'a> Envelope<'a> {
 }
 
 impl Recipient {
-    /// Reads a RecipientInfo; nothing for a kind that needs a password or a key shared before, and for one that cannot be
-    /// read: it does not cost the others their message.
+    /// Reads a RecipientInfo; nothing for a kind that needs a password or a key shared before, and for one that cannot
+    /// be read: it does not cost the others their message.
     fn read(info: &Element<'_>) -> Result<Option<Self>, Fault> {
         if info.tag == ber::context(1)
             && let Some(keys) = elements(info.inside(), PARTS, "parts of a recipient")?.last()

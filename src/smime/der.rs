@@ -1,8 +1,8 @@
 //! DER of structures that no crate of ours composes: small functions that nest.
 //!
 //! In: values. Out: their encodings. For the certificates, lists and requests of [`super::authority`], which x509-cert
-//! makes only with primitives of its own, and for tests, where structures are wrong on purpose; all else is composed with
-//! the types of `cms` and `der`. Invariant: what is written is DER (RFC 5652 §10): shortest lengths, sets in order.
+//! makes only with primitives of its own, and for tests, where structures are wrong on purpose; all else is composed
+//! with the types of `cms` and `der`. Invariant: what is written is DER (RFC 5652 §10): shortest lengths, sets in order.
 
 use const_oid::ObjectIdentifier;
 

@@ -11,8 +11,8 @@
 //! [`protect`], certificates are believed by [`trust`]. Fails: [`Fault`]; hostile input gives one, never a panic, and
 //! costs time linear in its length, within [`crate::limits`].
 //!
-//! Structures are composed with the types of `cms` and, where it has none, with our own over `der`. What came is first cut
-//! up in place by our own reader of BER, which bounds depth and counts, keeps what must stay raw and joins strings in
+//! Structures are composed with the types of `cms` and, where it has none, with our own over `der`. What came is first
+//! cut up in place by our own reader of BER, which bounds depth and counts, keeps what must stay raw and joins strings in
 //! pieces; algorithms, attributes, signers' and recipients' identifiers and recipients are then read with those types.
 //!
 //! RFC 8551, RFC 5652, RFC 5083, RFC 5084, RFC 8591.

@@ -82,7 +82,7 @@ pub fn sign(part: &[u8], identity: &Identity, options: &SignOptions) -> Result<V
     Ok(out)
 }
 
-/// SignedData with certificates as they came: the type of `cms` has them parsed, and would encode them again.
+/// SignedData with certificates as they came: the type of `cms` wants them parsed and encodes them again.
 #[derive(Sequence)]
 struct SignedData<'a> {
     version: CmsVersion,

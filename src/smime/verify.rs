@@ -162,8 +162,8 @@ impl Bound {
 }
 
 impl Attributes {
-    /// Reads the attributes from the very octets that were signed; those that prove something stand there once, with one
-    /// value.
+    /// Reads the attributes from the very octets that were signed; those that prove something stand there once, with
+    /// one value.
     fn read(octets: &[u8]) -> Result<Self, Fault> {
         elements(Reader::only(octets, ber::SET)?, limits::CMS_ATTRIBUTES, "signed attributes")?;
         let list = SignedAttributes::from_der(octets)?;
