@@ -219,11 +219,8 @@ impl Daemon {
         let presence = watching::tables(&config, &spool, &clock, &accounts).map_err(DaemonError::Presence)?;
         let base = Base { spool, clock, resolver, accounts: local, table: routes, signatures: believed, presence };
         let connector = Arc::new(Connector::new(roots.clone(), certificates.clone(), build::connect(&config)));
-        let authority = Authority::new(
-            build::authority(&config, &connector, &base.spool)?,
-            base.accounts.clone(),
-            base.clock.clone(),
-        )?;
+        let options = build::authority(&config, &connector, &base.spool)?;
+        let authority = Authority::new(options, base.accounts.clone(), base.clock.clone())?;
         authority.refresh().await;
         let notifying = connector.clone();
         let Delivery { peers, attached, attach, devices, reports } =

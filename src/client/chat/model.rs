@@ -15,7 +15,7 @@ use crate::client::account::Displayed;
 use crate::client::cli::{show_change, show_link};
 use crate::client::history::{self, Fate, Index, Message};
 use crate::client::presence::view::question;
-use crate::client::presence::{Change, News, Roster, Status, Treatment};
+use crate::client::presence::{Change, News, Roster, Status, Treatment, Watcher};
 use crate::client::{Incoming, Link, clean, mark};
 use crate::rules::edit::Who;
 use crate::timestamp::Timestamp;
@@ -138,6 +138,8 @@ pub struct Model {
     tells_typing: bool,
     typing: BTreeMap<String, Timestamp>,
     told_typing: Option<(String, Timestamp)>,
+    /// What the person has decided last.
+    decided: Option<(Who, Treatment)>,
 }
 
 impl Model {
@@ -159,6 +161,7 @@ impl Model {
             tells_typing,
             typing: BTreeMap::new(),
             told_typing: None,
+            decided: None,
         }
     }
 
@@ -218,13 +221,33 @@ impl Model {
     fn presence(&mut self, news: &News) {
         // How people are stands in the list; of watchers there is a word, of requests the question.
         let changes = self.roster.take(news);
-        let told = changes.iter().filter(|change| matches!(change, Change::Watcher(_))).next_back();
+        // What follows from the person's own decision is no news: the answer to it says so, and stays.
+        let is_news = |change: &&Change| match change {
+            Change::Watcher(watcher) => !self.has_decided(watcher),
+            Change::View(_) => false,
+        };
+        let told = changes.iter().filter(is_news).next_back();
         match told {
             Some(_) if self.roster.requests().next().is_some() => self.status.clear(),
             Some(change) => self.status = show_change(change, "/"),
             None => {}
         }
         self.enlist();
+    }
+
+    /// Whether that is what the person's own decision makes of a watcher.
+    fn has_decided(&self, watcher: &Watcher) -> bool {
+        let Some((who, (decided, how))) = watcher.who.as_ref().zip(self.decided.as_ref()) else { return false };
+        let meant = match decided {
+            Who::Mailbox(one) => one.key() == who.key(),
+            Who::Domain(domain) => domain == who.domain(),
+        };
+        let follows = match how {
+            Treatment::Allow | Treatment::PoliteBlock => "active",
+            Treatment::Confirm => "pending",
+            Treatment::Block => "terminated",
+        };
+        meant && watcher.status == follows
     }
 
     fn asking(&self) -> Vec<String> {
@@ -439,7 +462,10 @@ impl Model {
                 return effects;
             }
             Order::Treat(how, name) => match self.party(&name) {
-                Some(who) => return vec![Effect::Treat(who, how)],
+                Some(who) => {
+                    self.decided = Some((who.clone(), how));
+                    return vec![Effect::Treat(who, how)];
+                }
                 None => self.status = format!("{name:?} is no address or domain, and no contact that is only one"),
             },
             Order::Contacts => self.status = listed(self.roster.views(), "you watch nobody; /watch ADDRESS asks to"),

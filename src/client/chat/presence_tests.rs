@@ -68,6 +68,13 @@ fn whoever_asks_is_a_question() {
     model.update(watchers(false, &[("2", "carol@c.test", "active")]), NOW);
     assert_eq!(model.status, "carol@c.test watches");
     assert_eq!(model.request(), None);
+    // What follows from the person's own word does not take the place of the answer to it.
+    keys(&mut model, "/allow carol@c.test\n");
+    model.update(Input::Say("carol@c.test may see it".to_owned()), NOW);
+    model.update(watchers(false, &[("2", "carol@c.test", "pending")]), NOW);
+    model.update(Input::Say("carol@c.test may see it".to_owned()), NOW);
+    model.update(watchers(false, &[("2", "carol@c.test", "active")]), NOW);
+    assert_eq!(model.status, "carol@c.test may see it");
     keys(&mut model, "/watchers\n");
     assert_eq!(model.status, "bob@b.test watches; carol@c.test watches");
 }
