@@ -18,7 +18,7 @@ use crate::envelope::{Class, Envelope};
 use crate::mime::signed::describe;
 use crate::reply::{EnhancedCode, Reply};
 use crate::rules::edit::Who;
-use crate::smime::trust::{Published, Record, Trust, owner};
+use crate::smime::trust::{Distrust, Published, Record, Trust, owner};
 use crate::smime::{Circumstances, Examined, Finding, Verdict, examine};
 use crate::smtp::command::Rcpt;
 
@@ -53,10 +53,7 @@ impl Signatures {
             Who::Mailbox(mailbox) => mailbox.key() == inbox.key(),
             Who::Domain(domain) => domain == inbox.domain(),
         });
-        insists
-            && !signature.is_some_and(|signature| {
-                signature.verdict.is_valid() || matches!(signature.verdict.finding, Finding::Undecryptable(_))
-            })
+        insists && !signature.is_some_and(Signature::proves)
     }
 }
 
@@ -68,10 +65,21 @@ pub(super) struct Signature {
 }
 
 impl Signature {
+    /// Whether it is enough for who insists. One without any signed time may be as old as its key. A domain signs what it says
+    /// itself, and no messages of persons.
+    fn proves(&self) -> bool {
+        match self.verdict.finding {
+            Finding::ValidUser(_) => self.verdict.timed,
+            Finding::ValidDomain(_) => self.verdict.timed && self.examined.is_report(),
+            Finding::Undecryptable(_) => true,
+            _ => false,
+        }
+    }
+
     /// By what it is known again at each recipient who lives here.
     pub fn seen(&self, envelope: &Envelope, accounts: &Accounts) -> Vec<Option<[u8; 32]>> {
-        let seen =
-            |mailbox: &Mailbox| accounts.is_local(mailbox.domain()).then(|| self.examined.seen_key(mailbox)).flatten();
+        let key = |mailbox: &Mailbox| self.examined.seen_key(mailbox, envelope.sender.mailbox(), &self.verdict);
+        let seen = |mailbox: &Mailbox| accounts.is_local(mailbox.domain()).then(|| key(mailbox)).flatten();
         envelope.recipients.iter().map(|recipient| seen(&recipient.address)).collect()
     }
 }
@@ -106,23 +114,20 @@ impl Judge {
             examine(entity, &[], &[])
         } else {
             let entity = entity.clone();
-            tokio::task::spawn_blocking(move || examine(&entity, &[], &[])).await.map_err(|_| {
-                let text = "the signature cannot be examined at the moment, try again later";
-                Reply::new(451, EnhancedCode::new(4, 3, 0), text)
-            })?
+            aside(move || examine(&entity, &[], &[])).await?
         };
         let published = match signatures.asks_dns {
             true => self.published(&examined).await,
             false => None,
         };
-        let circumstances = Circumstances {
-            now: self.context.clock.now(),
-            recipients: &[],
-            trust: &signatures.trust,
-            published: published.as_ref(),
-            pins: &[],
-        };
-        let judged = judge(examined, &recipients, &circumstances);
+        let now = self.context.clock.now();
+        // Authorities may have to be read, and chains to be checked.
+        let judged = aside(move || {
+            let (trust, published) = (&signatures.trust, published.as_ref());
+            let circumstances = Circumstances { now, recipients: &[], trust, published, pins: &[] };
+            judge(examined, &recipients, &circumstances)
+        });
+        let judged = judged.await?;
         match refusal(&judged.verdict) {
             Some(refusal) => Err(refusal),
             None => Ok(Some(judged)),
@@ -155,13 +160,25 @@ fn is_protected(entity: &[u8]) -> bool {
     })
 }
 
-/// The verdict for all recipients: that of the first for whom it must be refused, else the one for any.
+/// Work that may take a while, beside the work on sockets.
+async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Reply> {
+    tokio::task::spawn_blocking(work).await.map_err(|_| {
+        let text = "the signature cannot be examined at the moment, try again later";
+        Reply::new(451, EnhancedCode::new(4, 3, 0), text)
+    })
+}
+
+/// The verdict for all recipients: whom to believe is asked once; then that of the first for whom it must be refused.
 fn judge(examined: Examined, recipients: &[Vec<Mailbox>], circumstances: &Circumstances<'_>) -> Signature {
-    let of = |recipients: &[Mailbox]| examined.judge(&Circumstances { recipients, ..*circumstances });
-    let mut verdict = of(&[]);
-    if refusal(&verdict).is_none() {
-        let named = recipients.iter().map(|recipients| of(recipients)).find(|verdict| refusal(verdict).is_some());
-        verdict = named.unwrap_or(verdict);
+    let mut verdict = examined.judge(circumstances);
+    let has_signer = match &verdict.finding {
+        Finding::Untrusted(why) => !matches!(why, Distrust::Unreadable(_)),
+        finding => matches!(finding, Finding::ValidUser(_) | Finding::ValidDomain(_) | Finding::Expired(_)),
+    };
+    if has_signer
+        && let Some(finding) = recipients.iter().find_map(|recipients| examined.is_written_to(recipients).err())
+    {
+        verdict = Verdict { finding, basis: None, replay_protected: false, timed: false, ..verdict };
     }
     Signature { examined, verdict }
 }
@@ -198,8 +215,15 @@ mod tests {
         for (inbox, expected) in [("Alice@a.example", true), ("bob@a.example", false), ("bob@b.example", true)] {
             assert_eq!(signatures.refuses(&mailbox(inbox), None), expected, "{inbox}");
         }
-        let with = |finding| Signature { examined: examine(b"", &[], &[]), verdict: Verdict::bare(finding) };
+        let with = |finding| Signature {
+            examined: examine(b"", &[], &[]),
+            verdict: Verdict { timed: true, ..Verdict::bare(finding) },
+        };
         let alice = mailbox("alice@a.example");
+        let timeless = with(Finding::ValidUser(alice.clone()));
+        let timeless = Signature { verdict: Verdict { timed: false, ..timeless.verdict.clone() }, ..timeless };
+        assert!(signatures.refuses(&alice, Some(&timeless)), "it may be as old as its key");
+        assert!(signatures.refuses(&alice, Some(&with(Finding::ValidDomain(alice.domain().clone())))), "no report");
         assert!(!signatures.refuses(&alice, Some(&with(Finding::ValidUser(alice.clone())))));
         assert!(!signatures.refuses(&alice, Some(&with(Finding::Undecryptable("no".to_owned())))));
         let absent = crate::smime::verdict::Absence::Plain;

@@ -213,11 +213,10 @@ impl Judge {
             Some(Class::Pres) => self.presence(&mail, &mut rcpts, &entity, proven.is_some()).await?,
             _ => None,
         };
-        if let Some(told) = told
-            && rcpts.is_empty()
-        {
-            return Ok(Accepting { returned, future: told.accepted(id) });
-        }
+        let told = match told {
+            Some(told) if rcpts.is_empty() => return Ok(Accepting { returned, future: told.accepted(id) }),
+            told => told,
+        };
         let origin = match self.listener.service {
             Service::Relay => crate::spool::Origin::Peer { proven },
             Service::Client => crate::spool::Origin::Client { account: self.principal()?.account.clone() },
@@ -253,6 +252,10 @@ impl Judge {
         };
         let accepting = self.context.spool.accept_with(message, receipts);
         let future = async move {
+            // One answer for all: what was said here is on stable storage too.
+            if let Some(told) = told {
+                told.done().await?;
+            }
             let acceptance = accepting.await.map_err(|fault| fault.reply())?;
             accepted.log(id, &acceptance);
             Ok(acceptance)
