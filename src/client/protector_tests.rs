@@ -153,8 +153,9 @@ fn a_damaged_key_costs_no_other_its_messages() {
     let made = authority.issue(&leaf).unwrap();
     let own = Identity::from_pem(&made.key_pem, &made.chain_pem, None).unwrap();
     keys.keep(own.key()).unwrap();
-    keys.certify(own.chain()).unwrap();
-    let sealed = protected(&entity("secret", "<bob@b.test>"), None, &own.chain()[..1], NOW).unwrap();
+    let first = renewed(&own, 1);
+    keys.certify(&first).unwrap();
+    let sealed = protected(&entity("secret", "<bob@b.test>"), None, &first, NOW).unwrap();
     let bob = bob(folder.path(), None, false);
     let sender = ReversePath::Mailbox(mailbox("alice@a.test"));
     let open = || bob.open(&sealed, &sender, &[mailbox("bob@b.test")], NOW);
@@ -164,7 +165,7 @@ fn a_damaged_key_costs_no_other_its_messages() {
     // Its certificate is renewed: what was encrypted to the one before is still read.
     let name = keys.certify(&[somebody("bob@b.test").0.chain()[0].clone()]).unwrap();
     assert_eq!(name, None, "of another key");
-    let renewed = renewed(&own);
+    let renewed = renewed(&own, 2);
     let name = keys.certify(&renewed).unwrap().unwrap();
     assert_eq!(keys.own().map(|_| ()).is_err(), true, "the damaged one is told where keys are listed");
     assert_eq!(open().unwrap().mark.proof, Proof::Unsigned);
@@ -178,9 +179,10 @@ fn a_damaged_key_costs_no_other_its_messages() {
 }
 
 /// Another certificate of the same key.
-fn renewed(identity: &Identity) -> Vec<Certificate> {
+fn renewed(identity: &Identity, serial: u64) -> Vec<Certificate> {
     let pair = rcgen::KeyPair::from_pem(&identity.key().to_pem()).unwrap();
     let mut params = rcgen::CertificateParams::new(Vec::<String>::new()).unwrap();
+    params.serial_number = Some(serial.into());
     params.subject_alt_names = vec![rcgen::SanType::Rfc822Name("bob@b.test".try_into().unwrap())];
     vec![Certificate::from_der(params.self_signed(&pair).unwrap().der()).unwrap()]
 }

@@ -31,7 +31,7 @@ use crate::receive::connection::{Origin, claimed};
 use crate::receive::identity::{Identity, REMEMBERED};
 use crate::receive::line::Line;
 use crate::receive::login::Login;
-use crate::receive::signed::Signature;
+use crate::receive::signed::{Signature, refuse_astray};
 use crate::receive::{Context, Listener, Options, Upstream};
 use crate::reply::{EnhancedCode, Reply};
 use crate::smtp::command::{Mail, Rcpt};
@@ -294,11 +294,13 @@ impl Judge {
         // Nobody gets round a rule by leaving the sender out.
         let author = envelope.sender.mailbox().or(facts.from.first()).cloned();
         let sifted = match exempt {
+            // A report has one recipient: nobody else is there to take it.
+            true if signature.is_some_and(Signature::is_astray) => return Err(refuse_astray()),
             true => Sifted { expansion, refused: None },
             false => {
                 let signatures = self.context.signatures.borrow().clone();
-                let insists = |inbox: &Mailbox| signatures.refuses(inbox, signature);
-                inbox::sift(expansion, author.as_ref(), insists, accounts, self.context.clock.now())?
+                let objects = |inbox: &Mailbox| signatures.objection(inbox, signature);
+                inbox::sift(expansion, author.as_ref(), objects, accounts, self.context.clock.now())?
             }
         };
         let mut receipts = self.expanded(&sifted.expansion, entity, id)?;
