@@ -211,11 +211,9 @@ impl Daemon {
         let (users, accounts_stamp) = (build::users(&config), build::accounts_stamp(&config));
         let (accounts, local) = watch::channel(Arc::new(build::accounts(&config, users.clone(), &Rules::default())?));
         let (table, routes) = watch::channel(Arc::new(build::table(&config)));
-        let lists_stamp = signatures::lists_stamp(&config);
         let (signatures, believed) = watch::channel(Arc::new(signatures::signatures(&config, false)?));
-        let (life, lives) = unbounded_channel();
-        let (closing, closed) = watch::channel(false);
-        let (finishing, finished) = watch::channel(false);
+        let (lists_stamp, (life, lives)) = (signatures::lists_stamp(&config), unbounded_channel());
+        let ((closing, closed), (finishing, finished)) = (watch::channel(false), watch::channel(false));
         let presence = watching::tables(&config, &spool, &clock, &accounts).map_err(DaemonError::Presence)?;
         let base = Base { spool, clock, resolver, accounts: local, table: routes, signatures: believed, presence };
         let connector = Arc::new(Connector::new(roots.clone(), certificates.clone(), build::connect(&config)));

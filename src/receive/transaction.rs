@@ -193,17 +193,7 @@ impl Judge {
         let finding = self.finding_of(&mail, &entity)?;
         let proven = self.author(&mail, &facts, finding.as_ref()).await;
         let accounts = self.context.accounts.borrow().clone();
-        let reporter = match (self.listener.service, &proven) {
-            (Service::Relay, Some(proven)) => Reporter::Domain(proven),
-            (Service::Client, _) => Reporter::Account(self.principal()?, &accounts),
-            (Service::Mail, _) if self.listener.any_sender => Reporter::Anybody,
-            _ => Reporter::Local(&accounts),
-        };
-        policy::entity(&mail, &facts, reporter)?;
-        if self.listener.service == Service::Client && mail.sender == ReversePath::Null && !is_report(&entity) {
-            let text = "only reports have a null sender; send in your own name";
-            return Err(Reply::new(550, EnhancedCode::new(5, 7, 1), text));
-        }
+        self.fits(&mail, &facts, &entity, proven.as_ref(), &accounts)?;
         let signature = self.signature(&entity, &rcpts, mail.class.unwrap_or(Class::Im), &accounts).await?;
         let returned = facts.hops > 0 && trace::passed(&entity, &self.context.options.host);
         let digest = mime::digest(&entity);
@@ -261,6 +251,29 @@ impl Judge {
             Ok(acceptance)
         };
         Ok(Accepting { returned, future: Box::pin(future) })
+    }
+
+    /// Whether an entity is one that its sender may send, by whoever vouches for that.
+    fn fits(
+        &self,
+        mail: &Mail,
+        facts: &mime::Facts,
+        entity: &Bytes,
+        proven: Option<&Domain>,
+        accounts: &Accounts,
+    ) -> Result<(), Reply> {
+        let reporter = match (self.listener.service, proven) {
+            (Service::Relay, Some(proven)) => Reporter::Domain(proven),
+            (Service::Client, _) => Reporter::Account(self.principal()?, accounts),
+            (Service::Mail, _) if self.listener.any_sender => Reporter::Anybody,
+            _ => Reporter::Local(accounts),
+        };
+        policy::entity(mail, facts, reporter)?;
+        if self.listener.service == Service::Client && mail.sender == ReversePath::Null && !is_report(entity) {
+            let text = "only reports have a null sender; send in your own name";
+            return Err(Reply::new(550, EnhancedCode::new(5, 7, 1), text));
+        }
+        Ok(())
     }
 
     /// What the entity says of itself. The mail system hands on octets that are not US-ASCII without saying so, as many of its
