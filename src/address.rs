@@ -176,6 +176,11 @@ impl Mailbox {
         &self.domain
     }
 
+    /// Whether its domain keeps it for what it signs itself: notifications and receipts. Whoever had it would speak for all.
+    pub fn is_kept_for_domain(&self) -> bool {
+        self.local().eq_ignore_ascii_case("presence")
+    }
+
     /// Whether it can be written without SMTPUTF8 (RFC 6531 §3.2); the domain always can.
     pub fn is_ascii(&self) -> bool {
         self.local.is_ascii()

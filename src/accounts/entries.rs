@@ -197,6 +197,12 @@ fn account(name: &str, record: &Record) -> Result<Account, String> {
         }
         None => None,
     };
+    let address = |text: &str| match address(text)? {
+        kept if kept.is_kept_for_domain() => {
+            Err(format!("{kept} is kept for what its whole domain signs; choose another name"))
+        }
+        free => Ok(free),
+    };
     let addresses = record.addresses.iter().map(|text| address(text)).collect::<Result<Vec<_>, _>>()?;
     let mut delegates = Vec::new();
     for (who, how) in &record.delegates {

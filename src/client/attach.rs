@@ -209,18 +209,26 @@ fn keep(
         if class == Class::Pres {
             // The server tells it again to whoever attaches: it is not kept.
             let passing = presence::read::read(&entity, at).map(|told| Incoming::Presence(told.news));
-            whole.push((ticket, passing));
+            whole.push((ticket, Vec::from_iter(passing)));
             continue;
         }
-        let opened = protector.open(&entity, &sender, &recipients, at);
+        let troubled = |error: &dyn std::fmt::Display| Incoming::State(Link::Trouble(error.to_string()));
+        let opened = match protector.open(&entity, &sender, &recipients, at) {
+            Ok(opened) => opened,
+            // It can be read when they can.
+            Err(error) => {
+                done.push((ticket, trouble("the keys cannot be read"), vec![troubled(&error)]));
+                continue;
+            }
+        };
+        let mut told: Vec<Incoming> = opened.damaged.iter().map(|key| troubled(key)).collect();
         match reading(history, &sender, opened, at) {
             Ok(reading) => {
                 records.extend(reading.records);
-                whole.push((ticket, reading.passing));
+                told.extend(reading.passing);
+                whole.push((ticket, told));
             }
-            Err(error) => {
-                done.push((ticket, trouble("no room"), vec![Incoming::State(Link::Trouble(error.to_string()))]))
-            }
+            Err(error) => done.push((ticket, trouble("no room"), vec![troubled(&error)])),
         }
     }
     let added = if records.is_empty() { Ok(Vec::new()) } else { history.add(records) };
@@ -250,7 +258,7 @@ fn reading(
     opened: Opened<'_>,
     at: Timestamp,
 ) -> Result<Reading, HistoryError> {
-    let Opened { entity, mark } = opened;
+    let Opened { entity, mark, .. } = opened;
     let mut records = Vec::new();
     let mut passing = None;
     match read::read(&entity, sender, at) {

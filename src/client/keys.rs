@@ -9,6 +9,7 @@
 //! | `keys/NAME.key` | a secret key, PKCS #8 in PEM; NAME is made of its public key |
 //! | `keys/NAME.csr` | the request for its certificate (RFC 2986) |
 //! | `keys/NAME.pem` | its certificate and those above it |
+//! | `keys/NAME.past` | its certificates before that, the latest first: messages are encrypted to them |
 //! | `certificates/ADDRESS.pem` | the latest certificate of somebody, behind a line that says when it was in use |
 
 use std::fs;
@@ -28,6 +29,8 @@ use crate::timestamp::Timestamp;
 
 /// Keys of one account that are looked at.
 const KEYS: usize = 100;
+/// Earlier certificates of one key that are kept.
+const PAST: usize = 20;
 /// id-on-SmtpUTF8Mailbox (RFC 9598 §3).
 const SMTP_UTF8_MAILBOX: [u64; 9] = [1, 3, 6, 1, 5, 5, 7, 8, 9];
 
@@ -56,6 +59,13 @@ pub enum KeyError {
     /// A key cannot be made.
     #[error("no key can be made: {0}")]
     Make(Fault),
+}
+
+impl KeyError {
+    /// Whether the system is at fault, and no file's content.
+    fn is_of_system(&self) -> bool {
+        matches!(self, KeyError::System { source, .. } if source.kind() != std::io::ErrorKind::InvalidData)
+    }
 }
 
 /// A key of the person's.
@@ -101,6 +111,10 @@ impl Keys {
 
     /// The person's keys, in order of their names.
     pub fn own(&self) -> Result<Vec<Own>, KeyError> {
+        self.names()?.into_iter().map(|name| self.read_own(name)).collect()
+    }
+
+    fn names(&self) -> Result<Vec<String>, KeyError> {
         let entries = match fs::read_dir(&self.own) {
             Ok(entries) => entries,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -111,7 +125,7 @@ impl Keys {
             .take(KEYS)
             .collect();
         names.sort();
-        names.into_iter().map(|name| self.read_own(name)).collect()
+        Ok(names)
     }
 
     fn read_own(&self, name: String) -> Result<Own, KeyError> {
@@ -134,9 +148,36 @@ impl Keys {
         Ok(latest.and_then(Own::identity))
     }
 
-    /// All keys with a certificate, to decrypt with; also old ones.
-    pub fn readers(&self) -> Result<Vec<Identity>, KeyError> {
-        Ok(self.own()?.iter().filter_map(Own::identity).collect())
+    /// All keys with a certificate, to decrypt with, also under the certificates that they had before; and what is damaged,
+    /// which does not keep the others from reading. Fails where the system does: later it may be otherwise.
+    pub fn readers(&self) -> Result<(Vec<Identity>, Vec<KeyError>), KeyError> {
+        let (mut readers, mut damaged) = (Vec::new(), Vec::new());
+        for name in self.names()? {
+            let own = match self.read_own(name) {
+                Ok(own) => own,
+                Err(error) if error.is_of_system() => return Err(error),
+                Err(error) => {
+                    damaged.push(error);
+                    continue;
+                }
+            };
+            readers.extend(own.identity());
+            match self.past(&own.name) {
+                Ok(past) => {
+                    readers.extend(past.into_iter().filter_map(|one| Identity::new(own.key.clone(), vec![one]).ok()))
+                }
+                Err(error) if error.is_of_system() => return Err(error),
+                Err(error) => damaged.push(error),
+            }
+        }
+        Ok((readers, damaged))
+    }
+
+    /// The certificates that a key had before, the latest first.
+    fn past(&self, name: &str) -> Result<Vec<Certificate>, KeyError> {
+        let path = self.file(name, "past");
+        let Some(text) = read(&path)? else { return Ok(Vec::new()) };
+        Certificate::from_pem(&text).map_err(|fault| KeyError::Content { path, fault })
     }
 
     /// Makes a key and the request for its certificate; the name of both, and the request in PEM.
@@ -164,6 +205,16 @@ impl Keys {
         let name = name_of(first.spki());
         if !self.file(&name, "key").exists() {
             return Ok(None);
+        }
+        let path = self.file(&name, "pem");
+        let before = read(&path)?.and_then(|text| Certificate::from_pem(&text).ok()?.into_iter().next());
+        if let Some(before) = before.filter(|before| before != first) {
+            // What is damaged reads nothing.
+            let mut past: Vec<Certificate> = self.past(&name).unwrap_or_default();
+            past.retain(|one| *one != before);
+            past.insert(0, before);
+            let text: String = past.iter().take(PAST).map(Certificate::to_pem).collect();
+            self.write(&self.own, &self.file(&name, "past"), text.as_bytes())?;
         }
         let text: String = chain.iter().map(Certificate::to_pem).collect();
         self.write(&self.own, &self.file(&name, "pem"), text.as_bytes())?;

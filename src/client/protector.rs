@@ -46,6 +46,8 @@ pub struct Opened<'a> {
     pub entity: Cow<'a, [u8]>,
     /// How it was protected.
     pub mark: Mark,
+    /// Keys that might have decrypted it, and cannot be read.
+    pub damaged: Vec<String>,
 }
 
 type Load = Box<dyn FnOnce() -> Result<Trust, String> + Send>;
@@ -147,18 +149,21 @@ impl Protector {
         sender: &ReversePath,
         recipients: &[Mailbox],
         now: Timestamp,
-    ) -> Opened<'a> {
+    ) -> Result<Opened<'a>, KeyError> {
         let described = describe(entity);
         let may_be = described.as_ref().map_or(true, |it| it.is_multipart() || it.is("application", "pkcs7-mime"));
         if !may_be && !described.is_ok_and(|it| it.is("application", "x-pkcs7-mime")) {
-            return Opened { entity: Cow::Borrowed(entity), mark: Mark::default() };
+            return Ok(Opened { entity: Cow::Borrowed(entity), mark: Mark::default(), damaged: Vec::new() });
         }
-        // A key that cannot be read decrypts nothing, and the mark will say so.
-        let readers = self.keys.readers().unwrap_or_default();
+        let (readers, mut damaged) = self.keys.readers()?;
         let examined = examine(entity, &readers, &[]);
         let verdict = self.verdict(&examined, sender, recipients, received_at(entity).unwrap_or(now).min(now));
-        let mark = mark(&verdict, examined.seen_key(&self.address));
-        Opened { entity: content(entity, &examined), mark }
+        if !matches!(verdict.finding, Finding::Undecryptable(_)) {
+            damaged.clear();
+        }
+        let damaged = damaged.iter().map(ToString::to_string).collect();
+        let mark = mark(&verdict, examined.seen_key(&self.address, sender.mailbox(), &verdict));
+        Ok(Opened { entity: content(entity, &examined, verdict.is_valid()), mark, damaged })
     }
 
     fn verdict(&self, examined: &Examined, sender: &ReversePath, recipients: &[Mailbox], now: Timestamp) -> Verdict {
@@ -179,7 +184,7 @@ impl Protector {
         let mut verdict = judge(&pins);
         let unknown = matches!(verdict.finding, Finding::Untrusted(Distrust::NoChain));
         if let (true, true, true, Some(author)) = (self.trust_first, pins.is_empty(), unknown, &author)
-            && let Some(signer) = examined.signers().first()
+            && let Some(signer) = examined.signers().iter().find(|signer| names(&signer.certificate, author))
         {
             let pin = Pin { author: author.clone(), fingerprint: signer.certificate.fingerprint() };
             verdict = judge(&[pin]);
@@ -194,20 +199,32 @@ impl Protector {
     }
 
     fn pin(&self, author: &Mailbox) -> Option<Pin> {
-        let (chain, _) = self.keys.of(author).ok()??;
-        Some(Pin { author: author.clone(), fingerprint: chain.first()?.fingerprint() })
+        let certificate = match self.keys.of(author) {
+            Ok(None) => return None,
+            Ok(Some((chain, _))) => chain.into_iter().next().filter(|certificate| names(certificate, author)),
+            Err(_) => None,
+        };
+        // What cannot be read was the author's once: no other takes its place unseen.
+        let fingerprint = certificate.map_or(NOBODYS, |certificate| certificate.fingerprint());
+        Some(Pin { author: author.clone(), fingerprint })
     }
 
     /// Keeps the certificate of somebody who has signed, to encrypt to.
     fn learn(&self, examined: &Examined, user: &Mailbox, now: Timestamp) {
-        let names =
-            |certificate: &Certificate| crate::smime::trust::names_of(certificate).is_ok_and(|names| names.names(user));
-        let Some(signer) = examined.signers().iter().find(|signer| names(&signer.certificate)) else { return };
+        let Some(signer) = examined.signers().iter().find(|signer| names(&signer.certificate, user)) else { return };
         let mut chain = vec![signer.certificate.clone()];
         chain.extend(signer.others.iter().cloned());
         // Without it the next message of this author teaches it again.
         let _ = self.keys.learn(user, &chain, signer.signing_time.unwrap_or(now).min(now));
     }
+}
+
+/// The fingerprint of no certificate.
+const NOBODYS: [u8; 32] = [0; 32];
+
+/// Whether a certificate is somebody's own.
+fn names(certificate: &Certificate, who: &Mailbox) -> bool {
+    crate::smime::trust::names_of(certificate).is_ok_and(|names| names.names(who))
 }
 
 /// Whoever is proven is the one who is shown.
@@ -248,11 +265,25 @@ fn protected(
     Ok(prepared.message(&part))
 }
 
-/// What is read: the protected fields with the protected part; where no fields are protected, those outside with it.
-fn content<'a>(entity: &'a [u8], examined: &Examined) -> Cow<'a, [u8]> {
+/// What is read: the protected fields with the protected part; where no fields are protected, those outside with it. A From
+/// that nobody vouches for is not read: the servers have looked at the one outside.
+fn content<'a>(entity: &'a [u8], examined: &Examined, valid: bool) -> Cow<'a, [u8]> {
     match examined.protected() {
         _ if !examined.is_protected() => Cow::Borrowed(entity),
-        Ok(protected) if protected.scheme != Scheme::Unprotected => Cow::Owned(protected.body.to_vec()),
+        Ok(protected) if protected.scheme != Scheme::Unprotected && valid => Cow::Owned(protected.body.to_vec()),
+        Ok(protected) if protected.scheme != Scheme::Unprotected => {
+            let mut fields = Fields::new(protected.body);
+            let mut out = Vec::with_capacity(protected.body.len() + 512);
+            for field in Fields::new(entity).flatten().filter(|field| field.is("from")) {
+                out.extend_from_slice(&entity[field.range.clone()]);
+            }
+            for field in fields.by_ref().flatten().filter(|field| !field.is("from")) {
+                out.extend_from_slice(&protected.body[field.range.clone()]);
+            }
+            out.extend_from_slice(b"\r\n");
+            out.extend_from_slice(&protected.body[fields.body()..]);
+            Cow::Owned(out)
+        }
         _ => {
             let mut fields = Fields::new(entity);
             let mut out = Vec::with_capacity(examined.payload().len() + 512);

@@ -40,7 +40,7 @@ fn signed(by: &Identity, text: &str, to: &str) -> Vec<u8> {
 
 fn opened(protector: &Protector, entity: &[u8], sender: &str, recipients: &[&str], now: Timestamp) -> Mark {
     let recipients: Vec<Mailbox> = recipients.iter().map(|text| mailbox(text)).collect();
-    protector.open(entity, &ReversePath::Mailbox(mailbox(sender)), &recipients, now).mark
+    protector.open(entity, &ReversePath::Mailbox(mailbox(sender)), &recipients, now).unwrap().mark
 }
 
 const BOB: &[&str] = &["bob@b.test"];
@@ -69,7 +69,7 @@ fn what_is_read_is_what_was_signed() {
     // A field that stands outside alone is nobody's.
     let more = format!("Subject: forged\r\nReply-To: mallory@c.test\r\n{sealed}");
     let sender = ReversePath::Mailbox(mailbox("alice@a.test"));
-    let opened = bob.open(more.as_bytes(), &sender, &[mailbox("bob@b.test")], NOW);
+    let opened = bob.open(more.as_bytes(), &sender, &[mailbox("bob@b.test")], NOW).unwrap();
     let text = String::from_utf8(opened.entity.into_owned()).unwrap();
     assert!(opened.mark.is_valid() && text.contains("hello") && !text.contains("mallory"), "{text}");
     assert!(!text.contains("forged") && !text.contains("BEGIN"), "{text}");
@@ -112,6 +112,79 @@ fn the_first_certificate_is_believed_where_the_person_wants_it() {
     assert_eq!(proof(&trusting, &one), Proof::User);
     assert_eq!(proof(&trusting, &other), Proof::Untrusted);
     assert_eq!(proof(&trusting, &one), Proof::User);
+    // What is kept and cannot be read was somebody's: nobody takes the place.
+    let kept = folder.path().join("certificates/alice@a.test.pem");
+    std::fs::write(&kept, "damaged").unwrap();
+    assert_eq!(proof(&trusting, &other), Proof::Untrusted);
+    assert_eq!(std::fs::read(&kept).unwrap(), b"damaged");
+    std::fs::remove_file(&kept).unwrap();
+    // Her domain's name is not hers.
+    let (domain, _) = somebody("presence@a.test");
+    assert_eq!(proof(&trusting, &domain), Proof::Untrusted);
+}
+
+#[test]
+fn nobody_is_named_by_fields_that_nobody_vouches_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let (stranger, _) = somebody("alice@a.test");
+    let bob = bob(folder.path(), None, false);
+    let check = |entity: Vec<u8>, from: &str, expected: Proof| {
+        let forged = String::from_utf8(entity).unwrap().replacen("From: <alice@a.test>", &format!("From: <{from}>"), 1);
+        let opened = bob.open(forged.as_bytes(), &ReversePath::Null, &[mailbox("bob@b.test")], NOW).unwrap();
+        assert_eq!(opened.mark.proof, expected, "{:?}", opened.mark);
+        assert_eq!(opened.mark.seen, None);
+        match crate::client::read::read(&opened.entity, &ReversePath::Null, NOW) {
+            crate::client::read::Content::Message(message) => {
+                assert_eq!((message.from, message.text.as_str()), (mailbox(from), "hello"));
+            }
+            other => panic!("{other:?}"),
+        }
+    };
+    check(signed(&stranger, "hello", "<bob@b.test>"), "mallory@c.test", Proof::WrongSender);
+    check(signed(&stranger, "hello", "<bob@b.test>"), "alice@a.test", Proof::Untrusted);
+}
+
+#[test]
+fn a_damaged_key_costs_no_other_its_messages() {
+    let folder = tempfile::tempdir().unwrap();
+    let keys = Keys::at(folder.path());
+    let authority = Authority::root(&AuthorityOptions::new("CA", NOW)).unwrap();
+    let leaf = Leaf { server: false, client: false, ..Leaf::new(&[], NOW) }.with_addresses(&["bob@b.test"]);
+    let made = authority.issue(&leaf).unwrap();
+    let own = Identity::from_pem(&made.key_pem, &made.chain_pem, None).unwrap();
+    keys.keep(own.key()).unwrap();
+    let first = renewed(&own, 1);
+    keys.certify(&first).unwrap();
+    let sealed = protected(&entity("secret", "<bob@b.test>"), None, &first, NOW).unwrap();
+    let bob = bob(folder.path(), None, false);
+    let sender = ReversePath::Mailbox(mailbox("alice@a.test"));
+    let open = || bob.open(&sealed, &sender, &[mailbox("bob@b.test")], NOW);
+    std::fs::write(folder.path().join("keys/0.key"), b"\xff").unwrap();
+    let opened = open().unwrap();
+    assert_eq!((opened.mark.proof, opened.damaged.len()), (Proof::Unsigned, 0));
+    // Its certificate is renewed: what was encrypted to the one before is still read.
+    let name = keys.certify(&[somebody("bob@b.test").0.chain()[0].clone()]).unwrap();
+    assert_eq!(name, None, "of another key");
+    let renewed = renewed(&own, 2);
+    let name = keys.certify(&renewed).unwrap().unwrap();
+    assert_eq!(keys.own().map(|_| ()).is_err(), true, "the damaged one is told where keys are listed");
+    assert_eq!(open().unwrap().mark.proof, Proof::Unsigned);
+    std::fs::write(folder.path().join(format!("keys/{name}.key")), "no key").unwrap();
+    let opened = open().unwrap();
+    assert_eq!((opened.mark.proof, opened.damaged.len()), (Proof::Undecryptable, 2));
+    // What the system does not give now, it may give later.
+    std::fs::remove_file(folder.path().join("keys/0.key")).unwrap();
+    std::fs::create_dir(folder.path().join("keys/0.key")).unwrap();
+    assert!(open().is_err());
+}
+
+/// Another certificate of the same key.
+fn renewed(identity: &Identity, serial: u64) -> Vec<Certificate> {
+    let pair = rcgen::KeyPair::from_pem(&identity.key().to_pem()).unwrap();
+    let mut params = rcgen::CertificateParams::new(Vec::<String>::new()).unwrap();
+    params.serial_number = Some(serial.into());
+    params.subject_alt_names = vec![rcgen::SanType::Rfc822Name("bob@b.test".try_into().unwrap())];
+    vec![Certificate::from_der(params.self_signed(&pair).unwrap().der()).unwrap()]
 }
 
 #[test]

@@ -186,6 +186,11 @@ fn inboxes_of(
             continue;
         }
         if let Ok(mailbox) = Mailbox::new(&local, domain.clone()) {
+            if mailbox.is_kept_for_domain() {
+                let problem = Problem::new(span, format!("`inboxes`: {mailbox} signs for the whole domain"));
+                problems.push(problem.expected("another name for an inbox"));
+                continue;
+            }
             seen.enter(mailbox.key(), &format!("the inbox {mailbox}"), span, problems);
         }
         inboxes.push(local);

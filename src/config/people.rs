@@ -124,6 +124,11 @@ impl Aliases {
         for AliasEntry { alias, members } in entries {
             let span = alias.span();
             let Ok(address) = Mailbox::new(alias.get_ref(), domain.clone()) else { continue };
+            if address.is_kept_for_domain() {
+                let problem = Problem::new(span, format!("`aliases`: {address} signs for the whole domain"));
+                problems.push(problem.expected("another name for an alias"));
+                continue;
+            }
             seen.enter(address.key(), &format!("the address {address}"), span.clone(), problems);
             self.0.push(Alias { address, span, members });
         }

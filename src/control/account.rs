@@ -174,6 +174,8 @@ mod tests {
         check("add alice@a.example", Ok(""));
         check("add ALICE@a.example", Err("alice@a.example exists"));
         check("add carol@c.example", Err("c.example is not served here"));
+        check("add Presence@a.example", Err("is kept for what its whole domain signs; choose another name"));
+        check("add carol@a.example --address presence@a.example", Err("is kept for what its whole domain signs"));
         check(
             "add bob@a.example --no-password --no-inbox --address b@a.example --delegate alice@a.example=take",
             Ok(""),

@@ -98,9 +98,12 @@ pub fn run(
                 None => {
                     let key = Key::generate(KeyKind::P256).map_err(refused)?;
                     let out = out.as_deref().unwrap_or(Path::new("."));
-                    let certificate = held.issue(address, key.spki(), *days)?;
-                    held.renew_list(&[])?;
-                    held.give(&certificate, address, Some(&key), Some(out))
+                    let path = keep_new(&key, address, out)?;
+                    let issued = held.issue(address, key.spki(), *days);
+                    let issued = issued.and_then(|certificate| held.renew_list(&[]).map(|_| certificate));
+                    // A key without a certificate would only stand in the way of the next.
+                    let certificate = issued.inspect_err(|_| _ = fs::remove_file(&path))?;
+                    held.give(&certificate, address, Some(&path), Some(out))
                 }
             }
         }
@@ -183,6 +186,9 @@ fn init(
     }
     let directory = place.directory.join(domain.as_str());
     let certificate = directory.join("ca.pem");
+    fs::create_dir_all(directory.join("issued")).map_err(system(&directory))?;
+    // Two at one time would each write a key.
+    let lock = lock(&directory)?;
     if certificate.exists() {
         let fault = format!("{domain} has an authority already: {}", certificate.display());
         return Err(AuthorityError::Refused(fault));
@@ -193,10 +199,8 @@ fn init(
     let serial = serial(entropy()?);
     let authority =
         Authority::create(domain, &name, key, validity(place.now, AUTHORITY_DAYS), &serial).map_err(refused)?;
-    fs::create_dir_all(directory.join("issued")).map_err(system(&directory))?;
     let pem = authority.key_pem(pass_phrase.reveal()).map_err(refused)?;
     write(&directory.join("ca.key"), 0o600, pem.as_bytes())?;
-    let lock = lock(&directory)?;
     let held = Held { place, domain: domain.clone(), directory, authority, _lock: lock };
     let list = held.renew_list(&[])?;
     // Last: from now on there is an authority.
@@ -252,21 +256,19 @@ impl<'a> Held<'a> {
         Ok(format!("{}\n", path.display()))
     }
 
-    /// Hands out a certificate with that of the authority: printed, or in a file; with it a new key.
+    /// Hands out a certificate with that of the authority: printed, or in a file beside its key.
     fn give(
         &self,
         certificate: &Certificate,
         address: &Mailbox,
-        key: Option<&Key>,
+        key: Option<&Path>,
         out: Option<&Path>,
     ) -> Result<String, AuthorityError> {
         let chain = format!("{}{}", certificate.to_pem(), self.authority.certificate().to_pem());
         let Some(out) = out else { return Ok(chain) };
         let name = file_name(address);
         let mut text = String::new();
-        if let Some(key) = key {
-            let path = out.join(format!("{name}.key"));
-            write(&path, 0o600, key.to_pem().as_bytes())?;
+        if let Some(path) = key {
             text.push_str(&format!("{}\n", path.display()));
         }
         let path = out.join(format!("{name}.pem"));
@@ -426,6 +428,24 @@ impl Place<'_> {
         }
         format!("{serial}  {state:<7}  until {}  {}\n", until.rfc3339_local(), one.address)
     }
+}
+
+/// A new secret key in a file of its own; one that is there may be the only copy of another.
+fn keep_new(key: &Key, address: &Mailbox, out: &Path) -> Result<PathBuf, AuthorityError> {
+    use std::io::Write as _;
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let path = out.join(format!("{}.key", file_name(address)));
+    let file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
+    let mut file = match file {
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+            let fault = format!("{} is a key already; name another directory with --out", path.display());
+            return Err(AuthorityError::Refused(fault));
+        }
+        file => file.map_err(system(&path))?,
+    };
+    let written = file.write_all(key.to_pem().as_bytes()).and_then(|()| file.sync_all());
+    written.inspect_err(|_| _ = fs::remove_file(&path)).map_err(system(&path))?;
+    Ok(path)
 }
 
 /// A name for files: the address, with an underscore for what a path or a shell would take for something else.

@@ -127,7 +127,7 @@ impl Reloadable {
     /// Takes a new configuration over, all of what can be or nothing.
     fn take(&self, config: &Config) -> Result<(), DaemonError> {
         let accounts = self.read_accounts(config)?;
-        let signatures = signatures::signatures(config)?;
+        let signatures = signatures::signatures(config, true)?;
         self.certificates.replace(config.certificates.clone())?;
         self.accounts.send_replace(Arc::new(accounts));
         self.table.send_replace(Arc::new(build::table(config)));
@@ -211,11 +211,9 @@ impl Daemon {
         let (users, accounts_stamp) = (build::users(&config), build::accounts_stamp(&config));
         let (accounts, local) = watch::channel(Arc::new(build::accounts(&config, users.clone(), &Rules::default())?));
         let (table, routes) = watch::channel(Arc::new(build::table(&config)));
-        let lists_stamp = signatures::lists_stamp(&config);
-        let (signatures, believed) = watch::channel(Arc::new(signatures::signatures(&config)?));
-        let (life, lives) = unbounded_channel();
-        let (closing, closed) = watch::channel(false);
-        let (finishing, finished) = watch::channel(false);
+        let (signatures, believed) = watch::channel(Arc::new(signatures::signatures(&config, false)?));
+        let (lists_stamp, (life, lives)) = (signatures::lists_stamp(&config), unbounded_channel());
+        let ((closing, closed), (finishing, finished)) = (watch::channel(false), watch::channel(false));
         let presence = watching::tables(&config, &spool, &clock, &accounts).map_err(DaemonError::Presence)?;
         let base = Base { spool, clock, resolver, accounts: local, table: routes, signatures: believed, presence };
         let connector = Arc::new(Connector::new(roots.clone(), certificates.clone(), build::connect(&config)));
@@ -324,7 +322,7 @@ impl Daemon {
             return;
         }
         self.lists_stamp = stamp;
-        match signatures::signatures(&self.config) {
+        match signatures::signatures(&self.config, true) {
             Ok(new) => _ = self.reloadable.signatures.send_replace(Arc::new(new)),
             Err(fault) => tracing::error!("the lists of revoked certificates stay as they were: {fault}"),
         }

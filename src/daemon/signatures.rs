@@ -12,12 +12,17 @@ use crate::receive::signed::Signatures;
 use crate::smime::trust::Trust;
 use crate::tls::signers::{SignersError, trust};
 
-/// From the configuration.
-pub fn signatures(config: &Config) -> Result<Signatures, SignersError> {
+/// From the configuration, when it is read `again` with the system's authorities at once: what cannot be read then leaves those
+/// that are believed as they were.
+pub fn signatures(config: &Config, again: bool) -> Result<Signatures, SignersError> {
     let (lists, require) = (config.smime.revocations.clone(), config.smime.require.clone());
     let load: Box<dyn FnOnce() -> Trust + Send> = match &config.smime.roots {
         Roots::Files(files) => {
             let read = trust(Some(files), &lists)?;
+            Box::new(move || read)
+        }
+        Roots::System if again => {
+            let read = trust(None, &lists)?;
             Box::new(move || read)
         }
         Roots::System => {

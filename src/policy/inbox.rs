@@ -17,7 +17,7 @@ use crate::timestamp::Timestamp;
 /// What a sender reads whom an inbox blocks.
 const BLOCKED: &str = "this inbox does not take messages from you";
 /// What a sender reads whose signature is missing or proves nothing.
-const UNSIGNED: &str = "this inbox takes messages with a valid signature of their author only; sign them";
+pub const UNSIGNED: &str = "this inbox takes messages with a valid signature of their author only; sign them";
 
 fn untold() -> Reply {
     let text = "whether this inbox takes messages from you cannot be told at the moment, try again later";
@@ -66,12 +66,15 @@ pub struct Refused {
     pub with: usize,
 }
 
-/// Takes out whoever does not take it from this author; `None`: it is anonymous. `insists`: an inbox wants a signature that
-/// the message does not have. If that is everybody, it is refused.
+/// What a sender reads whose signed recipients are others.
+pub const ASTRAY: &str = "the message was signed for other recipients; name this one in To or Cc";
+
+/// Takes out whoever does not take it from this author; `None`: it is anonymous. `objects`: what an inbox says against the
+/// signature, or the lack of one. If that is everybody, it is refused.
 pub fn sift(
     expansion: Expansion,
     author: Option<&Mailbox>,
-    insists: impl Fn(&Mailbox) -> bool,
+    objects: impl Fn(&Mailbox) -> Option<&'static str>,
     accounts: &Accounts,
     now: Timestamp,
 ) -> Result<Sifted, Reply> {
@@ -85,7 +88,7 @@ pub fn sift(
     }
     let words = |index: usize| match all[index] {
         Takes::No => Some(BLOCKED),
-        _ => insists(&expansion.envelope.recipients[index].address).then_some(UNSIGNED),
+        _ => objects(&expansion.envelope.recipients[index].address),
     };
     let indexes: Vec<(usize, &str)> = (0..all.len()).filter_map(|index| Some((index, words(index)?))).collect();
     match indexes[..] {
@@ -219,7 +222,7 @@ mod tests {
             };
             let author = from.map(|from| Mailbox::parse(from).unwrap());
             let expansion = expand(envelope, |address| accounts.members(address));
-            let insists = |inbox: &Mailbox| insistent.contains(&inbox.local());
+            let insists = |inbox: &Mailbox| insistent.contains(&inbox.local()).then_some(UNSIGNED);
             sift(expansion, author.as_ref(), insists, &accounts, Timestamp::default())
         };
         let check =

@@ -21,10 +21,15 @@ use crate::spool::{Acceptance, QueueId};
 pub(super) struct Told(std::pin::Pin<Box<dyn Future<Output = Result<(), Reply>> + Send>>);
 
 impl Told {
+    /// That it is on stable storage, or why it is not said.
+    pub async fn done(self) -> Result<(), Reply> {
+        self.0.await
+    }
+
     /// As the answer to an entity.
     pub fn accepted(self, id: QueueId) -> Accepted {
         Box::pin(async move {
-            self.0.await?;
+            self.done().await?;
             Ok(Acceptance { id, duplicates: 0, all_duplicate: false })
         })
     }

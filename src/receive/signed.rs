@@ -4,6 +4,7 @@
 //! looked at that is not for an inbox here; a large entity is looked at on a thread of its own; what is refused contradicts
 //! itself, was altered, or is out of its time or place, and nothing else is. RFC 8551, RFC 9788, RFC 3463 §3.8.
 
+use std::collections::HashSet;
 use std::sync::LazyLock;
 use std::time::Duration;
 
@@ -16,9 +17,10 @@ use crate::address::{ForwardPath, Mailbox};
 use crate::dns::{Security, Tlsa};
 use crate::envelope::{Class, Envelope};
 use crate::mime::signed::describe;
+use crate::policy::inbox::{ASTRAY, UNSIGNED};
 use crate::reply::{EnhancedCode, Reply};
 use crate::rules::edit::Who;
-use crate::smime::trust::{Published, Record, Trust, owner};
+use crate::smime::trust::{Distrust, Published, Record, Trust, owner};
 use crate::smime::{Circumstances, Examined, Finding, Verdict, examine};
 use crate::smtp::command::Rcpt;
 
@@ -53,25 +55,53 @@ impl Signatures {
             Who::Mailbox(mailbox) => mailbox.key() == inbox.key(),
             Who::Domain(domain) => domain == inbox.domain(),
         });
-        insists
-            && !signature.is_some_and(|signature| {
-                signature.verdict.is_valid() || matches!(signature.verdict.finding, Finding::Undecryptable(_))
-            })
+        insists && !signature.is_some_and(Signature::proves)
     }
+
+    /// What an inbox says against a signature, or against that there is none.
+    pub(super) fn objection(&self, inbox: &Mailbox, signature: Option<&Signature>) -> Option<&'static str> {
+        if signature.is_some_and(|signature| signature.astray.contains(&inbox.key())) {
+            return Some(ASTRAY);
+        }
+        self.refuses(inbox, signature).then_some(UNSIGNED)
+    }
+}
+
+/// The refusal of a message that was signed for others.
+pub(super) fn refuse_astray() -> Reply {
+    Reply::new(554, EnhancedCode::new(5, 7, 7), format!("the signature is refused: {ASTRAY}"))
 }
 
 /// What was found of a message.
 pub(super) struct Signature {
     examined: Examined,
+    /// Keys of the inboxes for which it was not signed, while it was for others.
+    astray: HashSet<String>,
     /// What is to be thought of it.
     pub verdict: Verdict,
 }
 
 impl Signature {
+    /// Whether it was signed for some of its recipients only.
+    pub fn is_astray(&self) -> bool {
+        !self.astray.is_empty()
+    }
+
+    /// Whether it is enough for who insists. One without any signed time may be as old as its key. A domain signs what it says
+    /// itself, and no messages of persons.
+    fn proves(&self) -> bool {
+        match self.verdict.finding {
+            Finding::ValidUser(_) => self.verdict.timed,
+            Finding::ValidDomain(_) => self.verdict.timed && self.examined.is_report(),
+            Finding::Undecryptable(_) => true,
+            _ => false,
+        }
+    }
+
     /// By what it is known again at each recipient who lives here.
     pub fn seen(&self, envelope: &Envelope, accounts: &Accounts) -> Vec<Option<[u8; 32]>> {
-        let seen =
-            |mailbox: &Mailbox| accounts.is_local(mailbox.domain()).then(|| self.examined.seen_key(mailbox)).flatten();
+        let key = |mailbox: &Mailbox| self.examined.seen_key(mailbox, envelope.sender.mailbox(), &self.verdict);
+        let seen = |mailbox: &Mailbox| accounts.is_local(mailbox.domain()).then(|| key(mailbox)).flatten();
         envelope.recipients.iter().map(|recipient| seen(&recipient.address)).collect()
     }
 }
@@ -91,13 +121,15 @@ impl Judge {
         let local = |rcpt: &Rcpt| match &rcpt.path {
             ForwardPath::Mailbox(mailbox) if accounts.is_local(mailbox.domain()) => {
                 let members = accounts.members(mailbox).unwrap_or_default();
+                let inboxes = if members.is_empty() { std::slice::from_ref(mailbox) } else { members };
+                let inboxes = inboxes.iter().map(Mailbox::key).collect();
                 // A group is nobody: its members are written to by its name.
                 let members = if members.len() == 1 { members } else { &[] };
-                Some(std::iter::once(mailbox).chain(members).cloned().collect::<Vec<_>>())
+                Some(Reached { names: std::iter::once(mailbox).chain(members).cloned().collect(), inboxes })
             }
             _ => None,
         };
-        let recipients: Vec<Vec<Mailbox>> = rcpts.iter().filter_map(local).collect();
+        let recipients: Vec<Reached> = rcpts.iter().filter_map(local).collect();
         if recipients.is_empty() {
             return Ok(None);
         }
@@ -106,23 +138,20 @@ impl Judge {
             examine(entity, &[], &[])
         } else {
             let entity = entity.clone();
-            tokio::task::spawn_blocking(move || examine(&entity, &[], &[])).await.map_err(|_| {
-                let text = "the signature cannot be examined at the moment, try again later";
-                Reply::new(451, EnhancedCode::new(4, 3, 0), text)
-            })?
+            aside(move || examine(&entity, &[], &[])).await?
         };
         let published = match signatures.asks_dns {
             true => self.published(&examined).await,
             false => None,
         };
-        let circumstances = Circumstances {
-            now: self.context.clock.now(),
-            recipients: &[],
-            trust: &signatures.trust,
-            published: published.as_ref(),
-            pins: &[],
-        };
-        let judged = judge(examined, &recipients, &circumstances);
+        let (now, all) = (self.context.clock.now(), rcpts.len());
+        // Authorities may have to be read, and chains to be checked.
+        let judged = aside(move || {
+            let (trust, published) = (&signatures.trust, published.as_ref());
+            let circumstances = Circumstances { now, recipients: &[], trust, published, pins: &[] };
+            judge(examined, &recipients, all, &circumstances)
+        });
+        let judged = judged.await?;
         match refusal(&judged.verdict) {
             Some(refusal) => Err(refusal),
             None => Ok(Some(judged)),
@@ -155,15 +184,45 @@ fn is_protected(entity: &[u8]) -> bool {
     })
 }
 
-/// The verdict for all recipients: that of the first for whom it must be refused, else the one for any.
-fn judge(examined: Examined, recipients: &[Vec<Mailbox>], circumstances: &Circumstances<'_>) -> Signature {
-    let of = |recipients: &[Mailbox]| examined.judge(&Circumstances { recipients, ..*circumstances });
-    let mut verdict = of(&[]);
-    if refusal(&verdict).is_none() {
-        let named = recipients.iter().map(|recipients| of(recipients)).find(|verdict| refusal(verdict).is_some());
-        verdict = named.unwrap_or(verdict);
+/// Work that may take a while, beside the work on sockets.
+async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Reply> {
+    tokio::task::spawn_blocking(work).await.map_err(|_| {
+        let text = "the signature cannot be examined at the moment, try again later";
+        Reply::new(451, EnhancedCode::new(4, 3, 0), text)
+    })
+}
+
+/// A recipient who lives here: by what names, and in which inboxes.
+struct Reached {
+    names: Vec<Mailbox>,
+    inboxes: Vec<String>,
+}
+
+/// The verdict for all recipients: whom to believe is asked once. Where it was signed for none of `all`, it is that; where
+/// for some, the others refuse it.
+fn judge(examined: Examined, recipients: &[Reached], all: usize, circumstances: &Circumstances<'_>) -> Signature {
+    let mut verdict = examined.judge(circumstances);
+    let has_signer = match &verdict.finding {
+        Finding::Untrusted(why) => !matches!(why, Distrust::Unreadable(_)),
+        finding => matches!(finding, Finding::ValidUser(_) | Finding::ValidDomain(_) | Finding::Expired(_)),
+    };
+    let (mut astray, mut meant, mut why) = (HashSet::new(), HashSet::new(), Vec::new());
+    for reached in recipients.iter().filter(|_| has_signer) {
+        match examined.is_written_to(&reached.names) {
+            Ok(()) => meant.extend(reached.inboxes.iter().cloned()),
+            Err(finding) => {
+                astray.extend(reached.inboxes.iter().cloned());
+                why.push(finding);
+            }
+        }
     }
-    Signature { examined, verdict }
+    if why.len() == all
+        && let Some(finding) = why.pop()
+    {
+        verdict = Verdict { finding, basis: None, replay_protected: false, timed: false, ..verdict };
+    }
+    astray.retain(|inbox| !meant.contains(inbox));
+    Signature { examined, astray, verdict }
 }
 
 /// X.7.7: the message is not what its author sent, or not where and when it was to be.
@@ -198,8 +257,19 @@ mod tests {
         for (inbox, expected) in [("Alice@a.example", true), ("bob@a.example", false), ("bob@b.example", true)] {
             assert_eq!(signatures.refuses(&mailbox(inbox), None), expected, "{inbox}");
         }
-        let with = |finding| Signature { examined: examine(b"", &[], &[]), verdict: Verdict::bare(finding) };
+        let with = |finding| Signature {
+            examined: examine(b"", &[], &[]),
+            astray: HashSet::new(),
+            verdict: Verdict { timed: true, ..Verdict::bare(finding) },
+        };
         let alice = mailbox("alice@a.example");
+        let lost = Signature { astray: HashSet::from([alice.key()]), ..with(Finding::ValidUser(alice.clone())) };
+        assert_eq!(signatures.objection(&alice, Some(&lost)), Some(ASTRAY));
+        assert_eq!(signatures.objection(&mailbox("bob@b.example"), Some(&lost)), None);
+        let timeless = with(Finding::ValidUser(alice.clone()));
+        let timeless = Signature { verdict: Verdict { timed: false, ..timeless.verdict.clone() }, ..timeless };
+        assert!(signatures.refuses(&alice, Some(&timeless)), "it may be as old as its key");
+        assert!(signatures.refuses(&alice, Some(&with(Finding::ValidDomain(alice.domain().clone())))), "no report");
         assert!(!signatures.refuses(&alice, Some(&with(Finding::ValidUser(alice.clone())))));
         assert!(!signatures.refuses(&alice, Some(&with(Finding::Undecryptable("no".to_owned())))));
         let absent = crate::smime::verdict::Absence::Plain;

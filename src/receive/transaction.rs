@@ -31,7 +31,7 @@ use crate::receive::connection::{Origin, claimed};
 use crate::receive::identity::{Identity, REMEMBERED};
 use crate::receive::line::Line;
 use crate::receive::login::Login;
-use crate::receive::signed::Signature;
+use crate::receive::signed::{Signature, refuse_astray};
 use crate::receive::{Context, Listener, Options, Upstream};
 use crate::reply::{EnhancedCode, Reply};
 use crate::smtp::command::{Mail, Rcpt};
@@ -193,7 +193,7 @@ impl Judge {
         let finding = self.finding_of(&mail, &entity)?;
         let proven = self.author(&mail, &facts, finding.as_ref()).await;
         let accounts = self.context.accounts.borrow().clone();
-        self.agrees(&mail, &facts, &entity, proven.as_ref(), &accounts)?;
+        self.fits(&mail, &facts, &entity, proven.as_ref(), &accounts)?;
         let signature = self.signature(&entity, &rcpts, mail.class.unwrap_or(Class::Im), &accounts).await?;
         let returned = facts.hops > 0 && trace::passed(&entity, &self.context.options.host);
         let digest = mime::digest(&entity);
@@ -203,11 +203,10 @@ impl Judge {
             Some(Class::Pres) => self.presence(&mail, &mut rcpts, &entity, proven.is_some()).await?,
             _ => None,
         };
-        if let Some(told) = told
-            && rcpts.is_empty()
-        {
-            return Ok(Accepting { returned, future: told.accepted(id) });
-        }
+        let told = match told {
+            Some(told) if rcpts.is_empty() => return Ok(Accepting { returned, future: told.accepted(id) }),
+            told => told,
+        };
         let origin = match self.listener.service {
             Service::Relay => crate::spool::Origin::Peer { proven },
             Service::Client => crate::spool::Origin::Client { account: self.principal()?.account.clone() },
@@ -243,6 +242,10 @@ impl Judge {
         };
         let accepting = self.context.spool.accept_with(message, receipts);
         let future = async move {
+            // One answer for all: what was said here is on stable storage too.
+            if let Some(told) = told {
+                told.done().await?;
+            }
             let acceptance = accepting.await.map_err(|fault| fault.reply())?;
             accepted.log(id, &acceptance);
             Ok(acceptance)
@@ -250,12 +253,12 @@ impl Judge {
         Ok(Accepting { returned, future: Box::pin(future) })
     }
 
-    /// Whether the entity is its sender's, and nothing but a report is nobody's.
-    fn agrees(
+    /// Whether an entity is one that its sender may send, by whoever vouches for that.
+    fn fits(
         &self,
         mail: &Mail,
         facts: &mime::Facts,
-        entity: &[u8],
+        entity: &Bytes,
         proven: Option<&Domain>,
         accounts: &Accounts,
     ) -> Result<(), Reply> {
@@ -304,11 +307,13 @@ impl Judge {
         // Nobody gets round a rule by leaving the sender out.
         let author = envelope.sender.mailbox().or(facts.from.first()).cloned();
         let sifted = match exempt {
+            // A report has one recipient: nobody else is there to take it.
+            true if signature.is_some_and(Signature::is_astray) => return Err(refuse_astray()),
             true => Sifted { expansion, refused: None },
             false => {
                 let signatures = self.context.signatures.borrow().clone();
-                let insists = |inbox: &Mailbox| signatures.refuses(inbox, signature);
-                inbox::sift(expansion, author.as_ref(), insists, accounts, self.context.clock.now())?
+                let objects = |inbox: &Mailbox| signatures.objection(inbox, signature);
+                inbox::sift(expansion, author.as_ref(), objects, accounts, self.context.clock.now())?
             }
         };
         let mut receipts = self.expanded(&sifted.expansion, entity, id)?;

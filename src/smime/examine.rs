@@ -35,6 +35,14 @@ pub struct Examined {
     blob: Option<[u8; 32]>,
 }
 
+/// A valid finding.
+struct Found {
+    finding: Finding,
+    basis: Basis,
+    /// Whether the time of the signature is known, and in the window.
+    timed: bool,
+}
+
 /// What a verdict depends on besides the message.
 #[derive(Clone, Copy, Debug)]
 pub struct Circumstances<'a> {
@@ -105,6 +113,7 @@ impl Examined {
         let layer = match open(content) {
             Ok(layer) => layer,
             Err(fault) => {
+                self.signed = None;
                 self.fault = Some(fault);
                 return None;
             }
@@ -129,6 +138,8 @@ impl Examined {
                         Some(inner)
                     }
                     Err(fault) => {
+                        // Whoever signed around it need not know the text.
+                        self.signed = None;
                         self.fault = Some(fault);
                         None
                     }
@@ -186,6 +197,10 @@ impl Examined {
         if protected.has_fields() {
             return protected.from();
         }
+        self.outer_authors()
+    }
+
+    fn outer_authors(&self) -> Result<Vec<Mailbox>, Defect> {
         let mut from = Fields::new(&self.header).flatten().filter(|field| field.is("from"));
         match (from.next(), from.next()) {
             (Some(field), None) => mime::mailboxes(field.value),
@@ -194,25 +209,27 @@ impl Examined {
         }
     }
 
-    /// What a seen-set keeps to know the message again: a digest of the recipient, the signer's key, and what was signed,
-    /// or of what is encrypted where that is all that can be seen. `None` for a message without protection.
-    pub fn seen_key(&self, recipient: &Mailbox) -> Option<[u8; 32]> {
-        let author = self.author();
-        let names = |signer: &&Signer| {
-            author
-                .as_ref()
-                .is_some_and(|author| names_of(&signer.certificate).is_ok_and(|names| speaks(&names, author)))
-        };
-        // Whoever repeats a message may add signatures of their own: they do not make it another.
-        let signer = self.signers().iter().find(names).or(self.signers().first());
+    /// The one author whom From outside names, whoever protects what is inside.
+    pub fn outer_author(&self) -> Option<Mailbox> {
+        self.outer_authors().ok().filter(|authors| authors.len() == 1)?.pop()
+    }
+
+    /// What a seen-set keeps to know the message again. Of a valid one: a digest of the recipient, the signer's key, and what
+    /// was signed; where neither Message-ID nor Date is signed the signature instead, since a text may be said twice. Of
+    /// what is encrypted and proves no author: of the recipient, the sender, and what is encrypted, so that nobody takes the
+    /// place of a message by sending it first. `None` for all else: it proves nothing, and is known by its Message-ID.
+    pub fn seen_key(&self, recipient: &Mailbox, sender: Option<&Mailbox>, verdict: &Verdict) -> Option<[u8; 32]> {
         let recipient = sha256(&[recipient.key().as_bytes()]);
-        match (signer, self.blob) {
-            (Some(signer), _) => {
-                Some(sha256(&[&recipient, &sha256(&[signer.certificate.spki()]), &signer.content_digest]))
-            }
-            (None, Some(blob)) => Some(sha256(&[&recipient, &blob])),
-            (None, None) => None,
+        if verdict.is_valid() {
+            let author = self.author()?;
+            // Whoever repeats a message may add signatures of their own: they do not make it another.
+            let (signer, _) = speaking(self.signers(), &author).ok()?;
+            let what = if verdict.replay_protected { &signer.content_digest } else { &signer.signature_digest };
+            return Some(sha256(&[&recipient, &sha256(&[signer.certificate.spki()]), what]));
         }
+        let blob = self.blob?;
+        let sender = sender.cloned().or_else(|| self.outer_author()).map(|sender| sender.key()).unwrap_or_default();
+        Some(sha256(&[&recipient, &sha256(&[sender.as_bytes()]), &blob]))
     }
 
     /// The verdict.
@@ -222,9 +239,9 @@ impl Examined {
             Err(error) => return Verdict::bare(altered_header(error)),
         };
         let dated = protected.date().is_some() && protected.message_id().is_some();
-        let (finding, basis) = match self.find(&protected, circumstances) {
-            Ok((finding, basis)) => (finding, Some(basis)),
-            Err(finding) => (finding, None),
+        let (finding, basis, timed) = match self.find(&protected, circumstances) {
+            Ok(Found { finding, basis, timed }) => (finding, Some(basis), timed),
+            Err(finding) => (finding, None, false),
         };
         let proven = basis.is_some();
         Verdict {
@@ -233,20 +250,34 @@ impl Examined {
             encrypted: self.encrypted,
             basis,
             replay_protected: proven && dated,
+            timed,
         }
     }
 
-    fn find(&self, protected: &Protected<'_>, circumstances: &Circumstances<'_>) -> Result<(Finding, Basis), Finding> {
-        let signers = self.right_signers()?;
+    /// Whether the protected To and Cc name one of these, or nobody where nobody needs to be named.
+    pub fn is_written_to(&self, recipients: &[Mailbox]) -> Result<(), Finding> {
+        meant_for(&self.protected().map_err(altered_header)?, recipients)
+    }
+
+    /// Whether what is protected is a report of what became of a message.
+    pub fn is_report(&self) -> bool {
+        self.protected().is_ok_and(|protected| is_report(protected.body))
+    }
+
+    fn find(&self, protected: &Protected<'_>, circumstances: &Circumstances<'_>) -> Result<Found, Finding> {
+        // Whoever signed or did not: fields inside that contradict those outside belong to nobody.
         contradiction(protected, &self.header)?;
+        let signers = self.right_signers()?;
         let author = self.one_author(protected)?;
         let (signer, names) = speaking(signers, &author)?;
-        in_window(protected, circumstances.now)?;
+        // Where no Date is signed, the time of the signature is.
+        let signed_at = protected.date().or(signer.signing_time);
+        in_window(signed_at, circumstances.now)?;
         meant_for(protected, circumstances.recipients)?;
         let presented = Presented {
             certificate: &signer.certificate,
             offered: &signer.others,
-            signed_at: protected.date().or(signer.signing_time).unwrap_or(circumstances.now),
+            signed_at: signed_at.unwrap_or(circumstances.now),
             now: circumstances.now,
         };
         let basis = circumstances.trust.judge(&presented, &author, circumstances.published, circumstances.pins);
@@ -261,7 +292,7 @@ impl Examined {
         } else {
             Finding::ValidDomain(author.domain().clone())
         };
-        Ok((finding, basis))
+        Ok(Found { finding, basis, timed: signed_at.is_some() })
     }
 
     fn right_signers(&self) -> Result<&[Signer], Finding> {
@@ -333,9 +364,9 @@ fn speaking<'a>(signers: &'a [Signer], author: &Mailbox) -> Result<(&'a Signer, 
     }))
 }
 
-/// The acceptance window: seven days after the signed Date, ten minutes before it.
-fn in_window(protected: &Protected<'_>, now: Timestamp) -> Result<(), Finding> {
-    match protected.date() {
+/// The acceptance window: seven days after the signed time, ten minutes before it.
+fn in_window(signed_at: Option<Timestamp>, now: Timestamp) -> Result<(), Finding> {
+    match signed_at {
         Some(date) if date > now.after(AHEAD) => Err(Finding::Replayed(Replay::Ahead)),
         Some(date) if now > date.after(WINDOW) => Err(Finding::Replayed(Replay::TooOld)),
         _ => Ok(()),

@@ -104,13 +104,10 @@ pub enum Mismatch {
 /// How a message is out of place.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Replay {
-    /// It was here before.
-    #[error("it was received before")]
-    Seen,
-    /// Its signed Date is more than [`WINDOW`] ago.
+    /// Its signed Date, or the time of its signature, is more than [`WINDOW`] ago.
     #[error("it was signed more than 7 days ago")]
     TooOld,
-    /// Its signed Date is more than [`AHEAD`] ahead.
+    /// Its signed Date, or the time of its signature, is more than [`AHEAD`] ahead.
     #[error("its date is ahead of time; set the sender's clock")]
     Ahead,
     /// Its signed To and Cc do not name the recipient.
@@ -145,12 +142,21 @@ pub struct Verdict {
     pub basis: Option<Basis>,
     /// Whether a signed Message-ID and Date let a replay be told: without them there is no claim.
     pub replay_protected: bool,
+    /// Whether a signed time, Date or that of the signature, was found to be in the window.
+    pub timed: bool,
 }
 
 impl Verdict {
     /// A finding of a message whose fields are not protected.
     pub fn bare(finding: Finding) -> Verdict {
-        Verdict { finding, scheme: Scheme::Unprotected, encrypted: false, basis: None, replay_protected: false }
+        Verdict {
+            finding,
+            scheme: Scheme::Unprotected,
+            encrypted: false,
+            basis: None,
+            replay_protected: false,
+            timed: false,
+        }
     }
 
     /// Whether the author is proven, by the author's certificate or by the domain's.
@@ -168,18 +174,12 @@ impl Verdict {
         if let Finding::ValidDomain(domain) = &self.finding { Some(domain) } else { None }
     }
 
-    /// The same message seen again.
-    pub fn replayed(mut self) -> Verdict {
-        self.finding = Finding::Replayed(Replay::Seen);
-        self
-    }
-
     /// Whether no policy may accept it: it contradicts itself, is out of its time, or is meant for somebody else. The
-    /// reply is `554 5.7.7`. One that was seen before is no fault: `250`, and dropped.
+    /// reply is `554 5.7.7`.
     pub fn must_be_refused(&self) -> bool {
         match &self.finding {
-            Finding::Replayed(replay) => *replay != Replay::Seen,
-            Finding::Altered(Alteration::Field(_)) | Finding::WrongSender(Mismatch::Contradiction(_)) => true,
+            Finding::Replayed(_) | Finding::Altered(Alteration::Field(_)) => true,
+            Finding::WrongSender(mismatch) => matches!(mismatch, Mismatch::Contradiction(_)),
             _ => false,
         }
     }

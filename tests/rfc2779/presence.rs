@@ -177,6 +177,25 @@ fn r3_1_2_a_document_is_about_whom_it_is_sent_to() {
 }
 
 #[test]
+fn r3_1_2_one_answer_holds_for_recipients_here_and_elsewhere() {
+    let home = Home::new(|setup| setup);
+    let mut alice = home.alice();
+    let mut publish = |body: &str| {
+        let entity = format!(
+            "From: <{ALICE}>\r\nTo: <{ALICE}>, <{CAROL}>\r\nDate: Mon, 23 Nov 2026 10:00:00 +0000\r\n\
+             Message-ID: <{}@x.test>\r\nPresence: publish; expires=600\r\nMIME-Version: 1.0\r\n\
+             Content-Type: application/pidf+xml\r\n\r\n{body}\r\n",
+            body.len()
+        );
+        let rcpts = [ALICE, CAROL].map(|to| format!("<{to}> NOTIFY=NEVER"));
+        let rcpts = [rcpts[0].as_str(), rcpts[1].as_str()];
+        alice.transaction(&format!("<{ALICE}> IMPP=PRES"), &rcpts, entity.as_bytes()).expect("an answer")
+    };
+    refused(publish("<presence>"), "554 5.6.0");
+    accepted(publish(&document(ALICE, "x")));
+}
+
+#[test]
 fn r3_2_3_every_watcher_is_told_also_after_a_kill_in_between() {
     let mut home = Home::new(|setup| setup);
     // The watchers' server answers nothing good for a while.

@@ -27,7 +27,8 @@ pub(in crate::config) static SMIME_REQUIRE: Key<Vec<toml::Spanned<Who>>> = key(
     value::WHO,
     Default::Value("[]"),
     "[\"alice@a.example\"]",
-    "Domains and inboxes served here that take no message without a valid signature of its author. \
+    "Domains and inboxes served here that take no message without a valid signature of its author that says when it was \
+     made. \
      Nobody else is asked to sign. \
      Reports of what became of a message are taken as they are, and so is what is encrypted, whose signature only its \
      reader can see.",

@@ -97,6 +97,11 @@ fn nothing_of_the_key_is_readable_by_others() {
     for path in [world.directory.path().join("a.example/ca.key"), out.join("alice@a.example.key")] {
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600, "{}", path.display());
     }
+    let own = fs::read(out.join("alice@a.example.key")).unwrap();
+    let again = world.at(NOW, &format!("issue alice@a.example --out {}", out.display())).unwrap_err();
+    assert!(again.contains("alice@a.example.key") && again.contains("--out"), "{again}");
+    assert_eq!(fs::read(out.join("alice@a.example.key")).unwrap(), own, "never overwritten");
+    assert_eq!(world.ok("list a.example").lines().count(), 1, "nothing was issued");
     let key = fs::read_to_string(world.directory.path().join("a.example/ca.key")).unwrap();
     assert!(key.contains("ENCRYPTED"), "{key}");
 }

@@ -270,8 +270,9 @@ fn signed_and_encrypted() {
     // Somebody else, and a server, see that it is encrypted.
     let blind = examine(&entity, std::slice::from_ref(&world.alice), &[]);
     let circumstances = Circumstances { now: NOW, recipients: &[], trust: &world.trust, published: None, pins: &[] };
-    assert!(matches!(blind.judge(&circumstances).finding, Finding::Undecryptable(_)));
-    assert!(blind.seen_key(&mailbox("bob@b.example")).is_some());
+    let verdict = blind.judge(&circumstances);
+    assert!(matches!(verdict.finding, Finding::Undecryptable(_)));
+    assert!(blind.seen_key(&mailbox("bob@b.example"), None, &verdict).is_some());
 }
 
 #[test]
@@ -351,16 +352,100 @@ fn layers_have_a_bound() {
 fn keys_of_the_seen_set() {
     let world = world();
     let entity = signed(&hello(), &world.alice);
-    let key = |entity: &[u8], recipient: &str| examine(entity, &[], &[]).seen_key(&mailbox(recipient));
+    let key_of = |entity: &[u8], recipient: &str, sender: &str| {
+        let examined = examine(entity, &[], &[]);
+        let sender = Mailbox::parse(sender).ok();
+        examined.seen_key(&mailbox(recipient), sender.as_ref(), &world.judge(entity, NOW, &[]))
+    };
+    let key = |entity: &[u8], recipient: &str| key_of(entity, recipient, "alice@a.example");
     let own = key(&entity, "bob@b.example");
     assert!(own.is_some());
     let trace = changed(&entity, "From:", "Received: from x by y; today\r\nFrom:");
     assert_eq!(key(&trace, "BOB@b.example"), own, "what is added on the way makes no other message");
     assert_ne!(key(&entity, "carol@a.example"), own);
-    assert_ne!(key(&signed(&hello(), &world.bob), "bob@b.example"), own);
+    assert_eq!(key(&signed(&hello(), &world.bob), "bob@b.example"), None, "not alice's");
+    let bobs = signed(&hello().replace("alice@a.example", "bob@b.example"), &world.bob);
+    assert!(key(&bobs, "bob@b.example").is_some_and(|key| Some(key) != own));
     assert_eq!(key(hello().as_bytes(), "bob@b.example"), None);
     // Signed once more by the same author: the same content is the same message.
     assert_eq!(key(&signed(&hello(), &world.alice), "bob@b.example"), own);
+    // Somebody else's certificate for her name takes no place.
+    let stranger = pki::root(pki::authority("Mallory's")).issue(pki::person("alice@a.example")).identity(&[]);
+    assert_eq!(key(&signed(&hello(), &stranger), "bob@b.example"), None);
+    // The same words said twice, where nothing signed tells one from the other, are two messages.
+    let said = |at: Timestamp| {
+        let options = SignOptions::new(at);
+        let part = sign(b"Content-Type: text/plain\r\n\r\nyes\r\n", &world.alice, &options).unwrap();
+        [&b"From: alice@a.example\r\nMIME-Version: 1.0\r\n"[..], &part].concat()
+    };
+    let (one, other) = (said(NOW), said(NOW.before(std::time::Duration::from_secs(60))));
+    assert!(key(&one, "bob@b.example").is_some());
+    assert_eq!(key(&one, "bob@b.example"), key(&one, "bob@b.example"));
+    assert_ne!(key(&one, "bob@b.example"), key(&other, "bob@b.example"));
+    // What is encrypted is another message from another sender.
+    let blind = [
+        b"From: alice@a.example\r\nMIME-Version: 1.0\r\n".to_vec(),
+        encrypt(
+            b"Content-Type: text/plain\r\n\r\nx",
+            std::slice::from_ref(world.alice.certificate()),
+            &EncryptOptions::default(),
+        )
+        .unwrap(),
+    ]
+    .concat();
+    let alices = key_of(&blind, "bob@b.example", "alice@a.example");
+    assert!(alices.is_some());
+    assert_eq!(key_of(&blind, "bob@b.example", ""), alices, "From where the sender is null");
+    assert_ne!(key_of(&blind, "bob@b.example", "mallory@b.example"), alices);
+}
+
+#[test]
+fn fields_that_contradict_belong_to_nobody() {
+    let world = world();
+    let contradiction = Finding::WrongSender(Mismatch::Contradiction(Contradiction::From));
+    let from_mallory = |entity: &[u8]| {
+        let forged = changed(entity, "From: alice@a.example", "From: mallory@b.example");
+        assert_eq!(world.bobs(&forged).finding, contradiction);
+        assert_eq!(examine(&forged, &[], &[]).outer_author(), Some(mailbox("mallory@b.example")));
+    };
+    let prepared = protect::prepare(hello().as_bytes(), true).unwrap();
+    from_mallory(&prepared.message(&world.encrypted(prepared.payload())));
+    from_mallory(&signed(&hello(), &world.alice));
+    // Right or wrong, whoever signed.
+    from_mallory(&changed(&signed(&hello(), &world.alice), "\r\nHello\r\n", "\r\nHallo\r\n"));
+}
+
+#[test]
+fn a_signature_around_what_cannot_be_read_proves_nothing() {
+    let world = world();
+    let secret = encrypt(
+        b"Content-Type: text/plain\r\n\r\nx",
+        std::slice::from_ref(world.alice.certificate()),
+        &EncryptOptions::default(),
+    );
+    let around = signed_part(&secret.unwrap(), &world.alice);
+    let entity = [&b"From: alice@a.example\r\nMIME-Version: 1.0\r\n"[..], &around].concat();
+    let verdict = world.bobs(&entity);
+    assert!(matches!(verdict.finding, Finding::Undecryptable(_)), "{verdict}");
+    assert!(examine(&entity, &[], &[]).signers().is_empty());
+    let damaged = b"Content-Type: application/pkcs7-mime; smime-type=enveloped-data; name=x\r\n\r\nMAA\r\n";
+    let entity = [&b"From: alice@a.example\r\nMIME-Version: 1.0\r\n"[..], &signed_part(damaged, &world.alice)].concat();
+    let verdict = world.bobs(&entity);
+    assert!(!verdict.is_valid(), "{verdict}");
+}
+
+#[test]
+fn where_no_date_is_signed_the_time_of_the_signature_counts() {
+    let world = world();
+    let at = |seconds: i64| {
+        let options = SignOptions::new(Timestamp::from_secs(NOW.secs() + seconds));
+        let part = sign(b"Content-Type: text/plain\r\n\r\nyes\r\n", &world.alice, &options).unwrap();
+        world.bobs(&[&b"From: alice@a.example\r\nMIME-Version: 1.0\r\n"[..], &part].concat())
+    };
+    assert!(at(0).is_valid() && at(0).timed && !at(0).replay_protected);
+    assert!(at(-7 * 86_400).is_valid() && at(600).is_valid());
+    assert_eq!(at(-7 * 86_400 - 1).finding, Finding::Replayed(Replay::TooOld));
+    assert_eq!(at(601).finding, Finding::Replayed(Replay::Ahead));
 }
 
 #[test]

@@ -7,6 +7,7 @@ fn user() -> Verdict {
         encrypted: false,
         basis: Some(Basis::Root("Example CA".to_owned())),
         replay_protected: true,
+        timed: true,
     }
 }
 
@@ -47,7 +48,7 @@ fn words() {
         &bare(Finding::Altered(Alteration::Field(Contradiction::To))),
         "ALTERED: To outside the signature names others than To inside",
     );
-    check(&user().replayed(), "REPEATED: it was received before");
+    check(&bare(Finding::Replayed(Replay::TooOld)), "REPEATED: it was signed more than 7 days ago");
 }
 
 #[test]
@@ -59,7 +60,8 @@ fn results() {
     let domain = Finding::ValidDomain(Domain::parse("a.example").unwrap());
     check(&Verdict { finding: domain, ..user() }, "smime=pass body.smime-identifier=presence@a.example");
     check(&Verdict::bare(Finding::Unsigned(Absence::Plain)), "smime=none reason=\"nobody signed it\"");
-    check(&user().replayed(), "smime=policy reason=\"it was received before\"");
+    let old = Verdict::bare(Finding::Replayed(Replay::TooOld));
+    check(&old, "smime=policy reason=\"it was signed more than 7 days ago\"");
     check(
         &Verdict::bare(Finding::Altered(Alteration::Content("bad \"x\"\r\n\u{e9}".to_owned()))),
         "smime=fail reason=\"bad \\\"x\\\"???\"",
@@ -77,7 +79,6 @@ fn what_no_policy_accepts() {
     assert!(refused(Finding::Replayed(Replay::NotForRecipient(Mailbox::parse("bob@b.example").unwrap()))));
     assert!(refused(Finding::Altered(Alteration::Field(Contradiction::Presence))));
     assert!(refused(Finding::WrongSender(Mismatch::Contradiction(Contradiction::From))));
-    assert!(!refused(Finding::Replayed(Replay::Seen)), "250, and dropped");
     assert!(!refused(Finding::WrongSender(Mismatch::NoName)), "a policy's to say");
     assert!(!refused(Finding::Unsigned(Absence::Plain)));
     assert!(!user().must_be_refused() && user().is_valid());
