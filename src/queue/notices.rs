@@ -182,6 +182,11 @@ impl Notices {
                 self.go(domain);
             }
             Resolved::Later(reason) => {
+                if !self.parts.presence.is_due(domain) {
+                    // Nobody waits for it any more. What comes later makes a line of its own.
+                    self.lines.remove(domain);
+                    return;
+                }
                 tracing::warn!("PRES {domain}: cannot be looked up, tried again later: {reason}");
                 self.pause(domain, true);
             }
