@@ -10,7 +10,7 @@ use super::Refusal;
 use super::due::{Due, Flight};
 use super::feeds::{Feeds, Item};
 use super::lists;
-use super::names::NameId;
+use super::names::{DomainId, NameId};
 use super::row::{self, Row, SubscriptionRow, WatchRow};
 use super::tables::{ContactAt, FOREVER, Marks, Subscription, Tables};
 use super::timers::{Timer, Timers};
@@ -33,7 +33,7 @@ pub struct Options {
     pub interval: Duration,
     /// Subscriptions to one presentity.
     pub watchers: usize,
-    /// Of them those that are not decided, or not proven.
+    /// Of them those that are proven and not decided.
     pub undecided: usize,
     /// Presentities that one watcher here watches.
     pub contacts: usize,
@@ -127,6 +127,8 @@ pub(super) struct Engine {
     pub behind: usize,
     /// Answers that wait to be given to those without a subscription.
     pub answers: usize,
+    /// Of them those for one domain.
+    pub answers_at: HashMap<DomainId, usize>,
     pub counts: Counts,
     /// Presentities whose watchers are looked through after a start, or after a change of many rules.
     pub revising: Vec<NameId>,
@@ -159,6 +161,7 @@ impl Engine {
             next_flight: 1,
             behind: 0,
             answers: 0,
+            answers_at: HashMap::new(),
             counts: Counts::default(),
             revising: Vec::new(),
             hot: Vec::new(),
@@ -241,7 +244,8 @@ impl Engine {
             if let Some(one) = self.tables.presentities.get_mut(&presentity) {
                 one.waits = false;
             }
-            self.tell_watchers(facts, presentity);
+            // With a view of this time: who was answered meanwhile has a later one than what is composed.
+            self.revise(facts, presentity);
         }
         for _ in 0..REVISED_AT_ONCE {
             let Some(presentity) = self.revising.pop() else { break };

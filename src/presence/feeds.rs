@@ -66,6 +66,9 @@ impl Feed {
                 *again = true;
                 return;
             }
+            if self.due.len() >= limits::NOTICES {
+                return self.wake.notify_one();
+            }
             self.known.insert(key, false);
         }
         if self.due.len() < limits::NOTICES {
@@ -126,7 +129,7 @@ impl Engine {
         let mut feed =
             Feed { watcher: name, wake, due: VecDeque::new(), known: HashMap::new(), flying: HashMap::new() };
         contacts.into_iter().for_each(|contact| feed.mark(Item::Contact(contact)));
-        if self.tables.presentities.get(&name).is_some_and(|one| one.undecided > 0) {
+        if self.tables.presentities.get(&name).is_some_and(|one| one.undecided + one.unproven > 0) {
             feed.mark(Item::Watchers(None));
         }
         if let Some((_, items)) = self.feeds.kept.remove(&name) {

@@ -137,11 +137,13 @@ impl Handle {
         let rows = engine.take_rows();
         let written = (!rows.is_empty()).then(|| -> Writing { Box::pin(shared.spool.put(rows, durable)) });
         let (work, next) = (engine.is_awake(), engine.timers.next());
+        // Under the lock: nobody files a timer between what was looked at and what is slept for.
+        let sooner = next.is_some_and(|next| next.millis() < shared.until.load(Relaxed));
         drop(engine);
         if work {
             shared.work.notify_one();
         }
-        if next.is_some_and(|next| next.millis() < shared.until.load(Relaxed)) {
+        if sooner {
             shared.timer.notify_one();
         }
         (result, written)
@@ -362,6 +364,11 @@ impl Handle {
         self.act(|engine, facts| engine.due(facts, domain))
     }
 
+    /// Whether anybody waits for what is due at a domain.
+    pub fn is_due(&self, domain: &Domain) -> bool {
+        self.act(|engine, _| engine.is_due(domain))
+    }
+
     /// What became of the recipients of an entity, by their places in [`Outgoing::recipients`].
     pub fn reported(&self, token: u64, fates: &[(usize, Fate)]) {
         self.act(|engine, facts| engine.reported(facts, token, fates));
@@ -380,10 +387,13 @@ async fn keep_time(shared: std::sync::Weak<Shared>) {
     loop {
         let Some(strong) = shared.upgrade() else { return };
         let handle = Handle(strong);
-        let next = handle.act(|engine, facts| engine.tick(facts));
-        let now = handle.0.clock.now();
-        let sleep = next.map_or(LONGEST_SLEEP, |next| next.since(now)).min(LONGEST_SLEEP);
-        handle.0.until.store(now.after(sleep).millis(), Relaxed);
+        let until = &handle.0.until;
+        let sleep = handle.act(|engine, facts| {
+            let next = engine.tick(facts);
+            let sleep = next.map_or(LONGEST_SLEEP, |next| next.since(facts.now)).min(LONGEST_SLEEP);
+            until.store(facts.now.after(sleep).millis(), Relaxed);
+            sleep
+        });
         let sooner = handle.0.clone();
         drop(handle);
         let sooner = async move { sooner.timer.notified().await };
@@ -400,7 +410,8 @@ async fn follow_rules(shared: std::sync::Weak<Shared>, mut accounts: watch::Rece
     while accounts.changed().await.is_ok() {
         let now = accounts.borrow_and_update().clone();
         let Some(strong) = shared.upgrade() else { return };
-        Handle(strong).act(|engine, _| {
+        Handle(strong).act(|engine, facts| {
+            engine.drop_removed(facts);
             engine.revise_if(|mailbox| !now.rules().is_same(before.rules(), mailbox));
         });
         before = now;

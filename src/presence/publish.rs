@@ -125,7 +125,44 @@ impl Engine {
     }
 
     fn withdraw(&mut self, facts: &Facts<'_>, name: NameId, by: NameId, id: &str) {
-        self.drop_publications(facts, name, |one| one.by == by && *one.id == *id);
+        let own = self
+            .tables
+            .presentities
+            .get(&name)
+            .is_some_and(|one| one.publications.iter().any(|one| one.by == by && *one.id == *id));
+        // What others have published for its owner the owner can take back.
+        self.drop_publications(facts, name, |one| *one.id == *id && (one.by == by || (by == name && !own)));
+    }
+
+    /// Publications of those whom the rules do not let publish any more.
+    fn drop_delegates(&mut self, facts: &Facts<'_>, name: NameId) {
+        let Some(one) = self.tables.presentities.get(&name) else { return };
+        let mut others: Vec<NameId> = one.publications.iter().map(|one| one.by).filter(|by| *by != name).collect();
+        others.sort_unstable();
+        others.dedup();
+        let Some(mailbox) = self.tables.names.get(name) else { return };
+        let circumstances = Circumstances::from(facts.now);
+        others.retain(|by| {
+            let by = self.tables.names.get(*by);
+            by.is_some_and(|by| !facts.rulings.decide(mailbox, Some(by), circumstances).publish)
+        });
+        if !others.is_empty() {
+            self.drop_publications(facts, name, |one| others.contains(&one.by));
+        }
+    }
+
+    /// Somebody who is no presentity here any more: what it published goes, and who watched it is told.
+    pub(super) fn drop_presentity(&mut self, facts: &Facts<'_>, name: NameId) {
+        self.drop_publications(facts, name, |_| true);
+        let watchers = self.tables.presentities.get(&name).map(|one| one.watchers.clone()).unwrap_or_default();
+        for number in watchers {
+            let state = self.tables.subscriptions.get(number).map(|one| one.state);
+            match state {
+                None | Some(State::Terminated(_)) => {}
+                Some(State::Waiting) => self.end(number),
+                Some(_) => self.finish(facts, number, Reason::Noresource),
+            }
+        }
     }
 
     /// Publications whose time is over, and devices that have not come back after a start.
@@ -179,6 +216,8 @@ impl Engine {
         let one = self.tables.presentities.entry(name).or_default();
         if one.known == 0 {
             (one.known, one.since) = (now, now);
+            // Greater than before a restart (RFC 3858 §4.1).
+            one.list = u32::try_from(facts.now.secs()).unwrap_or_default();
         }
         one
     }
@@ -242,6 +281,7 @@ impl Engine {
 
     /// The rules may have changed: looks through the watchers.
     pub fn revise(&mut self, facts: &Facts<'_>, name: NameId) {
+        self.drop_delegates(facts, name);
         if let Some(one) = self.tables.presentities.get_mut(&name) {
             one.hot = None;
             one.next_version(facts.now.millis());
@@ -354,9 +394,9 @@ impl Engine {
             Handling::Confirm => State::Pending,
             Handling::PoliteBlock | Handling::Allow => State::Active,
         };
-        let digest = match target {
-            State::Active => hot.view(mailbox, version, &decision).map_or(0, |view| view.digest),
-            _ => 0,
+        let (digest, seq) = match target {
+            State::Active => hot.view(mailbox, version, &decision).map_or((0, 0), |view| (view.digest, view.seq)),
+            _ => (0, i64::MAX),
         };
         match (state, target) {
             (State::Waiting, State::Pending) => {}
@@ -365,6 +405,9 @@ impl Engine {
             (old, new) => {
                 let Some(one) = self.tables.subscriptions.get_mut(number) else { return };
                 (one.version, one.view) = (version.0, digest);
+                // A view that is older than an answer it has would be dropped there: it gets one of its own.
+                let stale = !here && seq <= one.acked;
+                one.marks.set(Marks::ANSWER, stale || one.marks.has(Marks::ANSWER));
                 if old != new {
                     one.marks.set(Marks::ANSWER, new != State::Active || one.marks.has(Marks::ANSWER));
                     self.tables.set_state(number, new, facts.second());

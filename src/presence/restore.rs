@@ -9,8 +9,9 @@ use std::sync::Arc;
 
 use super::State;
 use super::engine::{Engine, Facts};
+use super::names::NameId;
 use super::row::{self, PublicationRow, Read, SubscriptionRow, WatchRow};
-use super::tables::{FOREVER, Marks, Publication, Seen, Subscription, Watch};
+use super::tables::{ContactAt, FOREVER, Marks, Publication, Seen, Subscription, Watch};
 use super::timers::Timer;
 
 /// Rows that wait for others to be understood.
@@ -57,6 +58,26 @@ impl Engine {
             self.write((key, None));
         }
         self.revising = self.tables.presentities.keys().copied().collect();
+        self.drop_removed(facts);
+    }
+
+    /// What is left of those who lived here and do so no more: nobody would ever take it back.
+    pub fn drop_removed(&mut self, facts: &Facts<'_>) {
+        let removed = |name: &NameId| {
+            let mailbox = self.tables.names.get(*name);
+            mailbox.is_some_and(|one| facts.rulings.is_local(one.domain()) && !facts.rulings.is_presentity(one))
+        };
+        let presentities: Vec<_> = self.tables.presentities.keys().copied().filter(removed).collect();
+        let watchers: Vec<_> = self.tables.watchers().filter(removed).collect();
+        presentities.into_iter().for_each(|name| self.drop_presentity(facts, name));
+        for watcher in watchers {
+            for contact in self.tables.contacts(watcher).to_vec() {
+                match contact {
+                    ContactAt::Here(number) => self.end(number),
+                    ContactAt::Away(number) => self.drop_watch(facts, number),
+                }
+            }
+        }
     }
 
     fn restore_publication(&mut self, facts: &Facts<'_>, row: PublicationRow) {
@@ -76,12 +97,15 @@ impl Engine {
     fn restore_subscription(&mut self, facts: &Facts<'_>, row: SubscriptionRow) {
         let SubscriptionRow { presentity, watcher, proven, id, state, expires, since, acked, view } = row;
         let (name, watcher) = (self.hold(&presentity, facts), self.hold(&watcher, facts));
-        let here = self.tables.names.is_local(watcher);
-        let told = !matches!(state, State::Terminated(_));
+        // What a fetch has left is nobody's subscription, wherever it came from.
+        let local = self.tables.names.is_local(watcher);
+        let here = local && state != State::Waiting;
+        // Whether a watcher has heard that its permission was withdrawn is not known; it is told once more.
+        let told = state == State::Active && acked != 0;
         let marks = Marks::default()
             .with(Marks::PROVEN, proven)
             .with(Marks::HERE, here)
-            .with(Marks::ANSWER, !here && state != State::Waiting && (!told || acked == 0));
+            .with(Marks::ANSWER, !here && state != State::Waiting && !told);
         let one = self.presentity(facts, name);
         one.version = one.version.max(acked);
         one.known = one.known.min(i64::from(since) * 1000);
@@ -125,6 +149,8 @@ impl Engine {
             let lost = state == State::Active && seen.is_none();
             let refresh = if lost { soon } else { refresh.max(facts.second().min(soon)) };
             let seq = if lost { 0 } else { seq };
+            // One whose presentity's server was never heard of is not ended at it for ever.
+            let expires = if cancelled && expires == 0 { facts.after(self.options.longest) } else { expires };
             let number = self.tables.link_watch(Watch {
                 watcher,
                 presentity,

@@ -133,8 +133,10 @@ pub(super) struct Presentity {
     pub publications: Vec<Publication>,
     /// Subscriptions to it.
     pub watchers: Vec<u32>,
-    /// How many of them are undecided.
+    /// How many of them have authenticated and are undecided.
     pub undecided: u32,
+    /// How many of them have not authenticated.
+    pub unproven: u32,
     /// Attached devices of its owner.
     pub sessions: u32,
     /// Since when its devices are, or are not.
@@ -236,7 +238,10 @@ impl Tables {
         self.by_pair.insert(pair(presentity, watcher, marks.has(Marks::PROVEN)), number, rehash);
         let one = self.presentities.entry(presentity).or_default();
         one.watchers.push(number);
-        one.undecided += u32::from(is_undecided(state));
+        match marks.has(Marks::PROVEN) {
+            true => one.undecided += u32::from(is_undecided(state)),
+            false => one.unproven += 1,
+        }
         if marks.has(Marks::HERE) {
             self.contacts.entry(watcher).or_default().push(ContactAt::Here(number));
         }
@@ -248,7 +253,9 @@ impl Tables {
         let Some(one) = self.subscriptions.get_mut(number) else { return };
         let before = std::mem::replace(&mut one.state, state);
         one.since = second;
-        if let Some(presentity) = self.presentities.get_mut(&one.presentity) {
+        if one.marks.has(Marks::PROVEN)
+            && let Some(presentity) = self.presentities.get_mut(&one.presentity)
+        {
             presentity.undecided += u32::from(is_undecided(state));
             presentity.undecided = presentity.undecided.saturating_sub(u32::from(is_undecided(before)));
         }
@@ -268,7 +275,10 @@ impl Tables {
                 if let Some(at) = one.watchers.iter().position(|other| *other == number) {
                     one.watchers.swap_remove(at);
                 }
-                one.undecided = one.undecided.saturating_sub(u32::from(is_undecided(state)));
+                match marks.has(Marks::PROVEN) {
+                    true => one.undecided = one.undecided.saturating_sub(u32::from(is_undecided(state))),
+                    false => one.unproven = one.unproven.saturating_sub(1),
+                }
             }
             if marks.has(Marks::HERE) {
                 self.drop_contact(watcher, ContactAt::Here(number));
@@ -352,6 +362,11 @@ impl Tables {
             self.names.release(one.presentity);
             self.names.release(one.watcher);
         }
+    }
+
+    /// Watchers here.
+    pub fn watchers(&self) -> impl Iterator<Item = NameId> {
+        self.contacts.keys().copied()
     }
 
     /// Whom a watcher here watches.

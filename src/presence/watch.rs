@@ -65,7 +65,7 @@ impl Engine {
             }
             Directive::Subscribe { .. } => self.watch(facts, watcher, presentity),
             Directive::Cancel { .. } => {
-                self.unwatch(watcher, presentity);
+                self.unwatch(facts, watcher, presentity);
                 Ok(())
             }
             Directive::Publish { .. } | Directive::Notify { .. } | Directive::Policy { .. } => Ok(()),
@@ -123,16 +123,27 @@ impl Engine {
     }
 
     /// The watcher wants no more of it: the presentity's server is told.
-    fn unwatch(&mut self, watcher: NameId, presentity: NameId) {
-        let Some(number) = self.tables.watch(watcher, presentity) else { return };
+    fn unwatch(&mut self, facts: &Facts<'_>, watcher: NameId, presentity: NameId) {
+        if let Some(number) = self.tables.watch(watcher, presentity) {
+            self.drop_watch(facts, number);
+        }
+    }
+
+    /// A watch is to be ended at the presentity's server, while that may know of it.
+    pub(super) fn drop_watch(&mut self, facts: &Facts<'_>, number: u32) {
         let over = |one: &Watch| matches!(one.state, State::Terminated(_));
         if self.tables.watches.get(number).is_some_and(over) {
             return self.end_watch(number);
         }
         self.drop_view(number);
-        if let Some(one) = self.tables.watches.get_mut(number) {
+        let latest = facts.after(self.options.longest);
+        if let Some(one) = self.tables.watches.get_mut(number)
+            && !one.marks.has(Marks::CANCEL)
+        {
             one.marks.set(Marks::CANCEL, true);
+            one.expires = if one.expires == 0 { latest } else { one.expires };
         }
+        self.file_watch(number);
         self.write_watch(number);
         self.queue_watch(number);
     }
@@ -181,7 +192,8 @@ impl Engine {
             self.answer(facts, watcher, Item::Contact(ContactAt::Away(number)));
             return Ok(());
         }
-        if self.fetches.len() >= limits::PRESENCE_ANSWERS || self.fetches.contains_key(&id) {
+        let own = self.fetches.values().filter(|fetch| fetch.watcher == watcher).take(limits::FETCHES).count();
+        if own >= limits::FETCHES || self.fetches.len() >= limits::PRESENCE_ANSWERS || self.fetches.contains_key(&id) {
             return Err(refuse(452, (4, 3, 2), "too many fetches wait for their answers, try again later"));
         }
         let until = facts.after(FETCHED_WITHIN);
@@ -196,6 +208,7 @@ impl Engine {
     /// A fetch is answered, or will not be.
     pub(super) fn end_fetch(&mut self, id: SubscriptionId) {
         if let Some(fetch) = self.fetches.remove(&id) {
+            self.unqueue_fetch(id, fetch.presentity);
             self.tables.names.release(fetch.watcher);
             self.tables.names.release(fetch.presentity);
         }
@@ -226,6 +239,16 @@ impl Engine {
             return Err(refuse(550, (5, 7, 1), format!("nobody here has asked for the event {event}")));
         }
         let (media, text) = request.body;
+        if request.entity.len() > 2 * limits::PIDF_OCTETS + limits::HEADER_OCTETS {
+            return Err(refuse(552, (5, 3, 4), "a notification is no larger than the largest view; send less"));
+        }
+        if *state != presence::State::Active && !text.trim().is_empty() {
+            return Err(refuse(
+                554,
+                (5, 6, 0),
+                "only an active subscription is notified with a view; leave the body out",
+            ));
+        }
         if *state == presence::State::Active {
             if media != pidf::MEDIA {
                 return Err(refuse(554, (5, 6, 1), format!("a view is of the type {}", pidf::MEDIA)));
@@ -302,7 +325,6 @@ impl Engine {
             one.expires = second.saturating_add(lasts);
             one.refresh = second.saturating_add((u64::from(lasts) * u64::from(part) / 1000) as u32).max(second + 1);
         }
-        let old = one.view.replace(seen.clone());
         let (state, again) = match said.state {
             presence::State::Active => (State::Active, None),
             presence::State::Pending => (State::Pending, None),
@@ -315,13 +337,16 @@ impl Engine {
             presence::State::Terminated(reason) => (State::Terminated(reason), None),
         };
         one.state = state;
-        let fresh = old.as_ref().is_none_or(|old| old.digest != seen.digest);
-        if let Some(old) = old
-            && fresh
+        // A state without a view has none that could be kept.
+        let new = (state == State::Active).then(|| seen.clone());
+        let digest = new.as_ref().map(|new| new.digest);
+        if let Some(old) = std::mem::replace(&mut one.view, new)
+            && Some(old.digest) != digest
         {
             self.drop_seen(presentity, &old);
         }
-        if let Some(presentity) = self.tables.names.get(presentity)
+        if digest.is_some()
+            && let Some(presentity) = self.tables.names.get(presentity)
             && Arc::strong_count(seen) == 2
         {
             let row = row::view(presentity, seen.digest, (seen.utf8, seen.eight_bit), &seen.entity);
@@ -341,7 +366,8 @@ impl Engine {
     /// Files the timer of a watch: its refresh, or the end of its view.
     pub(super) fn file_watch(&mut self, number: u32) {
         let Some(one) = self.tables.watches.get_mut(number) else { return };
-        let refresh = Some(one.refresh).filter(|_| !matches!(one.state, State::Terminated(_)));
+        let refresh =
+            Some(one.refresh).filter(|_| !matches!(one.state, State::Terminated(_)) && !one.marks.has(Marks::CANCEL));
         let expires = Some(one.expires).filter(|expires| *expires != 0);
         let Some(at) = refresh.into_iter().chain(expires).min() else { return };
         if one.timer == 0 || one.timer > at {
@@ -356,8 +382,12 @@ impl Engine {
         let jitter = self.random_below(30);
         let Some(one) = self.tables.watches.get_mut(number).filter(|one| one.timer == filed) else { return };
         one.timer = 0;
-        if one.marks.has(Marks::GONE) || one.marks.has(Marks::CANCEL) {
+        if one.marks.has(Marks::GONE) {
             return;
+        }
+        if one.marks.has(Marks::CANCEL) {
+            // Its server has not been reached; it has ended the subscription by itself.
+            return if one.expires <= second { self.end_watch(number) } else { self.file_watch(number) };
         }
         let watcher = one.watcher;
         let stale = one.expires != 0 && one.expires <= second;
