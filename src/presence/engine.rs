@@ -3,7 +3,7 @@
 //! Pure: time, random octets and the rules come in. Invariant: what an input has changed is in [`Engine::take_rows`] when it
 //! returns, in the order in which it must be written. How it fails: with the reply that refuses, and nothing changed.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use super::Refusal;
@@ -16,7 +16,8 @@ use super::tables::{ContactAt, FOREVER, Marks, Subscription, Tables};
 use super::timers::{Timer, Timers};
 use super::watch::Fetches;
 use crate::address::{Domain, Mailbox};
-use crate::mime::presence::{Directive, Event, SubscriptionId};
+use crate::mime::presence::{self, Directive, Event, SubscriptionId};
+use crate::pidf::{self, Document};
 use crate::reply::{EnhancedCode, Reply};
 use crate::rules::{Circumstances, Decision};
 use crate::timestamp::Timestamp;
@@ -101,6 +102,33 @@ pub(super) struct Request<'a> {
     /// Media type and text, decoded.
     pub body: (&'a str, &'a str),
     pub entity: &'a bytes::Bytes,
+    /// The text as a document, where it was read before.
+    pub document: Option<&'a Document>,
+}
+
+impl Request<'_> {
+    /// Whether its body is to be a presence document.
+    pub fn has_document(&self) -> bool {
+        let wanted = match self.directive {
+            Directive::Notify { state, .. } => *state == presence::State::Active,
+            Directive::Publish { event, expires, .. } => *event == Event::Presence && *expires != Some(0),
+            _ => false,
+        };
+        wanted && self.body.0 == pidf::MEDIA && !self.body.1.trim().is_empty()
+    }
+
+    /// Reads the document.
+    pub fn read(&self) -> Result<Document, Refusal> {
+        Document::parse(self.body.1).map_err(|fault| refuse(554, (5, 6, 0), fault.to_string()))
+    }
+
+    /// Whether its document is about this presentity.
+    pub fn is_about(&self, presentity: &Mailbox) -> Result<bool, Refusal> {
+        match self.document {
+            Some(document) => Ok(document.is_about(presentity)),
+            None => Ok(self.read()?.is_about(presentity)),
+        }
+    }
 }
 
 /// What is counted.
@@ -185,6 +213,21 @@ impl Engine {
                 Err(refuse(554, (5, 6, 0), "nothing of that event can be published here"))
             }
         }
+    }
+
+    /// Refuses at once what nobody here has asked for or allowed, whatever its document is.
+    pub fn admits(&self, facts: &Facts<'_>, request: &Request<'_>) -> Result<(), Refusal> {
+        match request.directive {
+            Directive::Notify { .. } => self.may_notify(request).map(|_| ()),
+            _ => self.may_put(facts, request).map(|_| ()),
+        }
+    }
+
+    /// Domains that have notified watchers here.
+    pub fn watched(&self) -> Vec<Domain> {
+        let watches = self.tables.watches.iter().filter(|one| one.seq > 0);
+        let all: HashSet<_> = watches.filter_map(|one| self.tables.names.domain_of(one.presentity)).collect();
+        all.into_iter().filter_map(|domain| self.tables.names.domain(domain).cloned()).collect()
     }
 
     /// Subscribe, fetch and cancel, at each presentity that it is sent to. If all refuse, so do we.

@@ -71,7 +71,9 @@ impl Feed {
             }
             self.known.insert(key, false);
         }
-        if self.due.len() < limits::NOTICES {
+        // Answers to what was asked leave room for what has changed.
+        let room = if key(&item).is_some() { limits::NOTICES } else { limits::NOTICES / 4 };
+        if self.due.len() < room {
             self.due.push_back(item);
         }
         self.wake.notify_one();

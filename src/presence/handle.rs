@@ -189,13 +189,21 @@ impl Handle {
             }
             _ => {}
         }
-        let request = Request {
+        let mut request = Request {
             author: &said.author,
             recipients: &said.recipients,
             directive: &directive,
             body: (&media, &text),
             entity: &said.entity,
+            document: None,
         };
+        let document;
+        if request.has_document() {
+            // Nobody makes us read a document that is not wanted, and nobody else waits while it is read.
+            self.with(false, |engine, facts| engine.admits(facts, &request)).0?;
+            document = request.read()?;
+            request.document = Some(&document);
+        }
         let (result, written) = self.with(true, |engine, facts| engine.say(facts, &request));
         result.map(|()| Done::Written(written))
     }
@@ -362,6 +370,11 @@ impl Handle {
     /// The first of what is due at a domain; empty when nothing is. Each is answered by [`Handle::reported`].
     pub fn due(&self, domain: &Domain) -> Vec<Outgoing> {
         self.act(|engine, facts| engine.due(facts, domain))
+    }
+
+    /// Domains that have notified watchers here.
+    pub fn watched(&self) -> Vec<Domain> {
+        self.act(|engine, _| engine.watched())
     }
 
     /// Whether anybody waits for what is due at a domain.

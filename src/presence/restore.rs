@@ -11,7 +11,7 @@ use super::State;
 use super::engine::{Engine, Facts};
 use super::names::NameId;
 use super::row::{self, PublicationRow, Read, SubscriptionRow, WatchRow};
-use super::tables::{ContactAt, FOREVER, Marks, Publication, Seen, Subscription, Watch};
+use super::tables::{ContactAt, Marks, Publication, Seen, Subscription, Watch};
 use super::timers::Timer;
 
 /// Rows that wait for others to be understood.
@@ -84,14 +84,12 @@ impl Engine {
         let PublicationRow { presentity, by, id, expires, at, text } = row;
         // They are released when the publication goes.
         let (name, by) = (self.hold(&presentity, facts), self.hold(&by, facts));
-        if expires != FOREVER {
-            self.timers.file(expires, Timer::Presentity(name));
-        }
         self.counts.publications += 1;
         let one = self.presentity(facts, name);
         one.version = one.version.max(at);
         one.known = one.known.min(at);
         one.publications.push(Publication { id: id.into(), by, expires, at, text: text.into() });
+        self.file_publications(name);
     }
 
     fn restore_subscription(&mut self, facts: &Facts<'_>, row: SubscriptionRow) {

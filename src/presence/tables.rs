@@ -150,6 +150,8 @@ pub(super) struct Presentity {
     pub waits: bool,
     /// Its rules depend on the time, and a timer is filed.
     pub timed: bool,
+    /// The second of the timer of its publications; zero: it has none.
+    pub timer: u32,
     /// The version of its list of watchers (RFC 3858).
     pub list: u32,
     /// What was composed, while it is in use.

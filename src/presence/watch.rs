@@ -21,7 +21,7 @@ use super::{Reason, Refusal, State};
 use crate::address::Mailbox;
 use crate::limits;
 use crate::mime::presence::{self, Directive, Event, SubscriptionId};
-use crate::pidf::{self, Document};
+use crate::pidf;
 
 /// How long an answer to a request is waited for, at first; doubled with each that comes to nothing.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(60);
@@ -226,35 +226,14 @@ impl Engine {
 
     /// A presentity's server notifies watchers here.
     pub(super) fn notified(&mut self, facts: &Facts<'_>, request: &Request<'_>) -> Result<(), Refusal> {
-        let Directive::Notify { id, seq, state, expires, event } = request.directive else { return Ok(()) };
-        let author = request.author;
-        if author.client {
-            return Err(refuse(550, (5, 7, 1), "only servers notify; publish, and yours does"));
-        }
-        if !author.proven {
-            let text = "the presentity's domain is not proven; notifications are taken from its own servers alone";
-            return Err(refuse(550, (5, 7, 1), text));
-        }
-        if *event != Event::Presence {
-            return Err(refuse(550, (5, 7, 1), format!("nobody here has asked for the event {event}")));
-        }
+        let Directive::Notify { id, seq, state, expires, .. } = request.directive else { return Ok(()) };
+        let presentity = self.may_notify(request)?;
         let (media, text) = request.body;
-        if request.entity.len() > 2 * limits::PIDF_OCTETS + limits::HEADER_OCTETS {
-            return Err(refuse(552, (5, 3, 4), "a notification is no larger than the largest view; send less"));
-        }
-        if *state != presence::State::Active && !text.trim().is_empty() {
-            return Err(refuse(
-                554,
-                (5, 6, 0),
-                "only an active subscription is notified with a view; leave the body out",
-            ));
-        }
         if *state == presence::State::Active {
             if media != pidf::MEDIA {
                 return Err(refuse(554, (5, 6, 1), format!("a view is of the type {}", pidf::MEDIA)));
             }
-            let document = Document::parse(text).map_err(|fault| refuse(554, (5, 6, 0), fault.to_string()))?;
-            if !document.is_about(&author.mailbox) {
+            if !request.is_about(&request.author.mailbox)? {
                 return Err(refuse(554, (5, 6, 0), "the document's entity must be the author in From"));
             }
         }
@@ -267,7 +246,6 @@ impl Engine {
             entity: entity.clone(),
         });
         let said = Said { id: *id, seq: *seq, state: *state, expires: *expires };
-        let Some(presentity) = self.tables.names.find(&author.mailbox) else { return Err(unsolicited()) };
         self.tables.names.hold_again(presentity);
         let mut taken = false;
         for recipient in request.recipients {
@@ -275,6 +253,41 @@ impl Engine {
         }
         self.tables.names.release(presentity);
         if taken { Ok(()) } else { Err(unsolicited()) }
+    }
+
+    /// Who notifies, if it is a presentity's server and anybody here has asked for it; what is said is not looked at.
+    pub(super) fn may_notify(&self, request: &Request<'_>) -> Result<NameId, Refusal> {
+        let Directive::Notify { id, state, event, .. } = request.directive else { return Err(unsolicited()) };
+        let author = request.author;
+        if author.client {
+            return Err(refuse(550, (5, 7, 1), "only servers notify; publish, and yours does"));
+        }
+        if !author.proven {
+            let text = "the presentity's domain is not proven; notifications are taken from its own servers alone";
+            return Err(refuse(550, (5, 7, 1), text));
+        }
+        if *event != Event::Presence {
+            return Err(refuse(550, (5, 7, 1), format!("nobody here has asked for the event {event}")));
+        }
+        if request.entity.len() > 2 * limits::PIDF_OCTETS + limits::HEADER_OCTETS {
+            return Err(refuse(552, (5, 3, 4), "a notification is no larger than the largest view; send less"));
+        }
+        if *state != presence::State::Active && !request.body.1.trim().is_empty() {
+            return Err(refuse(
+                554,
+                (5, 6, 0),
+                "only an active subscription is notified with a view; leave the body out",
+            ));
+        }
+        let presentity = self.tables.names.find(&author.mailbox).ok_or_else(unsolicited)?;
+        let fetch = id.as_ref().and_then(|id| self.fetches.get(id));
+        let asked = |recipient: &Mailbox| {
+            self.tables.names.find(recipient).is_some_and(|watcher| {
+                let fetched = |fetch: &Fetch| (fetch.watcher, fetch.presentity) == (watcher, presentity);
+                fetch.is_some_and(fetched) || self.tables.watch(watcher, presentity).is_some()
+            })
+        };
+        if request.recipients.iter().any(asked) { Ok(presentity) } else { Err(unsolicited()) }
     }
 
     /// Whether this watcher has asked for it.

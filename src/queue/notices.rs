@@ -85,6 +85,8 @@ pub async fn run(parts: Parts, mut stop: watch::Receiver<bool>) {
     let Parts { presence, deliver, mut reports, look_up, table, clock, retry } = parts;
     let (resolved, mut answers) = unbounded_channel();
     let handle = presence.clone();
+    // An absence that is seen once after a start ends nobody's watch.
+    presence.watched().iter().for_each(|domain| look_up.has_offered(domain, Class::Pres));
     let mut notices = Notices {
         parts: Wired { presence, deliver, look_up, table, clock, retry },
         lines: HashMap::new(),
