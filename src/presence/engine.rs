@@ -299,6 +299,13 @@ impl Engine {
 
     /// The rows that are to be written, in order.
     pub fn take_rows(&mut self) -> Vec<Row> {
+        for mailbox in std::mem::take(&mut self.tables.forgotten) {
+            let name = self.tables.names.find(&mailbox);
+            let again = name.and_then(|name| self.tables.presentities.get(&name)).is_some_and(|one| one.kept);
+            if !again {
+                self.rows.push(row::known(&mailbox, None));
+            }
+        }
         std::mem::take(&mut self.rows)
     }
 
@@ -322,6 +329,15 @@ impl Engine {
         self.tables.names.hold(mailbox, |domain| facts.rulings.is_local(domain))
     }
 
+    /// Writes down since when a presentity is known and as it is, so that it looks the same after a restart.
+    pub fn keep(&mut self, name: NameId) {
+        if let (Some(one), Some(mailbox)) = (self.tables.presentities.get_mut(&name), self.tables.names.get(name))
+            && !std::mem::replace(&mut one.kept, true)
+        {
+            self.rows.push(row::known(mailbox, Some((one.since, one.known))));
+        }
+    }
+
     /// Writes a subscription as it is now.
     pub fn write_subscription(&mut self, number: u32) {
         let Some(one) = self.tables.subscriptions.get(number) else { return };
@@ -335,6 +351,8 @@ impl Engine {
         // Of a view that is under way nobody knows whether it comes.
         let view = if one.is_behind() { 0 } else { view };
         let (presentity, watcher) = (presentity.clone(), watcher.clone());
+        let name = one.presentity;
+        self.keep(name);
         self.rows.push(SubscriptionRow { presentity, watcher, proven, id, state, expires, since, acked, view }.write());
     }
 

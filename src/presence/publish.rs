@@ -123,6 +123,7 @@ impl Engine {
             text: publication.text.into_string(),
         };
         self.write(row.write());
+        self.keep(name);
         self.file_publications(name);
         self.changed(facts, name);
         Ok(())
@@ -257,9 +258,10 @@ impl Engine {
             return;
         }
         let one = self.presentity(facts, name);
-        one.since = now;
+        (one.since, one.kept) = (now, false);
         let version = one.version;
         self.write(row::attached(mailbox, Some(version)));
+        self.keep(name);
         self.changed(facts, name);
     }
 
@@ -276,7 +278,8 @@ impl Engine {
 
     fn detached(&mut self, facts: &Facts<'_>, name: NameId) {
         let one = self.presentity(facts, name);
-        one.since = facts.now.millis();
+        (one.since, one.kept) = (facts.now.millis(), false);
+        self.keep(name);
         if let Some(mailbox) = self.tables.names.get(name).cloned() {
             self.write(row::attached(&mailbox, None));
         }

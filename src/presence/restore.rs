@@ -13,6 +13,7 @@ use super::names::NameId;
 use super::row::{self, PublicationRow, Read, SubscriptionRow, WatchRow};
 use super::tables::{ContactAt, Marks, Publication, Seen, Subscription, Watch};
 use super::timers::Timer;
+use crate::address::Mailbox;
 
 /// Rows that wait for others to be understood.
 #[derive(Debug, Default)]
@@ -20,6 +21,8 @@ pub(super) struct Restoring {
     /// Views by presentity and digest, with their keys.
     views: HashMap<(String, u64), (Vec<u8>, Arc<Seen>)>,
     watches: Vec<WatchRow>,
+    /// Presentities with the times since when they are as they are, and known.
+    known: Vec<(Mailbox, i64, i64)>,
 }
 
 impl Engine {
@@ -27,6 +30,7 @@ impl Engine {
     pub fn restore(&mut self, facts: &Facts<'_>, restoring: &mut Restoring, key: &[u8], content: &[u8]) -> bool {
         match row::read(key, content) {
             None => return false,
+            Some(Read::Known { presentity, since, known }) => restoring.known.push((presentity, since, known)),
             Some(Read::Attached { presentity, version }) => {
                 let name = self.hold(&presentity, facts);
                 let until = facts.after(self.options.lingering);
@@ -49,7 +53,14 @@ impl Engine {
 
     /// There are no more rows.
     pub fn restored(&mut self, facts: &Facts<'_>, restoring: Restoring) {
-        let Restoring { mut views, watches } = restoring;
+        let Restoring { mut views, watches, known } = restoring;
+        for (presentity, since, known) in known {
+            let name = self.tables.names.find(&presentity);
+            match name.and_then(|name| self.tables.presentities.get_mut(&name)) {
+                Some(one) => (one.since, one.known, one.kept) = (since, known, true),
+                None => self.write(row::known(&presentity, None)),
+            }
+        }
         for row in watches {
             self.restore_watch(facts, row, &views);
         }

@@ -10,6 +10,7 @@ use super::State;
 use super::index::{Index, Slab};
 use super::names::{NameId, Names};
 use super::view::{Composed, View};
+use crate::address::Mailbox;
 use crate::mime::presence::SubscriptionId;
 
 /// The second after the last: a subscription that needs no refresh.
@@ -143,6 +144,8 @@ pub(super) struct Presentity {
     pub since: i64,
     /// Since when it is known: the time that is shown to whom it blocks politely.
     pub known: i64,
+    /// Whether both are written down.
+    pub kept: bool,
     /// Its devices were attached when the daemon ended; they are waited for until this second.
     pub lingers: u32,
     /// When its watchers were told of a change last, and whether one waits for a pause to end.
@@ -203,6 +206,8 @@ pub(super) struct Tables {
     pub watches: Slab<Watch>,
     by_watch: Index,
     contacts: HashMap<NameId, Vec<ContactAt>>,
+    /// Presentities that are forgotten and whose times are written down.
+    pub forgotten: Vec<Mailbox>,
 }
 
 fn pair(presentity: NameId, watcher: NameId, proven: bool) -> u64 {
@@ -297,16 +302,19 @@ impl Tables {
         if self.subscriptions.get(number).is_some_and(gone)
             && let Some(one) = self.subscriptions.remove(number)
         {
+            // While its name is known.
+            self.tidy(one.presentity);
             self.names.release(one.presentity);
             self.names.release(one.watcher);
-            self.tidy(one.presentity);
         }
     }
 
     /// Forgets a presentity of which nothing is known.
     pub fn tidy(&mut self, presentity: NameId) {
-        if self.presentities.get(&presentity).is_some_and(|one| one.is_empty()) {
-            self.presentities.remove(&presentity);
+        if self.presentities.get(&presentity).is_some_and(|one| one.is_empty())
+            && self.presentities.remove(&presentity).is_some_and(|one| one.kept)
+        {
+            self.forgotten.extend(self.names.get(presentity).cloned());
         }
     }
 

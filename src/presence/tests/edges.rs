@@ -235,3 +235,19 @@ fn refreshed_publications_have_one_timer() {
     }
     assert_eq!(net.b.engine.timers.len(), 1);
 }
+
+#[test]
+fn a_restart_changes_no_view() {
+    let mut net = Net::new();
+    net.b.rule(net.now, BOB, ALICE, Handling::Allow);
+    net.b.rule(net.now, BOB, "dave@a.test", Handling::PoliteBlock);
+    net.asks(ALICE, 1);
+    net.asks("dave@a.test", 2);
+    net.b.at(net.now, true, |engine, facts| engine.session_up(facts, &mailbox(BOB)));
+    net.exchange();
+    net.pass(100);
+    net.b.at(net.now, true, |engine, facts| engine.session_down(facts, &mailbox(BOB)));
+    net.pass(100);
+    net.b.crash(net.now, usize::MAX);
+    assert!(net.exchange().is_empty(), "nothing has changed");
+}
