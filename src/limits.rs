@@ -155,6 +155,12 @@ pub const ALIVE: usize = 64;
 pub const PUBLICATIONS: usize = 32;
 /// Presentities whose documents are kept composed.
 pub const COMPOSED: usize = 10_000;
+/// Fetches of one account that wait for their answers.
+pub const FETCHES: usize = 100;
+/// Fetches and refusals that wait to be answered at one domain.
+pub const ANSWERS_AT_DOMAIN: usize = 1_000;
+/// Watchers of one presentity that have not authenticated.
+pub const UNPROVEN_WATCHERS: usize = 50;
 /// Fetches and refusals in all that wait to be answered, or for their answers.
 pub const PRESENCE_ANSWERS: usize = 10_000;
 /// Answers kept for a watcher none of whose devices is attached.

@@ -434,6 +434,10 @@ impl Accounts {
         }
         match self.rules.of(presentity) {
             rules::Known::Damaged => Decision { subscription: Handling::Confirm, ..Decision::default() },
+            rules::Known::None if default == Handling::Allow && watcher.is_none() => {
+                // Nobody knows whom that would allow.
+                Decision { subscription: Handling::Confirm, ..Decision::default() }
+            }
             rules::Known::None if default == Handling::Allow => {
                 Decision { subscription: default, provide: everything(), ..Decision::default() }
             }

@@ -221,9 +221,11 @@ impl Daemon {
         let authority = Authority::new(options, base.accounts.clone(), base.clock.clone())?;
         authority.refresh().await;
         let notifying = connector.clone();
+        // What is remembered of domains is remembered for messages and presence alike.
+        let look_up = LookUp::new(base.resolver.clone(), config.queue.socks5);
         let Delivery { peers, attached, attach, devices, reports } =
             Delivery::start(&config, &base, connector, opened.devices);
-        let (notifiers, notices) = watching::deliver(&config, &base, notifying, finished.clone());
+        let (notifiers, notices) = watching::deliver(&config, &base, notifying, look_up.clone(), finished.clone());
         let (commands, commanded) = channel(COMMANDS);
         let counters = Arc::new(queue::Counters::default());
         let parts = Parts {
@@ -233,7 +235,7 @@ impl Daemon {
             deliver: peers.clone(),
             reports,
             attached: attached.clone(),
-            look_up: LookUp::new(base.resolver.clone(), config.queue.socks5),
+            look_up,
             accounts: base.accounts.clone(),
             table: base.table.clone(),
             clock: base.clock.clone(),

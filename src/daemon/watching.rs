@@ -54,6 +54,7 @@ pub(super) fn deliver(
     config: &Config,
     base: &Base,
     connector: Arc<Connector>,
+    look_up: LookUp,
     stop: watch::Receiver<bool>,
 ) -> (Arc<Peers>, JoinHandle<()>) {
     let (reports, reported) = unbounded_channel();
@@ -63,7 +64,7 @@ pub(super) fn deliver(
         presence: base.presence.clone(),
         deliver: peers.clone(),
         reports: reported,
-        look_up: LookUp::new(base.resolver.clone(), config.queue.socks5),
+        look_up,
         table: base.table.clone(),
         clock: base.clock.clone(),
         retry: config.queue.retry.clone(),

@@ -21,6 +21,8 @@ use crate::timestamp::Timestamp;
 
 /// Recipients of one entity.
 const TOGETHER: usize = 500;
+/// Entities for one recipient each that are made at once.
+const WINDOW: usize = 64;
 
 /// One thing that is due at a domain.
 #[derive(Clone, Copy, Debug)]
@@ -58,7 +60,7 @@ impl Due {
 #[derive(Debug)]
 pub(super) enum Flight {
     /// A view for all of these, or one watcher's own answer in this state.
-    Told { subscriptions: Vec<u32>, seq: i64, own: Option<State> },
+    Told { subscriptions: Vec<u32>, seq: i64, view: u64, own: Option<State> },
     /// A request of ours; whether it ends the subscription.
     Request { watch: u32, id: SubscriptionId, cancel: bool },
     /// A fetch.
@@ -154,6 +156,41 @@ impl Engine {
         self.line(domain).work.push_back(Work::Fetch(id));
     }
 
+    /// A fetch that is over has no place in a line any more.
+    pub(super) fn unqueue_fetch(&mut self, id: SubscriptionId, presentity: NameId) {
+        let domain = self.tables.names.domain_of(presentity);
+        if let Some(line) = domain.and_then(|domain| self.due.lines.get_mut(&domain)) {
+            line.work.retain(|work| !matches!(work, Work::Fetch(other) if *other == id));
+        }
+    }
+
+    /// Whether anybody waits for what is due at a domain; what nobody waits for is taken out.
+    pub fn is_due(&mut self, domain: &Domain) -> bool {
+        let Some(domain) = self.tables.names.domain_id(domain) else { return false };
+        let Some(mut line) = self.due.lines.remove(&domain) else { return false };
+        let mut gone = Vec::new();
+        line.work.retain(|work| match work {
+            Work::Views(presentity) => line.behind.contains_key(presentity),
+            Work::Fetch(id) => self.fetches.contains_key(id),
+            Work::Request(number) => {
+                let lives = self.tables.watches.get(*number).is_some_and(|one| !one.marks.has(Marks::GONE));
+                gone.extend((!lives).then_some(*number));
+                lives
+            }
+        });
+        let any = !line.work.is_empty();
+        if any {
+            self.due.lines.insert(domain, line);
+        }
+        for number in gone {
+            if let Some(one) = self.tables.watches.get_mut(number) {
+                one.marks.set(Marks::QUEUED, false);
+            }
+            self.tables.settle_watch(number);
+        }
+        any
+    }
+
     /// Domains in whose lines something is since this was asked last.
     pub fn awake(&mut self) -> Vec<Domain> {
         let awake = std::mem::take(&mut self.due.awake);
@@ -172,7 +209,7 @@ impl Engine {
             let outgoing = match work {
                 Work::Views(presentity) => {
                     let numbers = line.behind.remove(&presentity).unwrap_or_default();
-                    self.views(facts, presentity, numbers)
+                    self.views(facts, (domain, presentity), numbers)
                 }
                 Work::Request(number) => self.request(facts, number).into_iter().collect(),
                 Work::Fetch(id) => self.fetch_request(facts, id).into_iter().collect(),
@@ -183,10 +220,34 @@ impl Engine {
         }
     }
 
-    fn views(&mut self, facts: &Facts<'_>, presentity: NameId, numbers: Vec<u32>) -> Vec<Outgoing> {
+    /// What one batch has no room for goes to the end of the line.
+    fn put_back(&mut self, domain: DomainId, presentity: NameId, rest: Vec<u32>) {
+        if rest.is_empty() {
+            return;
+        }
+        let line = self.due.lines.entry(domain).or_default();
+        let all = line.behind.entry(presentity).or_default();
+        if all.is_empty() {
+            line.work.push_back(Work::Views(presentity));
+        }
+        all.extend(rest);
+    }
+
+    fn views(
+        &mut self,
+        facts: &Facts<'_>,
+        (domain, presentity): (DomainId, NameId),
+        numbers: Vec<u32>,
+    ) -> Vec<Outgoing> {
         let (mut own, mut together): (Vec<u32>, Vec<(Arc<View>, Vec<u32>)>) = Default::default();
+        let mut rest = Vec::new();
         self.with_hot(facts, presentity, |engine, mailbox, hot, version| {
-            for number in numbers {
+            for (place, number) in numbers.into_iter().enumerate() {
+                if own.len() >= WINDOW || place >= WINDOW * TOGETHER {
+                    // Still marked as in the line.
+                    rest.push(number);
+                    continue;
+                }
                 let linked = |one: &&Subscription| !one.marks.has(Marks::GONE) && !one.marks.has(Marks::FETCH);
                 if engine.tables.subscriptions.get(number).is_some_and(|one| linked(&one)) {
                     // While it waited, rules may have changed by the clock alone. It is still marked as in the line.
@@ -217,6 +278,7 @@ impl Engine {
                 }
             }
         });
+        self.put_back(domain, presentity, rest);
         let mut outgoing = Vec::new();
         for (view, numbers) in together {
             for numbers in numbers.chunks(TOGETHER) {
@@ -240,7 +302,7 @@ impl Engine {
             let watcher = one.watcher;
             recipients.extend(self.tables.names.get(watcher).cloned());
         }
-        let flight = Flight::Told { subscriptions: numbers.to_vec(), seq: view.seq, own: None };
+        let flight = Flight::Told { subscriptions: numbers.to_vec(), seq: view.seq, view: view.digest, own: None };
         Some(self.fly(flight, sender, recipients, written, facts))
     }
 
@@ -271,7 +333,8 @@ impl Engine {
             one.marks.set(Marks::ANSWER, false);
             one.marks.set(Marks::FLYING, true);
         }
-        let flight = Flight::Told { subscriptions: vec![number], seq, own: Some(state) };
+        let view = self.tables.subscriptions.get(number).map_or(0, |one| one.view);
+        let flight = Flight::Told { subscriptions: vec![number], seq, view, own: Some(state) };
         Some(self.fly(flight, sender, vec![watcher], written, facts))
     }
 
@@ -377,10 +440,10 @@ impl Engine {
     pub fn reported(&mut self, facts: &Facts<'_>, token: u64, fates: &[(usize, Fate)]) {
         match self.flights.remove(&token) {
             None => {}
-            Some(Flight::Told { subscriptions, seq, own }) => {
+            Some(Flight::Told { subscriptions, seq, view, own }) => {
                 for (place, number) in subscriptions.into_iter().enumerate() {
                     let fate = fates.iter().find(|(at, _)| *at == place).map_or(Fate::Later, |(_, fate)| *fate);
-                    self.told(number, (seq, own), fate);
+                    self.told(number, (seq, view, own), fate);
                 }
             }
             Some(Flight::Request { watch, id, cancel }) => {
@@ -395,7 +458,7 @@ impl Engine {
         }
     }
 
-    fn told(&mut self, number: u32, (seq, own): (i64, Option<State>), fate: Fate) {
+    fn told(&mut self, number: u32, (seq, view, own): (i64, u64, Option<State>), fate: Fate) {
         let Some(one) = self.tables.subscriptions.get_mut(number) else { return };
         one.marks.set(Marks::FLYING, false);
         if one.marks.has(Marks::GONE) {
@@ -405,6 +468,10 @@ impl Engine {
         match fate {
             Fate::Accepted => {
                 one.acked = one.acked.max(seq);
+                if own.unwrap_or(State::Active) == one.state && one.view == view {
+                    // The version rises with answers to others too; what it has is the latest.
+                    one.acked = one.acked.max(one.version);
+                }
                 self.counts.notified += 1;
                 let over = matches!(one.state, State::Terminated(_)) && own == Some(one.state);
                 if fetch {

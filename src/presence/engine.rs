@@ -3,20 +3,21 @@
 //! Pure: time, random octets and the rules come in. Invariant: what an input has changed is in [`Engine::take_rows`] when it
 //! returns, in the order in which it must be written. How it fails: with the reply that refuses, and nothing changed.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use super::Refusal;
 use super::due::{Due, Flight};
 use super::feeds::{Feeds, Item};
 use super::lists;
-use super::names::NameId;
+use super::names::{DomainId, NameId};
 use super::row::{self, Row, SubscriptionRow, WatchRow};
 use super::tables::{ContactAt, FOREVER, Marks, Subscription, Tables};
 use super::timers::{Timer, Timers};
 use super::watch::Fetches;
 use crate::address::{Domain, Mailbox};
-use crate::mime::presence::{Directive, Event, SubscriptionId};
+use crate::mime::presence::{self, Directive, Event, SubscriptionId};
+use crate::pidf::{self, Document};
 use crate::reply::{EnhancedCode, Reply};
 use crate::rules::{Circumstances, Decision};
 use crate::timestamp::Timestamp;
@@ -33,7 +34,7 @@ pub struct Options {
     pub interval: Duration,
     /// Subscriptions to one presentity.
     pub watchers: usize,
-    /// Of them those that are not decided, or not proven.
+    /// Of them those that are proven and not decided.
     pub undecided: usize,
     /// Presentities that one watcher here watches.
     pub contacts: usize,
@@ -101,6 +102,33 @@ pub(super) struct Request<'a> {
     /// Media type and text, decoded.
     pub body: (&'a str, &'a str),
     pub entity: &'a bytes::Bytes,
+    /// The text as a document, where it was read before.
+    pub document: Option<&'a Document>,
+}
+
+impl Request<'_> {
+    /// Whether its body is to be a presence document.
+    pub fn has_document(&self) -> bool {
+        let wanted = match self.directive {
+            Directive::Notify { state, .. } => *state == presence::State::Active,
+            Directive::Publish { event, expires, .. } => *event == Event::Presence && *expires != Some(0),
+            _ => false,
+        };
+        wanted && self.body.0 == pidf::MEDIA && !self.body.1.trim().is_empty()
+    }
+
+    /// Reads the document.
+    pub fn read(&self) -> Result<Document, Refusal> {
+        Document::parse(self.body.1).map_err(|fault| refuse(554, (5, 6, 0), fault.to_string()))
+    }
+
+    /// Whether its document is about this presentity.
+    pub fn is_about(&self, presentity: &Mailbox) -> Result<bool, Refusal> {
+        match self.document {
+            Some(document) => Ok(document.is_about(presentity)),
+            None => Ok(self.read()?.is_about(presentity)),
+        }
+    }
 }
 
 /// What is counted.
@@ -127,6 +155,8 @@ pub(super) struct Engine {
     pub behind: usize,
     /// Answers that wait to be given to those without a subscription.
     pub answers: usize,
+    /// Of them those for one domain.
+    pub answers_at: HashMap<DomainId, usize>,
     pub counts: Counts,
     /// Presentities whose watchers are looked through after a start, or after a change of many rules.
     pub revising: Vec<NameId>,
@@ -159,6 +189,7 @@ impl Engine {
             next_flight: 1,
             behind: 0,
             answers: 0,
+            answers_at: HashMap::new(),
             counts: Counts::default(),
             revising: Vec::new(),
             hot: Vec::new(),
@@ -182,6 +213,21 @@ impl Engine {
                 Err(refuse(554, (5, 6, 0), "nothing of that event can be published here"))
             }
         }
+    }
+
+    /// Refuses at once what nobody here has asked for or allowed, whatever its document is.
+    pub fn admits(&self, facts: &Facts<'_>, request: &Request<'_>) -> Result<(), Refusal> {
+        match request.directive {
+            Directive::Notify { .. } => self.may_notify(request).map(|_| ()),
+            _ => self.may_put(facts, request).map(|_| ()),
+        }
+    }
+
+    /// Domains that have notified watchers here.
+    pub fn watched(&self) -> Vec<Domain> {
+        let watches = self.tables.watches.iter().filter(|one| one.seq > 0);
+        let all: HashSet<_> = watches.filter_map(|one| self.tables.names.domain_of(one.presentity)).collect();
+        all.into_iter().filter_map(|domain| self.tables.names.domain(domain).cloned()).collect()
     }
 
     /// Subscribe, fetch and cancel, at each presentity that it is sent to. If all refuse, so do we.
@@ -241,7 +287,8 @@ impl Engine {
             if let Some(one) = self.tables.presentities.get_mut(&presentity) {
                 one.waits = false;
             }
-            self.tell_watchers(facts, presentity);
+            // With a view of this time: who was answered meanwhile has a later one than what is composed.
+            self.revise(facts, presentity);
         }
         for _ in 0..REVISED_AT_ONCE {
             let Some(presentity) = self.revising.pop() else { break };
@@ -252,6 +299,13 @@ impl Engine {
 
     /// The rows that are to be written, in order.
     pub fn take_rows(&mut self) -> Vec<Row> {
+        for mailbox in std::mem::take(&mut self.tables.forgotten) {
+            let name = self.tables.names.find(&mailbox);
+            let again = name.and_then(|name| self.tables.presentities.get(&name)).is_some_and(|one| one.kept);
+            if !again {
+                self.rows.push(row::known(&mailbox, None));
+            }
+        }
         std::mem::take(&mut self.rows)
     }
 
@@ -275,6 +329,15 @@ impl Engine {
         self.tables.names.hold(mailbox, |domain| facts.rulings.is_local(domain))
     }
 
+    /// Writes down since when a presentity is known and as it is, so that it looks the same after a restart.
+    pub fn keep(&mut self, name: NameId) {
+        if let (Some(one), Some(mailbox)) = (self.tables.presentities.get_mut(&name), self.tables.names.get(name))
+            && !std::mem::replace(&mut one.kept, true)
+        {
+            self.rows.push(row::known(mailbox, Some((one.since, one.known))));
+        }
+    }
+
     /// Writes a subscription as it is now.
     pub fn write_subscription(&mut self, number: u32) {
         let Some(one) = self.tables.subscriptions.get(number) else { return };
@@ -288,6 +351,8 @@ impl Engine {
         // Of a view that is under way nobody knows whether it comes.
         let view = if one.is_behind() { 0 } else { view };
         let (presentity, watcher) = (presentity.clone(), watcher.clone());
+        let name = one.presentity;
+        self.keep(name);
         self.rows.push(SubscriptionRow { presentity, watcher, proven, id, state, expires, since, acked, view }.write());
     }
 

@@ -66,9 +66,14 @@ impl Feed {
                 *again = true;
                 return;
             }
+            if self.due.len() >= limits::NOTICES {
+                return self.wake.notify_one();
+            }
             self.known.insert(key, false);
         }
-        if self.due.len() < limits::NOTICES {
+        // Answers to what was asked leave room for what has changed.
+        let room = if key(&item).is_some() { limits::NOTICES } else { limits::NOTICES / 4 };
+        if self.due.len() < room {
             self.due.push_back(item);
         }
         self.wake.notify_one();
@@ -126,7 +131,7 @@ impl Engine {
         let mut feed =
             Feed { watcher: name, wake, due: VecDeque::new(), known: HashMap::new(), flying: HashMap::new() };
         contacts.into_iter().for_each(|contact| feed.mark(Item::Contact(contact)));
-        if self.tables.presentities.get(&name).is_some_and(|one| one.undecided > 0) {
+        if self.tables.presentities.get(&name).is_some_and(|one| one.undecided + one.unproven > 0) {
             feed.mark(Item::Watchers(None));
         }
         if let Some((_, items)) = self.feeds.kept.remove(&name) {

@@ -137,11 +137,13 @@ impl Handle {
         let rows = engine.take_rows();
         let written = (!rows.is_empty()).then(|| -> Writing { Box::pin(shared.spool.put(rows, durable)) });
         let (work, next) = (engine.is_awake(), engine.timers.next());
+        // Under the lock: nobody files a timer between what was looked at and what is slept for.
+        let sooner = next.is_some_and(|next| next.millis() < shared.until.load(Relaxed));
         drop(engine);
         if work {
             shared.work.notify_one();
         }
-        if next.is_some_and(|next| next.millis() < shared.until.load(Relaxed)) {
+        if sooner {
             shared.timer.notify_one();
         }
         (result, written)
@@ -187,13 +189,21 @@ impl Handle {
             }
             _ => {}
         }
-        let request = Request {
+        let mut request = Request {
             author: &said.author,
             recipients: &said.recipients,
             directive: &directive,
             body: (&media, &text),
             entity: &said.entity,
+            document: None,
         };
+        let document;
+        if request.has_document() {
+            // Nobody makes us read a document that is not wanted, and nobody else waits while it is read.
+            self.with(false, |engine, facts| engine.admits(facts, &request)).0?;
+            document = request.read()?;
+            request.document = Some(&document);
+        }
         let (result, written) = self.with(true, |engine, facts| engine.say(facts, &request));
         result.map(|()| Done::Written(written))
     }
@@ -362,6 +372,16 @@ impl Handle {
         self.act(|engine, facts| engine.due(facts, domain))
     }
 
+    /// Domains that have notified watchers here.
+    pub fn watched(&self) -> Vec<Domain> {
+        self.act(|engine, _| engine.watched())
+    }
+
+    /// Whether anybody waits for what is due at a domain.
+    pub fn is_due(&self, domain: &Domain) -> bool {
+        self.act(|engine, _| engine.is_due(domain))
+    }
+
     /// What became of the recipients of an entity, by their places in [`Outgoing::recipients`].
     pub fn reported(&self, token: u64, fates: &[(usize, Fate)]) {
         self.act(|engine, facts| engine.reported(facts, token, fates));
@@ -380,10 +400,13 @@ async fn keep_time(shared: std::sync::Weak<Shared>) {
     loop {
         let Some(strong) = shared.upgrade() else { return };
         let handle = Handle(strong);
-        let next = handle.act(|engine, facts| engine.tick(facts));
-        let now = handle.0.clock.now();
-        let sleep = next.map_or(LONGEST_SLEEP, |next| next.since(now)).min(LONGEST_SLEEP);
-        handle.0.until.store(now.after(sleep).millis(), Relaxed);
+        let until = &handle.0.until;
+        let sleep = handle.act(|engine, facts| {
+            let next = engine.tick(facts);
+            let sleep = next.map_or(LONGEST_SLEEP, |next| next.since(facts.now)).min(LONGEST_SLEEP);
+            until.store(facts.now.after(sleep).millis(), Relaxed);
+            sleep
+        });
         let sooner = handle.0.clone();
         drop(handle);
         let sooner = async move { sooner.timer.notified().await };
@@ -400,7 +423,8 @@ async fn follow_rules(shared: std::sync::Weak<Shared>, mut accounts: watch::Rece
     while accounts.changed().await.is_ok() {
         let now = accounts.borrow_and_update().clone();
         let Some(strong) = shared.upgrade() else { return };
-        Handle(strong).act(|engine, _| {
+        Handle(strong).act(|engine, facts| {
+            engine.drop_removed(facts);
             engine.revise_if(|mailbox| !now.rules().is_same(before.rules(), mailbox));
         });
         before = now;

@@ -96,6 +96,10 @@ impl<T> Slab<T> {
         }
     }
 
+    pub fn iter(&self) -> impl Iterator<Item = &T> {
+        self.values.iter().flatten()
+    }
+
     pub fn get(&self, number: u32) -> Option<&T> {
         self.values.get(number as usize)?.as_ref()
     }

@@ -14,7 +14,7 @@ use super::{Author, Reason, Refusal, State, view};
 use crate::address::Mailbox;
 use crate::limits;
 use crate::mime::presence::Directive;
-use crate::pidf::{self, Document};
+use crate::pidf;
 use crate::rules::{Circumstances, Decision, Handling};
 use crate::timestamp::Timestamp;
 
@@ -26,13 +26,7 @@ impl Engine {
     pub(super) fn publish(&mut self, facts: &Facts<'_>, request: &Request<'_>) -> Result<(), Refusal> {
         let Directive::Publish { id, expires, .. } = request.directive else { return Ok(()) };
         let author = request.author;
-        let [presentity] = request.recipients else {
-            return Err(refuse(554, (5, 5, 3), "a publication is for one presentity; send it to that alone"));
-        };
-        if !facts.rulings.is_presentity(presentity) {
-            return Err(refuse(550, (5, 1, 1), "there is no such presentity here"));
-        }
-        self.may_publish(facts, presentity, author)?;
+        let presentity = self.may_put(facts, request)?;
         let id = id.as_ref().map_or("", |id| id.as_str());
         let (name, by) = (self.hold(presentity, facts), self.hold(&author.mailbox, facts));
         let result = match expires {
@@ -40,11 +34,23 @@ impl Engine {
                 self.withdraw(facts, name, by, id);
                 Ok(())
             }
-            _ => self.put_publication(facts, (name, by), (presentity, author), (id, *expires), request.body),
+            _ => self.put_publication(facts, (name, by), presentity, request, (id, *expires)),
         };
         self.tables.names.release(name);
         self.tables.names.release(by);
         result
+    }
+
+    /// For whom it is, if its author may.
+    pub(super) fn may_put<'a>(&self, facts: &Facts<'_>, request: &Request<'a>) -> Result<&'a Mailbox, Refusal> {
+        let [presentity] = request.recipients else {
+            return Err(refuse(554, (5, 5, 3), "a publication is for one presentity; send it to that alone"));
+        };
+        if !facts.rulings.is_presentity(presentity) {
+            return Err(refuse(550, (5, 1, 1), "there is no such presentity here"));
+        }
+        self.may_publish(facts, presentity, request.author)?;
+        Ok(presentity)
     }
 
     fn may_publish(&self, facts: &Facts<'_>, presentity: &Mailbox, author: &Author) -> Result<(), Refusal> {
@@ -63,10 +69,11 @@ impl Engine {
         &mut self,
         facts: &Facts<'_>,
         (name, by): (NameId, NameId),
-        (presentity, author): (&Mailbox, &Author),
+        presentity: &Mailbox,
+        request: &Request<'_>,
         (id, expires): (&str, Option<u32>),
-        (media, text): (&str, &str),
     ) -> Result<(), Refusal> {
+        let (author, (media, text)) = (request.author, request.body);
         let known = self.tables.presentities.get(&name);
         let place = known.and_then(|one| one.publications.iter().position(|old| old.by == by && *old.id == *id));
         let refreshed = text.trim().is_empty();
@@ -77,8 +84,7 @@ impl Engine {
                 return Err(refuse(554, (5, 6, 1), format!("a publication is of the type {}", pidf::MEDIA)));
             }
             (false, _) => {
-                let document = Document::parse(text).map_err(|fault| refuse(554, (5, 6, 0), fault.to_string()))?;
-                if !document.is_about(presentity) {
+                if !request.is_about(presentity)? {
                     let text = format!("the document's entity must be pres:{presentity}, to whom it is sent");
                     return Err(refuse(554, (5, 6, 0), text));
                 }
@@ -88,9 +94,6 @@ impl Engine {
             return Err(refuse(452, (4, 5, 3), "that presentity has too many publications; take one back"));
         }
         let expires = expires.map_or(FOREVER, |seconds| facts.second().saturating_add(seconds).min(FOREVER - 1));
-        if expires != FOREVER {
-            self.timers.file(expires, Timer::Presentity(name));
-        }
         let presentity_row = presentity.clone();
         let one = self.presentity(facts, name);
         let at = facts.now.millis();
@@ -120,18 +123,73 @@ impl Engine {
             text: publication.text.into_string(),
         };
         self.write(row.write());
+        self.keep(name);
+        self.file_publications(name);
         self.changed(facts, name);
         Ok(())
     }
 
+    /// Files the timer of the publication that expires first: one for all, however often they are refreshed.
+    pub(super) fn file_publications(&mut self, name: NameId) {
+        let Some(one) = self.tables.presentities.get_mut(&name) else { return };
+        let Some(first) = one.publications.iter().map(|one| one.expires).min() else { return };
+        if first != FOREVER && (one.timer == 0 || one.timer > first) {
+            one.timer = first;
+            self.timers.file(first, Timer::Presentity(name));
+        }
+    }
+
     fn withdraw(&mut self, facts: &Facts<'_>, name: NameId, by: NameId, id: &str) {
-        self.drop_publications(facts, name, |one| one.by == by && *one.id == *id);
+        let own = self
+            .tables
+            .presentities
+            .get(&name)
+            .is_some_and(|one| one.publications.iter().any(|one| one.by == by && *one.id == *id));
+        // What others have published for its owner the owner can take back.
+        self.drop_publications(facts, name, |one| *one.id == *id && (one.by == by || (by == name && !own)));
+    }
+
+    /// Publications of those whom the rules do not let publish any more.
+    fn drop_delegates(&mut self, facts: &Facts<'_>, name: NameId) {
+        let Some(one) = self.tables.presentities.get(&name) else { return };
+        let mut others: Vec<NameId> = one.publications.iter().map(|one| one.by).filter(|by| *by != name).collect();
+        others.sort_unstable();
+        others.dedup();
+        let Some(mailbox) = self.tables.names.get(name) else { return };
+        let circumstances = Circumstances::from(facts.now);
+        others.retain(|by| {
+            let by = self.tables.names.get(*by);
+            by.is_some_and(|by| !facts.rulings.decide(mailbox, Some(by), circumstances).publish)
+        });
+        if !others.is_empty() {
+            self.drop_publications(facts, name, |one| others.contains(&one.by));
+        }
+    }
+
+    /// Somebody who is no presentity here any more: what it published goes, and who watched it is told.
+    pub(super) fn drop_presentity(&mut self, facts: &Facts<'_>, name: NameId) {
+        self.drop_publications(facts, name, |_| true);
+        let watchers = self.tables.presentities.get(&name).map(|one| one.watchers.clone()).unwrap_or_default();
+        for number in watchers {
+            let state = self.tables.subscriptions.get(number).map(|one| one.state);
+            match state {
+                None | Some(State::Terminated(_)) => {}
+                Some(State::Waiting) => self.end(number),
+                Some(_) => self.finish(facts, number, Reason::Noresource),
+            }
+        }
     }
 
     /// Publications whose time is over, and devices that have not come back after a start.
     pub(super) fn expire_publications(&mut self, facts: &Facts<'_>, name: NameId) {
         let second = facts.second();
+        if let Some(one) = self.tables.presentities.get_mut(&name)
+            && one.timer <= second
+        {
+            one.timer = 0;
+        }
         self.drop_publications(facts, name, |one| one.expires <= second);
+        self.file_publications(name);
         if let Some(one) = self.tables.presentities.get_mut(&name)
             && one.lingers != 0
             && one.lingers <= second
@@ -179,6 +237,8 @@ impl Engine {
         let one = self.tables.presentities.entry(name).or_default();
         if one.known == 0 {
             (one.known, one.since) = (now, now);
+            // Greater than before a restart (RFC 3858 §4.1).
+            one.list = u32::try_from(facts.now.secs()).unwrap_or_default();
         }
         one
     }
@@ -198,9 +258,10 @@ impl Engine {
             return;
         }
         let one = self.presentity(facts, name);
-        one.since = now;
+        (one.since, one.kept) = (now, false);
         let version = one.version;
         self.write(row::attached(mailbox, Some(version)));
+        self.keep(name);
         self.changed(facts, name);
     }
 
@@ -217,7 +278,8 @@ impl Engine {
 
     fn detached(&mut self, facts: &Facts<'_>, name: NameId) {
         let one = self.presentity(facts, name);
-        one.since = facts.now.millis();
+        (one.since, one.kept) = (facts.now.millis(), false);
+        self.keep(name);
         if let Some(mailbox) = self.tables.names.get(name).cloned() {
             self.write(row::attached(&mailbox, None));
         }
@@ -242,6 +304,7 @@ impl Engine {
 
     /// The rules may have changed: looks through the watchers.
     pub fn revise(&mut self, facts: &Facts<'_>, name: NameId) {
+        self.drop_delegates(facts, name);
         if let Some(one) = self.tables.presentities.get_mut(&name) {
             one.hot = None;
             one.next_version(facts.now.millis());
@@ -354,9 +417,9 @@ impl Engine {
             Handling::Confirm => State::Pending,
             Handling::PoliteBlock | Handling::Allow => State::Active,
         };
-        let digest = match target {
-            State::Active => hot.view(mailbox, version, &decision).map_or(0, |view| view.digest),
-            _ => 0,
+        let (digest, seq) = match target {
+            State::Active => hot.view(mailbox, version, &decision).map_or((0, 0), |view| (view.digest, view.seq)),
+            _ => (0, i64::MAX),
         };
         match (state, target) {
             (State::Waiting, State::Pending) => {}
@@ -365,6 +428,9 @@ impl Engine {
             (old, new) => {
                 let Some(one) = self.tables.subscriptions.get_mut(number) else { return };
                 (one.version, one.view) = (version.0, digest);
+                // A view that is older than an answer it has would be dropped there: it gets one of its own.
+                let stale = !here && seq <= one.acked;
+                one.marks.set(Marks::ANSWER, stale || one.marks.has(Marks::ANSWER));
                 if old != new {
                     one.marks.set(Marks::ANSWER, new != State::Active || one.marks.has(Marks::ANSWER));
                     self.tables.set_state(number, new, facts.second());

@@ -9,9 +9,11 @@ use std::sync::Arc;
 
 use super::State;
 use super::engine::{Engine, Facts};
+use super::names::NameId;
 use super::row::{self, PublicationRow, Read, SubscriptionRow, WatchRow};
-use super::tables::{FOREVER, Marks, Publication, Seen, Subscription, Watch};
+use super::tables::{ContactAt, Marks, Publication, Seen, Subscription, Watch};
 use super::timers::Timer;
+use crate::address::Mailbox;
 
 /// Rows that wait for others to be understood.
 #[derive(Debug, Default)]
@@ -19,6 +21,8 @@ pub(super) struct Restoring {
     /// Views by presentity and digest, with their keys.
     views: HashMap<(String, u64), (Vec<u8>, Arc<Seen>)>,
     watches: Vec<WatchRow>,
+    /// Presentities with the times since when they are as they are, and known.
+    known: Vec<(Mailbox, i64, i64)>,
 }
 
 impl Engine {
@@ -26,6 +30,7 @@ impl Engine {
     pub fn restore(&mut self, facts: &Facts<'_>, restoring: &mut Restoring, key: &[u8], content: &[u8]) -> bool {
         match row::read(key, content) {
             None => return false,
+            Some(Read::Known { presentity, since, known }) => restoring.known.push((presentity, since, known)),
             Some(Read::Attached { presentity, version }) => {
                 let name = self.hold(&presentity, facts);
                 let until = facts.after(self.options.lingering);
@@ -48,7 +53,14 @@ impl Engine {
 
     /// There are no more rows.
     pub fn restored(&mut self, facts: &Facts<'_>, restoring: Restoring) {
-        let Restoring { mut views, watches } = restoring;
+        let Restoring { mut views, watches, known } = restoring;
+        for (presentity, since, known) in known {
+            let name = self.tables.names.find(&presentity);
+            match name.and_then(|name| self.tables.presentities.get_mut(&name)) {
+                Some(one) => (one.since, one.known, one.kept) = (since, known, true),
+                None => self.write(row::known(&presentity, None)),
+            }
+        }
         for row in watches {
             self.restore_watch(facts, row, &views);
         }
@@ -57,31 +69,52 @@ impl Engine {
             self.write((key, None));
         }
         self.revising = self.tables.presentities.keys().copied().collect();
+        self.drop_removed(facts);
+    }
+
+    /// What is left of those who lived here and do so no more: nobody would ever take it back.
+    pub fn drop_removed(&mut self, facts: &Facts<'_>) {
+        let removed = |name: &NameId| {
+            let mailbox = self.tables.names.get(*name);
+            mailbox.is_some_and(|one| facts.rulings.is_local(one.domain()) && !facts.rulings.is_presentity(one))
+        };
+        let presentities: Vec<_> = self.tables.presentities.keys().copied().filter(removed).collect();
+        let watchers: Vec<_> = self.tables.watchers().filter(removed).collect();
+        presentities.into_iter().for_each(|name| self.drop_presentity(facts, name));
+        for watcher in watchers {
+            for contact in self.tables.contacts(watcher).to_vec() {
+                match contact {
+                    ContactAt::Here(number) => self.end(number),
+                    ContactAt::Away(number) => self.drop_watch(facts, number),
+                }
+            }
+        }
     }
 
     fn restore_publication(&mut self, facts: &Facts<'_>, row: PublicationRow) {
         let PublicationRow { presentity, by, id, expires, at, text } = row;
         // They are released when the publication goes.
         let (name, by) = (self.hold(&presentity, facts), self.hold(&by, facts));
-        if expires != FOREVER {
-            self.timers.file(expires, Timer::Presentity(name));
-        }
         self.counts.publications += 1;
         let one = self.presentity(facts, name);
         one.version = one.version.max(at);
         one.known = one.known.min(at);
         one.publications.push(Publication { id: id.into(), by, expires, at, text: text.into() });
+        self.file_publications(name);
     }
 
     fn restore_subscription(&mut self, facts: &Facts<'_>, row: SubscriptionRow) {
         let SubscriptionRow { presentity, watcher, proven, id, state, expires, since, acked, view } = row;
         let (name, watcher) = (self.hold(&presentity, facts), self.hold(&watcher, facts));
-        let here = self.tables.names.is_local(watcher);
-        let told = !matches!(state, State::Terminated(_));
+        // What a fetch has left is nobody's subscription, wherever it came from.
+        let local = self.tables.names.is_local(watcher);
+        let here = local && state != State::Waiting;
+        // Whether a watcher has heard that its permission was withdrawn is not known; it is told once more.
+        let told = state == State::Active && acked != 0;
         let marks = Marks::default()
             .with(Marks::PROVEN, proven)
             .with(Marks::HERE, here)
-            .with(Marks::ANSWER, !here && state != State::Waiting && (!told || acked == 0));
+            .with(Marks::ANSWER, !here && state != State::Waiting && !told);
         let one = self.presentity(facts, name);
         one.version = one.version.max(acked);
         one.known = one.known.min(i64::from(since) * 1000);
@@ -125,6 +158,8 @@ impl Engine {
             let lost = state == State::Active && seen.is_none();
             let refresh = if lost { soon } else { refresh.max(facts.second().min(soon)) };
             let seq = if lost { 0 } else { seq };
+            // One whose presentity's server was never heard of is not ended at it for ever.
+            let expires = if cancelled && expires == 0 { facts.after(self.options.longest) } else { expires };
             let number = self.tables.link_watch(Watch {
                 watcher,
                 presentity,

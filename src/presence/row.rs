@@ -2,6 +2,7 @@
 //!
 //! | key | content |
 //! | --- | --- |
+//! | `k` presentity | since when it is known, and as it is |
 //! | `o` presentity | its devices were attached: version |
 //! | `p` presentity 0 author 0 name | a publication |
 //! | `s` presentity 0 watcher 0 proven | a subscription to a presentity here |
@@ -23,6 +24,7 @@ pub(super) type Row = (Vec<u8>, Option<Vec<u8>>);
 /// A row that was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Read {
+    Known { presentity: Mailbox, since: i64, known: i64 },
     Attached { presentity: Mailbox, version: i64 },
     Publication(PublicationRow),
     Subscription(SubscriptionRow),
@@ -161,6 +163,15 @@ pub(super) fn attached(presentity: &Mailbox, version: Option<i64>) -> Row {
     (key(b'o', &[presentity.key().as_bytes()]), content)
 }
 
+/// The row of a presentity's times.
+pub(super) fn known(presentity: &Mailbox, times: Option<(i64, i64)>) -> Row {
+    let content = times.map(|(since, known)| {
+        let times = Writer::new().octets(&since.to_le_bytes()).octets(&known.to_le_bytes());
+        times.text(&presentity.to_string()).0
+    });
+    (key(b'k', &[presentity.key().as_bytes()]), content)
+}
+
 /// The key of a publication.
 pub(super) fn publication_key(presentity: &Mailbox, by: &Mailbox, id: &str) -> Vec<u8> {
     key(b'p', &[presentity.key().as_bytes(), by.key().as_bytes(), id.as_bytes()])
@@ -241,6 +252,10 @@ pub(super) fn read(key: &[u8], content: &[u8]) -> Option<Read> {
         return None;
     }
     Some(match mark {
+        b'k' => {
+            let (since, known) = (reader.i64()?, reader.i64()?);
+            Read::Known { presentity: reader.mailbox()?, since, known }
+        }
         b'o' => {
             let version = reader.i64()?;
             Read::Attached { presentity: reader.mailbox()?, version }
@@ -337,6 +352,7 @@ mod tests {
             entity: b"From: x\r\n".to_vec(),
         };
         vec![
+            (known(&alice, Some((6, 5))), Read::Known { presentity: alice.clone(), since: 6, known: 5 }),
             (attached(&alice, Some(5)), Read::Attached { presentity: alice.clone(), version: 5 }),
             (publication.write(), Read::Publication(publication)),
             (subscription.write(), Read::Subscription(subscription)),
@@ -359,7 +375,7 @@ mod tests {
         }
 
         #[test]
-        fn a_row_that_was_cut_is_none(which in 0_usize..5, cut in 1_usize..12) {
+        fn a_row_that_was_cut_is_none(which in 0_usize..6, cut in 1_usize..12) {
             let ((key, content), expected) = rows().swap_remove(which);
             let content = content.unwrap();
             let cut = content.len().saturating_sub(cut);

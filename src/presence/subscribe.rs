@@ -62,11 +62,17 @@ impl Engine {
     ) -> Result<(), Refusal> {
         let known = self.tables.subscription(presentity, watcher, author.proven);
         let handling = self.handling(facts, presentity, watcher, author.proven);
-        let Some(number) = known else {
+        let here = author.client;
+        // What a fetch from here has left is no subscription from here.
+        let is_other = |one: &Subscription| here && !one.marks.has(Marks::HERE);
+        let other = known.filter(|number| self.tables.subscriptions.get(*number).is_some_and(is_other));
+        if let Some(number) = other {
+            self.end(number);
+        }
+        let Some(number) = known.filter(|_| other.is_none()) else {
             return self.begin(facts, (presentity, watcher), author, (id, expires), handling);
         };
         let expires = self.lasts(facts, author, expires);
-        let here = author.client;
         let version = self.next_version(facts, presentity);
         let Some(one) = self.tables.subscriptions.get_mut(number) else { return Ok(()) };
         if !author.proven && one.id != id {
@@ -78,7 +84,8 @@ impl Engine {
         }
         (one.expires, one.version) = (expires, version);
         one.marks.set(Marks::ANSWER, true);
-        let over = matches!(one.state, State::Terminated(_) | State::Waiting);
+        let before = one.state;
+        let over = matches!(before, State::Terminated(_) | State::Waiting);
         if over && !(here && handling == Handling::Block) {
             // It is asked for anew.
             one.view = 0;
@@ -87,7 +94,9 @@ impl Engine {
         self.file(number);
         self.reconsider_one(facts, presentity, number);
         self.write_subscription(number);
-        self.show_watcher(number);
+        if self.tables.subscriptions.get(number).is_some_and(|one| one.state != before) {
+            self.show_watcher(number);
+        }
         self.behind(number);
         Ok(())
     }
@@ -105,10 +114,11 @@ impl Engine {
         if handling == Handling::Block && !author.client {
             return self.answer_once(facts, (presentity, watcher), (id, author.proven), rejected);
         }
-        let undecided = handling == Handling::Confirm || !author.proven;
+        let undecided = handling == Handling::Confirm && author.proven;
         let full = self.tables.presentities.get(&presentity).is_some_and(|one| {
             one.watchers.len() >= self.options.watchers
                 || (undecided && one.undecided as usize >= self.options.undecided)
+                || (!author.proven && one.unproven as usize >= limits::UNPROVEN_WATCHERS)
         });
         if full {
             return Err(refuse(452, (4, 5, 3), "that presentity has as many watchers as it can have, try again later"));
@@ -221,6 +231,10 @@ impl Engine {
         id: SubscriptionId,
     ) {
         let undecided = self.tables.presentities.get(&presentity).map_or(0, |one| one.undecided as usize);
+        if !author.proven {
+            // Anybody can say to be anybody: what came and went leaves nothing.
+            return;
+        }
         if self.tables.subscription(presentity, watcher, author.proven).is_some() || undecided >= self.options.undecided
         {
             return;
@@ -255,10 +269,15 @@ impl Engine {
         (id, proven): (SubscriptionId, bool),
         state: State,
     ) -> Result<(), Refusal> {
-        if self.answers >= limits::PRESENCE_ANSWERS {
+        let domain = self.tables.names.domain_of(watcher);
+        let there = domain.and_then(|domain| self.answers_at.get(&domain)).copied().unwrap_or_default();
+        if self.answers >= limits::PRESENCE_ANSWERS || there >= limits::ANSWERS_AT_DOMAIN {
             return Err(refuse(452, (4, 3, 2), "too many answers wait to be given, try again later"));
         }
         self.answers += 1;
+        if let Some(domain) = domain {
+            *self.answers_at.entry(domain).or_default() += 1;
+        }
         let expires = facts.after(ANSWERED_WITHIN);
         let marks = Marks::default().with(Marks::PROVEN, proven).with(Marks::FETCH, true).with(Marks::ANSWER, true);
         let number = self.tables.link(Subscription {
@@ -297,10 +316,10 @@ impl Engine {
     fn over(&mut self, facts: &Facts<'_>, number: u32, reason: Reason) {
         let Some(one) = self.tables.subscriptions.get(number) else { return };
         let (pair, id, proven) = ((one.presentity, one.watcher), one.id, one.marks.has(Marks::PROVEN));
-        let pending = one.state == State::Pending;
+        let stays = one.state == State::Pending && proven;
         // If there is no room for the answer, its end is known by its expiry.
         let _ = self.answer_once(facts, pair, (id, proven), State::Terminated(Some(reason)));
-        if !pending {
+        if !stays {
             return self.end(number);
         }
         let until = facts.after(self.options.waiting);
@@ -329,19 +348,24 @@ impl Engine {
                 self.end(number);
                 continue;
             }
-            let version = self.next_version(facts, presentity);
             // The rules do not bring it back by themselves; a server elsewhere does not ask again.
-            let reason = if here { Reason::Deactivated } else { Reason::Rejected };
-            self.tables.set_state(number, State::Terminated(Some(reason)), facts.second());
-            if let Some(one) = self.tables.subscriptions.get_mut(number) {
-                (one.version, one.view) = (version, 0);
-                one.marks.set(Marks::ANSWER, true);
-            }
-            self.write_subscription(number);
-            self.show_watcher(number);
-            self.behind(number);
+            self.finish(facts, number, if here { Reason::Deactivated } else { Reason::Rejected });
         }
         found
+    }
+
+    /// A subscription is over, and its watcher is told why.
+    pub(super) fn finish(&mut self, facts: &Facts<'_>, number: u32, reason: Reason) {
+        let Some(presentity) = self.tables.subscriptions.get(number).map(|one| one.presentity) else { return };
+        let version = self.next_version(facts, presentity);
+        self.tables.set_state(number, State::Terminated(Some(reason)), facts.second());
+        if let Some(one) = self.tables.subscriptions.get_mut(number) {
+            (one.version, one.view) = (version, 0);
+            one.marks.set(Marks::ANSWER, true);
+        }
+        self.write_subscription(number);
+        self.show_watcher(number);
+        self.behind(number);
     }
 
     /// The time of a subscription may be over.
@@ -364,8 +388,17 @@ impl Engine {
 
     /// An answer has been given, or cannot be.
     pub(super) fn forget_answer(&mut self, number: u32) {
-        if self.tables.subscriptions.get(number).is_some_and(|one| !one.marks.has(Marks::GONE)) {
+        let Some(one) = self.tables.subscriptions.get(number) else { return };
+        if !one.marks.has(Marks::GONE) {
             self.answers = self.answers.saturating_sub(1);
+            if let Some(domain) = self.tables.names.domain_of(one.watcher)
+                && let Some(count) = self.answers_at.get_mut(&domain)
+            {
+                *count -= 1;
+                if *count == 0 {
+                    self.answers_at.remove(&domain);
+                }
+            }
             self.unqueue(number);
             self.tables.unlink(number);
         }

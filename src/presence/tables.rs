@@ -10,6 +10,7 @@ use super::State;
 use super::index::{Index, Slab};
 use super::names::{NameId, Names};
 use super::view::{Composed, View};
+use crate::address::Mailbox;
 use crate::mime::presence::SubscriptionId;
 
 /// The second after the last: a subscription that needs no refresh.
@@ -133,14 +134,18 @@ pub(super) struct Presentity {
     pub publications: Vec<Publication>,
     /// Subscriptions to it.
     pub watchers: Vec<u32>,
-    /// How many of them are undecided.
+    /// How many of them have authenticated and are undecided.
     pub undecided: u32,
+    /// How many of them have not authenticated.
+    pub unproven: u32,
     /// Attached devices of its owner.
     pub sessions: u32,
     /// Since when its devices are, or are not.
     pub since: i64,
     /// Since when it is known: the time that is shown to whom it blocks politely.
     pub known: i64,
+    /// Whether both are written down.
+    pub kept: bool,
     /// Its devices were attached when the daemon ended; they are waited for until this second.
     pub lingers: u32,
     /// When its watchers were told of a change last, and whether one waits for a pause to end.
@@ -148,6 +153,8 @@ pub(super) struct Presentity {
     pub waits: bool,
     /// Its rules depend on the time, and a timer is filed.
     pub timed: bool,
+    /// The second of the timer of its publications; zero: it has none.
+    pub timer: u32,
     /// The version of its list of watchers (RFC 3858).
     pub list: u32,
     /// What was composed, while it is in use.
@@ -199,6 +206,8 @@ pub(super) struct Tables {
     pub watches: Slab<Watch>,
     by_watch: Index,
     contacts: HashMap<NameId, Vec<ContactAt>>,
+    /// Presentities that are forgotten and whose times are written down.
+    pub forgotten: Vec<Mailbox>,
 }
 
 fn pair(presentity: NameId, watcher: NameId, proven: bool) -> u64 {
@@ -236,7 +245,10 @@ impl Tables {
         self.by_pair.insert(pair(presentity, watcher, marks.has(Marks::PROVEN)), number, rehash);
         let one = self.presentities.entry(presentity).or_default();
         one.watchers.push(number);
-        one.undecided += u32::from(is_undecided(state));
+        match marks.has(Marks::PROVEN) {
+            true => one.undecided += u32::from(is_undecided(state)),
+            false => one.unproven += 1,
+        }
         if marks.has(Marks::HERE) {
             self.contacts.entry(watcher).or_default().push(ContactAt::Here(number));
         }
@@ -248,7 +260,9 @@ impl Tables {
         let Some(one) = self.subscriptions.get_mut(number) else { return };
         let before = std::mem::replace(&mut one.state, state);
         one.since = second;
-        if let Some(presentity) = self.presentities.get_mut(&one.presentity) {
+        if one.marks.has(Marks::PROVEN)
+            && let Some(presentity) = self.presentities.get_mut(&one.presentity)
+        {
             presentity.undecided += u32::from(is_undecided(state));
             presentity.undecided = presentity.undecided.saturating_sub(u32::from(is_undecided(before)));
         }
@@ -268,7 +282,10 @@ impl Tables {
                 if let Some(at) = one.watchers.iter().position(|other| *other == number) {
                     one.watchers.swap_remove(at);
                 }
-                one.undecided = one.undecided.saturating_sub(u32::from(is_undecided(state)));
+                match marks.has(Marks::PROVEN) {
+                    true => one.undecided = one.undecided.saturating_sub(u32::from(is_undecided(state))),
+                    false => one.unproven = one.unproven.saturating_sub(1),
+                }
             }
             if marks.has(Marks::HERE) {
                 self.drop_contact(watcher, ContactAt::Here(number));
@@ -285,16 +302,19 @@ impl Tables {
         if self.subscriptions.get(number).is_some_and(gone)
             && let Some(one) = self.subscriptions.remove(number)
         {
+            // While its name is known.
+            self.tidy(one.presentity);
             self.names.release(one.presentity);
             self.names.release(one.watcher);
-            self.tidy(one.presentity);
         }
     }
 
     /// Forgets a presentity of which nothing is known.
     pub fn tidy(&mut self, presentity: NameId) {
-        if self.presentities.get(&presentity).is_some_and(|one| one.is_empty()) {
-            self.presentities.remove(&presentity);
+        if self.presentities.get(&presentity).is_some_and(|one| one.is_empty())
+            && self.presentities.remove(&presentity).is_some_and(|one| one.kept)
+        {
+            self.forgotten.extend(self.names.get(presentity).cloned());
         }
     }
 
@@ -352,6 +372,11 @@ impl Tables {
             self.names.release(one.presentity);
             self.names.release(one.watcher);
         }
+    }
+
+    /// Watchers here.
+    pub fn watchers(&self) -> impl Iterator<Item = NameId> {
+        self.contacts.keys().copied()
     }
 
     /// Whom a watcher here watches.

@@ -1,5 +1,6 @@
 //! Plays with engines of several domains, on a wire that the test holds.
 
+mod edges;
 mod net;
 mod plays;
 mod simulation;

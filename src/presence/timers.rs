@@ -59,6 +59,12 @@ impl Timers {
         })
     }
 
+    /// How many are filed by seconds.
+    #[cfg(test)]
+    pub fn len(&self) -> usize {
+        self.seconds.values().map(Vec::len).sum()
+    }
+
     /// When there is something to look at.
     pub fn next(&self) -> Option<Timestamp> {
         let second = self.seconds.keys().next().map(|second| Timestamp::from_secs(i64::from(*second)));

@@ -21,7 +21,7 @@ use super::{Reason, Refusal, State};
 use crate::address::Mailbox;
 use crate::limits;
 use crate::mime::presence::{self, Directive, Event, SubscriptionId};
-use crate::pidf::{self, Document};
+use crate::pidf;
 
 /// How long an answer to a request is waited for, at first; doubled with each that comes to nothing.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(60);
@@ -65,7 +65,7 @@ impl Engine {
             }
             Directive::Subscribe { .. } => self.watch(facts, watcher, presentity),
             Directive::Cancel { .. } => {
-                self.unwatch(watcher, presentity);
+                self.unwatch(facts, watcher, presentity);
                 Ok(())
             }
             Directive::Publish { .. } | Directive::Notify { .. } | Directive::Policy { .. } => Ok(()),
@@ -123,16 +123,27 @@ impl Engine {
     }
 
     /// The watcher wants no more of it: the presentity's server is told.
-    fn unwatch(&mut self, watcher: NameId, presentity: NameId) {
-        let Some(number) = self.tables.watch(watcher, presentity) else { return };
+    fn unwatch(&mut self, facts: &Facts<'_>, watcher: NameId, presentity: NameId) {
+        if let Some(number) = self.tables.watch(watcher, presentity) {
+            self.drop_watch(facts, number);
+        }
+    }
+
+    /// A watch is to be ended at the presentity's server, while that may know of it.
+    pub(super) fn drop_watch(&mut self, facts: &Facts<'_>, number: u32) {
         let over = |one: &Watch| matches!(one.state, State::Terminated(_));
         if self.tables.watches.get(number).is_some_and(over) {
             return self.end_watch(number);
         }
         self.drop_view(number);
-        if let Some(one) = self.tables.watches.get_mut(number) {
+        let latest = facts.after(self.options.longest);
+        if let Some(one) = self.tables.watches.get_mut(number)
+            && !one.marks.has(Marks::CANCEL)
+        {
             one.marks.set(Marks::CANCEL, true);
+            one.expires = if one.expires == 0 { latest } else { one.expires };
         }
+        self.file_watch(number);
         self.write_watch(number);
         self.queue_watch(number);
     }
@@ -181,7 +192,8 @@ impl Engine {
             self.answer(facts, watcher, Item::Contact(ContactAt::Away(number)));
             return Ok(());
         }
-        if self.fetches.len() >= limits::PRESENCE_ANSWERS || self.fetches.contains_key(&id) {
+        let own = self.fetches.values().filter(|fetch| fetch.watcher == watcher).take(limits::FETCHES).count();
+        if own >= limits::FETCHES || self.fetches.len() >= limits::PRESENCE_ANSWERS || self.fetches.contains_key(&id) {
             return Err(refuse(452, (4, 3, 2), "too many fetches wait for their answers, try again later"));
         }
         let until = facts.after(FETCHED_WITHIN);
@@ -196,6 +208,7 @@ impl Engine {
     /// A fetch is answered, or will not be.
     pub(super) fn end_fetch(&mut self, id: SubscriptionId) {
         if let Some(fetch) = self.fetches.remove(&id) {
+            self.unqueue_fetch(id, fetch.presentity);
             self.tables.names.release(fetch.watcher);
             self.tables.names.release(fetch.presentity);
         }
@@ -213,25 +226,14 @@ impl Engine {
 
     /// A presentity's server notifies watchers here.
     pub(super) fn notified(&mut self, facts: &Facts<'_>, request: &Request<'_>) -> Result<(), Refusal> {
-        let Directive::Notify { id, seq, state, expires, event } = request.directive else { return Ok(()) };
-        let author = request.author;
-        if author.client {
-            return Err(refuse(550, (5, 7, 1), "only servers notify; publish, and yours does"));
-        }
-        if !author.proven {
-            let text = "the presentity's domain is not proven; notifications are taken from its own servers alone";
-            return Err(refuse(550, (5, 7, 1), text));
-        }
-        if *event != Event::Presence {
-            return Err(refuse(550, (5, 7, 1), format!("nobody here has asked for the event {event}")));
-        }
+        let Directive::Notify { id, seq, state, expires, .. } = request.directive else { return Ok(()) };
+        let presentity = self.may_notify(request)?;
         let (media, text) = request.body;
         if *state == presence::State::Active {
             if media != pidf::MEDIA {
                 return Err(refuse(554, (5, 6, 1), format!("a view is of the type {}", pidf::MEDIA)));
             }
-            let document = Document::parse(text).map_err(|fault| refuse(554, (5, 6, 0), fault.to_string()))?;
-            if !document.is_about(&author.mailbox) {
+            if !request.is_about(&request.author.mailbox)? {
                 return Err(refuse(554, (5, 6, 0), "the document's entity must be the author in From"));
             }
         }
@@ -244,7 +246,6 @@ impl Engine {
             entity: entity.clone(),
         });
         let said = Said { id: *id, seq: *seq, state: *state, expires: *expires };
-        let Some(presentity) = self.tables.names.find(&author.mailbox) else { return Err(unsolicited()) };
         self.tables.names.hold_again(presentity);
         let mut taken = false;
         for recipient in request.recipients {
@@ -252,6 +253,41 @@ impl Engine {
         }
         self.tables.names.release(presentity);
         if taken { Ok(()) } else { Err(unsolicited()) }
+    }
+
+    /// Who notifies, if it is a presentity's server and anybody here has asked for it; what is said is not looked at.
+    pub(super) fn may_notify(&self, request: &Request<'_>) -> Result<NameId, Refusal> {
+        let Directive::Notify { id, state, event, .. } = request.directive else { return Err(unsolicited()) };
+        let author = request.author;
+        if author.client {
+            return Err(refuse(550, (5, 7, 1), "only servers notify; publish, and yours does"));
+        }
+        if !author.proven {
+            let text = "the presentity's domain is not proven; notifications are taken from its own servers alone";
+            return Err(refuse(550, (5, 7, 1), text));
+        }
+        if *event != Event::Presence {
+            return Err(refuse(550, (5, 7, 1), format!("nobody here has asked for the event {event}")));
+        }
+        if request.entity.len() > 2 * limits::PIDF_OCTETS + limits::HEADER_OCTETS {
+            return Err(refuse(552, (5, 3, 4), "a notification is no larger than the largest view; send less"));
+        }
+        if *state != presence::State::Active && !request.body.1.trim().is_empty() {
+            return Err(refuse(
+                554,
+                (5, 6, 0),
+                "only an active subscription is notified with a view; leave the body out",
+            ));
+        }
+        let presentity = self.tables.names.find(&author.mailbox).ok_or_else(unsolicited)?;
+        let fetch = id.as_ref().and_then(|id| self.fetches.get(id));
+        let asked = |recipient: &Mailbox| {
+            self.tables.names.find(recipient).is_some_and(|watcher| {
+                let fetched = |fetch: &Fetch| (fetch.watcher, fetch.presentity) == (watcher, presentity);
+                fetch.is_some_and(fetched) || self.tables.watch(watcher, presentity).is_some()
+            })
+        };
+        if request.recipients.iter().any(asked) { Ok(presentity) } else { Err(unsolicited()) }
     }
 
     /// Whether this watcher has asked for it.
@@ -302,7 +338,6 @@ impl Engine {
             one.expires = second.saturating_add(lasts);
             one.refresh = second.saturating_add((u64::from(lasts) * u64::from(part) / 1000) as u32).max(second + 1);
         }
-        let old = one.view.replace(seen.clone());
         let (state, again) = match said.state {
             presence::State::Active => (State::Active, None),
             presence::State::Pending => (State::Pending, None),
@@ -315,13 +350,16 @@ impl Engine {
             presence::State::Terminated(reason) => (State::Terminated(reason), None),
         };
         one.state = state;
-        let fresh = old.as_ref().is_none_or(|old| old.digest != seen.digest);
-        if let Some(old) = old
-            && fresh
+        // A state without a view has none that could be kept.
+        let new = (state == State::Active).then(|| seen.clone());
+        let digest = new.as_ref().map(|new| new.digest);
+        if let Some(old) = std::mem::replace(&mut one.view, new)
+            && Some(old.digest) != digest
         {
             self.drop_seen(presentity, &old);
         }
-        if let Some(presentity) = self.tables.names.get(presentity)
+        if digest.is_some()
+            && let Some(presentity) = self.tables.names.get(presentity)
             && Arc::strong_count(seen) == 2
         {
             let row = row::view(presentity, seen.digest, (seen.utf8, seen.eight_bit), &seen.entity);
@@ -341,7 +379,8 @@ impl Engine {
     /// Files the timer of a watch: its refresh, or the end of its view.
     pub(super) fn file_watch(&mut self, number: u32) {
         let Some(one) = self.tables.watches.get_mut(number) else { return };
-        let refresh = Some(one.refresh).filter(|_| !matches!(one.state, State::Terminated(_)));
+        let refresh =
+            Some(one.refresh).filter(|_| !matches!(one.state, State::Terminated(_)) && !one.marks.has(Marks::CANCEL));
         let expires = Some(one.expires).filter(|expires| *expires != 0);
         let Some(at) = refresh.into_iter().chain(expires).min() else { return };
         if one.timer == 0 || one.timer > at {
@@ -356,8 +395,12 @@ impl Engine {
         let jitter = self.random_below(30);
         let Some(one) = self.tables.watches.get_mut(number).filter(|one| one.timer == filed) else { return };
         one.timer = 0;
-        if one.marks.has(Marks::GONE) || one.marks.has(Marks::CANCEL) {
+        if one.marks.has(Marks::GONE) {
             return;
+        }
+        if one.marks.has(Marks::CANCEL) {
+            // Its server has not been reached; it has ended the subscription by itself.
+            return if one.expires <= second { self.end_watch(number) } else { self.file_watch(number) };
         }
         let watcher = one.watcher;
         let stale = one.expires != 0 && one.expires <= second;

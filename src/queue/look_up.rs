@@ -59,6 +59,11 @@ impl LookUp {
         LookUp { resolver, memory: Arc::default(), socks5 }
     }
 
+    /// The domain has offered the service, before this process began.
+    pub fn has_offered(&self, domain: &Domain, class: Class) {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner).seen(domain, class);
+    }
+
     /// Where the destination's servers are.
     pub async fn resolve(&self, table: &Table, destination: &Destination, clock: &dyn Clock) -> Resolved {
         if let Some(name) = destination.strip_prefix(ROUTE) {

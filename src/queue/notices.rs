@@ -85,6 +85,8 @@ pub async fn run(parts: Parts, mut stop: watch::Receiver<bool>) {
     let Parts { presence, deliver, mut reports, look_up, table, clock, retry } = parts;
     let (resolved, mut answers) = unbounded_channel();
     let handle = presence.clone();
+    // An absence that is seen once after a start ends nobody's watch.
+    presence.watched().iter().for_each(|domain| look_up.has_offered(domain, Class::Pres));
     let mut notices = Notices {
         parts: Wired { presence, deliver, look_up, table, clock, retry },
         lines: HashMap::new(),
@@ -182,6 +184,11 @@ impl Notices {
                 self.go(domain);
             }
             Resolved::Later(reason) => {
+                if !self.parts.presence.is_due(domain) {
+                    // Nobody waits for it any more. What comes later makes a line of its own.
+                    self.lines.remove(domain);
+                    return;
+                }
                 tracing::warn!("PRES {domain}: cannot be looked up, tried again later: {reason}");
                 self.pause(domain, true);
             }

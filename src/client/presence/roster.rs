@@ -81,10 +81,20 @@ impl Roster {
     pub fn take(&mut self, news: &News) -> Vec<Change> {
         match news {
             News::View(view) => self.view(view).into_iter().collect(),
-            News::Contacts(views) => views.iter().filter_map(|view| self.view(view)).collect(),
+            // The time of a list is its own, not that of the views in it: an older one is not told by it.
+            News::Contacts(views) => views.iter().filter_map(|view| self.listed(view)).collect(),
             News::Watchers { full, list } => self.list(*full, list),
             News::Policy(_) => Vec::new(),
         }
+    }
+
+    fn listed(&mut self, view: &View) -> Option<Change> {
+        let seq = self.views.get(&view.who.key()).map_or(0, |known| known.seq);
+        let change = self.view(view);
+        if let Some(known) = self.views.get_mut(&view.who.key()) {
+            known.seq = seq;
+        }
+        change
     }
 
     fn view(&mut self, view: &View) -> Option<Change> {

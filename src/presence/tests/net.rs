@@ -27,6 +27,7 @@ pub struct Rules {
     pub of: Rc<RefCell<HashMap<(String, String), Handling>>>,
     pub publish: Rc<RefCell<Vec<(String, String)>>>,
     pub fetch_only: Rc<RefCell<Vec<(String, String)>>>,
+    pub removed: Rc<RefCell<Vec<String>>>,
 }
 
 impl Rulings for Rules {
@@ -53,7 +54,8 @@ impl Rulings for Rules {
     }
 
     fn is_presentity(&self, mailbox: &Mailbox) -> bool {
-        self.is_local(mailbox.domain()) && mailbox.local() != "nobody"
+        let removed = self.removed.borrow().contains(&mailbox.key());
+        self.is_local(mailbox.domain()) && mailbox.local() != "nobody" && !removed
     }
 }
 
@@ -174,6 +176,7 @@ impl Server {
                 directive: &line.directive,
                 body: (media, line.body),
                 entity: &entity,
+                document: None,
             };
             engine.say(facts, &request)
         })
@@ -191,6 +194,7 @@ impl Server {
                 directive: &directive,
                 body: (&media, &text),
                 entity: &outgoing.written.entity,
+                document: None,
             };
             engine.say(facts, &request)
         });
