@@ -38,7 +38,6 @@ use crate::limits;
 use crate::net;
 use crate::policy::Service;
 use crate::presence::Handle;
-use crate::queue::look_up::LookUp;
 use crate::queue::{self, Parts};
 use crate::receive::signed::Signatures;
 use crate::receive::{self, Connections, Context, Listener, Rates};
@@ -220,12 +219,9 @@ impl Daemon {
         let options = build::authority(&config, &connector, &base.spool)?;
         let authority = Authority::new(options, base.accounts.clone(), base.clock.clone())?;
         authority.refresh().await;
-        let notifying = connector.clone();
-        // What is remembered of domains is remembered for messages and presence alike.
-        let look_up = LookUp::new(base.resolver.clone(), config.queue.socks5);
+        let (notifiers, notices, look_up) = watching::deliver(&config, &base, connector.clone(), finished.clone());
         let Delivery { peers, attached, attach, devices, reports } =
             Delivery::start(&config, &base, connector, opened.devices);
-        let (notifiers, notices) = watching::deliver(&config, &base, notifying, look_up.clone(), finished.clone());
         let (commands, commanded) = channel(COMMANDS);
         let counters = Arc::new(queue::Counters::default());
         let parts = Parts {

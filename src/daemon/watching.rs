@@ -49,25 +49,25 @@ pub(super) fn tables(
     })
 }
 
-/// The loop that delivers; its connections are its own.
+/// The loop that delivers; its connections are its own. What it remembers of domains is for messages too.
 pub(super) fn deliver(
     config: &Config,
     base: &Base,
     connector: Arc<Connector>,
-    look_up: LookUp,
     stop: watch::Receiver<bool>,
-) -> (Arc<Peers>, JoinHandle<()>) {
+) -> (Arc<Peers>, JoinHandle<()>, LookUp) {
     let (reports, reported) = unbounded_channel();
     let (resolver, spool, clock) = (base.resolver.clone(), base.spool.clone(), base.clock.clone());
     let peers = Arc::new(Peers::new(build::deliver(config), resolver, connector, spool, clock, reports));
+    let look_up = LookUp::new(base.resolver.clone(), config.queue.socks5);
     let parts = notices::Parts {
         presence: base.presence.clone(),
         deliver: peers.clone(),
         reports: reported,
-        look_up,
+        look_up: look_up.clone(),
         table: base.table.clone(),
         clock: base.clock.clone(),
         retry: config.queue.retry.clone(),
     };
-    (peers, tokio::spawn(notices::run(parts, stop)))
+    (peers, tokio::spawn(notices::run(parts, stop)), look_up)
 }

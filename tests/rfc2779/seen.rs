@@ -111,29 +111,37 @@ fn r5_1_15_polite_blocking_cannot_be_told_from_somebody_who_is_closed() {
         let delivery = answer(&mut device, &id(number));
         (began.elapsed(), delivery)
     };
-    let mut times: [Vec<Duration>; 2] = Default::default();
     let mut seen: [Option<String>; 2] = Default::default();
-    for round in 0..40 {
-        for (at, who) in ["alice@a.test", "carla@a.test"].into_iter().enumerate() {
-            let (time, delivery) = ask(2 * round + at as u32 + 1, who, "fetch");
-            times[at].push(time);
-            let name = who.split('@').next().expect("a name");
-            let shown = (delivery.mail.replace(name, "NAME"), normal(&delivery.entity, name));
-            let shown = format!("{}\n{}", shown.0, shown.1);
-            let size = delivery.entity.len();
-            let before = seen[at].get_or_insert_with(|| format!("{size}\n{shown}")).clone();
-            assert_eq!(before, format!("{size}\n{shown}"), "always the same");
+    let mut number = 0;
+    let mut medians = || {
+        let mut times: [Vec<Duration>; 2] = Default::default();
+        for _ in 0..40 {
+            for (at, who) in ["alice@a.test", "carla@a.test"].into_iter().enumerate() {
+                number += 1;
+                let (time, delivery) = ask(number, who, "fetch");
+                times[at].push(time);
+                let name = who.split('@').next().expect("a name");
+                let shown = (delivery.mail.replace(name, "NAME"), normal(&delivery.entity, name));
+                let shown = format!("{}\n{}\n{}", delivery.entity.len(), shown.0, shown.1);
+                let before = seen[at].get_or_insert_with(|| shown.clone());
+                assert_eq!(*before, shown, "always the same");
+            }
         }
+        times.map(|mut times| {
+            times.sort();
+            times[times.len() / 2].as_secs_f64()
+        })
+    };
+    // The same distribution: as far apart as two halves of one are. What else the machine does can part them once; a
+    // difference of ours is there every time.
+    let alike = |[polite, closed]: &[f64; 2]| (0.5..2.0).contains(&(polite / closed));
+    let mut tries: Vec<[f64; 2]> = Vec::new();
+    while tries.len() < 4 && !tries.last().is_some_and(alike) {
+        tries.push(medians());
     }
+    assert!(tries.last().is_some_and(alike), "seconds, polite and closed: {tries:?}");
     assert_eq!(seen[0], seen[1], "byte for byte, and of one size");
     assert!(seen[0].as_ref().is_some_and(|text| text.contains("<basic>closed</basic>") && !text.contains("note>")));
-    // The same distribution: as far apart as two halves of one are.
-    let median = |times: &mut Vec<Duration>| {
-        times.sort();
-        times[times.len() / 2].as_secs_f64()
-    };
-    let (polite, closed) = (median(&mut times[0]), median(&mut times[1]));
-    assert!((0.5..2.0).contains(&(polite / closed)), "{polite} s and {closed} s");
 }
 
 #[test]
