@@ -237,7 +237,7 @@ impl Engine {
         let one = self.tables.presentities.entry(name).or_default();
         if one.known == 0 {
             (one.known, one.since) = (now, now);
-            // Greater than before a restart (RFC 3858 §4.1).
+            // Greater than before a restart (RFC 3858 §4).
             one.list = u32::try_from(facts.now.secs()).unwrap_or_default();
         }
         one

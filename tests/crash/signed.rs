@@ -23,9 +23,7 @@ fn now() -> Timestamp {
     Timestamp::from(SystemTime::now())
 }
 
-/// Somebody whom nobody here believes: that does not matter for this.
-fn signer() -> Identity {
-    let authority = Authority::root(&AuthorityOptions::new("Test", now())).expect("an authority");
+fn signer(authority: &Authority) -> Identity {
     let made = authority.issue(&Leaf::new(&[], now()).with_addresses(&["sender@c.test"])).expect("a certificate");
     Identity::from_pem(&made.key_pem, &made.chain_pem, None).expect("an identity")
 }
@@ -57,8 +55,11 @@ fn waiting(setup: &Setup) -> usize {
 #[test]
 fn signed_messages_are_taken_once_whenever_it_is_killed() {
     let directory = tempfile::tempdir().unwrap();
-    let setup = Setup::new(directory.path()).with("[smime]\nroots = []\n");
-    let identity = signer();
+    let authority = Authority::root(&AuthorityOptions::new("Test", now())).expect("an authority");
+    let root = directory.path().join("root.pem");
+    std::fs::write(&root, authority.pem()).expect("a file");
+    let setup = Setup::new(directory.path()).with(&format!("[smime]\nroots = [{root:?}]\n"));
+    let identity = signer(&authority);
     let mut random = Random(seed());
     let mut daemon = setup.start();
     let mut all = Vec::new();
