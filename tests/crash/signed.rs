@@ -4,10 +4,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use impart::address::Mailbox;
+use impart::smime::authority::{Authority, Validity, serial};
 use impart::smime::protect::prepare;
-use impart::smime::{Identity, SignOptions, sign};
+use impart::smime::{Identity, Key, KeyKind, SignOptions, sign};
 use impart::timestamp::Timestamp;
-use impart::tls::make::{Authority, AuthorityOptions, Leaf};
 
 use crate::common::client::Client;
 use crate::common::daemon::Setup;
@@ -23,9 +24,18 @@ fn now() -> Timestamp {
     Timestamp::from(SystemTime::now())
 }
 
-fn signer(authority: &Authority) -> Identity {
-    let made = authority.issue(&Leaf::new(&[], now()).with_addresses(&["sender@c.test"])).expect("a certificate");
-    Identity::from_pem(&made.key_pem, &made.chain_pem, None).expect("an identity")
+/// The domain's authority, and an identity that it vouches for: only who is believed proves what was played back.
+fn signer() -> (Authority, Identity) {
+    let address = Mailbox::parse("sender@c.test").expect("an address");
+    let day = std::time::Duration::from_secs(86_400);
+    let validity = Validity { from: now().before(day), until: now().after(day) };
+    let key = || Key::generate(KeyKind::P256).expect("a key");
+    let authority =
+        Authority::create(address.domain(), "Test", key(), validity, &serial([1; 16])).expect("an authority");
+    let own = key();
+    let made = authority.issue(address.domain(), &address, own.spki(), validity, &serial([2; 16]));
+    let identity = Identity::new(own, vec![made.expect("a certificate")]).expect("an identity");
+    (authority, identity)
 }
 
 fn signed(identity: &Identity, number: u64) -> Vec<u8> {
@@ -55,11 +65,10 @@ fn waiting(setup: &Setup) -> usize {
 #[test]
 fn signed_messages_are_taken_once_whenever_it_is_killed() {
     let directory = tempfile::tempdir().unwrap();
-    let authority = Authority::root(&AuthorityOptions::new("Test", now())).expect("an authority");
+    let (authority, identity) = signer();
     let root = directory.path().join("root.pem");
-    std::fs::write(&root, authority.pem()).expect("a file");
+    std::fs::write(&root, authority.certificate().to_pem()).expect("a file");
     let setup = Setup::new(directory.path()).with(&format!("[smime]\nroots = [{root:?}]\n"));
-    let identity = signer(&authority);
     let mut random = Random(seed());
     let mut daemon = setup.start();
     let mut all = Vec::new();
