@@ -269,16 +269,27 @@ class Run:
         names = chat.Names(f"{self.place}/names")
         servers = chat.SERVERS if round_number % 2 == 0 else chat.SERVERS[::-1]
         watchers, changes = (100, 20) if self.quick else (500, 50)
-        cases = [("on the same server", watchers, 0), ("split over two servers", watchers // 2, watchers // 2)]
         for server in servers:
-            for name, same, other in cases:
-                pair = server(f"{self.place}/chat", 0 if server is not chat.Impart else watchers)
-                report = pair.fan_out(same, other, changes)
-                name = f"a change for {watchers} watchers, {name}"
-                self.note(name, "notifications/s", server.name, report["per_second"])
-                self.note(f"{name}, the last, p50", "ms", server.name, report["last_us"]["p50"] / 1000)
-                pair.stop()
+            try:
+                self.changes(server, watchers, changes)
+            except (SystemExit, OSError, ValueError, subprocess.SubprocessError) as fault:
+                # The others' figures are worth having.
+                self.failed.append(f"presence of {server.name}: {fault}")
+                print(f"presence of {server.name} FAILED: {fault}", flush=True)
         names.stop()
+
+    def changes(self, server, watchers, changes):
+        """A presentity changes so often, watched by so many, on its own server and split over two."""
+        half = watchers // 2
+        for name, same, other in [("on the same server", watchers, 0), ("split over two servers", half, half)]:
+            pair = server(f"{self.place}/chat", 0 if server is not chat.Impart else watchers)
+            try:
+                report = pair.fan_out(same, other, changes)
+            finally:
+                pair.stop()
+            name = f"a change for {watchers} watchers, {name}"
+            self.note(name, "notifications/s", server.name, report["per_second"])
+            self.note(f"{name}, the last, p50", "ms", server.name, report["last_us"]["p50"] / 1000)
 
     def attached(self, round_number):
         if round_number > 0:
