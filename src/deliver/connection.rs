@@ -18,6 +18,7 @@ use super::wire::Wire;
 use super::{Job, Outcome, Report, Scope};
 use crate::reply::{EnhancedCode, Reply};
 use crate::smtp::client::{Event, Fate, Fault, Transaction};
+use crate::smtp::extension::Extension;
 use crate::timestamp::Timestamp;
 
 /// How long a connection takes new jobs: a changed record, certificate or route counts in the end for busy hops too.
@@ -199,7 +200,13 @@ impl Connection {
                 self.offer(token, recipients, entity, wall);
                 continue;
             }
-            match self.context.spool.entity(flying.job.id).await {
+            let id = flying.job.id;
+            // A hop without IMPP would not know a second copy, as the sender makes one after a crash.
+            if !self.wire.session.offer().has(Extension::Impp) && !self.context.spool.is_durable(id).await {
+                self.settle(token, recipients, not_there("the spool could not keep it"));
+                continue;
+            }
+            match self.context.spool.entity(id).await {
                 Ok(Some(entity)) => self.offer(token, recipients, entity, wall),
                 Ok(None) => self.settle(token, recipients, not_there("it is no longer in the spool")),
                 Err(error) => self.settle(token, recipients, not_there(&error.to_string())),

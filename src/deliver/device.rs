@@ -23,6 +23,7 @@ use crate::envelope::{Envelope, Notify, Recipient};
 use crate::limits;
 use crate::reply::{EnhancedCode, Reply};
 use crate::smtp::client::{Event, Fate, Fault, Protection, Session, Transaction};
+use crate::smtp::extension::Extension;
 use crate::spool::{Record, State};
 
 /// After how many idle seconds a device is asked for a sign of life that does not say itself.
@@ -225,6 +226,10 @@ impl Device {
     }
 
     async fn submit(&mut self, offer: Offer) {
+        // One without IMPP would not know a second copy, as the sender makes one after a crash.
+        if !self.wire.session.offer().has(Extension::Impp) && !self.context.spool.is_durable(offer.id()).await {
+            return drop(self.feed.answered(&offer, Verdict::Left, Instant::now().into_std()));
+        }
         let (now, wall) = (Instant::now().into_std(), self.context.clock.now());
         let record = match self.context.spool.record(offer.id()) {
             Ok(Some(record)) => record,

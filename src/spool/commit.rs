@@ -2,6 +2,10 @@
 //!
 //! In: commands from the [`Inbox`]. Out: answers, and arrivals. It takes all that waits, makes one batch, writes it with
 //! one sync and answers all; while it syncs the next group gathers, so there is no timer that delays a lone message.
+//! What was accepted is announced as soon as it is written, and can be read: it is on its way while the disk works, and
+//! whoever may not have it before it is durable waits for that ([`super::Spool::is_durable`]). Receipts are announced after
+//! the sync: made again after a crash they would be others, which nobody could take for second copies.
+//!
 //! Settlements without receipts need no sync of their own: they are written at once and synced with the next group, or
 //! when the spool has been idle for [`IDLE_SYNC`]; a crash in between offers a delivered message again, which the next
 //! server's dedup drops.
@@ -12,12 +16,13 @@
 //! ever.
 
 use std::collections::VecDeque;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use super::dedup::Expiry;
 use super::error::SpoolError;
@@ -26,7 +31,7 @@ use super::inbox::{Inbox, Taken};
 use super::lock::Lock;
 use super::meters::Meters;
 use super::reclaim::{Reclaim, Room};
-use super::record::Record;
+use super::record::{QueueId, Record};
 use super::store::{Batch, Fault, StateRow, Store};
 
 /// How long a settlement without receipts may be written and not synced.
@@ -43,12 +48,22 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// How long a look at the free space is good for.
 const DISK_LOOK: Duration = Duration::from_millis(100);
 
+/// Messages that were announced and are not on stable storage.
+#[derive(Clone, Debug)]
+pub(super) struct Unsure {
+    /// Their identifiers, with some between them that may be.
+    pub ids: RangeInclusive<QueueId>,
+    /// The write has failed; they are to be taken out again.
+    pub lost: bool,
+}
+
 /// What the committer is made of.
 pub(super) struct Committer {
     pub inbox: Arc<Inbox<Command>>,
     pub store: Arc<Store>,
     pub meters: Arc<Meters>,
     pub arrivals: mpsc::UnboundedSender<Arc<Record>>,
+    pub unsure: watch::Sender<Option<Unsure>>,
     pub expiry: Arc<Expiry>,
     pub disk: Disk,
     pub state: StateRow,
@@ -127,6 +142,7 @@ struct Work {
     store: Arc<Store>,
     meters: Arc<Meters>,
     arrivals: mpsc::UnboundedSender<Arc<Record>>,
+    unsure: watch::Sender<Option<Unsure>>,
     expiry: Arc<Expiry>,
     disk: Disk,
     state: StateRow,
@@ -140,10 +156,11 @@ struct Work {
 impl Committer {
     /// Works until the inbox is closed and empty; then closes the store and gives up the lock.
     pub fn run(self) {
-        let Committer { inbox, store, meters, arrivals, expiry, disk, state, next, lock, done } = self;
+        let Committer { inbox, store, meters, arrivals, unsure, expiry, disk, state, next, lock, done } = self;
         let (unsynced, down) = (Unsynced::default(), None);
         let reclaim = Reclaim::new(store.clone());
-        let mut work = Work { inbox, store, meters, arrivals, expiry, disk, state, next, unsynced, down, reclaim };
+        let mut work =
+            Work { inbox, store, meters, arrivals, unsure, expiry, disk, state, next, unsynced, down, reclaim };
         work.run();
         work.reclaim.finish();
         work.store.close();
@@ -243,7 +260,7 @@ impl Work {
         }
         self.meters.duplicates(group.duplicates);
         if group.is_empty() {
-            return group.answers.into_iter().for_each(Answer::give);
+            return group.written.into_iter().chain(group.answers).for_each(Answer::give);
         }
         let mut state = StateRow { next: group.next(), ..self.state };
         group.accepted.apply(&mut state);
@@ -254,11 +271,10 @@ impl Work {
         batch.seal(&state, self.store.secret());
         let sync = group.sync || self.unsynced.changes + batch.len() > UNSYNCED_CHANGES;
         let started = Instant::now();
-        match self.store.commit(&batch, sync) {
+        match self.write_and_announce(&batch, sync, &state, &mut group) {
             Ok(()) => {
                 self.state = state;
                 self.meters.group(count, started.elapsed(), sync);
-                self.meters.holds(&state, group.aside);
                 if sync {
                     self.unsynced = Unsynced::default();
                 } else {
@@ -266,7 +282,7 @@ impl Work {
                     self.unsynced.batches.push_back(batch);
                     self.unsynced.since.get_or_insert(started);
                 }
-                announce(&self.arrivals, group.arrivals);
+                announce(&self.arrivals, group.caused);
                 announce(&self.arrivals, group.receipts);
                 group.answers.into_iter().for_each(Answer::give);
             }
@@ -274,14 +290,38 @@ impl Work {
                 let (accepts, settles) = batch.split(accepts);
                 let mut redo = Redo::default();
                 redo.undo(accepts);
+                self.meters.holds(&self.state, 0);
                 self.go_down(&fault, redo, Some(settles));
-                self.keep(group.settled, group.receipts, group.answers);
+                self.keep(group.settled, group.receipts, group.written.into_iter().chain(group.answers));
             }
         }
     }
 
+    /// Writes a batch; what was accepted is announced, and settlements are answered, between the writing and the sync.
+    fn write_and_announce(
+        &self,
+        batch: &Batch,
+        sync: bool,
+        state: &StateRow,
+        group: &mut Group<'_>,
+    ) -> Result<(), Fault> {
+        self.store.commit(batch)?;
+        self.meters.holds(state, group.aside);
+        let ids = || group.arrivals.iter().map(|record| record.id);
+        if let Some((first, last)) = ids().min().zip(ids().max()) {
+            self.unsure.send_replace(Some(Unsure { ids: first..=last, lost: false }));
+        }
+        announce(&self.arrivals, std::mem::take(&mut group.arrivals));
+        group.written.drain(..).for_each(Answer::give);
+        if sync {
+            self.store.sync()?;
+            self.unsure.send_if_modified(|unsure| unsure.take().is_some());
+        }
+        Ok(())
+    }
+
     /// What stands or falls with settlements waits; senders are refused.
-    fn keep(&mut self, tally: Tally, receipts: Vec<Arc<Record>>, answers: Vec<Answer>) {
+    fn keep(&mut self, tally: Tally, receipts: Vec<Arc<Record>>, answers: impl Iterator<Item = Answer>) {
         let Some(down) = &mut self.down else { return };
         down.tally = tally;
         down.receipts = receipts;
@@ -312,6 +352,9 @@ impl Work {
             redo.again(batch);
         }
         self.meters.read_only(Some(reason.clone()));
+        self.unsure.send_if_modified(|unsure| {
+            unsure.as_mut().is_some_and(|unsure| !std::mem::replace(&mut unsure.lost, true))
+        });
         self.down = Some(Box::new(Down {
             reason,
             redo,
@@ -368,7 +411,8 @@ impl Work {
         down.tally.apply(&mut state);
         let mut batch = down.redo.batch();
         batch.seal(&state, self.store.secret());
-        self.store.commit(&batch, true).map_err(|fault| fault.to_string())?;
+        self.store.commit(&batch).and_then(|()| self.store.sync()).map_err(|fault| fault.to_string())?;
+        self.unsure.send_replace(None);
         self.state = state;
         Ok(())
     }

@@ -180,11 +180,15 @@ pub(super) struct Group<'a> {
     pub accepted: Tally,
     /// What settling counts for.
     pub settled: Tally,
-    /// The answers, in order.
+    /// The answers that are given after the sync, in order.
     pub answers: Vec<Answer>,
-    /// New records that arrived by accepting.
+    /// The answers that need the writing alone, in order: a settlement that was written stands, whatever the sync does.
+    pub written: Vec<Answer>,
+    /// Messages that were accepted.
     pub arrivals: Vec<Arc<Record>>,
-    /// New records that arrived by settling.
+    /// Receipts that accepting caused.
+    pub caused: Vec<Arc<Record>>,
+    /// Receipts that settling caused.
     pub receipts: Vec<Arc<Record>>,
     /// Whether the batch has to be on stable storage before it is answered.
     pub sync: bool,
@@ -218,7 +222,9 @@ impl<'a> Group<'a> {
             accepted: Tally::default(),
             settled: Tally::default(),
             answers: Vec::with_capacity(commands),
+            written: Vec::new(),
             arrivals: Vec::new(),
+            caused: Vec::new(),
             receipts: Vec::new(),
             sync: false,
             now: None,
@@ -251,11 +257,13 @@ impl<'a> Group<'a> {
         };
         // Also a second copy is answered after the first is durable, which may be in this very batch.
         self.sync = true;
-        let acceptance = self.store_message(&mut message, &firsts, Cause::Accepting);
+        let (acceptance, record) = self.store_message(&mut message, &firsts, Cause::Accepting);
+        self.arrivals.extend(record);
         for (index, mut receipt) in std::mem::take(&mut message.receipts) {
             if firsts.get(index).is_none_or(Option::is_none) {
                 self.id_of(&mut receipt);
-                self.store_message(&mut receipt, &[], Cause::Accepting);
+                let (_, record) = self.store_message(&mut receipt, &[], Cause::Accepting);
+                self.caused.extend(record);
             }
         }
         self.answers.push(Answer::Accept(reply, (acceptance, message)));
@@ -281,7 +289,13 @@ impl<'a> Group<'a> {
         Ok(firsts)
     }
 
-    fn store_message(&mut self, message: &mut Prepared, firsts: &[Option<QueueId>], cause: Cause) -> Acceptance {
+    /// The record is there unless every recipient had the message before.
+    fn store_message(
+        &mut self,
+        message: &mut Prepared,
+        firsts: &[Option<QueueId>],
+        cause: Cause,
+    ) -> (Acceptance, Option<Arc<Record>>) {
         self.now = Some(message.arrived);
         let recipients = message.envelope.recipients.len();
         let duplicates = firsts.iter().flatten().count();
@@ -289,7 +303,7 @@ impl<'a> Group<'a> {
         if duplicates == recipients
             && let Some(Some(first)) = firsts.first()
         {
-            return Acceptance { id: *first, duplicates, all_duplicate: true };
+            return (Acceptance { id: *first, duplicates, all_duplicate: true }, None);
         }
         let id = self.id_of(message);
         let mut states = vec![State::Open(Progress::default()); recipients];
@@ -320,20 +334,19 @@ impl<'a> Group<'a> {
         let Prepared { arrived, expires, size, .. } = *message;
         let (envelope, origin) = (message.envelope.clone(), message.origin.clone());
         let record = Arc::new(Record { id, envelope, states, origin, arrived, expires, size, held: false });
-        let (tally, arrivals) = match cause {
-            Cause::Accepting => (&mut self.accepted, &mut self.arrivals),
-            Cause::Settling => (&mut self.settled, &mut self.receipts),
+        let tally = match cause {
+            Cause::Accepting => &mut self.accepted,
+            Cause::Settling => &mut self.settled,
         };
         tally.messages += 1;
         tally.octets += size as i64;
-        arrivals.push(record);
-        Acceptance { id, duplicates, all_duplicate: false }
+        (Acceptance { id, duplicates, all_duplicate: false }, Some(record))
     }
 
     /// Adds a settlement.
     pub fn settle(&mut self, outcome: Outcome, reply: Reply<Settled>) {
         match self.apply(outcome) {
-            Ok(applied) => self.answers.push(Answer::Settle(reply, Settled { applied })),
+            Ok(applied) => self.written.push(Answer::Settle(reply, Settled { applied })),
             Err(error) => drop(reply.send(Err(error))),
         }
     }
@@ -384,7 +397,8 @@ impl<'a> Group<'a> {
             self.sync = true;
             // A look-up that fails makes a receipt a first copy: better told twice than not at all.
             let firsts = self.firsts(&receipt, id).unwrap_or_default();
-            self.store_message(&mut receipt, &firsts, Cause::Settling);
+            let (_, record) = self.store_message(&mut receipt, &firsts, Cause::Settling);
+            self.receipts.extend(record);
         }
     }
 

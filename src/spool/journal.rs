@@ -223,7 +223,7 @@ mod tests {
             changes.add(Table::Messages, record_key(QueueId(number)), Change::Put(row.into()));
             changes.add(Table::Messages, record_key(QueueId(number - 1)), Change::Remove);
             changes.seal(&StateRow { next: number, ..StateRow::default() }, SECRET);
-            store.commit(&changes, true).unwrap();
+            store.commit(&changes).and_then(|()| store.sync()).unwrap();
         }
         drop(store);
         let path = path.join("0.jnl");

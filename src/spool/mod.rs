@@ -10,6 +10,7 @@
 //! | --- | --- | --- | --- | --- | --- |
 //! | S0 | being received | – | – | – | only in the memory of `receive` |
 //! | S1 | in a group that is being written | ? | ? | ? | one atomic batch: all of it is there or nothing |
+//! | S1a | written, the sync is under way | ? | ? | ? | can be read, and goes to who drops second copies |
 //! | S2 | durable, some recipients open | yes | yes | yes | `250` was said; the queue has it |
 //! | S3 | some recipients settled | changed | yes | yes | the record says which; receipts are messages of their own in S2 |
 //! | S3a | delivered, some devices have not had it | changed | yes | yes | done for its sender; the record names the devices |
@@ -21,8 +22,8 @@
 //!
 //! | crash in | found at the start | what happens |
 //! | --- | --- | --- |
-//! | S0, S1 not written | nothing | the sender had no `250` and sends again |
-//! | S1 written, not answered | S2 | it is delivered; the sender sends again, and that copy is dropped by its dedup key |
+//! | S0, S1, S1a not on the disk | nothing | the sender had no `250` and sends again; whoever had it drops the second copy |
+//! | S1, S1a on the disk, not answered | S2 | it is delivered; the sender sends again, and that copy is dropped by its dedup key |
 //! | S2 | S2 | [`Spool::page`] shows it to the queue |
 //! | S3 or S4, settled with a receipt, not written | the state before | what was in flight is offered again; the next server drops it, and the receipt is made then |
 //! | S3 or S4, settled with a receipt, written | the state after | the receipt is a message in S2: neither lost nor doubled |
@@ -65,6 +66,8 @@ mod row;
 mod store;
 
 #[cfg(test)]
+mod early_tests;
+#[cfg(test)]
 mod model_tests;
 #[cfg(test)]
 mod reclaim_tests;
@@ -79,9 +82,9 @@ use std::time::Duration;
 
 use aws_lc_rs::hmac;
 use bytes::Bytes;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
-use self::commit::{Committer, Disk};
+use self::commit::{Committer, Disk, Unsure};
 use self::dedup::Expiry;
 pub use self::error::{OpenError, SpoolError};
 use self::group::{Command, Outcome, Prepared, Remember};
@@ -117,7 +120,8 @@ impl Default for Options {
 /// What comes with an open spool.
 #[derive(Debug)]
 pub struct Opened {
-    /// Each record that is new since the start and has an open recipient, once, after it is durable.
+    /// Each record that is new since the start and has an open recipient, once, when it can be read; a message that was
+    /// accepted may not be durable by then ([`Spool::is_durable`]), a receipt is.
     pub arrivals: mpsc::UnboundedReceiver<Arc<Record>>,
     /// The identifier of the first new record; smaller ones were there, and [`Spool::page`] shows them.
     pub first_new: QueueId,
@@ -182,6 +186,7 @@ struct Inner {
     store: Arc<Store>,
     meters: Arc<Meters>,
     next: Arc<AtomicU64>,
+    unsure: watch::Receiver<Option<Unsure>>,
     done: Mutex<Option<oneshot::Receiver<()>>>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
@@ -208,6 +213,7 @@ impl Spool {
         let devices = store.devices().map_err(unreadable)?;
         let (arrivals, opened) = mpsc::unbounded_channel();
         let (done, finished) = oneshot::channel();
+        let (unsure, watched) = watch::channel(None);
         let (store, meters) = (Arc::new(store), Arc::new(Meters::default()));
         let inbox = Arc::new(Inbox::new(options.waiting));
         meters.holds(&state, set_aside.len() as u64);
@@ -218,6 +224,7 @@ impl Spool {
             store: store.clone(),
             meters: meters.clone(),
             arrivals,
+            unsure,
             expiry,
             disk,
             state,
@@ -230,7 +237,7 @@ impl Spool {
             .spawn(move || committer.run())
             .map_err(|error| OpenError::Io { path: dir.to_owned(), error })?;
         let (done, thread) = (Mutex::new(Some(finished)), Mutex::new(Some(thread)));
-        let spool = Spool(Arc::new(Inner { inbox, store, meters, next, done, thread }));
+        let spool = Spool(Arc::new(Inner { inbox, store, meters, next, unsure: watched, done, thread }));
         Ok((spool, Opened { arrivals: opened, first_new: QueueId(state.next), devices, set_aside }))
     }
 
@@ -277,8 +284,8 @@ impl Spool {
     /// Records what became of recipients of a message, and stores the receipts that this causes, in one commit. The
     /// message goes when no recipient is open and none is owed to a device any more.
     ///
-    /// With receipts it resolves when it is on stable storage, without when it is written; that is synced with the next
-    /// group, or after 50 ms. Receipts are stored only if a recipient that it names was open: a settlement that comes
+    /// It resolves when it is written; with receipts the sync follows at once, without it comes with the next group or
+    /// after 50 ms. Written once it is not given up: after a failed sync it is written again. Receipts are stored only if a recipient that it names was open: a settlement that comes
     /// twice counts once. While the spool is read-only it waits.
     pub fn settle(&self, settlement: Settlement) -> impl Future<Output = Result<Settled, SpoolError>> + Send + use<> {
         let inner = self.0.clone();
@@ -394,6 +401,19 @@ impl Spool {
             }
             Err(fault) => Err(unavailable(fault)),
         }
+    }
+
+    /// Whether a message that was announced is on stable storage, as soon as that is known. Whoever would not know a
+    /// second copy gets none before: after a crash the sender, who had no `250`, sends again.
+    pub async fn is_durable(&self, id: QueueId) -> bool {
+        let is_known = |unsure: &Option<Unsure>| match unsure {
+            Some(unsure) => unsure.lost || !unsure.ids.contains(&id),
+            None => true,
+        };
+        let mut watched = self.0.unsure.clone();
+        // It fails when the spool is closed.
+        let known = watched.wait_for(is_known).await;
+        known.is_ok_and(|unsure| unsure.as_ref().is_none_or(|unsure| !unsure.ids.contains(&id)))
     }
 
     /// What was put aside, with the reasons.

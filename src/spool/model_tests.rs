@@ -182,12 +182,12 @@ impl Run {
                 }
             }
             Step::Restart => {
-                self.check_arrivals();
+                self.check_arrivals().await;
                 self.spool = None;
                 self.spool = Some(open(self.dir.path()));
             }
             Step::Crash => {
-                self.check_arrivals();
+                self.check_arrivals().await;
                 let next = tempfile::tempdir().unwrap();
                 copy(self.dir.path(), next.path());
                 self.spool = Some(open(next.path()));
@@ -212,10 +212,16 @@ impl Run {
         }
     }
 
-    fn check_arrivals(&mut self) {
+    /// All that is expected, and no more; receipts come after the answer to what caused them.
+    async fn check_arrivals(&mut self) {
         let arrivals = &mut self.spool.as_mut().unwrap().1.arrivals;
-        let arrived: Vec<u64> = std::iter::from_fn(|| arrivals.try_recv().ok()).map(|record| record.id.0).collect();
-        assert_eq!(arrived, std::mem::take(&mut self.model.arrivals));
+        let expected = std::mem::take(&mut self.model.arrivals);
+        let mut arrived = Vec::new();
+        while arrived.len() < expected.len() {
+            arrived.push(arrivals.recv().await.expect("an open spool").id.0);
+        }
+        assert_eq!(arrived, expected);
+        assert!(arrivals.try_recv().is_err(), "one arrival for one message");
     }
 
     async fn check(&self) {
@@ -252,7 +258,7 @@ proptest! {
             for step in steps {
                 run.step(step).await;
             }
-            run.check_arrivals();
+            run.check_arrivals().await;
         });
     }
 }

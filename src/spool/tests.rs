@@ -308,7 +308,7 @@ fn plant(dir: &Path, rows: &[(Table, fjall::Slice, Option<Vec<u8>>)]) {
         let change = value.clone().map_or(store::Change::Remove, |value| store::Change::Put(value.into()));
         batch.add(*table, key.clone(), change);
     }
-    store.commit(&batch, true).unwrap();
+    store.commit(&batch).and_then(|()| store.sync()).unwrap();
 }
 
 #[tokio::test]

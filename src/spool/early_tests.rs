@@ -1,0 +1,82 @@
+//! What happens between the writing of a group and its sync.
+
+use std::time::Duration;
+
+use super::tests::{closing, ids, message, one, open};
+use super::*;
+
+/// Behaves like the disk that a file beside the store describes: one that takes its time, or fails. For tests only.
+pub(super) fn pretended_sync(store: &Path) -> Result<(), Fault> {
+    let Some(file) = store.parent().map(|dir| dir.join("pretended-sync")) else { return Ok(()) };
+    loop {
+        match std::fs::read_to_string(&file).as_deref() {
+            Ok("slow") => std::thread::sleep(Duration::from_millis(1)),
+            Ok("fails") => return Err(Fault::Store(fjall::Error::Io(std::io::ErrorKind::StorageFull.into()))),
+            _ => return Ok(()),
+        }
+    }
+}
+
+fn disk_is(dir: &Path, how: &str) {
+    // At once: the committer reads it whenever it likes.
+    std::fs::write(dir.join("next"), how).unwrap();
+    std::fs::rename(dir.join("next"), dir.join("pretended-sync")).unwrap();
+}
+
+#[tokio::test]
+async fn what_is_written_is_on_its_way_while_the_disk_works() {
+    let dir = tempfile::tempdir().unwrap();
+    let (spool, mut opened) = open(dir.path());
+    disk_is(dir.path(), "slow");
+    let accepting = tokio::spawn(spool.accept(one("1@a.example")));
+    let record = opened.arrivals.recv().await.unwrap();
+    assert_eq!(spool.entity(record.id).await.unwrap(), Some(one("1@a.example").entity));
+    assert_eq!(ids(&spool), [record.id.0]);
+    let (known, later, id) = (spool.clone(), spool.reserve(), record.id);
+    assert!(spool.is_durable(later).await, "another message has nothing to do with it");
+    let known = tokio::spawn(async move { known.is_durable(id).await });
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    assert!(!accepting.is_finished() && !known.is_finished(), "nobody is told before it is durable");
+    disk_is(dir.path(), "well");
+    assert_eq!(accepting.await.unwrap().unwrap().id, id);
+    assert!(known.await.unwrap());
+}
+
+#[tokio::test]
+async fn a_settlement_is_answered_before_its_sync_and_its_receipt_announced_after() {
+    let dir = tempfile::tempdir().unwrap();
+    let (spool, mut opened) = open(dir.path());
+    let id = spool.accept(one("1@a.example")).await.unwrap().id;
+    assert_eq!(opened.arrivals.recv().await.unwrap().id, id);
+    disk_is(dir.path(), "slow");
+    let receipt = message("r@b.example", &["alice@a.example"]);
+    assert!(spool.settle(closing(id, 0, vec![receipt])).await.unwrap().applied);
+    assert_eq!(spool.status().messages, 1, "the receipt alone");
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    assert!(opened.arrivals.try_recv().is_err());
+    disk_is(dir.path(), "well");
+    let receipt = opened.arrivals.recv().await.unwrap();
+    assert!(spool.is_durable(receipt.id).await);
+    assert_eq!(ids(&spool), [receipt.id.0]);
+}
+
+#[tokio::test]
+async fn a_sync_that_fails_takes_back_what_was_announced_and_keeps_what_was_settled() {
+    let dir = tempfile::tempdir().unwrap();
+    let (spool, mut opened) = open(dir.path());
+    let first = spool.accept(one("1@a.example")).await.unwrap().id;
+    assert_eq!(opened.arrivals.recv().await.unwrap().id, first);
+    disk_is(dir.path(), "fails");
+    let refused = spool.accept(one("2@a.example")).await.unwrap_err();
+    assert!(matches!(refused, SpoolError::ReadOnly(_)), "{refused}");
+    let second = opened.arrivals.recv().await.unwrap();
+    assert!(!spool.is_durable(second.id).await);
+    assert!(spool.is_durable(first).await);
+    let settling =
+        tokio::spawn(spool.settle(closing(second.id, 0, vec![message("r@b.example", &["alice@a.example"])])));
+    disk_is(dir.path(), "well");
+    assert!(!settling.await.unwrap().unwrap().applied, "who was refused gets no receipt");
+    assert_eq!(ids(&spool), [first.0]);
+    assert!(spool.is_durable(second.id).await && spool.entity(second.id).await.unwrap().is_none(), "it is gone");
+    assert_eq!(spool.accept(one("2@a.example")).await.unwrap().duplicates, 0);
+}
