@@ -282,7 +282,7 @@ impl Work {
                     self.unsynced.batches.push_back(batch);
                     self.unsynced.since.get_or_insert(started);
                 }
-                announce(&self.arrivals, group.caused);
+                announce(&self.arrivals, group.late);
                 announce(&self.arrivals, group.receipts);
                 group.answers.into_iter().for_each(Answer::give);
             }

@@ -80,3 +80,16 @@ async fn a_sync_that_fails_takes_back_what_was_announced_and_keeps_what_was_sett
     assert!(spool.is_durable(second.id).await && spool.entity(second.id).await.unwrap().is_none(), "it is gone");
     assert_eq!(spool.accept(one("2@a.example")).await.unwrap().duplicates, 0);
 }
+
+#[tokio::test]
+async fn what_has_no_key_against_second_copies_is_announced_when_it_is_durable() {
+    let dir = tempfile::tempdir().unwrap();
+    let (spool, mut opened) = open(dir.path());
+    disk_is(dir.path(), "slow");
+    let accepting = tokio::spawn(spool.accept(NewMessage { message_id: None, ..one("1@a.example") }));
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    assert!(opened.arrivals.try_recv().is_err() && !accepting.is_finished());
+    disk_is(dir.path(), "well");
+    let record = opened.arrivals.recv().await.unwrap();
+    assert_eq!(accepting.await.unwrap().unwrap().id, record.id);
+}

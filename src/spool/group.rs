@@ -184,10 +184,10 @@ pub(super) struct Group<'a> {
     pub answers: Vec<Answer>,
     /// The answers that need the writing alone, in order: a settlement that was written stands, whatever the sync does.
     pub written: Vec<Answer>,
-    /// Messages that were accepted.
+    /// Messages that were accepted, and are announced when they are written.
     pub arrivals: Vec<Arc<Record>>,
-    /// Receipts that accepting caused.
-    pub caused: Vec<Arc<Record>>,
+    /// What else accepting added, and is announced after the sync: receipts, and messages without dedup keys.
+    pub late: Vec<Arc<Record>>,
     /// Receipts that settling caused.
     pub receipts: Vec<Arc<Record>>,
     /// Whether the batch has to be on stable storage before it is answered.
@@ -224,7 +224,7 @@ impl<'a> Group<'a> {
             answers: Vec::with_capacity(commands),
             written: Vec::new(),
             arrivals: Vec::new(),
-            caused: Vec::new(),
+            late: Vec::new(),
             receipts: Vec::new(),
             sync: false,
             now: None,
@@ -258,12 +258,14 @@ impl<'a> Group<'a> {
         // Also a second copy is answered after the first is durable, which may be in this very batch.
         self.sync = true;
         let (acceptance, record) = self.store_message(&mut message, &firsts, Cause::Accepting);
-        self.arrivals.extend(record);
+        // Without a key nobody could tell a second copy: it is announced when there will be none.
+        let announced = if message.keys.is_empty() { &mut self.late } else { &mut self.arrivals };
+        announced.extend(record);
         for (index, mut receipt) in std::mem::take(&mut message.receipts) {
             if firsts.get(index).is_none_or(Option::is_none) {
                 self.id_of(&mut receipt);
                 let (_, record) = self.store_message(&mut receipt, &[], Cause::Accepting);
-                self.caused.extend(record);
+                self.late.extend(record);
             }
         }
         self.answers.push(Answer::Accept(reply, (acceptance, message)));
