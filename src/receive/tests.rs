@@ -99,7 +99,8 @@ impl Stage {
         context.attached.restored();
         let listener = Listener {
             service,
-            any_sender: false,
+            senders: crate::policy::Senders::Own,
+            bridge: None,
             session: session_of(host, service),
             tls: None,
             starttls: None,

@@ -60,6 +60,11 @@ pub fn answer(mail: &Message<'_>) -> String {
     reduce::reduce(&lines)
 }
 
+/// The whole text, with what was quoted.
+pub fn whole(mail: &Message<'_>) -> String {
+    reduce::whole(&lines(mail))
+}
+
 /// The lines of all parts that are to be read; of alternatives the plain one, unless it says nothing.
 fn lines(mail: &Message<'_>) -> Vec<Line> {
     let of = |ids: &[u32]| -> Vec<Line> {
