@@ -79,6 +79,7 @@ pub mod presence;
 pub mod spool;
 
 // 5: decisions
+pub mod bridge;
 pub mod policy;
 pub mod receipt;
 pub mod route;

@@ -3,6 +3,7 @@
 //! The reader, `conf/impart.toml`, the list in `man/impart.toml.5` and the nearest-name help all come from here.
 
 mod accounts;
+mod bridge;
 mod presence;
 mod smime;
 
@@ -13,6 +14,7 @@ use std::time::Duration;
 use toml::Spanned;
 
 pub(super) use self::accounts::*;
+pub(super) use self::bridge::*;
 pub(super) use self::presence::*;
 pub(super) use self::smime::*;
 use super::value::{self, Choice, Kind, choice};
@@ -407,6 +409,7 @@ pub static SECTIONS: &[Section] = &[
     TLS,
     DNS,
     ROUTE,
+    BRIDGE,
     ACCOUNTS,
     LDAP,
     OAUTH,
@@ -438,6 +441,8 @@ pub(super) const DOMAIN: Section = Section {
         &DOMAIN_PRESENCE.info,
         &DOMAIN_PRESENTITIES.info,
         &DOMAIN_ALIASES.info,
+        &DOMAIN_BRIDGE.info,
+        &DOMAIN_FALLBACK.info,
     ],
 };
 pub(super) const LISTEN: Section = Section {

@@ -5,6 +5,7 @@
 //! as a whole: the daemon hands each module its own `Options`.
 
 pub mod arguments;
+mod bridge;
 mod build;
 pub mod document;
 pub mod keys;
@@ -28,7 +29,7 @@ use crate::net::Address;
 use crate::policy::Service;
 use crate::policy::identity::Policy as PeerIdentity;
 use crate::receive::Upstream;
-use crate::route::{Pattern, Target, TlsPolicy};
+use crate::route::{MailServer, Pattern, Target, TlsPolicy};
 use crate::rules::Handling;
 use crate::rules::edit::Who;
 use crate::tls::{CertificateFiles, MinVersion};
@@ -65,6 +66,8 @@ pub struct Config {
     pub dns: dns::Options,
     /// Configured routes; no pattern twice for one class, none for a domain served here.
     pub routes: Vec<Route>,
+    /// People who have only mail.
+    pub bridge: Bridge,
     /// Who may log in.
     pub accounts: Accounts,
     /// Signatures of messages.
@@ -83,6 +86,26 @@ pub struct Config {
     pub log: Log,
 }
 
+/// People who have only mail.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bridge {
+    /// Where messages for domains without instant messages go as mails.
+    pub via: Option<MailRoute>,
+    /// Where mail for people here goes.
+    pub store: Option<MailRoute>,
+}
+
+/// Where the mail system takes mail.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MailRoute {
+    /// LMTP, else SMTP.
+    pub lmtp: bool,
+    /// Where.
+    pub server: MailServer,
+    /// How the server proves itself.
+    pub tls: TlsPolicy,
+}
+
 /// A domain served here.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LocalDomain {
@@ -98,6 +121,10 @@ pub struct LocalDomain {
     pub presentities: Option<Vec<String>>,
     /// Aliases and groups, each with its members, which are none.
     pub aliases: Vec<(Mailbox, Vec<Mailbox>)>,
+    /// The mail domain of its bridge addresses; `None`: its own name.
+    pub bridge: Option<Domain>,
+    /// How long a message waits for clients before it becomes a mail; `None`: for ever.
+    pub fallback: Option<Duration>,
 }
 
 impl LocalDomain {
