@@ -228,7 +228,7 @@ fn every_reply_is_documented() {
 
 #[test]
 fn pages_are_clean() {
-    let pages = ["impart.1", "impartd.8", "impartctl.8", "impart.toml.5", "impart-protocol.7"]
+    let pages = ["impart.1", "impartd.8", "impartctl.8", "impart.toml.5", "impart-protocol.7", "impart-mail.7"]
         .map(|name| root().join("man").join(name));
     let output = match std::process::Command::new("mandoc").args(["-T", "lint"]).args(pages).output() {
         Ok(output) => output,

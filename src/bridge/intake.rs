@@ -4,13 +4,12 @@
 //! that leaves it to the mail system. Invariant: what a program sent, what was sent to many, and what has been here before
 //! never becomes a message. RFC 3834 §5, RFC 2919 §3, RFC 2369 §3, RFC 5321 §6.3, RFC 3463.
 
+use super::outward;
 use crate::address::{Domain, ReversePath};
 use crate::limits;
 use crate::mime::{self, Field, Fields, report, unfold};
 use crate::reply::{EnhancedCode, Reply};
 
-/// The field that each crossing of the bridge leaves: the domain, then `in` or `out`.
-pub const TRACE: &str = "Impart-Bridge";
 /// Crossings, of any bridges, after which a mail is in a loop.
 const CROSSINGS: usize = 5;
 /// Octets of a value that are looked at.
@@ -129,7 +128,7 @@ pub fn judge(
 
 fn is_loop(mail: &[u8], ours: impl Fn(&Domain) -> bool) -> bool {
     let mut crossings = 0;
-    let here = Fields::new(mail).flatten().filter(|field| field.is(TRACE)).any(|field| {
+    let here = Fields::new(mail).flatten().filter(|field| field.is(outward::TRACE)).any(|field| {
         crossings += 1;
         let value = value(&field);
         let domain = value.split(';').next().unwrap_or_default().trim();

@@ -41,7 +41,7 @@ const KEPT: [&str; 16] = [
 /// The entity of a message: `mail`, or the text of its author with the whole. `domain` is that of the bridge, `most` the octets
 /// of the largest entity.
 pub fn message(mail: &Bytes, domain: &Domain, most: u64) -> Bytes {
-    let mut trace = format!("{}: {domain}; in\r\n", super::intake::TRACE);
+    let mut trace = format!("{}: {domain}; in\r\n", super::outward::TRACE);
     if !Fields::new(mail).flatten().any(|field| field.is("Message-ID")) {
         trace.push_str(&format!("Message-ID: <{}@{domain}>\r\n", name(mail)));
     }

@@ -6,8 +6,8 @@
 //! becomes the same receipt. RFC 3464 §2, RFC 3461 §6, RFC 6522 §3.
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
-use aws_lc_rs::hmac;
 
+use super::outward;
 use crate::address::{Domain, Mailbox, ReversePath};
 use crate::envelope::{Body, Class, Envelope, Notify, Recipient, Ret};
 use crate::mime::report::{self, Report};
@@ -26,13 +26,6 @@ pub fn token(local: &str) -> Option<&str> {
     let (start, token) = local.split_at_checked(BOUNCE.len())?;
     let proper = token.len() == 2 * TOKEN_OCTETS && token.bytes().all(|b| b.is_ascii_hexdigit());
     (start.eq_ignore_ascii_case(BOUNCE) && proper).then_some(token)
-}
-
-/// The token of messages of `sender` with that identifier of the envelope.
-pub fn token_of(secret: &[u8; 32], sender: &Mailbox, envid: Option<&str>) -> String {
-    let text = format!("bounce\0{}\0{}", sender.key(), envid.unwrap_or_default());
-    let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, secret), text.as_bytes());
-    tag.as_ref().iter().take(TOKEN_OCTETS).map(|octet| format!("{octet:02x}")).collect()
 }
 
 /// What stands around a receipt.
@@ -55,7 +48,7 @@ pub fn receipt(mail: &[u8], token: &str, secret: &[u8; 32], around: &Circumstanc
     let (sender, written) = sender(header)?;
     let envid = report.envid.clone().or(written);
     let proper = |envid: Option<&str>| {
-        let expected = token_of(secret, &sender, envid);
+        let expected = outward::token(secret, &sender, envid);
         verify_slices_are_equal(expected.as_bytes(), token.to_ascii_lowercase().as_bytes()).is_ok()
     };
     if !proper(envid.as_deref()) && !(envid.is_some() && proper(None)) {
@@ -109,7 +102,7 @@ fn sender(header: &[u8]) -> Option<(Mailbox, Option<String>)> {
     for field in Fields::new(header).flatten() {
         if field.is("From") {
             from = mime::mailboxes(field.value).ok()?;
-        } else if field.is(super::intake::TRACE) {
+        } else if field.is(outward::TRACE) {
             let value = unfold(field.value).into_owned();
             let parameter = value.split(';').find_map(|word| word.trim().strip_prefix("envid="));
             envid = envid.or_else(|| parameter.and_then(|text| crate::smtp::xtext::decode(text).ok()));
@@ -180,7 +173,7 @@ mod tests {
 
     #[test]
     fn what_became_of_it_is_told() {
-        let token = token_of(&SECRET, &alice(), Some("e+1"));
+        let token = outward::token(&SECRET, &alice(), Some("e+1"));
         for (word, action) in
             [("delivered", Action::Delivered), ("failed", Action::Failed), ("delayed", Action::Delayed)]
         {
@@ -197,10 +190,10 @@ mod tests {
 
     #[test]
     fn what_was_never_ours_is_not() {
-        let token = token_of(&SECRET, &alice(), Some("e+1"));
+        let token = outward::token(&SECRET, &alice(), Some("e+1"));
         let failed = |header: &str| report("failed", "5.1.1", "Original-Envelope-Id: e+1\r\n", header);
         assert!(told(&failed(HEADER), &token).is_some());
-        assert!(told(&failed(HEADER), &token_of(&SECRET, &alice(), Some("e2"))).is_none());
+        assert!(told(&failed(HEADER), &outward::token(&SECRET, &alice(), Some("e2"))).is_none());
         assert!(told(&failed("From: carol@a.example\r\n"), &token).is_none());
         assert!(told(&failed("Subject: no author\r\n"), &token).is_none());
         assert!(told("From: x@b.example\r\n\r\nnot delivered\r\n", &token).is_none());
@@ -208,7 +201,7 @@ mod tests {
 
     #[test]
     fn tokens() {
-        let made = token_of(&SECRET, &alice(), None);
+        let made = outward::token(&SECRET, &alice(), None);
         assert_eq!(token(&format!("bounce+{made}")), Some(made.as_str()));
         assert_eq!(token(&format!("BOUNCE+{made}")), Some(made.as_str()));
         assert_eq!(token("bounce+1"), None);

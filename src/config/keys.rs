@@ -444,6 +444,7 @@ pub(super) const DOMAIN: Section = Section {
         &DOMAIN_PRESENTITIES.info,
         &DOMAIN_ALIASES.info,
         &DOMAIN_BRIDGE.info,
+        &DOMAIN_FALLBACK.info,
     ],
 };
 pub(super) const LISTEN: Section = Section {

@@ -32,7 +32,7 @@ use crate::policy::Service;
 use crate::policy::identity::Policy as PeerIdentity;
 use crate::policy::identity::mail::Believed;
 use crate::receive::Upstream;
-use crate::route::{Pattern, Target, TlsPolicy};
+use crate::route::{MailServer, Pattern, Target, TlsPolicy};
 use crate::rules::Handling;
 use crate::rules::edit::Who;
 use crate::tls::{CertificateFiles, MinVersion};
@@ -92,10 +92,25 @@ pub struct Config {
 /// People who have only mail.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Bridge {
+    /// Where messages for domains without instant messages go as mails.
+    pub via: Option<MailRoute>,
+    /// Where mail for people here goes.
+    pub store: Option<MailRoute>,
     /// Who is believed about the authors of mail.
     pub believed: Believed,
     /// By which fields the mail system says that a mail is spam.
     pub spam: Vec<SpamField>,
+}
+
+/// Where the mail system takes mail.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MailRoute {
+    /// LMTP, else SMTP.
+    pub lmtp: bool,
+    /// Where.
+    pub server: MailServer,
+    /// How the server proves itself.
+    pub tls: TlsPolicy,
 }
 
 /// A domain served here.
@@ -115,6 +130,8 @@ pub struct LocalDomain {
     pub aliases: Vec<(Mailbox, Vec<Mailbox>)>,
     /// The mail domain of its bridge addresses; `None`: its own name.
     pub bridge: Option<Domain>,
+    /// How long a message waits for clients before it becomes a mail; `None`: for ever.
+    pub fallback: Option<Duration>,
 }
 
 impl LocalDomain {

@@ -195,7 +195,7 @@ impl Delivery {
             reports.clone(),
         );
         let (resolver, spool, clock) = (base.resolver.clone(), base.spool.clone(), base.clock.clone());
-        let peers = Arc::new(Peers::new(build::deliver(config), resolver, connector, spool, clock, reports));
+        let peers = Arc::new(Peers::new(build::deliver(config, &spool), resolver, connector, spool, clock, reports));
         Delivery { peers, attached, attach, devices, reports: reported }
     }
 }

@@ -4,6 +4,8 @@
 //! spool. Invariant: a message that is under way for a destination is in [`Run::flights`] until its settlement is written,
 //! so it is never offered twice at once, and what is under way is bounded together with what waits for the disk.
 
+mod fallback;
+
 use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
@@ -22,7 +24,7 @@ use crate::envelope::{ByMode, Class};
 use crate::queue::complete::{Completer, Completion};
 use crate::queue::conclude::{self, Conclusion};
 use crate::queue::inboxes::Inboxes;
-use crate::queue::look_up::{self, goes_to, place};
+use crate::queue::look_up::{self, MAILBOXES, goes_to, place};
 use crate::queue::schedule::{Ended, Entry, Onward, Resolved, Schedule, Standing, Step};
 use crate::queue::{log, schedule};
 use crate::reply::EnhancedCode;
@@ -97,7 +99,7 @@ impl Counters {
     fn count(&self, outcomes: &[(usize, Outcome)]) {
         for (_, outcome) in outcomes {
             let counter = match outcome {
-                Outcome::Delivered { .. } | Outcome::Relayed { .. } => &self.delivered,
+                Outcome::Delivered { .. } | Outcome::Relayed { .. } | Outcome::Stored { .. } => &self.delivered,
                 Outcome::Failed { .. } => &self.failed,
                 Outcome::Deferred { .. } => &self.deferred,
             };
@@ -149,6 +151,7 @@ struct Run {
     table: watch::Receiver<Arc<Table>>,
     clock: Arc<dyn Clock>,
     counters: Arc<Counters>,
+    started: Timestamp,
 }
 
 /// Runs the queue until `stop` is true and what was under way has been reported, or the grace is over.
@@ -175,6 +178,7 @@ pub async fn run(parts: Parts, options: Options, mut stop: watch::Receiver<bool>
         look_up,
         accounts,
         table,
+        started: clock.now(),
         clock,
         counters,
     };
@@ -250,6 +254,7 @@ impl Run {
                 Step::Dispatch(destination, entry, onward) => self.dispatch(destination, entry, onward, now),
                 Step::Expire(id) => self.expire(id, now),
                 Step::Notice(id) => self.notice(id),
+                Step::Mail(id) => self.fall_back(id),
             }
         }
     }
@@ -287,6 +292,7 @@ impl Run {
             self.at_hand += usize::from(at_hand);
             self.schedule.arrive(&destination, Entry { id, record: at_hand.then(|| record.clone()) });
         }
+        self.plan_fallback(record, &mut inboxes);
         self.take_in(record, inboxes);
         self.offer(record, &record.owed().collect::<Vec<_>>());
         if !strangers.is_empty() {
@@ -344,13 +350,22 @@ impl Run {
             self.touched.remove(&id);
             return self.schedule.ended(&destination, Entry { id, record: None }, Ended::Done, now);
         };
-        let recipients = self.recipients_for(&record, &destination);
+        let mut recipients = match *destination == *MAILBOXES {
+            true => self.recipients_for_store(&record, now),
+            false => self.recipients_for(&record, &destination),
+        };
         let lane = lane(&record, &recipients);
         if recipients.is_empty() {
             return self.schedule.ended(&destination, Entry { id, record: None }, Ended::Done, now);
         }
         if let Some(until) = self.schedule.lane_held(&destination, lane, now) {
             return self.schedule.postpone(&destination, id, until);
+        }
+        if *destination == *MAILBOXES {
+            recipients = self.take_away(&record, recipients, now);
+            if recipients.is_empty() {
+                return self.schedule.ended(&destination, Entry { id, record: None }, Ended::Done, now);
+            }
         }
         match onward {
             Onward::Hop(hop) => {
@@ -405,7 +420,11 @@ impl Run {
             self.uncertain.insert(report.id);
         }
         log::attempt(&record, report, started, self.clock.now());
-        let conclusion = conclude::attempt(&record, report, lane);
+        let mut conclusion = conclude::attempt(&record, report, lane);
+        if *key.1 == *MAILBOXES {
+            conclusion = conclude::attempt(&record, &self.stored(&record, report), lane);
+            self.inboxes.withdraw(&record, &conclusion.states);
+        }
         self.complete(&record, conclusion, Some((key.1, lane)));
     }
 
@@ -502,7 +521,8 @@ impl Run {
         record.open().any(|index| {
             let destination = place(&table, record.envelope.recipients[index].address.domain(), class);
             self.flights.contains_key(&(record.id, destination))
-        }) || self.inboxes.is_under_way(record)
+        }) || self.flights.contains_key(&(record.id, MAILBOXES.into()))
+            || self.inboxes.is_under_way(record)
     }
 
     /// Why the destination of a recipient is not reached at the moment.

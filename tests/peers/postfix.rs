@@ -56,13 +56,13 @@ fn open_to_all(directory: &Path) {
     fs::set_permissions(directory, fs::Permissions::from_mode(0o755)).unwrap();
 }
 
-fn chown(path: &Path, user: &str) {
+pub fn chown(path: &Path, user: &str) {
     let status = Command::new("chown").arg(user).arg(path).status();
     assert!(status.is_ok_and(|status| status.success()), "chown {user} {}", path.display());
 }
 
 /// Debian's services, out of their chroot (no files are copied into it), with one listener.
-fn master(address: SocketAddr) -> String {
+pub fn master(address: SocketAddr) -> String {
     let sample = fs::read_to_string("/etc/postfix/master.cf.proto").expect("Debian's sample of master.cf");
     let service = |line: &str| {
         let words: Vec<&str> = line.split_whitespace().collect();

@@ -1,9 +1,13 @@
-//! Keys about mail: the way into the mail system, the addresses at which it answers, and what is believed of it.
+//! Keys about mail: the ways into the mail system, the addresses at which it answers, and what is believed of it.
 
-use super::super::value;
+use std::time::Duration;
+
+use super::super::MailRoute;
+use super::super::value::{self, choice};
 use super::{Default, Key, Section, key, standard};
 use crate::address::Domain;
 use crate::bridge::intake::SpamField;
+use crate::route::TlsPolicy;
 
 pub(in crate::config) static DOMAIN_BRIDGE: Key<Domain> = key(
     "bridge",
@@ -13,6 +17,42 @@ pub(in crate::config) static DOMAIN_BRIDGE: Key<Domain> = key(
     "The mail domain whose addresses are those of this domain for whoever has only mail: what is handed to the mail \
      system asks for answers and reports there. \
      The mail system has to pass it to a mail listener.",
+);
+
+pub(in crate::config) static DOMAIN_FALLBACK: Key<Duration> = key(
+    "fallback",
+    value::DURATION,
+    Default::Derived("never"),
+    "\"15m\"",
+    "How long a message waits for the clients of somebody here before it goes to their mailbox as a mail; the section \
+     bridge says where that is. \
+     Where the mail store does not take it, it waits on.",
+);
+
+pub(in crate::config) static BRIDGE_VIA: Key<MailRoute> = key(
+    "via",
+    value::MAIL_ROUTE,
+    Default::Derived("no mail; then messages for domains without instant messages fail"),
+    "\"smtp:127.0.0.1:25\"",
+    "Where the mail system takes mail. \
+     Messages for domains that do not offer instant messages become mails and go there. \
+     What is accepted by lmtp is delivered; what is accepted by smtp is relayed.",
+);
+pub(in crate::config) static BRIDGE_TLS: Key<TlsPolicy> = key(
+    "tls",
+    choice::<TlsPolicy>(),
+    Default::Derived("none on this host, starttls elsewhere"),
+    "\"starttls\"",
+    "How the servers of `via` and `store` prove themselves, if they are not on this host: as for a route.",
+);
+
+pub(in crate::config) static BRIDGE_STORE: Key<MailRoute> = key(
+    "store",
+    value::MAIL_ROUTE,
+    Default::Derived("`via`"),
+    "\"lmtp:unix:/run/dovecot/lmtp\"",
+    "Where mail for the people of the domains here goes, when their clients stay away for longer than `fallback` of the \
+     domain.",
 );
 
 pub(in crate::config) static BRIDGE_AUTHSERV_IDS: Key<Vec<String>> = key(
@@ -47,5 +87,12 @@ pub(in crate::config) const BRIDGE: Section = Section {
     repeated: false,
     commented: false,
     text: "People who have only mail.",
-    keys: &[&BRIDGE_AUTHSERV_IDS.info, &BRIDGE_HOPS.info, &BRIDGE_SPAM.info],
+    keys: &[
+        &BRIDGE_VIA.info,
+        &BRIDGE_TLS.info,
+        &BRIDGE_STORE.info,
+        &BRIDGE_AUTHSERV_IDS.info,
+        &BRIDGE_HOPS.info,
+        &BRIDGE_SPAM.info,
+    ],
 };
