@@ -1,3 +1,5 @@
+mod mail;
+
 use std::collections::HashMap;
 use std::net::Ipv4Addr;
 

@@ -66,11 +66,12 @@ pub(in crate::config) static BRIDGE_AUTHSERV_IDS: Key<Vec<String>> = key(
 );
 pub(in crate::config) static BRIDGE_HOPS: Key<usize> = standard(
     "hops",
-    value::COUNT,
+    value::HOPS,
     "1",
-    "How many fields Received the mail system adds to a mail before it hands it over. \
-     Authentication-Results that stand below them came with the mail and prove nothing; a content filter that takes \
-     mail and gives it back adds one more.",
+    "How many fields Received stand above the fields Authentication-Results that the mail system writes; with Exim 0, with \
+     the milters of Postfix 1, and one more for a content filter that takes mail and gives it back. \
+     What stands below the next one came with the mail and proves nothing. \
+     The mail system has to remove fields with its own name from mail that comes in.",
 );
 pub(in crate::config) static BRIDGE_SPAM: Key<Vec<SpamField>> = standard(
     "spam",

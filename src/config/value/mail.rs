@@ -1,6 +1,6 @@
 //! Values about the mail system.
 
-use super::{Kind, bare, list, quoted};
+use super::{Kind, bare, describe, list, quoted, scalar};
 use crate::bridge::intake::SpamField;
 
 fn parse_authserv_id(text: &str) -> Result<String, String> {
@@ -13,6 +13,17 @@ fn parse_authserv_id(text: &str) -> Result<String, String> {
 pub(in crate::config) const AUTHSERV_IDS: Kind<Vec<String>> = Kind {
     name: "a list of names, such as [\"mx.a.example\"]",
     read: |value| list(value, parse_authserv_id).map(bare),
+};
+
+/// A count of servers.
+pub(in crate::config) const HOPS: Kind<usize> = Kind {
+    name: "a whole number from 0 to 10",
+    read: |value| {
+        scalar(value, |v| {
+            let number = v.as_integer().and_then(|number| usize::from_str_radix(number.as_str(), number.radix()).ok());
+            number.filter(|number| *number <= 10).ok_or_else(|| format!("{} is not a number from 0 to 10", describe(v)))
+        })
+    },
 };
 
 /// Fields and how their values begin.
