@@ -44,7 +44,9 @@ pub async fn findings(
                         let connecting = timeout(PATIENCE, TcpStream::connect(address)).await;
                         found.push(look(subject, connecting.map(|done| done.map(Stream::from)), lmtp, host).await);
                     }
-                    Err(fault) => found.push(Finding::error(subject, fault, "examine the resolver, or give an address")),
+                    Err(fault) => {
+                        found.push(Finding::error(subject, fault, "examine the resolver, or give an address"))
+                    }
                 }
             }
         }

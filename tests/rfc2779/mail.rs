@@ -206,3 +206,20 @@ fn r5_4_2_what_a_device_may_have_does_not_go_by_mail() {
     let mut phone = Device::attach(home.alice(), "ATRN INBOX=alice@a.test DEVICE=phone");
     assert_eq!(phone.text().as_deref(), Some("one"));
 }
+
+#[test]
+fn r2_3_7_many_short_messages_become_one_mail() {
+    let store = mail_system(true, |_| None);
+    let home = with_mailboxes(&store);
+    for text in ["one", "two", "three"] {
+        to_alice(&home, text);
+    }
+    let arrivals = store.wait("the mail", |all| !all.is_empty());
+    let mail = mail(&arrivals);
+    let places: Vec<_> =
+        ["one", "two", "three"].map(|text| mail.entity.find(&format!("bob@a.test:\r\n{text}\r\n"))).into();
+    assert!(places.iter().all(Option::is_some) && places.is_sorted(), "{}", mail.entity);
+    assert_eq!(mail.field("References").as_deref(), Some("<one@a.test> <two@a.test> <three@a.test>"));
+    wait::until("her inbox is empty", || home.setup.waiting("alice@a.test").is_empty().then_some(()));
+    assert_eq!(store.arrivals().len(), 1);
+}
