@@ -355,24 +355,25 @@ impl Run {
         let destination = key.1.clone();
         let Some(record) = record.filter(|record| !record.held) else {
             self.touched.remove(&id);
+            self.gathers.remove(&id);
             return self.schedule.ended(&destination, Entry { id, record: None }, Ended::Done, now);
         };
-        let mut recipients = match *destination == *MAILBOXES {
+        let to_store = *destination == *MAILBOXES;
+        let mut recipients = match to_store {
             true => self.recipients_for_store(&record, now),
             false => self.recipients_for(&record, &destination),
         };
         let lane = lane(&record, &recipients);
-        if recipients.is_empty() {
-            return self.schedule.ended(&destination, Entry { id, record: None }, Ended::Done, now);
-        }
-        if let Some(until) = self.schedule.lane_held(&destination, lane, now) {
+        let held = self.schedule.lane_held(&destination, lane, now).filter(|_| !recipients.is_empty());
+        if let Some(until) = held {
             return self.schedule.postpone(&destination, id, until);
         }
-        if *destination == *MAILBOXES {
+        if to_store {
             recipients = self.take_away(&record, recipients, now);
-            if recipients.is_empty() {
-                return self.schedule.ended(&destination, Entry { id, record: None }, Ended::Done, now);
-            }
+        }
+        if recipients.is_empty() {
+            self.gathers.remove(&id);
+            return self.schedule.ended(&destination, Entry { id, record: None }, Ended::Done, now);
         }
         match onward {
             Onward::Hop(hop) => {
