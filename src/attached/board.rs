@@ -141,6 +141,12 @@ impl Board {
         free
     }
 
+    pub fn open(&self, key: &str, most: usize) -> Vec<Item> {
+        let items = self.inboxes.get(key).into_iter().flat_map(|inbox| &inbox.items);
+        let open = items.filter(|(_, waiting)| waiting.phase == Phase::Open && !waiting.held);
+        open.map(|(item, _)| *item).take(most).collect()
+    }
+
     pub fn waiting(&self, inboxes: &[Mailbox]) -> usize {
         let known: usize = inboxes.iter().map(|inbox| self.load(&inbox.key()).open).sum();
         if self.restored { known } else { known.max(1) }

@@ -198,6 +198,11 @@ impl Attached {
         self.board().take_away(&inbox.key(), item)
     }
 
+    /// The oldest messages of an inbox that nobody has had, at most so many.
+    pub fn open(&self, inbox: &Mailbox, most: usize) -> Vec<Item> {
+        self.board().open(&inbox.key(), most)
+    }
+
     /// How many messages wait in these inboxes that nobody has had; never zero before everything is known.
     pub fn waiting(&self, inboxes: &[Mailbox]) -> usize {
         self.board().waiting(inboxes)

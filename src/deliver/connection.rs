@@ -17,6 +17,7 @@ use super::peers::Context;
 use super::pool::{BATCH, Finished, Item, Order, Start};
 use super::wire::Wire;
 use super::{Job, Outcome, Report, Scope};
+use crate::envelope::Envelope;
 use crate::reply::{EnhancedCode, Reply};
 use crate::route::Hop;
 use crate::smtp::client::{Event, Fate, Fault, Transaction};
@@ -205,6 +206,14 @@ impl Connection {
                 self.offer(token, recipients, entity, wall);
                 continue;
             }
+            if let (Hop::Mail(hop), [_, ..]) = (&*self.start.hop, &flying.job.gathered[..]) {
+                let eight_bit = self.wire.session.offer().has(Extension::EightBitMime);
+                match mail::gather(&self.context, hop, &flying.job, &recipients, eight_bit).await {
+                    Ok(mail) => self.send(token, recipients, Arc::new(mail.envelope), mail.entity, wall),
+                    Err(outcome) => self.settle(token, recipients, outcome),
+                }
+                continue;
+            }
             match self.context.spool.entity(flying.job.id).await {
                 Ok(Some(entity)) => self.offer(token, recipients, entity, wall),
                 Ok(None) => self.settle(token, recipients, not_there("it is no longer in the spool")),
@@ -218,11 +227,15 @@ impl Connection {
         let (mut envelope, mut entity) = (flying.job.envelope.clone(), entity);
         if let Hop::Mail(hop) = &*self.start.hop {
             let eight_bit = self.wire.session.offer().has(Extension::EightBitMime);
-            match mail::compose(&self.context.options, hop, &flying.job, &entity, eight_bit) {
+            match mail::compose(&self.context.options, hop, (&flying.job, &recipients), &entity, eight_bit) {
                 Ok(mail) => (envelope, entity) = (Arc::new(mail.envelope), mail.entity),
                 Err(outcome) => return self.settle(token, recipients, outcome),
             }
         }
+        self.send(token, recipients, envelope, entity, wall);
+    }
+
+    fn send(&mut self, token: usize, recipients: Vec<usize>, envelope: Arc<Envelope>, entity: Bytes, wall: Timestamp) {
         let message = Transaction { token: token as u64, envelope, recipients, entity };
         self.wire.session.submit(message, wall, Instant::now().into_std());
     }
@@ -392,7 +405,7 @@ pub(super) fn expired() -> Outcome {
     }
 }
 
-fn not_there(reason: &str) -> Outcome {
+pub(super) fn not_there(reason: &str) -> Outcome {
     Outcome::Deferred {
         scope: Scope::Recipient,
         reply: None,

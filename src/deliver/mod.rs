@@ -57,6 +57,8 @@ pub struct Job {
     pub expires: Timestamp,
     /// Jobs of equal lane (one sender, one recipient) go over one connection, in order.
     pub lane: u64,
+    /// Messages of the same sender for the same recipient that become one mail with this one; only for a mail system.
+    pub gathered: Vec<QueueId>,
 }
 
 /// Whether a fault is the message's or the hop's.

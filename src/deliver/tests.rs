@@ -111,7 +111,7 @@ impl World {
         };
         let id = self.spool.accept(message).await.unwrap().id;
         let recipients = (0..recipients.len()).collect();
-        Job { id, entity: None, envelope, recipients, size: entity.len() as u64, expires, lane }
+        Job { id, entity: None, envelope, recipients, size: entity.len() as u64, expires, lane, gathered: Vec::new() }
     }
 
     async fn send(&self, hop: &Hop, entity: &str, lane: u64) -> QueueId {

@@ -59,6 +59,11 @@ impl Inboxes {
         indexes.into_iter().filter(taken).collect()
     }
 
+    /// The oldest messages of an inbox that nobody has had, at most so many.
+    pub fn open(&self, inbox: &Mailbox, most: usize) -> Vec<Item> {
+        self.0.open(inbox, most)
+    }
+
     /// Whether a device has been offered the message and has not answered.
     pub fn is_under_way(&self, record: &Record) -> bool {
         let kept = || record.open().chain(record.owed());

@@ -240,6 +240,7 @@ impl Notices {
             envelope: Arc::new(envelope),
             expires: until,
             lane: hasher.finish(),
+            gathered: Vec::new(),
         };
         let destination = place(&self.parts.table.borrow(), domain, Class::Pres);
         Work { destination, hop: hop.clone(), job }

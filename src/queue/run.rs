@@ -124,12 +124,16 @@ enum Event {
     Taken(Arc<Record>, Vec<usize>),
     Resolved(Destination, Resolved),
     Ended(Destination, QueueId, Ended, u64),
+    /// These messages become one mail with the first.
+    Gathered(QueueId, Vec<QueueId>),
 }
 
 struct Flight {
     record: Arc<Record>,
     lane: u64,
     started: Timestamp,
+    /// Messages that become one mail with it, each for one recipient.
+    others: Vec<(Arc<Record>, usize)>,
 }
 
 struct Run {
@@ -152,6 +156,8 @@ struct Run {
     clock: Arc<dyn Clock>,
     counters: Arc<Counters>,
     started: Timestamp,
+    /// Messages that wait for the mail store, each with those that become one mail with it.
+    gathers: HashMap<QueueId, Vec<QueueId>>,
 }
 
 /// Runs the queue until `stop` is true and what was under way has been reported, or the grace is over.
@@ -179,6 +185,7 @@ pub async fn run(parts: Parts, options: Options, mut stop: watch::Receiver<bool>
         accounts,
         table,
         started: clock.now(),
+        gathers: HashMap::new(),
         clock,
         counters,
     };
@@ -348,36 +355,38 @@ impl Run {
         let destination = key.1.clone();
         let Some(record) = record.filter(|record| !record.held) else {
             self.touched.remove(&id);
+            self.gathers.remove(&id);
             return self.schedule.ended(&destination, Entry { id, record: None }, Ended::Done, now);
         };
-        let mut recipients = match *destination == *MAILBOXES {
+        let to_store = *destination == *MAILBOXES;
+        let mut recipients = match to_store {
             true => self.recipients_for_store(&record, now),
             false => self.recipients_for(&record, &destination),
         };
         let lane = lane(&record, &recipients);
-        if recipients.is_empty() {
-            return self.schedule.ended(&destination, Entry { id, record: None }, Ended::Done, now);
-        }
-        if let Some(until) = self.schedule.lane_held(&destination, lane, now) {
+        let held = self.schedule.lane_held(&destination, lane, now).filter(|_| !recipients.is_empty());
+        if let Some(until) = held {
             return self.schedule.postpone(&destination, id, until);
         }
-        if *destination == *MAILBOXES {
+        if to_store {
             recipients = self.take_away(&record, recipients, now);
-            if recipients.is_empty() {
-                return self.schedule.ended(&destination, Entry { id, record: None }, Ended::Done, now);
-            }
+        }
+        if recipients.is_empty() {
+            self.gathers.remove(&id);
+            return self.schedule.ended(&destination, Entry { id, record: None }, Ended::Done, now);
         }
         match onward {
             Onward::Hop(hop) => {
                 let (envelope, size, expires) = (record.envelope.clone(), record.size, record.expires);
-                let job = Job { id, entity: None, envelope, recipients, size, expires, lane };
-                self.flights.insert(key, Flight { record, lane, started: now });
+                let (gathered, others) = self.with_it(&record, &key.1, &recipients);
+                let job = Job { id, entity: None, envelope, recipients, size, expires, lane, gathered };
+                self.flights.insert(key, Flight { record, lane, started: now, others });
                 self.deliver.send(Work { destination, hop, job });
             }
             Onward::Nowhere(status, reason) => {
                 let conclusion = conclude::failure(&record, &recipients, status, &reason);
                 log::failed(&record, &conclusion, now);
-                self.flights.insert(key, Flight { record: record.clone(), lane, started: now });
+                self.flights.insert(key, Flight { record: record.clone(), lane, started: now, others: Vec::new() });
                 self.complete(&record, conclusion, Some((destination, lane)));
             }
         }
@@ -422,8 +431,8 @@ impl Run {
         log::attempt(&record, report, started, self.clock.now());
         let mut conclusion = conclude::attempt(&record, report, lane);
         if *key.1 == *MAILBOXES {
-            conclusion = conclude::attempt(&record, &self.stored(&record, report), lane);
-            self.inboxes.withdraw(&record, &conclusion.states);
+            conclusion = self.stored(&record, report, lane);
+            self.stored_with_it(&key, report, started);
         }
         self.complete(&record, conclusion, Some((key.1, lane)));
     }
@@ -474,6 +483,7 @@ impl Run {
             }
             Event::AllRestored => self.inboxes.restored(),
             Event::Taken(record, indexes) => self.offer(&record, &indexes),
+            Event::Gathered(id, others) => self.gathered(id, others),
             Event::Resolved(destination, resolved) => {
                 if let Resolved::Later(reason) = &resolved {
                     tracing::warn!("{destination}: cannot be looked up, tried again later: {reason}");

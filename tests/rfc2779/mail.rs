@@ -1,5 +1,9 @@
 //! The bridge outward, before a mail system that is played: whoever has only mail gets mail, and the sender hears of it.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::time::Duration;
+
 use crate::clients::Home;
 use crate::common::client::{Client, Reply, entity};
 use crate::common::daemon::{Setup, free_address};
@@ -176,7 +180,7 @@ fn r2_3_7_out_of_contact_means_mail() {
     to_alice(&home, "two");
     assert_eq!(phone.text().as_deref(), Some("two"), "what was mailed does not come to a device too");
     wait::until("more time than a mail needs", || home.setup.waiting("alice@a.test").is_empty().then_some(()));
-    std::thread::sleep(std::time::Duration::from_secs(1));
+    std::thread::sleep(Duration::from_secs(1));
     assert_eq!(store.arrivals().len(), 1, "whoever is there gets no mail");
 }
 
@@ -205,4 +209,44 @@ fn r5_4_2_what_a_device_may_have_does_not_go_by_mail() {
     assert!(arrivals.iter().all(|mail| mail.entity.contains("\r\n\r\ntwo\r\n")), "{arrivals:?}");
     let mut phone = Device::attach(home.alice(), "ATRN INBOX=alice@a.test DEVICE=phone");
     assert_eq!(phone.text().as_deref(), Some("one"));
+}
+
+#[test]
+fn r2_3_7_many_short_messages_become_one_mail() {
+    let store = mail_system(true, |_| None);
+    let home = with_mailboxes(&store);
+    for text in ["one", "two", "three"] {
+        to_alice(&home, text);
+    }
+    let arrivals = store.wait("the mail", |all| !all.is_empty());
+    let mail = mail(&arrivals);
+    let places: Vec<_> =
+        ["one", "two", "three"].map(|text| mail.entity.find(&format!("bob@a.test:\r\n{text}\r\n"))).into();
+    assert!(places.iter().all(Option::is_some) && places.is_sorted(), "{}", mail.entity);
+    assert_eq!(mail.field("References").as_deref(), Some("<one@a.test> <two@a.test> <three@a.test>"));
+    wait::until("her inbox is empty", || home.setup.waiting("alice@a.test").is_empty().then_some(()));
+    assert_eq!(store.arrivals().len(), 1);
+}
+
+#[test]
+fn r5_4_2_after_a_crash_it_is_the_same_mail() {
+    // The mail store has the mail, and the daemon is killed before it hears of that: it cannot know.
+    let (asked, first) = (Arc::new(AtomicBool::new(false)), AtomicBool::new(true));
+    let seen = asked.clone();
+    let store = mail_system(true, move |text| {
+        if text.starts_with("END") && first.swap(false, SeqCst) {
+            seen.store(true, SeqCst);
+            std::thread::sleep(Duration::from_secs(2));
+        }
+        None
+    });
+    let mut home = with_mailboxes(&store);
+    to_alice(&home, "one");
+    wait::until("the mail store has it", || asked.load(SeqCst).then_some(()));
+    home.kill_and_start();
+    let arrivals = store.wait("it comes again", |all| all.len() >= 2);
+    let identifiers: Vec<_> = arrivals.iter().map(|mail| mail.field("Message-ID")).collect();
+    assert!(identifiers[0].is_some() && identifiers[0] == identifiers[1], "a mail store sees that: {identifiers:?}");
+    wait::until("her inbox is empty", || home.setup.waiting("alice@a.test").is_empty().then_some(()));
+    assert_eq!(store.arrivals().len(), 2);
 }

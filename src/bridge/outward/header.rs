@@ -23,7 +23,7 @@ const NAMED: usize = 3;
 
 /// What the message says of itself.
 #[derive(Default)]
-struct Said<'a> {
+pub(super) struct Said<'a> {
     from: Option<&'a [u8]>,
     others: Vec<&'a [u8]>,
     subject: bool,
@@ -33,7 +33,7 @@ struct Said<'a> {
 }
 
 impl<'a> Said<'a> {
-    fn read(entity: &'a [u8]) -> Self {
+    pub(super) fn read(entity: &'a [u8]) -> Self {
         let mut said = Said::default();
         for field in Fields::new(entity).flatten() {
             match field.name.to_ascii_lowercase().as_str() {
@@ -47,6 +47,12 @@ impl<'a> Said<'a> {
             }
         }
         said
+    }
+
+    /// How people know the author.
+    pub(super) fn name(&self) -> String {
+        let address = || self.author().map(|author| author.to_string());
+        self.from.and_then(display_name).or_else(address).unwrap_or_default()
     }
 
     fn author(&self) -> Option<Mailbox> {
@@ -70,7 +76,7 @@ pub(super) fn added(facts: &Facts<'_>, entity: &[u8], protected: bool) -> String
     let author = said.author();
     let participants = participants(facts, &said, author.as_ref());
     if !said.subject {
-        let _ = write!(out, "Subject: {}\r\n", phrase(&subject(&said, author.as_ref(), &participants), 9));
+        let _ = write!(out, "Subject: {}\r\n", phrase(&subject(&said, &participants), 9));
     }
     if !said.threaded {
         let root = conversation(&participants, facts.bridge);
@@ -115,11 +121,9 @@ fn conversation(participants: &[Mailbox], bridge: &Domain) -> String {
 }
 
 /// The same for each message of an author in a conversation.
-fn subject(said: &Said<'_>, author: Option<&Mailbox>, participants: &[Mailbox]) -> String {
-    let Some(author) = author else { return "Chat".to_owned() };
+fn subject(said: &Said<'_>, participants: &[Mailbox]) -> String {
     if participants.len() <= 2 {
-        let name = said.from.and_then(display_name).unwrap_or_else(|| author.to_string());
-        return format!("Chat with {name}");
+        return format!("Chat with {}", said.name());
     }
     let mut names: Vec<String> = participants.iter().map(ToString::to_string).collect();
     names.sort_unstable();

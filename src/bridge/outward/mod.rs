@@ -6,10 +6,13 @@
 //! twice can see that. Fails ([`Unfit`]): what is no message for people, what has been here, what no mail system carries.
 //! RFC 3461 §4, RFC 3834 §4, RFC 5322 §3.6.4, RFC 2047, RFC 6152 §3, RFC 6531 §3.4.
 
+mod gather;
 mod header;
 #[cfg(test)]
 mod tests;
 mod text;
+
+pub use gather::{gather, is_short};
 
 use aws_lc_rs::hmac;
 use bytes::Bytes;

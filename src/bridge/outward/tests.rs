@@ -45,9 +45,12 @@ fn mail_of(envelope: &Envelope, entity: &str, eight_bit: bool) -> Result<Mail, U
     })
 }
 
-/// Compares a mail, envelope first, with `tests/golden/bridge/NAME.eml`, or writes it if UPDATE is set.
 fn check(name: &str, recipients: &[&str], entity: &str) -> Mail {
-    let mail = mail_of(&envelope("alice@a.example", recipients), entity, true).unwrap();
+    golden(name, mail_of(&envelope("alice@a.example", recipients), entity, true).unwrap())
+}
+
+/// Compares a mail, envelope first, with `tests/golden/bridge/NAME.eml`, or writes it if UPDATE is set.
+fn golden(name: &str, mail: Mail) -> Mail {
     let rules = Rules { body: mail.envelope.body, utf8: mail.envelope.utf8 };
     inspect(&mail.entity, rules).unwrap_or_else(|defect| panic!("{name}: {defect}"));
     let mut shown =
@@ -200,4 +203,46 @@ fn answers_go_to_the_bridge() {
     assert!(!text(false, "im.a.example", "\nx\n").contains("\r\nReply-To"));
     assert!(!text(true, "a.example", "\nx\n").contains("\r\nReply-To"));
     assert!(!text(true, "im.a.example", "Reply-To: x@a.example\n\nx\n").contains(added));
+}
+
+#[test]
+fn several_short_messages_become_one_mail() {
+    let one = |number: &str, text: &str| {
+        let entity = with(&format!("Content-Type: text/plain; charset=utf-8\n\n{text}\n"));
+        Bytes::from(
+            entity
+                .replace("<1@", &format!("<{number}@"))
+                .replace("11:06", &format!("11:0{number}"))
+                .replace('\n', "\r\n"),
+        )
+    };
+    let messages = [one("1", "Are you there?"), one("2", "Я жду."), one("3", "Tomorrow, then.")];
+    let (bridge, envelope) = (domain("im.a.example"), envelope("alice@a.example", &["bob@mail.example"]));
+    let facts = Facts {
+        bridge: &bridge,
+        own_sender: true,
+        secret: &SECRET,
+        id: "0000000003",
+        envelope: &envelope,
+        entity: &messages[2],
+        eight_bit: true,
+    };
+    golden("gathered", gather(&facts, &messages).unwrap());
+    assert_eq!(gather(&facts, &messages), gather(&facts, &messages));
+    let signed = Bytes::from(with(SIGNED).replace('\n', "\r\n"));
+    assert!(gather(&facts, &[messages[0].clone(), signed]).is_err());
+}
+
+#[test]
+fn what_is_not_short_text_of_a_person_goes_by_itself() {
+    let check = |rest: &str, expected: bool| {
+        assert_eq!(is_short(with(rest).replace('\n', "\r\n").as_bytes()), expected, "{rest}");
+    };
+    check("\nHello.\n", true);
+    check("Content-Type: text/plain; charset=UTF-8\nContent-Transfer-Encoding: base64\n\n0K8=\n", true);
+    check("Content-Type: text/plain; charset=koi8-r\n\nHello.\n", false);
+    check("Content-Type: text/html\n\nHello.\n", false);
+    check(SIGNED, false);
+    check("Auto-Submitted: auto-generated\n\nHello.\n", false);
+    check(&format!("\n{}\n", "long ".repeat(1000)), false);
 }
