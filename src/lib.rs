@@ -5,8 +5,8 @@
 //! ```text
 //!  peer domain ─┐                                                               ┌─> peer domain (SRV, TLS, DANE)
 //!  clients ─────┤                                                               ├─> attached clients
-//!  mail system ─┴─> receive ─> policy ─> spool ═════> queue ─> route ─> deliver ┴─> configured route
-//!                   smtp,mime   pure    one commit,     pure    pure,         │
+//!  mail system ─┴─> receive ─> policy ─> spool ═════> queue ─> route ─> deliver ┼─> configured route
+//!                   smtp,mime   pure    one commit,     pure    pure,         │ └─> mail system (SMTP, LMTP)
 //!                                       then 250      schedule  DNS first  outcome
 //!                                          ^               receipt (pure) <───┘
 //!                                          └──────────────────────┘
@@ -20,7 +20,8 @@
 //! 5. [`route`] decides where to, from configuration and [`dns`].
 //!    A recipient who lives here has an inbox: [`attached`] knows which clients are attached to it, and what each of their
 //!    devices has not had.
-//! 6. [`deliver`] speaks [`smtp::client`] over [`net`] and [`tls`] with the next hop, and reports an outcome.
+//! 6. [`deliver`] speaks [`smtp::client`] over [`net`] and [`tls`] with the next hop, and reports an outcome. For a mail
+//!    system [`bridge`] makes a mail of the message first.
 //! 7. [`queue`] writes the outcome down with the [`receipt`] that it causes, in one commit: back to 3.
 //!
 //! What is of the class PRES takes another way from 2: it changes [`presence`], whose rows are in the spool's commits, and
@@ -79,6 +80,7 @@ pub mod presence;
 pub mod spool;
 
 // 5: decisions
+pub mod bridge;
 pub mod policy;
 pub mod receipt;
 pub mod route;

@@ -91,6 +91,8 @@ pub const DEDUP_RETENTION: Duration = Duration::from_secs(8 * 86_400);
 pub const LONGEST_STAY: Duration = Duration::from_secs(7 * 86_400);
 /// Contacts, and watchers, that a person's client keeps in its lists.
 pub const CLIENT_CONTACTS: usize = 10_000;
+/// Messages that become one mail.
+pub const GATHERED: usize = 50;
 /// Attachments of one account at a time.
 pub const ATTACHED: usize = 32;
 /// Answers of attached clients that may wait for the disk, from all of them; with more nothing is offered.

@@ -216,7 +216,8 @@ const COMPUTED: [&str; 2] = ["554 5.6.1", "554 5.6.9"];
 #[test]
 fn every_reply_is_documented() {
     let mut texts = Vec::new();
-    for module in ["smtp/server", "smtp/server.rs", "smtp/command.rs", "mime", "spool", "receive", "policy", "accounts"]
+    for module in
+        ["smtp/server", "smtp/server.rs", "smtp/command.rs", "mime", "spool", "receive", "policy", "accounts", "bridge"]
     {
         sources(&root().join("src").join(module), &mut texts);
     }
@@ -228,7 +229,7 @@ fn every_reply_is_documented() {
 
 #[test]
 fn pages_are_clean() {
-    let pages = ["impart.1", "impartd.8", "impartctl.8", "impart.toml.5", "impart-protocol.7"]
+    let pages = ["impart.1", "impartd.8", "impartctl.8", "impart.toml.5", "impart-protocol.7", "impart-mail.7"]
         .map(|name| root().join("man").join(name));
     let output = match std::process::Command::new("mandoc").args(["-T", "lint"]).args(pages).output() {
         Ok(output) => output,

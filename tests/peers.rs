@@ -1,5 +1,5 @@
 //! Other people's programs as peers: Postfix's smtp-source and smtp-sink, a Postfix in the middle, swaks, msmtp,
-//! OpenSSL's s_client and cms, fetchmail, a Dovecot that knows the accounts, a zone signed and served by Knot, xmllint;
+//! OpenSSL's s_client and cms, fetchmail, a Dovecot that knows the accounts, and one that has mailboxes, a zone signed and served by Knot, xmllint;
 //! and NIST's suite of paths of certificates.
 //!
 //! A test whose program is not installed is left out, and says so by name; `tests/run` installs them where it can.
@@ -13,8 +13,12 @@ mod common;
 mod dovecot;
 #[path = "peers/fetchmail.rs"]
 mod fetchmail;
+#[path = "peers/inward.rs"]
+mod inward;
 #[path = "peers/knot.rs"]
 mod knot;
+#[path = "peers/mailbox.rs"]
+mod mailbox;
 #[path = "peers/names.rs"]
 mod names;
 #[path = "peers/pkits.rs"]

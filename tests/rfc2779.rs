@@ -21,6 +21,8 @@ mod failures;
 mod formats;
 #[path = "rfc2779/hops.rs"]
 mod hops;
+#[path = "rfc2779/mail.rs"]
+mod mail;
 #[path = "rfc2779/once.rs"]
 mod once;
 #[path = "rfc2779/people.rs"]

@@ -70,7 +70,7 @@ impl Board {
             }
         });
         if known.is_none() && phase != Phase::Done {
-            inbox.put(item, Waiting { size, mask, settling: 0, phase, held: false });
+            inbox.put(item, Waiting { size, mask, settling: 0, phase, held: false, doubtful: false });
         }
         for seat in inbox.seats.clone() {
             if let Some(seat) = self.seats.get_mut(&seat) {
@@ -124,6 +124,27 @@ impl Board {
         let Some(inbox) = self.inboxes.get(key) else { return false };
         let flying = |id: &SeatId| self.seats.get(id).is_some_and(|seat| seat.is_flying(item));
         inbox.items.get(&item).is_some_and(|waiting| waiting.settling > 0) || inbox.seats.iter().any(flying)
+    }
+
+    pub fn take_away(&mut self, key: &str, item: Item) -> bool {
+        let restored = self.restored;
+        let Some(inbox) = self.inboxes.get_mut(key).filter(|inbox| restored && inbox.seats.is_empty()) else {
+            return false;
+        };
+        let free = |waiting: &Waiting| {
+            waiting.phase == Phase::Open && !waiting.held && !waiting.doubtful && waiting.settling == 0
+        };
+        let free = inbox.items.get(&item).is_some_and(free);
+        if free {
+            inbox.change(item, |waiting, _| waiting.held = true);
+        }
+        free
+    }
+
+    pub fn open(&self, key: &str, most: usize) -> Vec<Item> {
+        let items = self.inboxes.get(key).into_iter().flat_map(|inbox| &inbox.items);
+        let open = items.filter(|(_, waiting)| waiting.phase == Phase::Open && !waiting.held);
+        open.map(|(item, _)| *item).take(most).collect()
     }
 
     pub fn waiting(&self, inboxes: &[Mailbox]) -> usize {
@@ -458,7 +479,11 @@ impl Board {
                 }
             }
             let back = seat.flying.iter().filter(|(_, of)| *of == at as u32).map(|(item, _)| *item);
-            for (item, other) in back.flat_map(|item| inbox.seats.iter().map(move |other| (item, *other))) {
+            let back: Vec<Item> = back.collect();
+            for item in &back {
+                inbox.change(*item, |waiting, _| waiting.doubtful = true);
+            }
+            for (item, other) in back.into_iter().flat_map(|item| inbox.seats.iter().map(move |other| (item, *other))) {
                 if let Some(other) = self.seats.get_mut(&other) {
                     other.tell(&place.key, item);
                 }
@@ -508,6 +533,7 @@ enum Meant {
 fn conclude(waiting: &mut Waiting, known: Mask, slot: Option<u8>, completes: bool, refused: bool) -> Meant {
     let bit: Mask = slot.map_or(0, |slot| 1 << slot);
     let others = known & !waiting.mask & !bit;
+    waiting.doubtful = false;
     let meant = match waiting.phase {
         Phase::Open if refused && completes && others == 0 => {
             waiting.phase = Phase::Done;

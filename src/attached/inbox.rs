@@ -35,6 +35,8 @@ pub(super) struct Waiting {
     pub settling: u16,
     pub phase: Phase,
     pub held: bool,
+    /// A device was offered it, and its connection ended without an answer: it may have it.
+    pub doubtful: bool,
 }
 
 impl Waiting {

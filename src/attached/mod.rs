@@ -192,6 +192,17 @@ impl Attached {
         self.board().is_under_way(&inbox.key(), item)
     }
 
+    /// Takes a message out of everybody's reach, to go another way; says whether that may be: nobody is attached to the
+    /// inbox, nobody has had the message, or may have it without having answered. [`Attached::arrive`] gives it back.
+    pub fn take_away(&self, inbox: &Mailbox, item: Item) -> bool {
+        self.board().take_away(&inbox.key(), item)
+    }
+
+    /// The oldest messages of an inbox that nobody has had, at most so many.
+    pub fn open(&self, inbox: &Mailbox, most: usize) -> Vec<Item> {
+        self.board().open(&inbox.key(), most)
+    }
+
     /// How many messages wait in these inboxes that nobody has had; never zero before everything is known.
     pub fn waiting(&self, inboxes: &[Mailbox]) -> usize {
         self.board().waiting(inboxes)

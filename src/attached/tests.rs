@@ -501,3 +501,32 @@ fn a_message_that_waits_is_small() {
     assert!(size_of::<(Item, inbox::Waiting)>() <= 40);
     assert!(size_of::<seat::Seat>() <= 400, "{}", size_of::<seat::Seat>());
 }
+
+#[test]
+fn a_message_goes_another_way_only_if_nobody_may_have_it() {
+    let attached = board();
+    arrive(&attached, [1, 2, 3]);
+    assert!(attached.take_away(&alice(), item(1)));
+    assert!(!attached.take_away(&alice(), item(1)), "it is away");
+    assert!(!attached.take_away(&alice(), item(9)), "it is not there");
+    let phone = seat(&attached, Some("phone"));
+    assert!(!attached.take_away(&alice(), item(2)), "somebody is there");
+    let offers = take(&phone);
+    assert_eq!(ids(&offers), [2, 3], "what is away is offered to nobody");
+    assert_eq!(answer(&attached, &phone, &offers[1], Verdict::Later), "nothing");
+    drop(phone);
+    assert!(!attached.take_away(&alice(), item(2)), "the phone may have it");
+    assert!(attached.take_away(&alice(), item(3)), "the phone has answered that it does not");
+    arrive(&attached, [1]);
+    let phone = seat(&attached, Some("phone"));
+    assert_eq!(ids(&take(&phone)), [1, 2], "what was given back is offered again");
+}
+
+#[test]
+fn nothing_goes_another_way_before_everything_is_known() {
+    let attached = Attached::new(Vec::new());
+    arrive(&attached, [1]);
+    assert!(!attached.take_away(&alice(), item(1)));
+    attached.restored();
+    assert!(attached.take_away(&alice(), item(1)));
+}

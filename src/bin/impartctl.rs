@@ -15,7 +15,7 @@ use impart::control::offline::{Compose, Offline};
 use impart::control::presence::{self, Ask, What};
 use impart::control::server::{Handler, Rows};
 use impart::control::{
-    Call, Fault, FaultCode, Finding, Level, Row, account, certificate, check, publish, rules, show, signers,
+    Call, Fault, FaultCode, Finding, Level, Row, account, certificate, check, mail, publish, rules, show, signers,
 };
 use impart::daemon;
 use impart::daemon::journal::complain;
@@ -426,7 +426,15 @@ async fn examine(config: &Config, printer: &mut Printer) -> Result<(), Failure> 
     found.extend(authority::findings(authority::Place { directory: &directory, served: &served, now, json: false }));
     found.extend(check::ports(&options).await);
     found.iter().for_each(|finding| printer.row(&Row::Finding(finding.clone())));
-    match dns::from_options(config.dns.clone()) {
+    let resolver = dns::from_options(config.dns.clone());
+    for (name, route) in [("via", &config.bridge.via), ("store", &config.bridge.store)] {
+        if let Some(route) = route {
+            let resolver = resolver.as_ref().ok().map(|resolver| &**resolver);
+            let found = mail::findings(name, &route.server, route.lmtp, &config.host, resolver).await;
+            found.into_iter().for_each(|finding| printer.row(&Row::Finding(finding)));
+        }
+    }
+    match resolver {
         Ok(resolver) => {
             let found = check::dns(&options, &*resolver).await;
             found.into_iter().for_each(|finding| printer.row(&Row::Finding(finding)));

@@ -177,6 +177,7 @@ async fn session(account: &Account, stream: Stream, login: Login) -> Result<Wire
         helo: account.address.domain().clone(),
         starttls: StartTls::Never,
         helo_fallback: false,
+        lmtp: false,
         window: 16,
         timeouts: timeouts(),
         login: Some(login),

@@ -249,6 +249,7 @@ async fn device(stream: Stream, script: &Mutex<Script>, wake: &Notify) {
         helo: Domain::parse("mx.a.test").unwrap(),
         starttls: StartTls::Never,
         helo_fallback: false,
+        lmtp: false,
         window: 4,
         timeouts: Timeouts::default(),
         login: None,

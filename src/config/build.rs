@@ -60,6 +60,7 @@ fn sections(text: &str, path: &Path, document: &DeTable<'_>, problems: &mut Prob
     let listeners = listeners(text, document, problems);
     let proxy = queue.as_ref().and_then(|queue| queue.socks5);
     let routes = routes(text, document, &domains, proxy, problems);
+    let bridge = bridge::bridge(&single(section("bridge"), problems), document, problems);
     let tls = tls(&single(section("tls"), problems), problems);
     let dns = dns(&single(section("dns"), problems), problems);
     let smime = smime::smime(&single(section("smime"), problems), &domains, problems);
@@ -89,6 +90,7 @@ fn sections(text: &str, path: &Path, document: &DeTable<'_>, problems: &mut Prob
         tls: tls?,
         dns: dns?,
         routes,
+        bridge: bridge?,
         accounts: accounts?,
         smime: smime?,
         signers,
@@ -162,10 +164,21 @@ fn domain(
     let presence = table.value(&keys::DOMAIN_PRESENCE, problems);
     let presentities = table.value(&keys::DOMAIN_PRESENTITIES, problems).map(bare);
     let entries = people::aliases(table, problems);
+    let (bridge, fallback) =
+        (table.value(&keys::DOMAIN_BRIDGE, problems), table.value(&keys::DOMAIN_FALLBACK, problems));
     let name = name?.into_inner();
     let inboxes = inboxes_of(&name, inboxes?, seen, problems);
     aliases.enter(&name, entries, seen, problems);
-    Some(LocalDomain { name, im: im?, inboxes, presence: presence?, presentities, aliases: Vec::new() })
+    Some(LocalDomain {
+        name,
+        im: im?,
+        inboxes,
+        presence: presence?,
+        presentities,
+        aliases: Vec::new(),
+        bridge,
+        fallback,
+    })
 }
 
 fn inboxes_of(

@@ -3,6 +3,7 @@
 //! The reader, `conf/impart.toml`, the list in `man/impart.toml.5` and the nearest-name help all come from here.
 
 mod accounts;
+mod bridge;
 mod presence;
 mod smime;
 
@@ -13,6 +14,7 @@ use std::time::Duration;
 use toml::Spanned;
 
 pub(super) use self::accounts::*;
+pub(super) use self::bridge::*;
 pub(super) use self::presence::*;
 pub(super) use self::smime::*;
 use super::value::{self, Choice, Kind, choice};
@@ -152,7 +154,8 @@ pub(super) static LISTEN_SENDERS: Key<Senders> = standard(
     choice::<Senders>(),
     "\"own\"",
     "Whose messages a mail listener takes: own admits senders in the domains of this file and the null sender, any \
-     admits all, for a mail system that passes on what it has itself examined.",
+     admits all, for a mail system that passes on what it has itself examined; world is for the mail of everybody to \
+     people here: it becomes messages for them, and nothing else is taken.",
 );
 
 pub(super) static LISTEN_TLS: Key<TlsStart> = standard(
@@ -351,8 +354,9 @@ impl Choice for TlsStart {
 }
 
 impl Choice for Senders {
-    const EXPECTED: &'static str = "\"own\" or \"any\"";
-    const CHOICES: &'static [(&'static str, Self)] = &[("own", Senders::Own), ("any", Senders::Any)];
+    const EXPECTED: &'static str = "\"own\", \"any\" or \"world\"";
+    const CHOICES: &'static [(&'static str, Self)] =
+        &[("own", Senders::Own), ("any", Senders::Any), ("world", Senders::World)];
 }
 
 impl Choice for MinVersion {
@@ -407,6 +411,7 @@ pub static SECTIONS: &[Section] = &[
     TLS,
     DNS,
     ROUTE,
+    BRIDGE,
     ACCOUNTS,
     LDAP,
     OAUTH,
@@ -438,6 +443,8 @@ pub(super) const DOMAIN: Section = Section {
         &DOMAIN_PRESENCE.info,
         &DOMAIN_PRESENTITIES.info,
         &DOMAIN_ALIASES.info,
+        &DOMAIN_BRIDGE.info,
+        &DOMAIN_FALLBACK.info,
     ],
 };
 pub(super) const LISTEN: Section = Section {

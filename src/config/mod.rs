@@ -5,6 +5,7 @@
 //! as a whole: the daemon hands each module its own `Options`.
 
 pub mod arguments;
+mod bridge;
 mod build;
 pub mod document;
 pub mod keys;
@@ -22,13 +23,16 @@ use std::time::Duration;
 
 use crate::accounts::{ldap, token};
 use crate::address::{Domain, Mailbox};
+use crate::bridge::intake::SpamField;
 use crate::dns;
 use crate::envelope::Class;
 use crate::net::Address;
+pub use crate::policy::Senders;
 use crate::policy::Service;
 use crate::policy::identity::Policy as PeerIdentity;
+use crate::policy::identity::mail::Believed;
 use crate::receive::Upstream;
-use crate::route::{Pattern, Target, TlsPolicy};
+use crate::route::{MailServer, Pattern, Target, TlsPolicy};
 use crate::rules::Handling;
 use crate::rules::edit::Who;
 use crate::tls::{CertificateFiles, MinVersion};
@@ -65,6 +69,8 @@ pub struct Config {
     pub dns: dns::Options,
     /// Configured routes; no pattern twice for one class, none for a domain served here.
     pub routes: Vec<Route>,
+    /// People who have only mail.
+    pub bridge: Bridge,
     /// Who may log in.
     pub accounts: Accounts,
     /// Signatures of messages.
@@ -83,6 +89,30 @@ pub struct Config {
     pub log: Log,
 }
 
+/// People who have only mail.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bridge {
+    /// Where messages for domains without instant messages go as mails.
+    pub via: Option<MailRoute>,
+    /// Where mail for people here goes.
+    pub store: Option<MailRoute>,
+    /// Who is believed about the authors of mail.
+    pub believed: Believed,
+    /// By which fields the mail system says that a mail is spam.
+    pub spam: Vec<SpamField>,
+}
+
+/// Where the mail system takes mail.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MailRoute {
+    /// LMTP, else SMTP.
+    pub lmtp: bool,
+    /// Where.
+    pub server: MailServer,
+    /// How the server proves itself.
+    pub tls: TlsPolicy,
+}
+
 /// A domain served here.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LocalDomain {
@@ -98,6 +128,10 @@ pub struct LocalDomain {
     pub presentities: Option<Vec<String>>,
     /// Aliases and groups, each with its members, which are none.
     pub aliases: Vec<(Mailbox, Vec<Mailbox>)>,
+    /// The mail domain of its bridge addresses; `None`: its own name.
+    pub bridge: Option<Domain>,
+    /// How long a message waits for clients before it becomes a mail; `None`: for ever.
+    pub fallback: Option<Duration>,
 }
 
 impl LocalDomain {
@@ -111,15 +145,6 @@ impl LocalDomain {
     pub fn mailboxes(&self) -> impl Iterator<Item = Mailbox> + '_ {
         self.inboxes.iter().filter_map(|local| Mailbox::new(local, self.name.clone()).ok())
     }
-}
-
-/// Whose messages a mail listener takes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Senders {
-    /// Senders of the domains served here, and the null sender.
-    Own,
-    /// All.
-    Any,
 }
 
 /// How TLS begins where clients choose when.

@@ -3,6 +3,7 @@
 //! Each kind of value has a name, which says what is expected, and a reader. A reader names the fault by the octets
 //! that it is about, so that a mistake in a list points at its element.
 
+mod mail;
 mod services;
 
 use std::net::{IpAddr, SocketAddr};
@@ -13,11 +14,12 @@ use std::time::Duration;
 use toml::Spanned;
 use toml::de::DeValue;
 
+pub(super) use self::mail::*;
 pub(super) use self::services::*;
 use super::problem::nearest;
-use super::{Address, Pattern, Roots, Upstream, Upstreams};
+use super::{Address, MailRoute, Pattern, Roots, Upstream, Upstreams};
 use crate::address::{Domain, Mailbox};
-use crate::route::{Host, Target};
+use crate::route::{Host, MailServer, Target, TlsPolicy};
 
 /// A fault and its place.
 pub(super) type Fault = (Range<usize>, String);
@@ -272,6 +274,34 @@ pub(super) const TARGETS: Kind<Vec<Target>> = Kind {
         DeValue::String(_) => scalar(value, |v| parse_target(string(v)?)).map(|target| vec![target]),
         _ => list(value, parse_target).map(bare),
     },
+};
+
+fn parse_mail_route(text: &str) -> Result<MailRoute, String> {
+    let wrong = || quoted(text, "neither lmtp:unix:/path, lmtp:host:port nor smtp:host:port");
+    let (protocol, place) = text.split_once(':').ok_or_else(wrong)?;
+    let lmtp = match protocol {
+        "lmtp" => true,
+        "smtp" => false,
+        _ => return Err(wrong()),
+    };
+    let server = match place.strip_prefix("unix:") {
+        Some(path) if lmtp && path.starts_with('/') && path.len() <= 107 => MailServer::Socket(path.into()),
+        Some(_) => return Err(wrong()),
+        None => MailServer::Hosts(vec![parse_target(place)?]),
+    };
+    // What goes to this host itself is seen by nobody else.
+    let here = |host: &Host| matches!(host, Host::Address(address) if address.to_canonical().is_loopback());
+    let tls = match &server {
+        MailServer::Hosts(targets) if !targets.iter().all(|target| here(&target.host)) => TlsPolicy::StartTls,
+        _ => TlsPolicy::None,
+    };
+    Ok(MailRoute { lmtp, server, tls })
+}
+
+/// A way into the mail system.
+pub(super) const MAIL_ROUTE: Kind<MailRoute> = Kind {
+    name: "\"lmtp:unix:/path\", or lmtp or smtp with a host and port, such as \"smtp:127.0.0.1:25\"",
+    read: |value| scalar(value, |v| parse_mail_route(string(v)?)),
 };
 
 fn parse_upstream(text: &str) -> Result<Upstream, String> {

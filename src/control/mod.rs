@@ -11,6 +11,7 @@ pub mod certificate;
 pub mod check;
 pub mod cli;
 pub mod client;
+pub mod mail;
 pub mod offline;
 pub mod presence;
 pub mod protocol;

@@ -11,8 +11,8 @@ use crate::accounts::file::FileError;
 use crate::accounts::{self, Accounts, LocalDomain, Rules, Users};
 use crate::address::Domain;
 use crate::config::{self, Config};
-use crate::policy::Service;
-use crate::route::{Configured, Rule, Table};
+use crate::policy::{Senders, Service};
+use crate::route::{Configured, MailHop, Rule, Table};
 use crate::smime::{Certificate, Identity, Key, trust};
 use crate::smtp::extension::Services;
 use crate::smtp::server;
@@ -125,7 +125,24 @@ pub fn table(config: &Config) -> Table {
             rules.push(Rule { pattern: pattern.clone(), class: route.class, hop: hop.clone() });
         }
     }
+    let fallback = |domain: &config::LocalDomain| Some((domain.name.clone(), domain.fallback?));
     Table::new(config.domains.iter().map(|domain| domain.name.clone()), rules)
+        .with_mail(config.bridge.via.as_ref().map(|via| mail(config, via)))
+        .with_store(
+            config.bridge.store.as_ref().map(|store| mail(config, store)),
+            config.domains.iter().filter_map(fallback).collect(),
+        )
+}
+
+/// A way into the mail system.
+fn mail(config: &Config, route: &config::MailRoute) -> Arc<MailHop> {
+    let bridge = |domain: &config::LocalDomain| {
+        let bridge = domain.bridge.clone().unwrap_or_else(|| domain.name.clone());
+        (domain.name.clone(), bridge)
+    };
+    let bridges = config.domains.iter().map(bridge).collect();
+    let config::MailRoute { lmtp, server, tls } = route.clone();
+    Arc::new(MailHop { server, lmtp, tls, bridges })
 }
 
 /// The sessions of one listener.
@@ -174,6 +191,18 @@ pub fn receive(config: &Config) -> receive::Options {
     }
 }
 
+/// How mail becomes messages, on a listener that takes everybody's.
+pub fn bridge(config: &Config, senders: Senders, spool: &Spool) -> Option<Arc<receive::bridge::Options>> {
+    let named = config.domains.iter().filter_map(|domain| Some((domain.bridge.clone()?, domain.name.clone())));
+    let options = || receive::bridge::Options {
+        domains: named.collect(),
+        believed: config.bridge.believed.clone(),
+        spam: config.bridge.spam.clone(),
+        secret: spool.secret("mail bridge"),
+    };
+    (senders == Senders::World).then(|| Arc::new(options()))
+}
+
 /// TLS of the connections that come in.
 pub fn accept(config: &Config, service: Service) -> tls::accept::Options {
     // Programs of people send whatever name they were given; RFC 7672 §8.1.
@@ -207,8 +236,9 @@ pub fn queue(config: &Config) -> queue::Options {
 }
 
 /// Delivery.
-pub fn deliver(config: &Config) -> deliver::Options {
+pub fn deliver(config: &Config, spool: &Spool) -> deliver::Options {
     deliver::Options {
+        bridge_secret: spool.secret("mail bridge"),
         connections: config.queue.connections,
         connections_per_destination: config.queue.connections_per_destination,
         ..deliver::Options::new(config.host.clone())

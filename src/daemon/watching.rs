@@ -58,7 +58,7 @@ pub(super) fn deliver(
 ) -> (Arc<Peers>, JoinHandle<()>, LookUp) {
     let (reports, reported) = unbounded_channel();
     let (resolver, spool, clock) = (base.resolver.clone(), base.spool.clone(), base.clock.clone());
-    let peers = Arc::new(Peers::new(build::deliver(config), resolver, connector, spool, clock, reports));
+    let peers = Arc::new(Peers::new(build::deliver(config, &spool), resolver, connector, spool, clock, reports));
     let look_up = LookUp::new(base.resolver.clone(), config.queue.socks5);
     let parts = notices::Parts {
         presence: base.presence.clone(),

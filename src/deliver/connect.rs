@@ -4,10 +4,12 @@
 //! has not met what the hop expects of it. RFC 2782, RFC 3861, RFC 7672 §2.2, RFC 7673 §3, RFC 3207.
 
 use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::Instant;
+use tokio::net::UnixStream;
+use tokio::time::{Instant, timeout};
 
 use super::outcome;
 use super::peers::Context;
@@ -18,7 +20,7 @@ use crate::dns::{Security, Tlsa};
 use crate::envelope::Class;
 use crate::net::{self, Stream};
 use crate::reply::EnhancedCode;
-use crate::route::{Hop, Host, Target, TlsPolicy};
+use crate::route::{Hop, Host, MailServer, Target, TlsPolicy};
 use crate::smtp::client::{self, Event, Fault, Protection, Session, StartTls};
 use crate::tls::{self, Expect, Proof};
 
@@ -26,7 +28,8 @@ use crate::tls::{self, Expect, Proof};
 #[derive(Debug)]
 pub(super) struct Connected {
     pub wire: Wire,
-    pub target: Target,
+    /// None for a socket.
+    pub target: Option<Target>,
     /// As in Postfix's logs.
     pub relay: String,
     pub took: Duration,
@@ -51,15 +54,26 @@ struct Terms<'a> {
     socks5: Option<SocketAddr>,
     /// The domain and service that were looked up; none for a configured route.
     peer: Option<(&'a Domain, Class)>,
+    lmtp: bool,
 }
 
 impl<'a> Terms<'a> {
     fn of(hop: &'a Hop) -> (Self, &'a [Target]) {
         match hop {
-            Hop::Peer { domain, class, targets, socks5 } => {
-                (Terms { tls: TlsPolicy::Required, socks5: *socks5, peer: Some((domain, *class)) }, targets)
+            Hop::Peer { domain, class, targets, socks5 } => (
+                Terms { tls: TlsPolicy::Required, socks5: *socks5, peer: Some((domain, *class)), lmtp: false },
+                targets,
+            ),
+            Hop::Configured(route) => {
+                (Terms { tls: route.tls, socks5: route.socks5, peer: None, lmtp: false }, &route.targets)
             }
-            Hop::Configured(route) => (Terms { tls: route.tls, socks5: route.socks5, peer: None }, &route.targets),
+            Hop::Mail(mail) => {
+                let targets = match &mail.server {
+                    MailServer::Hosts(targets) => targets.as_slice(),
+                    MailServer::Socket(_) => &[],
+                };
+                (Terms { tls: mail.tls, socks5: None, peer: None, lmtp: mail.lmtp }, targets)
+            }
         }
     }
 
@@ -71,6 +85,11 @@ impl<'a> Terms<'a> {
 /// Connects to the first target that works. The status of a failure is that of the first target.
 pub(super) async fn connect(context: &Context, start: &Start) -> Result<Connected, Unreachable> {
     let began = Instant::now();
+    if let Hop::Mail(mail) = &*start.hop
+        && let MailServer::Socket(path) = &mail.server
+    {
+        return socket(context, path, began).await;
+    }
     let (terms, targets) = Terms::of(&start.hop);
     let same = |target: &&Target| {
         start.first.as_ref().is_some_and(|first| first.host == target.host && first.port == target.port)
@@ -82,7 +101,7 @@ pub(super) async fn connect(context: &Context, start: &Start) -> Result<Connecte
         match attempt(context, &terms, target).await {
             Ok((wire, relay)) => {
                 tracing::debug!(destination = %start.destination, %relay, "connected");
-                return Ok(Connected { wire, target: target.clone(), relay, took: began.elapsed() });
+                return Ok(Connected { wire, target: Some(target.clone()), relay, took: began.elapsed() });
             }
             Err(fault) => {
                 let reason = placed(target, &fault.reason);
@@ -96,6 +115,45 @@ pub(super) async fn connect(context: &Context, start: &Start) -> Result<Connecte
         Some(first) => Err(Unreachable { reason, ..first }),
         None => Err(Unreachable::new((4, 4, 4), "the route has no server".to_owned())),
     }
+}
+
+/// Connects to a mail store on this host.
+async fn socket(context: &Context, path: &Path, began: Instant) -> Result<Connected, Unreachable> {
+    let at = |reason: String| format!("{}: {reason}", path.display());
+    let connecting = timeout(context.options.connect, UnixStream::connect(path));
+    let stream = match connecting.await {
+        Ok(Ok(stream)) => Stream::from(stream),
+        Ok(Err(error)) => return Err(Unreachable::new((4, 4, 1), at(error.to_string()))),
+        Err(_) => return Err(Unreachable::new((4, 4, 1), at("no answer".to_owned()))),
+    };
+    let options = session(context, StartTls::Never, false, true);
+    let mut wire = Wire::new(stream, Session::new(options, Protection::Clear, Instant::now().into_std()));
+    loop {
+        match wire.event().await {
+            Event::Ready => break,
+            Event::Over(fault) => {
+                let reason = fault.as_ref().map(ToString::to_string).unwrap_or_default();
+                return Err(Unreachable { status: outcome::status(fault.as_ref()), reason: at(reason) });
+            }
+            Event::StartTls | Event::Done { .. } | Event::Turned => {}
+        }
+    }
+    // The form of Postfix's logs: `mx.a.example[private/dovecot-lmtp]`.
+    let relay = format!("{}[{}]", context.options.helo, path.display());
+    Ok(Connected { wire, target: None, relay, took: began.elapsed() })
+}
+
+/// The session's options.
+fn session(context: &Context, starttls: StartTls, helo_fallback: bool, lmtp: bool) -> Arc<client::Options> {
+    Arc::new(client::Options {
+        helo: context.options.helo.clone(),
+        starttls,
+        helo_fallback,
+        lmtp,
+        window: context.options.window,
+        timeouts: context.options.timeouts,
+        login: None,
+    })
 }
 
 /// The reason behind the target's name, which dialling an address has said already.
@@ -218,14 +276,7 @@ impl Server<'_> {
         } else {
             (Stream::from(tcp), Protection::Clear)
         };
-        let options = Arc::new(client::Options {
-            helo: self.context.options.helo.clone(),
-            starttls,
-            helo_fallback: self.terms.peer.is_none(),
-            window: self.context.options.window,
-            timeouts: self.context.options.timeouts,
-            login: None,
-        });
+        let options = session(self.context, starttls, self.terms.peer.is_none(), self.terms.lmtp);
         let wire = Wire::new(stream, Session::new(options, protection, Instant::now().into_std()));
         Ok((self.greet(wire).await?, relay))
     }
@@ -306,7 +357,7 @@ mod tests {
 
     fn check(tls: TlsPolicy, peer: bool, host: Host, secure: bool, tlsa: Vec<Tlsa>, expected: Result<Expect, &str>) {
         let b = domain("b.example");
-        let terms = Terms { tls, socks5: None, peer: peer.then_some((&b, Class::Im)) };
+        let terms = Terms { tls, socks5: None, peer: peer.then_some((&b, Class::Im)), lmtp: false };
         let got = expect(&terms, &Target { host, port: 2779, secure }, tlsa);
         match expected {
             Ok(expected) => assert_eq!(got, Ok(expected)),

@@ -11,12 +11,15 @@ use bytes::Bytes;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::connect::Connected;
-use super::outcome;
+use super::mail;
+use super::outcome::{self, Acceptance};
 use super::peers::Context;
 use super::pool::{BATCH, Finished, Item, Order, Start};
 use super::wire::Wire;
 use super::{Job, Outcome, Report, Scope};
+use crate::envelope::Envelope;
 use crate::reply::{EnhancedCode, Reply};
+use crate::route::Hop;
 use crate::smtp::client::{Event, Fate, Fault, Transaction};
 use crate::smtp::extension::Extension;
 use crate::timestamp::Timestamp;
@@ -53,7 +56,8 @@ pub(super) struct Connection {
     start: Start,
     wire: Wire,
     relay: String,
-    target: crate::route::Target,
+    target: Option<crate::route::Target>,
+    accepts: Acceptance,
     connecting: Duration,
     taken: VecDeque<Item>,
     pending: VecDeque<Pending>,
@@ -75,12 +79,14 @@ pub(super) struct Connection {
 
 impl Connection {
     pub fn new(context: Arc<Context>, start: Start, connected: Connected) -> Self {
+        let accepts = mail::accepts(&start.hop);
         Connection {
             context,
             start,
             wire: connected.wire,
             relay: connected.relay,
             target: connected.target,
+            accepts,
             connecting: connected.took,
             taken: VecDeque::new(),
             pending: VecDeque::new(),
@@ -206,6 +212,14 @@ impl Connection {
                 self.settle(token, recipients, not_there("the spool could not keep it"));
                 continue;
             }
+            if let (Hop::Mail(hop), [_, ..]) = (&*self.start.hop, &flying.job.gathered[..]) {
+                let eight_bit = self.wire.session.offer().has(Extension::EightBitMime);
+                match mail::gather(&self.context, hop, &flying.job, &recipients, eight_bit).await {
+                    Ok(mail) => self.send(token, recipients, Arc::new(mail.envelope), mail.entity, wall),
+                    Err(outcome) => self.settle(token, recipients, outcome),
+                }
+                continue;
+            }
             match self.context.spool.entity(id).await {
                 Ok(Some(entity)) => self.offer(token, recipients, entity, wall),
                 Ok(None) => self.settle(token, recipients, not_there("it is no longer in the spool")),
@@ -216,7 +230,18 @@ impl Connection {
 
     fn offer(&mut self, token: usize, recipients: Vec<usize>, entity: Bytes, wall: Timestamp) {
         let Some(flying) = &self.flying[token] else { return };
-        let envelope = flying.job.envelope.clone();
+        let (mut envelope, mut entity) = (flying.job.envelope.clone(), entity);
+        if let Hop::Mail(hop) = &*self.start.hop {
+            let eight_bit = self.wire.session.offer().has(Extension::EightBitMime);
+            match mail::compose(&self.context.options, hop, (&flying.job, &recipients), &entity, eight_bit) {
+                Ok(mail) => (envelope, entity) = (Arc::new(mail.envelope), mail.entity),
+                Err(outcome) => return self.settle(token, recipients, outcome),
+            }
+        }
+        self.send(token, recipients, envelope, entity, wall);
+    }
+
+    fn send(&mut self, token: usize, recipients: Vec<usize>, envelope: Arc<Envelope>, entity: Bytes, wall: Timestamp) {
         let message = Transaction { token: token as u64, envelope, recipients, entity };
         self.wire.session.submit(message, wall, Instant::now().into_std());
     }
@@ -256,12 +281,11 @@ impl Connection {
             }
             if let Fate::Lost { uncertain } = fate {
                 self.doubtful.insert(flying.job.lane);
-                if uncertain {
-                    let target = self.target.clone();
+                if let Some(target) = self.target.clone().filter(|_| uncertain) {
                     self.context.with(|pools, _| pools.remember(&self.start.destination, target));
                 }
             }
-            flying.outcomes.push((index, outcome::of(fate, &self.relay, self.wire.session.fault())));
+            flying.outcomes.push((index, outcome::of(fate, self.accepts, &self.relay, self.wire.session.fault())));
         }
         if !later.is_empty() {
             self.pending.push_front(Pending { token, recipients: later });
@@ -344,7 +368,7 @@ impl Connection {
                 self.settle(
                     token,
                     recipients,
-                    outcome::of(Fate::Lost { uncertain: false }, &self.relay, fault.as_ref()),
+                    outcome::of(Fate::Lost { uncertain: false }, self.accepts, &self.relay, fault.as_ref()),
                 );
             }
         }
@@ -361,7 +385,7 @@ impl Connection {
             }
             lost
         });
-        let outcome = outcome::of(Fate::Lost { uncertain: false }, &self.relay, fault.as_ref());
+        let outcome = outcome::of(Fate::Lost { uncertain: false }, self.accepts, &self.relay, fault.as_ref());
         for item in lost {
             self.context.report_unsent(&start.destination, item.job, &self.relay, &outcome);
         }
@@ -387,7 +411,7 @@ pub(super) fn expired() -> Outcome {
     }
 }
 
-fn not_there(reason: &str) -> Outcome {
+pub(super) fn not_there(reason: &str) -> Outcome {
     Outcome::Deferred {
         scope: Scope::Recipient,
         reply: None,

@@ -309,7 +309,10 @@ impl Device {
                 if self.wire.session.fault().is_none() {
                     self.feed.soon(&offer, now);
                 }
-                (Concluded::Nothing, outcome::of(lost, &self.relay, self.wire.session.fault()))
+                (
+                    Concluded::Nothing,
+                    outcome::of(lost, outcome::Acceptance::Taken, &self.relay, self.wire.session.fault()),
+                )
             }
         };
         self.context.report(Report {

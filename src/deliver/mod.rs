@@ -2,7 +2,7 @@
 //!
 //! In: [`Work`], a job and the hop that it goes by. Out: one [`Report`] for each job, on a channel, with one [`Outcome`]
 //! for each recipient. [`pool`] decides which connection takes which job, [`connect`] finds a server and has it prove
-//! itself, [`connection`] drives one session, [`outcome`] puts into words what it said. [`devices`] and [`device`] do the
+//! itself, [`connection`] drives one session, [`mail`] makes mails of what goes into the mail system, [`outcome`] puts into words what it said. [`devices`] and [`device`] do the
 //! same for attachments, whose connections come from the other side; [`showing`] is what they get of presence.
 //!
 //! Invariants: connections are bounded for each destination and in all; a job that waits holds no entity; jobs of one lane
@@ -12,6 +12,7 @@ mod connect;
 mod connection;
 mod device;
 mod devices;
+mod mail;
 mod outcome;
 mod peers;
 mod pool;
@@ -56,6 +57,8 @@ pub struct Job {
     pub expires: Timestamp,
     /// Jobs of equal lane (one sender, one recipient) go over one connection, in order.
     pub lane: u64,
+    /// Messages of the same sender for the same recipient that become one mail with this one; only for a mail system.
+    pub gathered: Vec<QueueId>,
 }
 
 /// Whether a fault is the message's or the hop's.
@@ -77,6 +80,11 @@ pub enum Outcome {
     },
     /// Accepted by a hop without DSN.
     Relayed {
+        /// Its reply.
+        reply: Reply,
+    },
+    /// Accepted by a mail store: the recipient has it (RFC 2033).
+    Stored {
         /// Its reply.
         reply: Reply,
     },

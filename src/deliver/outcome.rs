@@ -4,11 +4,23 @@ use super::{Outcome, Scope};
 use crate::reply::{EnhancedCode, Reply};
 use crate::smtp::client::{Fate, Fault};
 
+/// What it means that a hop accepts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Acceptance {
+    /// It has the message, and reports where it says that it does.
+    Taken,
+    /// It is a mail system: what becomes of the mail is known when it tells, if it tells.
+    Mailed,
+    /// It is a mail store: the recipient has the mail.
+    Stored,
+}
+
 /// The outcome; `relay` is the server as in logs, `fault` why the session ended if it did.
-pub(super) fn of(fate: Fate, relay: &str, fault: Option<&Fault>) -> Outcome {
+pub(super) fn of(fate: Fate, accepts: Acceptance, relay: &str, fault: Option<&Fault>) -> Outcome {
     match fate {
-        Fate::Accepted { reply, reports: true } => Outcome::Delivered { reply },
-        Fate::Accepted { reply, reports: false } => Outcome::Relayed { reply },
+        Fate::Accepted { reply, .. } if accepts == Acceptance::Stored => Outcome::Stored { reply },
+        Fate::Accepted { reply, reports: true } if accepts == Acceptance::Taken => Outcome::Delivered { reply },
+        Fate::Accepted { reply, .. } => Outcome::Relayed { reply },
         Fate::Refused { reply } => refused(reply, relay),
         Fate::Unfit { status, reason } => {
             Outcome::Failed { reply: None, status, reason: format!("host {relay}: {reason}") }
@@ -61,9 +73,14 @@ mod tests {
     use super::*;
 
     fn check(fate: Fate, fault: Option<Fault>, expected: &str) {
-        let said = match of(fate, "mx[192.0.2.1]:2779", fault.as_ref()) {
+        check_as(Acceptance::Taken, fate, fault, expected);
+    }
+
+    fn check_as(accepts: Acceptance, fate: Fate, fault: Option<Fault>, expected: &str) {
+        let said = match of(fate, accepts, "mx[192.0.2.1]:2779", fault.as_ref()) {
             Outcome::Delivered { reply } => format!("delivered {reply}"),
             Outcome::Relayed { reply } => format!("relayed {reply}"),
+            Outcome::Stored { reply } => format!("stored {reply}"),
             Outcome::Failed { status, reason, .. } => format!("failed {status} {reason}"),
             Outcome::Deferred { scope, status, reason, uncertain, .. } => {
                 format!("deferred {scope:?} {status} {uncertain} {reason}")
@@ -77,6 +94,11 @@ mod tests {
         let reply = |code, text: &'static str| Reply::bare(code, text);
         check(Fate::Accepted { reply: reply(250, "ok"), reports: true }, None, "delivered 250 ok");
         check(Fate::Accepted { reply: reply(250, "ok"), reports: false }, None, "relayed 250 ok");
+        for reports in [true, false] {
+            let accepted = || Fate::Accepted { reply: reply(250, "ok"), reports };
+            check_as(Acceptance::Mailed, accepted(), None, "relayed 250 ok");
+            check_as(Acceptance::Stored, accepted(), None, "stored 250 ok");
+        }
         let no = Reply::new(550, EnhancedCode::new(5, 1, 1), "who");
         check(Fate::Refused { reply: no }, None, "failed 5.1.1 host mx[192.0.2.1]:2779 said: 550 5.1.1 who");
         check(

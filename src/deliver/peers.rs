@@ -45,6 +45,8 @@ pub struct Options {
     pub connect: Duration,
     /// How long a server may take.
     pub timeouts: Timeouts,
+    /// What the addresses are made with to which the mail system reports ([`crate::bridge::outward::token`]).
+    pub bridge_secret: [u8; 32],
 }
 
 impl Options {
@@ -59,6 +61,7 @@ impl Options {
             bulk_octets: 256 * 1024,
             connect: Duration::from_secs(30),
             timeouts: Timeouts::default(),
+            bridge_secret: [0; 32],
         }
     }
 }

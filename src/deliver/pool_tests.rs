@@ -25,7 +25,7 @@ fn work(destination: &str, id: u64, lane: u64, size: u64) -> Work {
     };
     let route = Configured { name: destination.to_owned(), targets: vec![], tls: TlsPolicy::None, socks5: None };
     let (id, envelope, expires) = (QueueId(id), Arc::new(envelope), Timestamp::from_secs(1000 + id as i64));
-    let job = Job { id, entity: None, envelope, recipients: vec![0], size, expires, lane };
+    let job = Job { id, entity: None, envelope, recipients: vec![0], size, expires, lane, gathered: Vec::new() };
     Work { destination: destination.into(), hop: Arc::new(Hop::Configured(Arc::new(route))), job }
 }
 

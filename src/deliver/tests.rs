@@ -111,7 +111,7 @@ impl World {
         };
         let id = self.spool.accept(message).await.unwrap().id;
         let recipients = (0..recipients.len()).collect();
-        Job { id, entity: None, envelope, recipients, size: entity.len() as u64, expires, lane }
+        Job { id, entity: None, envelope, recipients, size: entity.len() as u64, expires, lane, gathered: Vec::new() }
     }
 
     async fn send(&self, hop: &Hop, entity: &str, lane: u64) -> QueueId {
@@ -125,6 +125,7 @@ impl World {
         let destination: Destination = match hop {
             Hop::Configured(route) => route.name.as_str().into(),
             Hop::Peer { domain, class, .. } => format!("{class} {domain}").into(),
+            Hop::Mail(_) => "mail".into(),
         };
         self.peers.send(Work { destination, hop: Arc::new(hop.clone()), job });
     }
@@ -143,6 +144,7 @@ fn show(outcome: Outcome) -> String {
     match outcome {
         Outcome::Delivered { reply } => format!("delivered {reply}"),
         Outcome::Relayed { reply } => format!("relayed {reply}"),
+        Outcome::Stored { reply } => format!("stored {reply}"),
         Outcome::Failed { status, .. } => format!("failed {status}"),
         Outcome::Deferred { scope, status, reason, uncertain, .. } => {
             format!("deferred {scope:?} {status}{} {reason}", if uncertain { " uncertain" } else { "" })

@@ -89,6 +89,7 @@ async fn deliver(server: SocketAddr, letter: &Letter, entities: Vec<Bytes>) -> R
         helo,
         starttls: StartTls::Never,
         helo_fallback: false,
+        lmtp: false,
         window: 256,
         timeouts: Timeouts::default(),
         login: None,

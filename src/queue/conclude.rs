@@ -57,7 +57,16 @@ pub fn attempt(record: &Record, report: &Report, lane: u64) -> Conclusion {
             }
             Outcome::Relayed { reply } => {
                 conclusion.states.push((*index, State::Closed(Disposition::Relayed)));
-                conclusion.about.push(handed_on(*index, report, reply));
+                if !is_told(record, *index) {
+                    conclusion.about.push(handed_on(*index, report, reply));
+                }
+            }
+            Outcome::Stored { reply } => {
+                conclusion.states.push((*index, State::Closed(Disposition::Delivered)));
+                if !is_told(record, *index) {
+                    let remote = host_of(&report.relay);
+                    conclusion.about.push(About { remote, diagnostic: Some(reply.clone()), ..delivered(*index) });
+                }
             }
             Outcome::Failed { reply, status, reason } => {
                 conclusion.states.push((*index, State::Closed(Disposition::Failed)));

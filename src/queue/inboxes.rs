@@ -52,6 +52,18 @@ impl Inboxes {
         self.0.settled(inbox(record, settled.index as usize), settled);
     }
 
+    /// Of these recipients, those whose message nobody is to be offered any more, because it goes another way;
+    /// [`Inboxes::offer`] gives it back.
+    pub fn take_away(&self, record: &Record, indexes: Vec<usize>) -> Vec<usize> {
+        let taken = |index: &usize| self.0.take_away(inbox(record, *index), item(record.id, *index));
+        indexes.into_iter().filter(taken).collect()
+    }
+
+    /// The oldest messages of an inbox that nobody has had, at most so many.
+    pub fn open(&self, inbox: &Mailbox, most: usize) -> Vec<Item> {
+        self.0.open(inbox, most)
+    }
+
     /// Whether a device has been offered the message and has not answered.
     pub fn is_under_way(&self, record: &Record) -> bool {
         let kept = || record.open().chain(record.owed());

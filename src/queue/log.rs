@@ -17,7 +17,9 @@ pub fn attempt(record: &Record, report: &Report, started: Timestamp, now: Timest
     for (index, outcome) in &report.outcomes {
         let Some(recipient) = record.envelope.recipients.get(*index) else { continue };
         let (dsn, status, text) = match outcome {
-            Outcome::Delivered { reply } | Outcome::Relayed { reply } => (reply.status(), "sent", reply.to_string()),
+            Outcome::Delivered { reply } | Outcome::Relayed { reply } | Outcome::Stored { reply } => {
+                (reply.status(), "sent", reply.to_string())
+            }
             Outcome::Deferred { status, reply, reason, .. } => {
                 (*status, "deferred", reply.as_ref().map_or_else(|| reason.clone(), ToString::to_string))
             }

@@ -1,7 +1,8 @@
 //! Where a destination's servers are: configuration, DNS, and what is remembered of domains.
 //!
 //! In: a destination. Out: [`Resolved`] for the schedule. The decision is [`route::decide`]'s; here it is asked and put into
-//! words. A domain without IMPP fails, for there is no way to it yet.
+//! words. What goes to a domain without IMPP becomes a mail where there is a way into the mail system; else it fails, and
+//! presence always does.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,7 +16,7 @@ use crate::envelope::Class;
 use crate::queue::schedule::{Onward, Resolved};
 use crate::random;
 use crate::reply::EnhancedCode;
-use crate::route::{self, Decision, Hop, Memory, Table, Way};
+use crate::route::{self, Decision, Hop, MailHop, Memory, Table, Way};
 
 /// How long a configured route is good; a reload may change it.
 const CONFIGURED: Duration = Duration::from_secs(60);
@@ -23,6 +24,8 @@ const CONFIGURED: Duration = Duration::from_secs(60);
 const LEAST: Duration = Duration::from_secs(1);
 /// How long an absence is used; the resolver's cache knows for how long it holds.
 const ABSENCE: Duration = Duration::from_secs(5);
+/// The destination of what is for people here who are out of contact: their mail store.
+pub const MAILBOXES: &str = "mailboxes";
 /// Marks the destinations that are configured routes.
 const ROUTE: &str = "route ";
 
@@ -74,17 +77,23 @@ impl LookUp {
                 None => Resolved::Later(format!("the route {name} was taken out of the configuration")),
             };
         }
+        if **destination == *MAILBOXES {
+            return match table.store() {
+                Some(store) => mail(store, clock.now().after(CONFIGURED)),
+                None => Resolved::Later("the way into the mail store was taken out of the configuration".to_owned()),
+            };
+        }
         let found = destination.split_once(' ').and_then(|(class, domain)| {
             let class = [Class::Im, Class::Pres].into_iter().find(|known| known.keyword() == class)?;
             Some((class, Domain::parse(domain).ok()?))
         });
         match found {
-            Some((class, domain)) => self.ask(class, domain, clock).await,
+            Some((class, domain)) => self.ask(table, class, domain, clock).await,
             None => Resolved::Later(format!("{destination} is not a destination")),
         }
     }
 
-    async fn ask(&self, class: Class, domain: Domain, clock: &dyn Clock) -> Resolved {
+    async fn ask(&self, table: &Table, class: Class, domain: Domain, clock: &dyn Clock) -> Resolved {
         let name = route::service_name(class, &domain);
         let answer = self.resolver.srv(&name).await;
         let now = clock.now();
@@ -93,16 +102,24 @@ impl LookUp {
             let decision = route::decide(answer, class, &domain, random::up_to);
             memory.weigh(decision, class, &domain, now)
         };
-        match decision {
+        let absence = match decision {
             Decision::Targets(targets, ttl) => {
                 let hop = Hop::Peer { domain, class, targets, socks5: self.socks5 };
-                Resolved::Onward(Onward::Hop(Arc::new(hop)), now.after(ttl.max(LEAST)))
+                return Resolved::Onward(Onward::Hop(Arc::new(hop)), now.after(ttl.max(LEAST)));
             }
-            Decision::Refused => nowhere(now.after(ABSENCE), refused(class, &domain)),
-            Decision::NoService { .. } => nowhere(now.after(ABSENCE), no_service(class, &domain, &name)),
-            Decision::Unknown { reason, .. } => Resolved::Later(reason),
+            Decision::Unknown { reason, .. } => return Resolved::Later(reason),
+            Decision::Refused => refused(class, &domain),
+            Decision::NoService { .. } => no_service(class, &domain, &name),
+        };
+        match table.mail().filter(|_| class == Class::Im) {
+            Some(hop) => mail(hop, now.after(ABSENCE)),
+            None => nowhere(now.after(ABSENCE), absence),
         }
     }
+}
+
+fn mail(hop: &Arc<MailHop>, until: crate::timestamp::Timestamp) -> Resolved {
+    Resolved::Onward(Onward::Hop(Arc::new(Hop::Mail(hop.clone()))), until)
 }
 
 fn nowhere(until: crate::timestamp::Timestamp, reason: String) -> Resolved {

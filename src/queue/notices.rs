@@ -240,6 +240,7 @@ impl Notices {
             envelope: Arc::new(envelope),
             expires: until,
             lane: hasher.finish(),
+            gathered: Vec::new(),
         };
         let destination = place(&self.parts.table.borrow(), domain, Class::Pres);
         Work { destination, hop: hop.clone(), job }
@@ -269,7 +270,7 @@ impl Notices {
         let (mut fates, mut deferred, mut reason) = (Vec::with_capacity(count), None, None);
         for (place, outcome) in &report.outcomes {
             let fate = match outcome {
-                Outcome::Delivered { .. } | Outcome::Relayed { .. } => Fate::Accepted,
+                Outcome::Delivered { .. } | Outcome::Relayed { .. } | Outcome::Stored { .. } => Fate::Accepted,
                 Outcome::Failed { reason: why, .. } => {
                     reason = Some(why);
                     Fate::Refused

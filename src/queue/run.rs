@@ -4,6 +4,8 @@
 //! spool. Invariant: a message that is under way for a destination is in [`Run::flights`] until its settlement is written,
 //! so it is never offered twice at once, and what is under way is bounded together with what waits for the disk.
 
+mod fallback;
+
 use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
@@ -22,7 +24,7 @@ use crate::envelope::{ByMode, Class};
 use crate::queue::complete::{Completer, Completion};
 use crate::queue::conclude::{self, Conclusion};
 use crate::queue::inboxes::Inboxes;
-use crate::queue::look_up::{self, goes_to, place};
+use crate::queue::look_up::{self, MAILBOXES, goes_to, place};
 use crate::queue::schedule::{Ended, Entry, Onward, Resolved, Schedule, Standing, Step};
 use crate::queue::{log, schedule};
 use crate::reply::EnhancedCode;
@@ -97,7 +99,7 @@ impl Counters {
     fn count(&self, outcomes: &[(usize, Outcome)]) {
         for (_, outcome) in outcomes {
             let counter = match outcome {
-                Outcome::Delivered { .. } | Outcome::Relayed { .. } => &self.delivered,
+                Outcome::Delivered { .. } | Outcome::Relayed { .. } | Outcome::Stored { .. } => &self.delivered,
                 Outcome::Failed { .. } => &self.failed,
                 Outcome::Deferred { .. } => &self.deferred,
             };
@@ -122,12 +124,16 @@ enum Event {
     Taken(Arc<Record>, Vec<usize>),
     Resolved(Destination, Resolved),
     Ended(Destination, QueueId, Ended, u64),
+    /// These messages become one mail with the first.
+    Gathered(QueueId, Vec<QueueId>),
 }
 
 struct Flight {
     record: Arc<Record>,
     lane: u64,
     started: Timestamp,
+    /// Messages that become one mail with it, each for one recipient.
+    others: Vec<(Arc<Record>, usize)>,
 }
 
 struct Run {
@@ -149,6 +155,9 @@ struct Run {
     table: watch::Receiver<Arc<Table>>,
     clock: Arc<dyn Clock>,
     counters: Arc<Counters>,
+    started: Timestamp,
+    /// Messages that wait for the mail store, each with those that become one mail with it.
+    gathers: HashMap<QueueId, Vec<QueueId>>,
 }
 
 /// Runs the queue until `stop` is true and what was under way has been reported, or the grace is over.
@@ -175,6 +184,8 @@ pub async fn run(parts: Parts, options: Options, mut stop: watch::Receiver<bool>
         look_up,
         accounts,
         table,
+        started: clock.now(),
+        gathers: HashMap::new(),
         clock,
         counters,
     };
@@ -250,6 +261,7 @@ impl Run {
                 Step::Dispatch(destination, entry, onward) => self.dispatch(destination, entry, onward, now),
                 Step::Expire(id) => self.expire(id, now),
                 Step::Notice(id) => self.notice(id),
+                Step::Mail(id) => self.fall_back(id),
             }
         }
     }
@@ -287,6 +299,7 @@ impl Run {
             self.at_hand += usize::from(at_hand);
             self.schedule.arrive(&destination, Entry { id, record: at_hand.then(|| record.clone()) });
         }
+        self.plan_fallback(record, &mut inboxes);
         self.take_in(record, inboxes);
         self.offer(record, &record.owed().collect::<Vec<_>>());
         if !strangers.is_empty() {
@@ -342,27 +355,38 @@ impl Run {
         let destination = key.1.clone();
         let Some(record) = record.filter(|record| !record.held) else {
             self.touched.remove(&id);
+            self.gathers.remove(&id);
             return self.schedule.ended(&destination, Entry { id, record: None }, Ended::Done, now);
         };
-        let recipients = self.recipients_for(&record, &destination);
+        let to_store = *destination == *MAILBOXES;
+        let mut recipients = match to_store {
+            true => self.recipients_for_store(&record, now),
+            false => self.recipients_for(&record, &destination),
+        };
         let lane = lane(&record, &recipients);
-        if recipients.is_empty() {
-            return self.schedule.ended(&destination, Entry { id, record: None }, Ended::Done, now);
-        }
-        if let Some(until) = self.schedule.lane_held(&destination, lane, now) {
+        let held = self.schedule.lane_held(&destination, lane, now).filter(|_| !recipients.is_empty());
+        if let Some(until) = held {
             return self.schedule.postpone(&destination, id, until);
+        }
+        if to_store {
+            recipients = self.take_away(&record, recipients, now);
+        }
+        if recipients.is_empty() {
+            self.gathers.remove(&id);
+            return self.schedule.ended(&destination, Entry { id, record: None }, Ended::Done, now);
         }
         match onward {
             Onward::Hop(hop) => {
                 let (envelope, size, expires) = (record.envelope.clone(), record.size, record.expires);
-                let job = Job { id, entity: None, envelope, recipients, size, expires, lane };
-                self.flights.insert(key, Flight { record, lane, started: now });
+                let (gathered, others) = self.with_it(&record, &key.1, &recipients);
+                let job = Job { id, entity: None, envelope, recipients, size, expires, lane, gathered };
+                self.flights.insert(key, Flight { record, lane, started: now, others });
                 self.deliver.send(Work { destination, hop, job });
             }
             Onward::Nowhere(status, reason) => {
                 let conclusion = conclude::failure(&record, &recipients, status, &reason);
                 log::failed(&record, &conclusion, now);
-                self.flights.insert(key, Flight { record: record.clone(), lane, started: now });
+                self.flights.insert(key, Flight { record: record.clone(), lane, started: now, others: Vec::new() });
                 self.complete(&record, conclusion, Some((destination, lane)));
             }
         }
@@ -405,7 +429,11 @@ impl Run {
             self.uncertain.insert(report.id);
         }
         log::attempt(&record, report, started, self.clock.now());
-        let conclusion = conclude::attempt(&record, report, lane);
+        let mut conclusion = conclude::attempt(&record, report, lane);
+        if *key.1 == *MAILBOXES {
+            conclusion = self.stored(&record, report, lane);
+            self.stored_with_it(&key, report, started);
+        }
         self.complete(&record, conclusion, Some((key.1, lane)));
     }
 
@@ -455,6 +483,7 @@ impl Run {
             }
             Event::AllRestored => self.inboxes.restored(),
             Event::Taken(record, indexes) => self.offer(&record, &indexes),
+            Event::Gathered(id, others) => self.gathered(id, others),
             Event::Resolved(destination, resolved) => {
                 if let Resolved::Later(reason) = &resolved {
                     tracing::warn!("{destination}: cannot be looked up, tried again later: {reason}");
@@ -502,7 +531,8 @@ impl Run {
         record.open().any(|index| {
             let destination = place(&table, record.envelope.recipients[index].address.domain(), class);
             self.flights.contains_key(&(record.id, destination))
-        }) || self.inboxes.is_under_way(record)
+        }) || self.flights.contains_key(&(record.id, MAILBOXES.into()))
+            || self.inboxes.is_under_way(record)
     }
 
     /// Why the destination of a recipient is not reached at the moment.

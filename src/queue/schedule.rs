@@ -68,6 +68,8 @@ pub enum Step {
     Expire(QueueId),
     /// Time to tell the sender that it is late.
     Notice(QueueId),
+    /// Nobody has fetched the message from an inbox: time to send it as a mail.
+    Mail(QueueId),
 }
 
 /// How an attempt ended, as far as the schedule is concerned.
@@ -147,6 +149,7 @@ impl Line {
 enum Timer {
     Expire(QueueId),
     Notice(QueueId),
+    Mail(QueueId),
     Retry(Destination, QueueId),
     Line(Destination),
 }
@@ -221,6 +224,11 @@ impl Schedule {
     /// Asks for [`Step::Notice`] at `at`.
     pub fn notice_at(&mut self, id: QueueId, at: Timestamp) {
         self.timers.push(Reverse((at, Timer::Notice(id))));
+    }
+
+    /// Asks for [`Step::Mail`] at `at`.
+    pub fn mail_at(&mut self, id: QueueId, at: Timestamp) {
+        self.timers.push(Reverse((at, Timer::Mail(id))));
     }
 
     /// The next thing to do, if there is one now.
@@ -413,6 +421,7 @@ impl Schedule {
             match timer {
                 Timer::Expire(id) => return Some(Step::Expire(id)),
                 Timer::Notice(id) => return Some(Step::Notice(id)),
+                Timer::Mail(id) => return Some(Step::Mail(id)),
                 Timer::Retry(destination, id) => {
                     let line = self.line(&destination);
                     line.waiting.push_front(Entry { id, record: None });

@@ -13,7 +13,9 @@ pub use decide::{Decision, TARGETS, decide, order, service_name};
 pub use memory::Memory;
 pub use table::{Pattern, Rule, Table, Way};
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::address::Domain;
@@ -73,4 +75,41 @@ pub enum Hop {
     },
     /// A configured route.
     Configured(Arc<Configured>),
+    /// The mail system: what goes there becomes a mail.
+    Mail(Arc<MailHop>),
+}
+
+/// Where the mail system takes mail.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum MailServer {
+    /// A Unix socket on this host, with LMTP behind it.
+    Socket(PathBuf),
+    /// Servers, tried in order.
+    Hosts(Vec<Target>),
+}
+
+/// A way into the mail system.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MailHop {
+    /// Where.
+    pub server: MailServer,
+    /// A mail store that speaks LMTP (RFC 2033): what it accepts is delivered. Else SMTP.
+    pub lmtp: bool,
+    /// How it proves itself; a socket has nothing to prove.
+    pub tls: TlsPolicy,
+    /// The domains of bridge addresses, by the domain served here that they belong to.
+    pub bridges: HashMap<Domain, Domain>,
+}
+
+impl std::hash::Hash for MailHop {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        (&self.server, self.lmtp, self.tls).hash(state);
+    }
+}
+
+impl MailHop {
+    /// The domain of bridge addresses of a domain served here: its own name unless it is told otherwise.
+    pub fn bridge_of(&self, domain: &Domain) -> Option<&Domain> {
+        self.bridges.get(domain)
+    }
 }

@@ -6,8 +6,9 @@
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
-use super::Configured;
+use super::{Configured, MailHop};
 use crate::address::{AddressError, Domain};
 use crate::envelope::Class;
 
@@ -100,6 +101,10 @@ pub struct Table {
     /// By suffix, without its leading dot.
     below: HashMap<String, Hops>,
     any: Hops,
+    mail: Option<Arc<MailHop>>,
+    store: Option<Arc<MailHop>>,
+    /// After how long out of contact people of a domain get mail.
+    fallback: HashMap<Domain, Duration>,
 }
 
 impl Table {
@@ -115,6 +120,34 @@ impl Table {
             hops.add(class, hop);
         }
         table
+    }
+
+    /// With a way into the mail system for domains that do not offer instant messages.
+    #[must_use]
+    pub fn with_mail(self, mail: Option<Arc<MailHop>>) -> Table {
+        Table { mail, ..self }
+    }
+
+    /// With a way into the mail store for people here who are out of contact, and after how long they are, by domain.
+    #[must_use]
+    pub fn with_store(self, store: Option<Arc<MailHop>>, fallback: HashMap<Domain, Duration>) -> Table {
+        Table { store, fallback, ..self }
+    }
+
+    /// The way into the mail store, where there is one.
+    pub fn store(&self) -> Option<&Arc<MailHop>> {
+        self.store.as_ref()
+    }
+
+    /// After how long a message for somebody of this domain goes to the mail store, where it does.
+    pub fn fallback(&self, domain: &Domain, class: Class) -> Option<Duration> {
+        self.store.as_ref()?;
+        self.fallback.get(domain).copied().filter(|_| class == Class::Im)
+    }
+
+    /// The way into the mail system, where there is one.
+    pub fn mail(&self) -> Option<&Arc<MailHop>> {
+        self.mail.as_ref()
     }
 
     /// The route of this name.

@@ -9,7 +9,8 @@
 //! RFC 3030 §2: the next transaction's commands go out with the end of the entity before it.
 //!
 //! Invariant: replies are matched with commands in order; what is unanswered when the session ends is told apart by
-//! whether its entity had left completely (RFC 1047). Fails ([`Fault`]) when the hop refuses the session, breaks the
+//! whether its entity had left completely (RFC 1047). With a mail store it speaks LMTP (RFC 2033), where each recipient has
+//! a reply of its own to the entity. Fails ([`Fault`]) when the hop refuses the session, breaks the
 //! protocol, or does not answer in time (RFC 5321 §4.5.3.2); time is a value, the driver watches [`Session::deadline`].
 
 mod fitness;
@@ -153,7 +154,7 @@ impl Session {
         if self.state == State::Upgrading {
             self.protection = protection;
             self.progress = now;
-            self.hello("EHLO", State::Ehlo);
+            self.hello(self.verb(), State::Ehlo);
         }
     }
 
@@ -224,9 +225,9 @@ impl Session {
         while message.recipients.len() > most {
             let rest = message.recipients.split_off(most);
             let part = Transaction { recipients: std::mem::replace(&mut message.recipients, rest), ..message.clone() };
-            self.flights.push_back(Flight::new(part, parameters, carrier));
+            self.flights.push_back(Flight::new(part, parameters, carrier, self.options.lmtp));
         }
-        self.flights.push_back(Flight::new(message, parameters, carrier));
+        self.flights.push_back(Flight::new(message, parameters, carrier, self.options.lmtp));
         self.pump(now);
     }
 
@@ -386,9 +387,11 @@ impl Session {
                 self.flights.iter_mut().for_each(Flight::was_not_taken);
                 return Err(Fault::Refused(raw.to_reply()));
             }
-            State::Greeting if positive => self.hello("EHLO", State::Ehlo),
+            State::Greeting if positive => self.hello(self.verb(), State::Ehlo),
             State::Ehlo if positive => self.take_offer(raw),
-            State::Ehlo if raw.code >= 500 && self.options.helo_fallback => self.hello("HELO", State::Helo),
+            State::Ehlo if raw.code >= 500 && self.options.helo_fallback && !self.options.lmtp => {
+                self.hello("HELO", State::Helo)
+            }
             State::Helo if positive => self.ready(),
             State::Greeting | State::Ehlo | State::Helo => return Err(Fault::Refused(raw.to_reply())),
             State::StartTls if positive => {
@@ -403,6 +406,11 @@ impl Session {
             State::Upgrading | State::Over => return Err(Fault::Protocol("a reply to no command")),
         }
         Ok(())
+    }
+
+    /// RFC 2033 §4.1.
+    fn verb(&self) -> &'static str {
+        if self.options.lmtp { "LHLO" } else { "EHLO" }
     }
 
     fn hello(&mut self, verb: &str, state: State) {

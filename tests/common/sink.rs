@@ -59,12 +59,15 @@ pub struct Manner {
     pub keywords: Vec<&'static str>,
     /// Its say in each reply.
     pub say: Say,
+    /// It is a mail store: LHLO, and after the entity a reply for each recipient, of which `END` and the argument of RCPT
+    /// decides (RFC 2033).
+    pub lmtp: bool,
 }
 
 impl Default for Manner {
     fn default() -> Self {
         let keywords = vec!["PIPELINING", "8BITMIME", "SMTPUTF8", "ENHANCEDSTATUSCODES", "CHUNKING", "SIZE 0"];
-        Manner { keywords, say: Box::new(|_| None) }
+        Manner { keywords, say: Box::new(|_| None), lmtp: false }
     }
 }
 
@@ -94,13 +97,21 @@ impl Sink {
         Sink::listen(manner, None)
     }
 
+    /// Starts one at this address.
+    pub fn at(address: SocketAddr, manner: Manner) -> Sink {
+        Sink::serve(TcpListener::bind(address).expect("the address is free"), manner, None)
+    }
+
     /// Starts one that speaks TLS at once.
     pub fn secured(manner: Manner, tls: ServerConfig) -> Sink {
         Sink::listen(manner, Some(Arc::new(tls)))
     }
 
     fn listen(manner: Manner, tls: Option<Arc<ServerConfig>>) -> Sink {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port on loopback");
+        Sink::serve(TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port on loopback"), manner, tls)
+    }
+
+    fn serve(listener: TcpListener, manner: Manner, tls: Option<Arc<ServerConfig>>) -> Sink {
         let sink = Sink { address: listener.local_addr().expect("its address"), kept: Arc::default() };
         let (kept, manner) = (sink.kept.clone(), Arc::new(manner));
         std::thread::spawn(move || {
@@ -193,7 +204,8 @@ impl Session<'_> {
     fn command(&mut self, line: &str) -> Result<bool> {
         let verb = line.split([' ', ':']).next().unwrap_or_default().to_ascii_uppercase();
         match verb.as_str() {
-            "EHLO" => {
+            "EHLO" if self.manner.lmtp => self.reply("500 5.5.1 this is LMTP"),
+            "EHLO" | "LHLO" => {
                 let keywords = self.manner.keywords.clone();
                 self.reply(if keywords.is_empty() { "250 sink.test" } else { "250-sink.test" });
                 for (at, keyword) in keywords.iter().enumerate() {
@@ -284,12 +296,22 @@ impl Session<'_> {
             self.reset();
             return self.reply(&refusal);
         }
-        let (mail, rcpts) = (std::mem::take(&mut self.mail), std::mem::take(&mut self.rcpts));
+        let (mail, mut rcpts) = (std::mem::take(&mut self.mail), std::mem::take(&mut self.rcpts));
+        let mut replies = vec!["250 2.0.0 taken".to_owned()];
+        if self.manner.lmtp {
+            let refusals: Vec<_> = rcpts.iter().map(|rcpt| (self.manner.say)(&format!("END {rcpt}"))).collect();
+            let mut refused = refusals.iter();
+            rcpts.retain(|_| refused.next().is_some_and(Option::is_none));
+            replies = refusals.into_iter().map(|refusal| refusal.unwrap_or("250 2.0.0 stored".to_owned())).collect();
+            if rcpts.is_empty() {
+                return replies.iter().for_each(|reply| self.reply(reply));
+            }
+        }
         let epoch = self.kept.epoch.load(Ordering::SeqCst);
         let mut arrivals = self.kept.arrivals.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         arrivals.push(Arrival { mail, rcpts, entity, octets, epoch });
         drop(arrivals);
         self.kept.came.notify_all();
-        self.reply("250 2.0.0 taken");
+        replies.iter().for_each(|reply| self.reply(reply));
     }
 }

@@ -79,6 +79,20 @@ fn each_recipient_gets_its_own_end() {
 }
 
 #[test]
+fn what_is_in_the_mail_store_is_delivered() {
+    let stored = || report(vec![(0, Outcome::Stored { reply: reply(250) })]);
+    let conclusion = attempt(&record(1), &stored(), 0);
+    assert_eq!(conclusion.states, [(0, State::Closed(Disposition::Delivered))]);
+    let about = &conclusion.about[0];
+    assert_eq!((about.action, about.status), (Action::Delivered, EnhancedCode::new(2, 1, 5)));
+    assert_eq!((about.remote.as_deref(), &about.diagnostic), (Some("mx.b.example"), &Some(reply(250))));
+    // Who was told so on acceptance is not told again.
+    let mut told = record(1);
+    told.states[0] = State::Open(Progress { delivered_told: true, ..Progress::default() });
+    assert!(attempt(&told, &stored(), 0).about.is_empty());
+}
+
+#[test]
 fn a_fault_of_the_destination_leaves_the_message_as_it_is() {
     let conclusion =
         attempt(&record(2), &report(vec![(0, deferred(Scope::Destination)), (1, deferred(Scope::Destination))]), 0);

@@ -30,6 +30,7 @@ fn drain(schedule: &mut Schedule, now: Timestamp) -> Vec<(String, u64)> {
             Step::Dispatch(destination, entry, _) => dispatched.push((destination.to_string(), entry.id.0)),
             Step::Expire(id) => dispatched.push(("expire".into(), id.0)),
             Step::Notice(id) => dispatched.push(("notice".into(), id.0)),
+            Step::Mail(id) => dispatched.push(("mail".into(), id.0)),
         }
     }
     dispatched

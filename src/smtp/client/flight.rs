@@ -61,11 +61,15 @@ pub(super) struct Flight {
     go_ahead: bool,
     data_refusal: Option<Reply>,
     accepted_by: Option<Reply>,
+    /// Whether each recipient that was accepted has a reply of its own to the entity (RFC 2033 §4.2).
+    lmtp: bool,
+    /// Those replies, as far as they have come.
+    each: Vec<Reply>,
     pub started: Option<Instant>,
 }
 
 impl Flight {
-    pub fn new(message: Transaction, parameters: Parameters, carrier: Carrier) -> Self {
+    pub fn new(message: Transaction, parameters: Parameters, carrier: Carrier, lmtp: bool) -> Self {
         let ends = match carrier {
             Carrier::Data => 2,
             Carrier::Bdat => message.entity.len().div_ceil(limits::CHUNK_OCTETS).max(1),
@@ -87,6 +91,8 @@ impl Flight {
             go_ahead: false,
             data_refusal: None,
             accepted_by: None,
+            lmtp,
+            each: Vec::new(),
             started: None,
         };
         flight.steps = flight.script_length();
@@ -246,6 +252,12 @@ impl Flight {
             Step::Data if positive => return Err(Fault::Protocol("DATA was answered by a code of completion")),
             Step::Data if refusal => self.data_refusal = Some(raw.to_reply()),
             Step::Data => self.go_ahead = true,
+            Step::End if self.lmtp && self.data_refusal.is_none() && self.has_recipients() => {
+                self.each.push(raw.to_reply());
+                if self.each.len() < self.message.recipients.len() - self.refused.len() {
+                    return Ok(());
+                }
+            }
             Step::Chunk | Step::End if refusal => {
                 if self.data_refusal.is_none() && self.has_recipients() {
                     self.data_refusal = Some(raw.to_reply());
@@ -286,9 +298,16 @@ impl Flight {
             (None, None) => Fate::Lost { uncertain },
         };
         let mut refused = self.refused.into_iter().peekable();
-        let fates = self.message.recipients.into_iter().map(|index| match refused.next_if(|(at, _)| *at == index) {
-            Some((_, reply)) => (index, Fate::Refused { reply }),
-            None => (index, rest.clone()),
+        let mut each = self.each.into_iter();
+        let fates = self.message.recipients.into_iter().map(|index| {
+            if let Some((_, reply)) = refused.next_if(|(at, _)| *at == index) {
+                return (index, Fate::Refused { reply });
+            }
+            let own = each.next().map(|reply| match reply.is_positive() {
+                true => Fate::Accepted { reply, reports },
+                false => Fate::Refused { reply },
+            });
+            (index, own.unwrap_or_else(|| rest.clone()))
         });
         (self.message.token, fates.collect())
     }

@@ -20,6 +20,8 @@ pub struct Options {
     pub starttls: StartTls,
     /// Whether a hop that refuses EHLO is asked by HELO (RFC 5321 §3.2).
     pub helo_fallback: bool,
+    /// Whether the hop is a mail store that speaks LMTP (RFC 2033): LHLO, and a reply for each recipient after the entity.
+    pub lmtp: bool,
     /// Transactions unanswered at a time, where many may be in flight; at least one.
     pub window: usize,
     /// How long the hop may take.

@@ -1,0 +1,42 @@
+//! The section about mail. In: its table. Out: plain data; a domain whose people get mail has a mail store.
+
+use toml::de::DeTable;
+
+use super::build::{Problems, section};
+use super::problem::Problem;
+use super::read::Table;
+use super::{Bridge, MailRoute, keys};
+use crate::policy::identity::mail::Believed;
+use crate::route::TlsPolicy;
+
+/// The section bridge.
+pub(super) fn bridge(table: &Table<'_>, document: &DeTable<'_>, problems: &mut Problems) -> Option<Bridge> {
+    let faults = problems.len();
+    let via = table.value(&keys::BRIDGE_VIA, problems);
+    let store = table.value(&keys::BRIDGE_STORE, problems);
+    let tls = table.value(&keys::BRIDGE_TLS, problems);
+    let authserv_ids = table.value(&keys::BRIDGE_AUTHSERV_IDS, problems);
+    let hops = table.value(&keys::BRIDGE_HOPS, problems);
+    let spam = table.value(&keys::BRIDGE_SPAM, problems);
+    if problems.len() > faults {
+        return None;
+    }
+    if let (None, None, Some(span)) = (&via, &store, table.has(&keys::BRIDGE_TLS)) {
+        problems
+            .push(Problem::new(span, "`tls` is there, but no server").hint("set `via` or `store`, or leave it out"));
+    }
+    for domain in Table::repeated(document, section("domain"), &mut Vec::new()) {
+        if let (None, None, Some(span)) = (&via, &store, domain.has(&keys::DOMAIN_FALLBACK)) {
+            let problem = Problem::new(span, "`fallback` is set, but mail has nowhere to go");
+            problems.push(problem.expected("`store` or `via` in the section [bridge]"));
+        }
+    }
+    let proven = |route: MailRoute| match tls {
+        // A socket, or loopback, is this host.
+        Some(tls) if route.tls != TlsPolicy::None => MailRoute { tls, ..route },
+        _ => route,
+    };
+    let (via, store) = (via.map(proven), store.map(proven));
+    let believed = Believed { authserv_ids: authserv_ids?, hops: hops? };
+    Some(Bridge { store: store.or_else(|| via.clone()), via, believed, spam: spam? })
+}
