@@ -189,13 +189,14 @@ impl Drop for Postfix {
 }
 
 /// A zone in which nobody speaks IMPP; it answers until it is dropped.
-struct Nobody {
+pub struct Nobody {
     runtime: tokio::runtime::Runtime,
     authority: Authority,
 }
 
 impl Nobody {
-    fn new() -> Nobody {
+    /// Starts it.
+    pub fn new() -> Nobody {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let zone = Zone::new("test.").unwrap();
         let authority = runtime.block_on(Authority::bind((Ipv4Addr::LOCALHOST, 0).into(), zone)).unwrap();
@@ -203,7 +204,7 @@ impl Nobody {
     }
 
     /// An Impart for a.test whose mail goes `via`.
-    fn setup(&self, directory: &Path, via: &str) -> Setup {
+    pub fn setup(&self, directory: &Path, via: &str) -> Setup {
         let _inside = self.runtime.enter();
         let mut setup = Setup::new(directory).with(&format!("[bridge]\nvia = {via:?}\n"));
         setup.sections = setup.sections.replace("127.0.0.1:1", &self.authority.local_addr().to_string());
