@@ -216,7 +216,8 @@ const COMPUTED: [&str; 2] = ["554 5.6.1", "554 5.6.9"];
 #[test]
 fn every_reply_is_documented() {
     let mut texts = Vec::new();
-    for module in ["smtp/server", "smtp/server.rs", "smtp/command.rs", "mime", "spool", "receive", "policy", "accounts"]
+    for module in
+        ["smtp/server", "smtp/server.rs", "smtp/command.rs", "mime", "spool", "receive", "policy", "accounts", "bridge"]
     {
         sources(&root().join("src").join(module), &mut texts);
     }

@@ -13,6 +13,8 @@ mod common;
 mod dovecot;
 #[path = "peers/fetchmail.rs"]
 mod fetchmail;
+#[path = "peers/inward.rs"]
+mod inward;
 #[path = "peers/knot.rs"]
 mod knot;
 #[path = "peers/mailbox.rs"]

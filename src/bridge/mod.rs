@@ -1,6 +1,12 @@
-//! Between instant messages and mail: what a message looks like as a mail, and what a mail says as a message.
+//! The bridge to mail: what a message looks like as a mail, and what a mail says as a message. Pure.
 //!
-//! Pure: facts in, value out. Everybody with a mail address is a correspondent; a mail program shows a chat as a thread,
-//! and what is signed passes octet for octet. Protocol, section 8.
+//! Out: the entity of a message gets what mail programs need to show a chat as a thread. In: whether a mail becomes a
+//! message, and which; the text that its author wrote; of a report, the receipt that it is. Invariants: what is signed passes
+//! octet for octet; nothing of a mail is lost: what is left out of the text is in the original, which goes with it.
+//! Protocol, section 8.
 
+pub mod answer;
+pub mod intake;
+pub mod inward;
 pub mod outward;
+pub mod report;

@@ -6,6 +6,7 @@ use super::build::{Problems, section};
 use super::problem::Problem;
 use super::read::Table;
 use super::{Bridge, MailRoute, keys};
+use crate::policy::identity::mail::Believed;
 use crate::route::TlsPolicy;
 
 /// The section bridge.
@@ -14,6 +15,9 @@ pub(super) fn bridge(table: &Table<'_>, document: &DeTable<'_>, problems: &mut P
     let via = table.value(&keys::BRIDGE_VIA, problems);
     let store = table.value(&keys::BRIDGE_STORE, problems);
     let tls = table.value(&keys::BRIDGE_TLS, problems);
+    let authserv_ids = table.value(&keys::BRIDGE_AUTHSERV_IDS, problems);
+    let hops = table.value(&keys::BRIDGE_HOPS, problems);
+    let spam = table.value(&keys::BRIDGE_SPAM, problems);
     if problems.len() > faults {
         return None;
     }
@@ -33,5 +37,6 @@ pub(super) fn bridge(table: &Table<'_>, document: &DeTable<'_>, problems: &mut P
         _ => route,
     };
     let (via, store) = (via.map(proven), store.map(proven));
-    Some(Bridge { store: store.or_else(|| via.clone()), via })
+    let believed = Believed { authserv_ids: authserv_ids?, hops: hops? };
+    Some(Bridge { store: store.or_else(|| via.clone()), via, believed, spam: spam? })
 }

@@ -154,7 +154,8 @@ pub(super) static LISTEN_SENDERS: Key<Senders> = standard(
     choice::<Senders>(),
     "\"own\"",
     "Whose messages a mail listener takes: own admits senders in the domains of this file and the null sender, any \
-     admits all, for a mail system that passes on what it has itself examined.",
+     admits all, for a mail system that passes on what it has itself examined; world is for the mail of everybody to \
+     people here: it becomes messages for them, and nothing else is taken.",
 );
 
 pub(super) static LISTEN_TLS: Key<TlsStart> = standard(
@@ -353,8 +354,9 @@ impl Choice for TlsStart {
 }
 
 impl Choice for Senders {
-    const EXPECTED: &'static str = "\"own\" or \"any\"";
-    const CHOICES: &'static [(&'static str, Self)] = &[("own", Senders::Own), ("any", Senders::Any)];
+    const EXPECTED: &'static str = "\"own\", \"any\" or \"world\"";
+    const CHOICES: &'static [(&'static str, Self)] =
+        &[("own", Senders::Own), ("any", Senders::Any), ("world", Senders::World)];
 }
 
 impl Choice for MinVersion {

@@ -23,11 +23,14 @@ use std::time::Duration;
 
 use crate::accounts::{ldap, token};
 use crate::address::{Domain, Mailbox};
+use crate::bridge::intake::SpamField;
 use crate::dns;
 use crate::envelope::Class;
 use crate::net::Address;
+pub use crate::policy::Senders;
 use crate::policy::Service;
 use crate::policy::identity::Policy as PeerIdentity;
+use crate::policy::identity::mail::Believed;
 use crate::receive::Upstream;
 use crate::route::{MailServer, Pattern, Target, TlsPolicy};
 use crate::rules::Handling;
@@ -93,6 +96,10 @@ pub struct Bridge {
     pub via: Option<MailRoute>,
     /// Where mail for people here goes.
     pub store: Option<MailRoute>,
+    /// Who is believed about the authors of mail.
+    pub believed: Believed,
+    /// By which fields the mail system says that a mail is spam.
+    pub spam: Vec<SpamField>,
 }
 
 /// Where the mail system takes mail.
@@ -138,15 +145,6 @@ impl LocalDomain {
     pub fn mailboxes(&self) -> impl Iterator<Item = Mailbox> + '_ {
         self.inboxes.iter().filter_map(|local| Mailbox::new(local, self.name.clone()).ok())
     }
-}
-
-/// Whose messages a mail listener takes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Senders {
-    /// Senders of the domains served here, and the null sender.
-    Own,
-    /// All.
-    Any,
 }
 
 /// How TLS begins where clients choose when.

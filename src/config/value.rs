@@ -3,6 +3,7 @@
 //! Each kind of value has a name, which says what is expected, and a reader. A reader names the fault by the octets
 //! that it is about, so that a mistake in a list points at its element.
 
+mod mail;
 mod services;
 
 use std::net::{IpAddr, SocketAddr};
@@ -13,6 +14,7 @@ use std::time::Duration;
 use toml::Spanned;
 use toml::de::DeValue;
 
+pub(super) use self::mail::*;
 pub(super) use self::services::*;
 use super::problem::nearest;
 use super::{Address, MailRoute, Pattern, Roots, Upstream, Upstreams};

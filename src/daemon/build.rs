@@ -11,7 +11,7 @@ use crate::accounts::file::FileError;
 use crate::accounts::{self, Accounts, LocalDomain, Rules, Users};
 use crate::address::Domain;
 use crate::config::{self, Config};
-use crate::policy::Service;
+use crate::policy::{Senders, Service};
 use crate::route::{Configured, MailHop, Rule, Table};
 use crate::smime::{Certificate, Identity, Key, trust};
 use crate::smtp::extension::Services;
@@ -189,6 +189,18 @@ pub fn receive(config: &Config) -> receive::Options {
         inbox_octets: config.limits.inbox_octets,
         upstreams: config.routes.iter().flat_map(|route| &route.upstream).cloned().collect(),
     }
+}
+
+/// How mail becomes messages, on a listener that takes everybody's.
+pub fn bridge(config: &Config, senders: Senders, spool: &Spool) -> Option<Arc<receive::bridge::Options>> {
+    let named = config.domains.iter().filter_map(|domain| Some((domain.bridge.clone()?, domain.name.clone())));
+    let options = || receive::bridge::Options {
+        domains: named.collect(),
+        believed: config.bridge.believed.clone(),
+        spam: config.bridge.spam.clone(),
+        secret: spool.secret("mail bridge"),
+    };
+    (senders == Senders::World).then(|| Arc::new(options()))
 }
 
 /// TLS of the connections that come in.

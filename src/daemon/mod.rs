@@ -497,9 +497,9 @@ fn listen(
         let socket = net::listen(&listener.address)?;
         tracing::info!("listening on {} for {}", listener.address, build::purpose(service));
         let session = Arc::new(build::session(config, service, starttls.is_some()));
-        let any_sender = listener.senders == config::Senders::Any;
-        let clear_auth = listener.clear_auth;
-        let listener = Arc::new(Listener { service, any_sender, session, tls, starttls, clear_auth });
+        let (senders, clear_auth) = (listener.senders, listener.clear_auth);
+        let bridge = build::bridge(config, senders, &context.spool);
+        let listener = Arc::new(Listener { service, senders, bridge, session, tls, starttls, clear_auth });
         tasks.spawn(receive::listen(socket, listener, context.clone(), closed.clone()));
     }
     Ok(())
@@ -523,6 +523,7 @@ fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
     differ("[limits]", old.limits != new.limits);
     differ("[queue]", old.queue != new.queue);
     differ("[presence]", old.presence != new.presence);
+    differ("[bridge]", old.bridge != new.bridge);
     differ("[policy]", old.policy != new.policy);
     differ("[log]", old.log != new.log);
     keys

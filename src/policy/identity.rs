@@ -17,6 +17,7 @@
 //! forbids to refuse a message because the EHLO name does not fit the address: here only domains that prove themselves
 //! are heard, and the name alone is never held against a peer that proves it otherwise.
 
+pub mod mail;
 mod results;
 
 #[cfg(test)]

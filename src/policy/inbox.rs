@@ -46,6 +46,20 @@ pub fn recipient(sender: &ReversePath, mailbox: &Mailbox, accounts: &Accounts, n
     if all.contains(&Takes::Yes) { Ok(()) } else { Err(refuse(550, (5, 7, 1), BLOCKED)) }
 }
 
+/// Whether all inboxes take messages of somebody who may be anybody. They are asked about whom it claims to be too.
+pub fn anonymous(expansion: &Expansion, accounts: &Accounts, now: Timestamp) -> Result<(), Reply> {
+    let local = |inbox: &Mailbox| accounts.is_local(inbox.domain());
+    let inboxes = expansion.envelope.recipients.iter().map(|recipient| &recipient.address);
+    for inbox in inboxes.filter(|inbox| local(inbox)) {
+        match accounts.takes(inbox, None, now) {
+            Takes::Yes => {}
+            Takes::No => return Err(refuse(550, (5, 7, 1), BLOCKED)),
+            Takes::Untold => return Err(untold()),
+        }
+    }
+    Ok(())
+}
+
 /// An expanded envelope without those whose rules refuse it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sifted {

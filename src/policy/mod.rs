@@ -23,8 +23,19 @@ fn refuse(code: u16, enhanced: (u8, u16, u16), text: impl Into<String>) -> Reply
     Reply::new(code, EnhancedCode::new(enhanced.0, enhanced.1, enhanced.2), text.into())
 }
 
-/// MAIL FROM, before the peer's identity is asked for. `any_sender`: the mail system passes on what it has itself examined.
-pub fn mail(service: Service, mail: &Mail, any_sender: bool, accounts: &Accounts) -> Result<(), Reply> {
+/// Whose messages a mail listener takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Senders {
+    /// Senders of the domains served here, and the null sender.
+    Own,
+    /// All: the mail system passes on what it has itself examined.
+    Any,
+    /// Mail of anybody for people here: it becomes messages.
+    World,
+}
+
+/// MAIL FROM, before the peer's identity is asked for.
+pub fn mail(service: Service, mail: &Mail, senders: Senders, accounts: &Accounts) -> Result<(), Reply> {
     let class = mail.class.unwrap_or(Class::Im);
     if class == Class::Pres && mail.sender == ReversePath::Null {
         return Err(refuse(501, (5, 5, 4), "a presence entity has a sender; write MAIL FROM:<user@domain>"));
@@ -34,7 +45,7 @@ pub fn mail(service: Service, mail: &Mail, any_sender: bool, accounts: &Accounts
         Service::Mail if class == Class::Pres => {
             Err(refuse(550, (5, 3, 3), "presence is not taken from the mail system"))
         }
-        Service::Mail if !local && !any_sender && mail.sender != ReversePath::Null => Err(refuse(
+        Service::Mail if !local && senders == Senders::Own && mail.sender != ReversePath::Null => Err(refuse(
             550,
             (5, 7, 1),
             "the sender must be an address of a domain of this host; the mail system's own mail is not taken here",

@@ -37,19 +37,20 @@ fn code(result: Result<(), Reply>) -> String {
 
 #[test]
 fn senders_by_listener() {
-    let check = |service, mail: &Mail, any, expected: &str| {
-        assert_eq!(code(super::mail(service, mail, any, &accounts())), expected, "{service:?} {mail:?}");
+    let check = |service, mail: &Mail, senders, expected: &str| {
+        assert_eq!(code(super::mail(service, mail, senders, &accounts())), expected, "{service:?} {mail:?}");
     };
-    check(Service::Relay, &from("bob@b.example"), false, "ok");
-    check(Service::Relay, &from(""), false, "ok");
-    check(Service::Relay, &from("alice@a.example"), false, "550 5.7.1");
-    check(Service::Relay, &pres("bob@b.example"), false, "ok");
-    check(Service::Relay, &pres(""), false, "501 5.5.4");
-    check(Service::Mail, &from("alice@a.example"), false, "ok");
-    check(Service::Mail, &from(""), false, "ok");
-    check(Service::Mail, &from("bob@b.example"), false, "550 5.7.1");
-    check(Service::Mail, &from("bob@b.example"), true, "ok");
-    check(Service::Mail, &pres("alice@a.example"), true, "550 5.3.3");
+    check(Service::Relay, &from("bob@b.example"), Senders::Own, "ok");
+    check(Service::Relay, &from(""), Senders::Own, "ok");
+    check(Service::Relay, &from("alice@a.example"), Senders::Own, "550 5.7.1");
+    check(Service::Relay, &pres("bob@b.example"), Senders::Own, "ok");
+    check(Service::Relay, &pres(""), Senders::Own, "501 5.5.4");
+    check(Service::Mail, &from("alice@a.example"), Senders::Own, "ok");
+    check(Service::Mail, &from(""), Senders::Own, "ok");
+    check(Service::Mail, &from("bob@b.example"), Senders::Own, "550 5.7.1");
+    check(Service::Mail, &from("bob@b.example"), Senders::Any, "ok");
+    check(Service::Mail, &from("bob@b.example"), Senders::World, "ok");
+    check(Service::Mail, &pres("alice@a.example"), Senders::Any, "550 5.3.3");
 }
 
 #[test]

@@ -294,7 +294,7 @@ async fn handle(
     stop: &watch::Receiver<bool>,
 ) -> Next {
     match event {
-        Event::Hello { name, .. } => judge.hello(name),
+        Event::Hello { name, lmtp, .. } => judge.hello(name, lmtp),
         Event::Mail(mail) => session.answer(judge.mail(mail).await),
         Event::Rcpt(rcpt) => session.answer(judge.recipient(rcpt).await),
         Event::Entity(transaction) => {

@@ -4,6 +4,7 @@
 //! bounded in all and for each address; each is bounded in time and memory. Nothing here knows the queue or who delivers.
 
 mod attach;
+pub mod bridge;
 pub mod connection;
 pub mod identity;
 mod line;
@@ -12,6 +13,7 @@ mod presence;
 mod rates;
 pub mod signed;
 mod transaction;
+mod upstream;
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -31,7 +33,7 @@ use crate::clock::Clock;
 use crate::dns::Resolve;
 use crate::limits;
 use crate::net::{self, Stream};
-use crate::policy::Service;
+use crate::policy::{Senders, Service};
 use crate::presence::Handle;
 use crate::reply::{EnhancedCode, Reply};
 use crate::route::Table;
@@ -79,7 +81,9 @@ pub struct Listener {
     /// What it is for.
     pub service: Service,
     /// Whose messages it takes from the mail system.
-    pub any_sender: bool,
+    pub senders: Senders,
+    /// How mail becomes messages; there with [`Senders::World`] alone.
+    pub bridge: Option<Arc<bridge::Options>>,
     /// The session's options.
     pub session: Arc<server::Options>,
     /// Who makes TLS of a connection at once; `None` where it begins in the clear.

@@ -1,3 +1,5 @@
+mod mail;
+
 use std::collections::HashMap;
 use std::net::Ipv4Addr;
 
@@ -99,7 +101,8 @@ impl Stage {
         context.attached.restored();
         let listener = Listener {
             service,
-            any_sender: false,
+            senders: crate::policy::Senders::Own,
+            bridge: None,
             session: session_of(host, service),
             tls: None,
             starttls: None,

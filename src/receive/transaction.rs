@@ -5,12 +5,10 @@
 //! pass.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use rustls::pki_types::UnixTime;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
@@ -23,24 +21,34 @@ use crate::policy::expand::{self, Expansion, expand};
 use crate::policy::identity::{self, Finding, Role};
 use crate::policy::inbox::{self, Refused, Sifted};
 use crate::policy::submission::is_report;
-use crate::policy::{self, Reporter, Service};
+use crate::policy::{self, Reporter, Senders, Service};
 use crate::random;
 use crate::receipt;
 use crate::receive::attach::{self, Turn};
+use crate::receive::bridge::Crossed;
 use crate::receive::connection::{Origin, claimed};
 use crate::receive::identity::{Identity, REMEMBERED};
 use crate::receive::line::Line;
 use crate::receive::login::Login;
 use crate::receive::signed::{Signature, refuse_astray};
+use crate::receive::upstream::is_upstream;
 use crate::receive::{Context, Listener, Options, Upstream};
 use crate::reply::{EnhancedCode, Reply};
 use crate::smtp::command::{Mail, Rcpt};
 use crate::smtp::server::Transaction;
 use crate::spool::{Acceptance, NewMessage, QueueId, Settlement};
-use crate::tls::chain::{self, Purpose};
 
 /// What becomes of an entity in the spool, or in the tables of presence.
 pub type Accepted = Pin<Box<dyn Future<Output = Result<Acceptance, Reply>> + Send>>;
+
+/// A transaction, and what was found about it at the bridge.
+pub(super) struct Crossing {
+    pub transaction: Transaction,
+    /// Fields that tell on it.
+    pub results: String,
+    /// To the rules its author is nobody.
+    pub anonymous: bool,
+}
 
 /// An entity on its way into the spool.
 pub struct Accepting {
@@ -59,6 +67,10 @@ pub struct Judge {
     pub(super) login: Option<Login>,
     pub(super) turn: Option<Turn>,
     mail: Option<Mail>,
+    /// The client speaks LMTP.
+    pub(super) lmtp: bool,
+    /// A recipient of the transaction was accepted.
+    pub(super) has_recipient: bool,
     identity: Identity,
     /// What was found of the sender of the transaction that is open or waits for its entity, by domain.
     findings: HashMap<(Domain, Role), Finding>,
@@ -74,7 +86,20 @@ impl Judge {
         let upstream = is_upstream(&context, &origin);
         let login = attach::login(&context, &listener, &origin);
         let findings = HashMap::new();
-        Judge { context, listener, origin, ehlo: None, login, turn: None, mail: None, identity, findings, upstream }
+        Judge {
+            context,
+            listener,
+            origin,
+            ehlo: None,
+            login,
+            turn: None,
+            mail: None,
+            lmtp: false,
+            has_recipient: false,
+            identity,
+            findings,
+            upstream,
+        }
     }
 
     /// KiB that may wait for the disk.
@@ -82,9 +107,9 @@ impl Judge {
         &self.context.waiting
     }
 
-    /// EHLO or HELO.
-    pub fn hello(&mut self, name: EhloName) {
-        self.ehlo = Some(name);
+    /// EHLO, HELO or LHLO.
+    pub fn hello(&mut self, name: EhloName, lmtp: bool) {
+        (self.ehlo, self.lmtp) = (Some(name), lmtp);
     }
 
     /// MAIL FROM.
@@ -92,7 +117,7 @@ impl Judge {
         let accounts = self.context.accounts.borrow().clone();
         let judged = match self.listener.service {
             Service::Client => self.submitter(&mail, &accounts),
-            service => policy::mail(service, &mail, self.listener.any_sender, &accounts),
+            service => policy::mail(service, &mail, self.listener.senders, &accounts),
         };
         if let Err(refusal) = judged {
             return refusal;
@@ -103,7 +128,7 @@ impl Judge {
                 return refusal;
             }
         }
-        self.mail = Some(mail);
+        (self.mail, self.has_recipient) = (Some(mail), false);
         Reply::new(250, EnhancedCode::new(2, 1, 0), "sender accepted")
     }
 
@@ -116,6 +141,9 @@ impl Judge {
 
     /// RCPT TO.
     pub async fn recipient(&mut self, rcpt: Rcpt) -> Reply {
+        if let Some(bridge) = self.listener.bridge.clone() {
+            return self.recipient_of_mail(rcpt, &bridge).await;
+        }
         let accounts = self.context.accounts.borrow().clone();
         let Some(mail) = &self.mail else {
             return Reply::new(503, EnhancedCode::new(5, 5, 1), "MAIL first");
@@ -148,7 +176,7 @@ impl Judge {
     }
 
     /// Whether the inbox, or one of those that an alias or a group stands for, has room.
-    fn room(&self, mailbox: &Mailbox, accounts: &Accounts) -> Result<(), Reply> {
+    pub(super) fn room(&self, mailbox: &Mailbox, accounts: &Accounts) -> Result<(), Reply> {
         let Options { inbox_messages, inbox_octets, .. } = self.context.options;
         let attached = &self.context.attached;
         let inboxes = match accounts.members(mailbox) {
@@ -186,7 +214,18 @@ impl Judge {
 
     /// An entity, complete. `Ok`: the spool takes it when the future is polled.
     pub async fn entity(&mut self, transaction: Transaction) -> Result<Accepting, Reply> {
-        let Transaction { mut mail, mut rcpts, entity, .. } = transaction;
+        match self.listener.bridge.clone() {
+            None => self.accept(Crossing { transaction, results: String::new(), anonymous: false }).await,
+            Some(bridge) => match self.from_mail(transaction, &bridge)? {
+                Crossed::Message(crossing) => self.accept(crossing).await,
+                Crossed::Report(accepting) => Ok(accepting),
+            },
+        }
+    }
+
+    async fn accept(&mut self, crossing: Crossing) -> Result<Accepting, Reply> {
+        let Crossing { transaction, results, anonymous } = crossing;
+        let Transaction { mut mail, mut rcpts, entity, lmtp, .. } = transaction;
         let now = self.context.clock.now();
         let entity = self.completed(&mail, entity)?;
         let (entity, facts) = self.inspected(&mut mail, entity)?;
@@ -198,7 +237,8 @@ impl Judge {
         let returned = facts.hops > 0 && trace::passed(&entity, &self.context.options.host);
         let digest = mime::digest(&entity);
         let id = self.context.spool.reserve();
-        let entity = self.stamped(entity, &mail, finding.as_ref(), signature.as_ref(), id);
+        let results = self.results(finding.as_ref(), signature.as_ref(), results);
+        let entity = self.stamped(entity, &mail, lmtp, &results, id);
         let told = match mail.class {
             Some(Class::Pres) => self.presence(&mail, &mut rcpts, &entity, proven.is_some()).await?,
             _ => None,
@@ -219,6 +259,9 @@ impl Judge {
         };
         let (envelope, expires) = policy::envelope(mail, rcpts, terms);
         let expansion = expand(envelope, |address| accounts.members(address));
+        if anonymous {
+            inbox::anonymous(&expansion, &accounts, now)?;
+        }
         let (envelope, receipts) = self.ruled(expansion, &facts, signature.as_ref(), &entity, id, &accounts)?;
         let envelope = Arc::new(envelope);
         let accepted = Line {
@@ -265,7 +308,7 @@ impl Judge {
         let reporter = match (self.listener.service, proven) {
             (Service::Relay, Some(proven)) => Reporter::Domain(proven),
             (Service::Client, _) => Reporter::Account(self.principal()?, accounts),
-            (Service::Mail, _) if self.listener.any_sender => Reporter::Anybody,
+            (Service::Mail, _) if self.listener.senders != Senders::Own => Reporter::Anybody,
             _ => Reporter::Local(accounts),
         };
         policy::entity(mail, facts, reporter)?;
@@ -434,29 +477,34 @@ impl Judge {
         identity::upstream(&fields, &trusted, role, domain)
     }
 
-    fn stamped(
+    /// The fields that tell on what was found; `found`: those that are there already.
+    fn results(
         &self,
-        entity: Bytes,
-        mail: &Mail,
         finding: Option<&(Domain, Role, Finding)>,
         signature: Option<&Signature>,
-        id: QueueId,
-    ) -> Bytes {
+        found: String,
+    ) -> String {
+        let host = self.context.options.host.as_str();
+        let mut results = String::new();
+        if let Some((domain, role, finding)) = finding {
+            results.push_str(&identity::authentication_results(host, finding, *role, domain));
+        }
+        if let Some(signature) = signature {
+            results.push_str(&identity::signature_results(host, &signature.verdict));
+        }
+        results + &found
+    }
+
+    fn stamped(&self, entity: Bytes, mail: &Mail, lmtp: bool, results: &str, id: QueueId) -> Bytes {
         let host = &self.context.options.host;
         let from = match (&self.ehlo, self.listener.service) {
             (Some(name), Service::Relay) => trace::Source::Relay(name),
             _ => trace::Source::Submission,
         };
         let (tls, auth) = (self.origin.tls.is_some(), self.principal().is_ok());
-        let with = trace::Protocol { utf8: mail.utf8, tls, auth, ..trace::Protocol::default() };
+        let with = trace::Protocol { lmtp, utf8: mail.utf8, tls, auth, ..trace::Protocol::default() };
         let hop = trace::Hop { from, by: host, with };
-        let mut prepend = trace::received(&hop, self.context.clock.now(), id);
-        if let Some((domain, role, finding)) = finding {
-            prepend.push_str(&identity::authentication_results(host.as_str(), finding, *role, domain));
-        }
-        if let Some(signature) = signature {
-            prepend.push_str(&identity::signature_results(host.as_str(), &signature.verdict));
-        }
+        let prepend = trace::received(&hop, self.context.clock.now(), id) + results;
         trace::stamp(entity, &prepend, host.as_str())
     }
 
@@ -486,32 +534,6 @@ impl Judge {
     }
 }
 
-/// Whether the peer is a relay whose word is taken for where messages come from.
-fn is_upstream(context: &Context, origin: &Origin) -> bool {
-    if context.options.upstreams.is_empty() {
-        return false;
-    }
-    let shown = origin.tls.as_ref().filter(|peer| !peer.chain.is_empty());
-    let names =
-        shown.and_then(|peer| chain::prove_by_roots(&peer.chain, &context.roots, Purpose::Relay, UnixTime::now()).ok());
-    context.options.upstreams.iter().any(|upstream| match upstream {
-        Upstream::Network(network, bits) => origin.address.is_some_and(|address| within(address, *network, *bits)),
-        Upstream::Name(name) => names.as_ref().is_some_and(|names| names.names_host(name)),
-    })
-}
-
-/// Whether an address is in a network.
-fn within(address: IpAddr, network: IpAddr, bits: u8) -> bool {
-    let shifted = |value: u128, width: u8| value.checked_shr(u32::from(width.saturating_sub(bits))).unwrap_or(0);
-    match (address.to_canonical(), network.to_canonical()) {
-        (IpAddr::V4(one), IpAddr::V4(other)) => {
-            shifted(u128::from(one.to_bits()), 32) == shifted(u128::from(other.to_bits()), 32)
-        }
-        (IpAddr::V6(one), IpAddr::V6(other)) => shifted(one.to_bits(), 128) == shifted(other.to_bits(), 128),
-        _ => false,
-    }
-}
-
 fn about(index: usize, action: receipt::Action, status: EnhancedCode, reason: &str) -> receipt::About {
     receipt::About {
         index,
@@ -525,12 +547,12 @@ fn about(index: usize, action: receipt::Action, status: EnhancedCode, reason: &s
     }
 }
 
-fn no_such_inbox() -> Reply {
+pub(super) fn no_such_inbox() -> Reply {
     Reply::new(550, EnhancedCode::new(5, 1, 1), "there is no such inbox here")
 }
 
 /// What the mail system says of an address.
-async fn exists(accounts: &Accounts, mailbox: &Mailbox) -> Result<(), Reply> {
+pub(super) async fn exists(accounts: &Accounts, mailbox: &Mailbox) -> Result<(), Reply> {
     match accounts.exists(mailbox).await {
         Ok(true) => Ok(()),
         Ok(false) => Err(no_such_inbox()),
@@ -550,25 +572,4 @@ fn entropy() -> Result<[u8; 16], Reply> {
 /// An identifier that nobody guesses.
 fn random_token() -> Result<String, Reply> {
     Ok(format!("{:032x}", u128::from_be_bytes(entropy()?)))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn networks() {
-        let check = |network: &str, bits, address: &str, expected| {
-            let got = within(address.parse().unwrap(), network.parse().unwrap(), bits);
-            assert_eq!(got, expected, "{address} in {network}/{bits}");
-        };
-        check("192.0.2.0", 24, "192.0.2.200", true);
-        check("192.0.2.0", 24, "::ffff:192.0.2.1", true);
-        check("192.0.2.0", 24, "192.0.3.1", false);
-        check("0.0.0.0", 0, "203.0.113.1", true);
-        check("0.0.0.0", 0, "2001:db8::1", false);
-        check("2001:db8::", 32, "2001:db8:1::1", true);
-        check("2001:db8::1", 128, "2001:db8::2", false);
-        check("::", 0, "2001:db8::2", true);
-    }
 }

@@ -19,6 +19,8 @@ pub enum Verb {
     Ehlo,
     /// Names a client without extensions.
     Helo,
+    /// EHLO of LMTP: from here on each recipient has its own reply to the entity (RFC 2033 §4).
+    Lhlo,
     /// Opens a transaction (RFC 5321 §4.1.1.2).
     Mail,
     /// Names a recipient (RFC 5321 §4.1.1.3).
@@ -135,7 +137,7 @@ const fn entry(verb: Verb, name: &'static str, argument: Argument, form: &'stati
 }
 
 /// The commands; those that carry messages first.
-pub static COMMANDS: [Entry; 15] = [
+pub static COMMANDS: [Entry; 16] = [
     entry(Verb::Rset, "RSET", Argument::None, "RSET", States::SERVED),
     Entry {
         after_auth: true,
@@ -156,6 +158,7 @@ pub static COMMANDS: [Entry; 15] = [
     entry(Verb::Quit, "QUIT", Argument::None, "QUIT", States::SERVED.or(States::REFUSED)),
     entry(Verb::Ehlo, "EHLO", Argument::Name, "EHLO host.example", States::SERVED),
     entry(Verb::Helo, "HELO", Argument::Name, "HELO host.example", States::SERVED),
+    entry(Verb::Lhlo, "LHLO", Argument::Name, "LHLO host.example", States::SERVED),
     Entry {
         verb: Verb::StartTls,
         name: "STARTTLS",
@@ -274,6 +277,7 @@ pub enum Marker {
 pub enum Command {
     Ehlo(EhloName),
     Helo(EhloName),
+    Lhlo(EhloName),
     Mail(Mail),
     Rcpt(Rcpt),
     Bdat { size: u64, marker: Marker },
@@ -422,6 +426,7 @@ impl Entry {
         match self.verb {
             Verb::Ehlo => EhloName::parse(argument).map(Command::Ehlo).map_err(|_| wrong),
             Verb::Helo => EhloName::parse(argument).map(Command::Helo).map_err(|_| wrong),
+            Verb::Lhlo => EhloName::parse(argument).map(Command::Lhlo).map_err(|_| wrong),
             Verb::Mail => mail(argument, context, wrong).map(Command::Mail),
             Verb::Rcpt => rcpt(argument, context, wrong).map(Command::Rcpt),
             Verb::Bdat => bdat(argument).ok_or(CommandError::ChunkSize),

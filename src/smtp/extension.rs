@@ -145,6 +145,8 @@ pub struct Offer<'a> {
     pub starttls: bool,
     /// The mechanisms of AUTH, where there is any.
     pub auth: &'a [&'static str],
+    /// CHUNKING and BINARYMIME; not with LMTP, where nothing says how many replies a chunk has.
+    pub chunking: bool,
     /// ATRN.
     pub atrn: bool,
     /// REQUIRETLS.
@@ -175,6 +177,7 @@ impl Offer<'_> {
                 Extension::StartTls => self.starttls,
                 Extension::RequireTls => self.require_tls,
                 Extension::Auth => !self.auth.is_empty(),
+                Extension::Chunking | Extension::BinaryMime => self.chunking,
                 Extension::Atrn => self.atrn,
                 Extension::Impp => self.impp.any(),
                 _ => true,
@@ -331,6 +334,7 @@ mod tests {
     use super::*;
 
     const ALL: Offer = Offer {
+        chunking: true,
         starttls: true,
         auth: &["SCRAM-SHA-256", "PLAIN"],
         atrn: true,

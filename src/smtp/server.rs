@@ -9,12 +9,13 @@
 //! refusal; what is in an entity is never taken for a command; memory is bounded by [`Options`], [`OUTPUT_OCTETS`] and what
 //! the driver reads at once. How the octets are cut into reads changes nothing.
 //! Faults of the peer are replies; too many of them end the session (`421`).
-//! RFC 5321 §4, RFC 2920 §3.2, RFC 3030 §2, RFC 3207 §4.2, RFC 4954 §4, RFC 2645 §5.
+//! RFC 5321 §4, RFC 2033 §4, RFC 2920 §3.2, RFC 3030 §2, RFC 3207 §4.2, RFC 4954 §4, RFC 2645 §5.
 
 mod identify;
 mod obey;
 mod replies;
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,7 +25,7 @@ use crate::address::{Domain, EhloName, Mailbox};
 use crate::limits;
 use crate::reply::{EnhancedCode, Reply};
 use crate::smtp::command::{self, Atrn, CommandError, Context, Mail, Rcpt, States, Verb};
-use crate::smtp::extension::{Extension, Offer, Services, Set};
+use crate::smtp::extension::{Extension, Services, Set};
 use crate::smtp::framing::{Body, Chunk, Dots, Line, Lines};
 use replies::Replies;
 pub use replies::Ticket;
@@ -77,12 +78,14 @@ pub struct Options {
 /// What happened.
 #[derive(Debug)]
 pub enum Event {
-    /// EHLO or HELO; the session has replied.
+    /// EHLO, HELO or LHLO; the session has replied.
     Hello {
         /// The name that the client claims.
         name: EhloName,
-        /// EHLO.
+        /// EHLO or LHLO.
         esmtp: bool,
+        /// LHLO.
+        lmtp: bool,
     },
     /// The client begins TLS: write the output, drop every octet read before, do the handshake, then call
     /// [`Session::tls_started`].
@@ -118,12 +121,14 @@ pub struct Transaction {
     pub ticket: Ticket,
     /// MAIL as it was accepted.
     pub mail: Mail,
-    /// The recipients that were accepted; at least one.
+    /// The recipients that were accepted; at least one, with LMTP one.
     pub rcpts: Vec<Rcpt>,
     /// The entity. Lines end with CRLF, with no bare CR or LF, unless it is BINARYMIME.
     pub entity: Bytes,
     /// It came by DATA.
     pub by_data: bool,
+    /// By LMTP.
+    pub lmtp: bool,
 }
 
 /// Where the session is in the order of commands (RFC 5321 §4.1.4).
@@ -170,6 +175,15 @@ enum Reading {
     Response,
 }
 
+/// An entity for those who have one reply to it.
+#[derive(Debug)]
+struct Split {
+    mail: Mail,
+    rcpts: Vec<Rcpt>,
+    entity: Bytes,
+    by_data: bool,
+}
+
 /// Which answer is outstanding.
 #[derive(Debug)]
 enum Awaiting {
@@ -204,6 +218,10 @@ pub struct Session {
     mechanisms: Vec<&'static str>,
     authenticated: bool,
     offered: Set,
+    /// The client has said LHLO.
+    lmtp: bool,
+    /// The same entity for one recipient each, still to be told.
+    split: VecDeque<Split>,
     state: State,
     reading: Reading,
     awaiting: Awaiting,
@@ -242,6 +260,8 @@ impl Session {
             mechanisms: Vec::new(),
             authenticated: false,
             offered: Set::EMPTY,
+            lmtp: false,
+            split: VecDeque::new(),
             state,
             reading: Reading::Commands,
             awaiting: Awaiting::Nothing,
@@ -282,6 +302,9 @@ impl Session {
                     return Some(Event::Close);
                 }
                 _ => return None,
+            }
+            if let Some(split) = self.split.pop_front() {
+                return Some(self.entity(split));
             }
             let progress = match &self.reading {
                 Reading::Commands | Reading::Response => self.read_line(),
@@ -384,6 +407,7 @@ impl Session {
         matches!(self.state, State::Start | State::Ready | State::Refused)
             && matches!(self.reading, Reading::Commands)
             && matches!(self.awaiting, Awaiting::Nothing)
+            && self.split.is_empty()
             && self.inbox.is_empty()
             && self.lines.is_clear()
             && self.replies.waiting() == 0
@@ -425,26 +449,6 @@ impl Session {
         self.replies.release();
         // The copy lets go of the block that the driver read.
         self.inbox = if self.inbox.is_empty() { BytesMut::new() } else { BytesMut::from(&self.inbox[..]) };
-    }
-
-    /// The mail system's listener takes no presence.
-    fn services(&self) -> Services {
-        let Services { im, pres } = self.options.impp;
-        Services { im, pres: pres && self.options.service != Service::Mail }
-    }
-
-    fn offer(&self) -> Offer<'_> {
-        Offer {
-            auth: &self.mechanisms,
-            atrn: self.options.service.authenticates(),
-            noop: self.options.impp_noop,
-            starttls: self.options.starttls && !self.tls_active,
-            require_tls: self.options.require_tls && self.tls_active,
-            impp: self.services(),
-            size: self.options.size,
-            recipients: self.options.recipients,
-            deliver_by_min: self.options.deliver_by_min,
-        }
     }
 }
 
@@ -504,6 +508,9 @@ impl Session {
             false => Refusal::Syntax(error),
         };
         let (entry, argument) = command::find(line).map_err(unreadable)?;
+        if entry.verb == Verb::Lhlo && self.options.service != Service::Mail {
+            return Err(Refusal::Syntax(CommandError::Unrecognised));
+        }
         if entry.argument != command::Argument::Chunk
             && let Some(reply) = self.out_of_order(entry)
         {

@@ -12,13 +12,18 @@ use crate::common::tools::{find, have, leave_out, root};
 use crate::common::wait;
 
 /// A Postfix with a configuration, a queue and a log of its own; stopped when it is dropped.
-struct Postfix {
+pub struct Postfix {
     config: PathBuf,
     log: PathBuf,
 }
 
 impl Postfix {
     fn start(directory: &Path, address: SocketAddr, next: SocketAddr) -> Postfix {
+        Postfix::with(directory, address, &main(directory, next))
+    }
+
+    /// Starts it with this `main.cf` and one listener.
+    pub fn with(directory: &Path, address: SocketAddr, main: &str) -> Postfix {
         let config = directory.join("etc");
         let log = directory.join("mail.log");
         for folder in [&config, &directory.join("queue"), &directory.join("data")] {
@@ -27,7 +32,7 @@ impl Postfix {
         open_to_all(directory);
         chown(&directory.join("data"), "postfix");
         fs::write(config.join("master.cf"), master(address)).unwrap();
-        fs::write(config.join("main.cf"), main(directory, next)).unwrap();
+        fs::write(config.join("main.cf"), main).unwrap();
         let postfix = Postfix { config, log };
         let started = postfix.run("start");
         assert!(started, "postfix start: {}", fs::read_to_string(&postfix.log).unwrap_or_default());

@@ -1,11 +1,12 @@
-//! Keys about mail: the ways into the mail system, and the addresses at which it answers.
+//! Keys about mail: the ways into the mail system, the addresses at which it answers, and what is believed of it.
 
 use std::time::Duration;
 
 use super::super::MailRoute;
 use super::super::value::{self, choice};
-use super::{Default, Key, Section, key};
+use super::{Default, Key, Section, key, standard};
 use crate::address::Domain;
+use crate::bridge::intake::SpamField;
 use crate::route::TlsPolicy;
 
 pub(in crate::config) static DOMAIN_BRIDGE: Key<Domain> = key(
@@ -54,10 +55,45 @@ pub(in crate::config) static BRIDGE_STORE: Key<MailRoute> = key(
      domain.",
 );
 
+pub(in crate::config) static BRIDGE_AUTHSERV_IDS: Key<Vec<String>> = key(
+    "authserv_ids",
+    value::AUTHSERV_IDS,
+    Default::Value("[]"),
+    "[\"mx.a.example\"]",
+    "The names that the mail system bears in the fields Authentication-Results that it writes. \
+     Who has a pass of DMARC there, or has logged in at it, is the author of a mail; everybody else is anonymous to the \
+     rules, and mail in the name of a domain served here is refused without.",
+);
+pub(in crate::config) static BRIDGE_HOPS: Key<usize> = standard(
+    "hops",
+    value::HOPS,
+    "1",
+    "How many fields Received stand above the fields Authentication-Results that the mail system writes; with Exim 0, with \
+     the milters of Postfix 1, and one more for a content filter that takes mail and gives it back. \
+     What stands below the next one came with the mail and proves nothing. \
+     The mail system has to remove fields with its own name from mail that comes in.",
+);
+pub(in crate::config) static BRIDGE_SPAM: Key<Vec<SpamField>> = standard(
+    "spam",
+    value::SPAM_FIELDS,
+    "[\"X-Spam-Flag: YES\", \"X-Spam-Status: Yes\", \"X-Spam: Yes\", \"X-Rspamd-Action: reject\", \
+     \"X-Rspamd-Action: add header\", \"X-Rspamd-Action: rewrite subject\"]",
+    "Fields by which the mail system says that a mail is spam: the name, a colon, and how the value begins, in any letter \
+     case. \
+     Such mail is refused, and so stays with the mail system.",
+);
+
 pub(in crate::config) const BRIDGE: Section = Section {
     name: "bridge",
     repeated: false,
     commented: false,
     text: "People who have only mail.",
-    keys: &[&BRIDGE_VIA.info, &BRIDGE_TLS.info, &BRIDGE_STORE.info],
+    keys: &[
+        &BRIDGE_VIA.info,
+        &BRIDGE_TLS.info,
+        &BRIDGE_STORE.info,
+        &BRIDGE_AUTHSERV_IDS.info,
+        &BRIDGE_HOPS.info,
+        &BRIDGE_SPAM.info,
+    ],
 };

@@ -47,12 +47,12 @@ pub fn signature_results(authserv_id: &str, verdict: &Verdict) -> String {
 }
 
 /// A value of RFC 2045 §5.1: a token as it is, else quoted.
-fn value(text: &str) -> String {
+pub(super) fn value(text: &str) -> String {
     let token = !text.is_empty() && text.bytes().all(is_token);
     if token { text.to_owned() } else { quoted(text) }
 }
 
-fn quoted(text: &str) -> String {
+pub(super) fn quoted(text: &str) -> String {
     let mut out = String::with_capacity(text.len() + 2);
     out.push('"');
     for c in text.chars() {
@@ -284,7 +284,7 @@ pub fn upstream(fields: &[&str], trusted: &[&str], role: Role, domain: &Domain) 
 }
 
 /// Whether a property's value is the domain or an address in it.
-fn is_of(value: &str, domain: &Domain) -> bool {
+pub(super) fn is_of(value: &str, domain: &Domain) -> bool {
     let found = if value.contains('@') {
         let bare = value.strip_prefix('@').map(Domain::parse);
         bare.unwrap_or_else(|| Mailbox::parse(value).map(|mailbox| mailbox.domain().clone()))

@@ -30,8 +30,9 @@ fn verbs_in_any_case() {
     check("HELP me", Ok(Command::Help));
     check("VRFY alice", Ok(Command::Vrfy));
     check("ehlo A.example", Ok(Command::Ehlo(EhloName::parse("a.example").unwrap())));
+    check("LHLO a.example", Ok(Command::Lhlo(EhloName::parse("a.example").unwrap())));
     check("HELO [192.0.2.1]", Ok(Command::Helo(EhloName::parse("[192.0.2.1]").unwrap())));
-    for unknown in ["", " NOOP", "NOOPS", "NO", "TURN", "LHLO a", "ATRNS", "AUTHX PLAIN", "X-YZ"] {
+    for unknown in ["", " NOOP", "NOOPS", "NO", "TURN", "LHLOS a", "ATRNS", "AUTHX PLAIN", "X-YZ"] {
         check(unknown, Err(500));
     }
 }

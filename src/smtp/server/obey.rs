@@ -3,13 +3,14 @@
 use std::borrow::Cow;
 
 use super::{
-    Awaiting, Body, Chunk, Course, Dots, Event, Open, Progress, Reading, Refusal, Session, State, Transaction,
+    Awaiting, Body, Chunk, Course, Dots, Event, Open, Progress, Reading, Refusal, Service, Session, Split, State,
+    Transaction,
 };
 use crate::address::{EhloName, ForwardPath, ReversePath};
 use crate::envelope::{self, ByMode, Class, Notify};
 use crate::reply::{EnhancedCode, Reply};
 use crate::smtp::command::{By, COMMANDS, Command, CommandError, Mail, Marker, Rcpt, Verb};
-use crate::smtp::extension::{Set, whole_seconds};
+use crate::smtp::extension::{Offer, Services, Set, whole_seconds};
 use crate::smtp::framing::is_canonical;
 
 fn reply(code: u16, subject: u16, detail: u16, text: impl Into<Cow<'static, str>>) -> Reply {
@@ -28,10 +29,32 @@ fn help() -> Reply {
 }
 
 impl Session {
+    /// The mail system's listener takes no presence.
+    pub(super) fn services(&self) -> Services {
+        let Services { im, pres } = self.options.impp;
+        Services { im, pres: pres && self.options.service != Service::Mail }
+    }
+
+    pub(super) fn offer(&self) -> Offer<'_> {
+        Offer {
+            auth: &self.mechanisms,
+            chunking: !self.lmtp,
+            atrn: self.options.service.authenticates(),
+            noop: self.options.impp_noop,
+            starttls: self.options.starttls && !self.tls_active,
+            require_tls: self.options.require_tls && self.tls_active,
+            impp: self.services(),
+            size: self.options.size,
+            recipients: self.options.recipients,
+            deliver_by_min: self.options.deliver_by_min,
+        }
+    }
+
     pub(super) fn obey(&mut self, command: Command) -> Progress {
         match command {
-            Command::Ehlo(name) => return self.hello(name, true),
-            Command::Helo(name) => return self.hello(name, false),
+            Command::Ehlo(name) => return self.hello(name, Verb::Ehlo),
+            Command::Helo(name) => return self.hello(name, Verb::Helo),
+            Command::Lhlo(name) => return self.hello(name, Verb::Lhlo),
             Command::Mail(mail) => return self.mail(mail),
             Command::Rcpt(rcpt) => return self.rcpt(rcpt),
             Command::Bdat { size, marker } => self.bdat(size, marker),
@@ -62,10 +85,11 @@ impl Session {
     }
 
     /// RFC 5321 §4.1.4: a new EHLO is a RSET too.
-    fn hello(&mut self, name: EhloName, esmtp: bool) -> Progress {
+    fn hello(&mut self, name: EhloName, verb: Verb) -> Progress {
         self.state = State::Ready;
+        self.lmtp = verb == Verb::Lhlo;
         let greeting = &self.options.greeting_name;
-        if esmtp {
+        if verb != Verb::Helo {
             let offer = self.offer();
             let (set, reply) = (offer.set(), offer.reply(greeting));
             self.offered = set;
@@ -74,7 +98,7 @@ impl Session {
             self.offered = Set::EMPTY;
             self.replies.say(&Reply::bare(250, greeting.to_string()));
         }
-        Progress::Event(Event::Hello { name, esmtp })
+        Progress::Event(Event::Hello { name, esmtp: verb != Verb::Helo, lmtp: self.lmtp })
     }
 
     fn mail(&mut self, mail: Mail) -> Progress {
@@ -198,27 +222,40 @@ impl Session {
         self.finish(true)
     }
 
+    /// The event of an entity.
+    pub(super) fn entity(&mut self, split: Split) -> Event {
+        let Split { mail, rcpts, entity, by_data } = split;
+        let ticket = self.replies.reserve();
+        Event::Entity(Transaction { ticket, mail, rcpts, entity, by_data, lmtp: self.lmtp })
+    }
+
+    /// RFC 2033 §4.2: with LMTP each recipient that was accepted has a reply.
+    fn refuse_entity(&mut self, rcpts: &[Rcpt], refusal: &Reply) {
+        let times = if self.lmtp { rcpts.len() } else { 1 };
+        (0..times).for_each(|_| self.replies.say(refusal));
+    }
+
     /// The entity is complete.
     fn finish(&mut self, by_data: bool) -> Progress {
         let State::Open(Open { mail, rcpts, body, .. }) = std::mem::replace(&mut self.state, State::Ready) else {
             return Progress::Again;
         };
         if body.is_over() {
-            self.replies.say(&too_large(self.options.size));
+            self.refuse_entity(&rcpts, &too_large(self.options.size));
             return Progress::Again;
         }
         let entity = body.finish();
         if mail.body != envelope::Body::BinaryMime && !is_canonical(&entity) {
-            self.replies.say(&reply(
-                554,
-                6,
-                0,
-                "the entity has a bare CR or LF; end lines with CRLF, or send BODY=BINARYMIME",
-            ));
+            let text = "the entity has a bare CR or LF; end lines with CRLF, or send BODY=BINARYMIME";
+            self.refuse_entity(&rcpts, &reply(554, 6, 0, text));
             return Progress::Again;
         }
         self.bad_commands = 0;
-        let ticket = self.replies.reserve();
-        Progress::Event(Event::Entity(Transaction { ticket, mail, rcpts, entity, by_data }))
+        if !self.lmtp {
+            return Progress::Event(self.entity(Split { mail, rcpts, entity, by_data }));
+        }
+        let split = |rcpt| Split { mail: mail.clone(), rcpts: vec![rcpt], entity: entity.clone(), by_data };
+        self.split.extend(rcpts.into_iter().map(split));
+        Progress::Again
     }
 }

@@ -5,6 +5,7 @@
 
 mod bounds;
 mod identify;
+mod lmtp;
 mod plays;
 mod properties;
 mod table;
@@ -35,7 +36,7 @@ fn session(options: Options) -> Session {
 /// One line for an event, all that matters in it.
 fn summary(event: &Event) -> String {
     match event {
-        Event::Hello { name, esmtp } => format!("hello {name}{}", if *esmtp { "" } else { " without extensions" }),
+        Event::Hello { name, esmtp, .. } => format!("hello {name}{}", if *esmtp { "" } else { " without extensions" }),
         Event::StartTls => "starttls".to_owned(),
         Event::Mail(mail) => format!("mail {}", sender_of(mail)),
         Event::Rcpt(rcpt) => format!("rcpt {}", recipient_of(rcpt)),

@@ -1,0 +1,211 @@
+//! A report of the mail world about a message of ours, as a receipt.
+//!
+//! In: a delivery status notification that came to a bounce address. Out: the receipt that the sender of the message gets, or
+//! `None` where it is about no message of ours. Invariants: only who was sent the message knows the address, whose token is
+//! made of the sender and the identifier of the envelope; what succeeded is never told as a failure. The same report
+//! becomes the same receipt. RFC 3464 §2, RFC 3461 §6, RFC 6522 §3.
+
+use aws_lc_rs::constant_time::verify_slices_are_equal;
+
+use super::outward;
+use crate::address::{Domain, Mailbox, ReversePath};
+use crate::envelope::{Body, Class, Envelope, Notify, Recipient, Ret};
+use crate::mime::report::{self, Report};
+use crate::mime::{self, Fields, part, unfold};
+use crate::receipt::{self, About};
+use crate::spool::{NewMessage, QueueId};
+use crate::timestamp::Timestamp;
+
+/// How the local part of a bounce address begins.
+const BOUNCE: &str = "bounce+";
+/// Octets of a token.
+const TOKEN_OCTETS: usize = 16;
+
+/// The token of a bounce address, where the local part is that of one.
+pub fn token(local: &str) -> Option<&str> {
+    let (start, token) = local.split_at_checked(BOUNCE.len())?;
+    let proper = token.len() == 2 * TOKEN_OCTETS && token.bytes().all(|b| b.is_ascii_hexdigit());
+    (start.eq_ignore_ascii_case(BOUNCE) && proper).then_some(token)
+}
+
+/// What stands around a receipt.
+#[derive(Clone, Copy, Debug)]
+pub struct Circumstances<'a> {
+    /// The name of this server.
+    pub host: &'a Domain,
+    /// Now.
+    pub now: Timestamp,
+    /// When the receipt fails if it has not been delivered.
+    pub expires: Timestamp,
+    /// The identifier of the report in the spool.
+    pub id: QueueId,
+}
+
+/// The receipt that a report is; `None` where the message was none of ours.
+pub fn receipt(mail: &[u8], token: &str, secret: &[u8; 32], around: &Circumstances<'_>) -> Option<NewMessage> {
+    let report = report::parse(mail).ok()?;
+    let header = returned(mail)?;
+    let (sender, written) = sender(header)?;
+    let envid = report.envid.clone().or(written);
+    let proper = |envid: Option<&str>| {
+        let expected = outward::token(secret, &sender, envid);
+        verify_slices_are_equal(expected.as_bytes(), token.to_ascii_lowercase().as_bytes()).is_ok()
+    };
+    if !proper(envid.as_deref()) && !(envid.is_some() && proper(None)) {
+        return None;
+    }
+    let (recipients, about) = recipients(&report);
+    let envelope = Envelope {
+        class: Class::Im,
+        sender: ReversePath::Mailbox(sender.clone()),
+        body: Body::EightBitMime,
+        utf8: !sender.is_ascii(),
+        ret: Some(Ret::Hdrs),
+        envid,
+        deliver_by: None,
+        require_tls: false,
+        recipients,
+    };
+    let mut entropy = [0; 16];
+    entropy.copy_from_slice(&mime::digest(mail)[..16]);
+    receipt::receipt(&receipt::Facts {
+        reporting: around.host,
+        from_domain: sender.domain(),
+        envelope: &envelope,
+        arrived: report.arrived.unwrap_or(around.now),
+        now: around.now,
+        expires: around.expires,
+        entity: header,
+        id: around.id,
+        message_id_entropy: entropy,
+        recipients: &about,
+    })
+}
+
+/// The header of the message that came back with a report, or all of it.
+fn returned(mail: &[u8]) -> Option<&[u8]> {
+    part::parts(mail)?.into_iter().find_map(|part| {
+        let described = mime::signed::describe(part).ok()?;
+        let is = |top, subtype| described.is(top, subtype);
+        let comes_back = is("text", "rfc822-headers")
+            || is("message", "rfc822")
+            || is("message", "global")
+            || is("message", "global-headers");
+        (comes_back && matches!(described.encoding().as_str(), "7bit" | "8bit")).then_some(described.body)
+    })
+}
+
+/// The author, who was the sender of the envelope too, and the identifier of the envelope as the bridge wrote it.
+fn sender(header: &[u8]) -> Option<(Mailbox, Option<String>)> {
+    let mut from = Vec::new();
+    let mut envid = None;
+    for field in Fields::new(header).flatten() {
+        if field.is("From") {
+            from = mime::mailboxes(field.value).ok()?;
+        } else if field.is(outward::TRACE) {
+            let value = unfold(field.value).into_owned();
+            let parameter = value.split(';').find_map(|word| word.trim().strip_prefix("envid="));
+            envid = envid.or_else(|| parameter.and_then(|text| crate::smtp::xtext::decode(text).ok()));
+        }
+    }
+    match &from[..] {
+        [from] => Some((from.clone(), envid)),
+        _ => None,
+    }
+}
+
+/// The recipients that a report is about, as their sender wrote them, and what became of each.
+fn recipients(report: &Report) -> (Vec<Recipient>, Vec<About>) {
+    let notify = Some(Notify { success: true, failure: true, delay: true });
+    let told = report.recipients.iter().filter_map(|told| {
+        let named = told.original.iter().chain(Some(&told.final_recipient));
+        let address = named.into_iter().find_map(|named| Mailbox::parse(&named.address).ok())?;
+        Some((Recipient { address, notify, original: told.original.clone() }, told))
+    });
+    let about = |(index, told): (usize, &report::Recipient)| About {
+        index,
+        action: told.action,
+        status: told.status,
+        remote: told.remote.clone(),
+        diagnostic: None,
+        reason: told.diagnostic.as_ref().map(|said| said.text.clone()).unwrap_or_default(),
+        retry_until: told.retry_until,
+        uncertain: false,
+    };
+    let (recipients, told): (Vec<Recipient>, Vec<&report::Recipient>) = told.unzip();
+    (recipients, told.into_iter().enumerate().map(about).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mime::report::Action;
+
+    const SECRET: [u8; 32] = [7; 32];
+
+    fn alice() -> Mailbox {
+        Mailbox::parse("alice@a.example").unwrap()
+    }
+
+    fn report(action: &str, status: &str, envid: &str, header: &str) -> String {
+        format!(
+            "From: MAILER-DAEMON@mx.b.example\r\nTo: bounce+x@a.example\r\n\
+             Content-Type: multipart/report; report-type=delivery-status; boundary=b\r\n\r\n--b\r\n\r\nwords\r\n--b\r\n\
+             Content-Type: message/delivery-status\r\n\r\n{envid}Reporting-MTA: dns; mx.b.example\r\n\r\n\
+             Original-Recipient: rfc822; bob@b.example\r\nFinal-Recipient: rfc822; bob7@store.b.example\r\n\
+             Action: {action}\r\nStatus: {status}\r\nDiagnostic-Code: smtp; said so\r\n\r\n--b\r\n\
+             Content-Type: text/rfc822-headers\r\n\r\n{header}\r\n--b--\r\n"
+        )
+    }
+
+    fn told(mail: &str, token: &str) -> Option<Report> {
+        let host = Domain::parse("mx.a.example").unwrap();
+        let now = Timestamp::from_secs(1_795_000_000);
+        let around = Circumstances { host: &host, now, expires: now, id: QueueId(1) };
+        let message = receipt(mail.as_bytes(), token, &SECRET, &around)?;
+        assert_eq!(message.envelope.sender, ReversePath::Null);
+        assert_eq!(message.envelope.recipients[0].address, alice());
+        Some(report::parse(&message.entity).unwrap())
+    }
+
+    const HEADER: &str = "Impart-Bridge: a.example; out; id=1; envid=e+2B1\r\nFrom: Alice <alice@a.example>\r\n\
+        Message-ID: <1@a.example>\r\n";
+
+    #[test]
+    fn what_became_of_it_is_told() {
+        let token = outward::token(&SECRET, &alice(), Some("e+1"));
+        for (word, action) in
+            [("delivered", Action::Delivered), ("failed", Action::Failed), ("delayed", Action::Delayed)]
+        {
+            let status = if action == Action::Failed { "5.2.2" } else { "2.1.5" };
+            let told = told(&report(word, status, "Original-Envelope-Id: e+1\r\n", HEADER), &token).unwrap();
+            assert_eq!((told.recipients[0].action, told.envid.as_deref()), (action, Some("e+1")));
+            assert_eq!(told.recipients[0].final_recipient.address, "bob@b.example");
+            assert_eq!(told.recipients[0].status.to_string(), status);
+        }
+        // Who does not know ENVID returns the header all the same.
+        let told = told(&report("relayed", "2.0.0", "", HEADER), &token).unwrap();
+        assert_eq!((told.recipients[0].action, told.envid.as_deref()), (Action::Relayed, Some("e+1")));
+    }
+
+    #[test]
+    fn what_was_never_ours_is_not() {
+        let token = outward::token(&SECRET, &alice(), Some("e+1"));
+        let failed = |header: &str| report("failed", "5.1.1", "Original-Envelope-Id: e+1\r\n", header);
+        assert!(told(&failed(HEADER), &token).is_some());
+        assert!(told(&failed(HEADER), &outward::token(&SECRET, &alice(), Some("e2"))).is_none());
+        assert!(told(&failed("From: carol@a.example\r\n"), &token).is_none());
+        assert!(told(&failed("Subject: no author\r\n"), &token).is_none());
+        assert!(told("From: x@b.example\r\n\r\nnot delivered\r\n", &token).is_none());
+    }
+
+    #[test]
+    fn tokens() {
+        let made = outward::token(&SECRET, &alice(), None);
+        assert_eq!(token(&format!("bounce+{made}")), Some(made.as_str()));
+        assert_eq!(token(&format!("BOUNCE+{made}")), Some(made.as_str()));
+        assert_eq!(token("bounce+1"), None);
+        assert_eq!(token("alice"), None);
+        assert_eq!(token("bouncé+"), None);
+    }
+}

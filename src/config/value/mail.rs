@@ -1,0 +1,36 @@
+//! Values about the mail system.
+
+use super::{Kind, bare, describe, list, quoted, scalar};
+use crate::bridge::intake::SpamField;
+
+fn parse_authserv_id(text: &str) -> Result<String, String> {
+    let token =
+        !text.is_empty() && text.len() <= 253 && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b));
+    token.then(|| text.to_owned()).ok_or_else(|| quoted(text, "not a name of letters, digits, dots and hyphens"))
+}
+
+/// Names in Authentication-Results.
+pub(in crate::config) const AUTHSERV_IDS: Kind<Vec<String>> = Kind {
+    name: "a list of names, such as [\"mx.a.example\"]",
+    read: |value| list(value, parse_authserv_id).map(bare),
+};
+
+/// A count of servers.
+pub(in crate::config) const HOPS: Kind<usize> = Kind {
+    name: "a whole number from 0 to 10",
+    read: |value| {
+        scalar(value, |v| {
+            let number = v.as_integer().and_then(|number| usize::from_str_radix(number.as_str(), number.radix()).ok());
+            number.filter(|number| *number <= 10).ok_or_else(|| format!("{} is not a number from 0 to 10", describe(v)))
+        })
+    },
+};
+
+/// Fields and how their values begin.
+pub(in crate::config) const SPAM_FIELDS: Kind<Vec<SpamField>> = Kind {
+    name: "a list of fields with the beginning of their values, such as [\"X-Spam-Flag: YES\"]",
+    read: |value| {
+        let read = |text: &str| SpamField::parse(text).ok_or_else(|| quoted(text, "not a name, a colon and a value"));
+        list(value, read).map(bare)
+    },
+};
