@@ -207,7 +207,7 @@ impl Nobody {
     pub fn setup(&self, directory: &Path, via: &str) -> Setup {
         let _inside = self.runtime.enter();
         let mut setup = Setup::new(directory).with(&format!("[bridge]\nvia = {via:?}\n"));
-        setup.sections = setup.sections.replace("127.0.0.1:1", &self.authority.local_addr().to_string());
+        setup.sections = setup.sections.replace("\"127.0.0.1:1\"", &format!("\"{}\"", self.authority.local_addr()));
         setup.key("name = \"a.test\"", "bridge = \"im.a.test\"")
     }
 }
