@@ -62,7 +62,7 @@ impl World {
         let directories = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
         let [ours, theirs] = &directories;
         let (bridge, client, mail) = (free_address(), free_address(), free_address());
-        let named = certificate(ours.path(), "mx.a.test");
+        let named = certificate(ours.path(), "a.test");
         let sections = format!(
             "[[listen]]\nservice = \"client\"\naddress = \"{client}\"\n\
              [[listen]]\nservice = \"mail\"\naddress = \"{bridge}\"\nsenders = \"world\"\n"
