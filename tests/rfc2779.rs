@@ -6,6 +6,8 @@
 mod administration;
 #[path = "rfc2779/adversity.rs"]
 mod adversity;
+#[path = "rfc2779/answers.rs"]
+mod answers;
 #[path = "rfc2779/attached.rs"]
 mod attached;
 #[path = "rfc2779/clients.rs"]

@@ -131,7 +131,7 @@ fn is_loop(mail: &[u8], ours: impl Fn(&Domain) -> bool) -> bool {
     let here = Fields::new(mail).flatten().filter(|field| field.is(outward::TRACE)).any(|field| {
         crossings += 1;
         let value = value(&field);
-        let domain = value.split(';').next().unwrap_or_default().trim();
+        let domain = value.split(';').next().unwrap_or_default().trim().trim_end_matches('.');
         Domain::parse(domain).is_ok_and(|domain| ours(&domain))
     });
     here || crossings > CROSSINGS

@@ -66,9 +66,11 @@ pub fn receipt(mail: &[u8], token: &str, secret: &[u8; 32], around: &Circumstanc
         require_tls: false,
         recipients,
     };
+    // By this a report that comes again is known: what is written about it names the time.
+    let digest = mime::digest(mail);
     let mut entropy = [0; 16];
-    entropy.copy_from_slice(&mime::digest(mail)[..16]);
-    receipt::receipt(&receipt::Facts {
+    entropy.copy_from_slice(&digest[..16]);
+    let receipt = receipt::receipt(&receipt::Facts {
         reporting: around.host,
         from_domain: sender.domain(),
         envelope: &envelope,
@@ -79,7 +81,8 @@ pub fn receipt(mail: &[u8], token: &str, secret: &[u8; 32], around: &Circumstanc
         id: around.id,
         message_id_entropy: entropy,
         recipients: &about,
-    })
+    })?;
+    Some(NewMessage { digest, ..receipt })
 }
 
 /// The header of the message that came back with a report, or all of it.

@@ -25,6 +25,8 @@ use crate::spool::Acceptance;
 
 /// What follows a local part when the mail domain itself is shared: `alice+im@a.example`.
 const SUFFIX: &str = "+im";
+/// Octets of a mail that is looked at beside the work on sockets.
+const SMALL: usize = 32 * 1024;
 
 /// What the administrator decides.
 #[derive(Clone, Debug)]
@@ -104,7 +106,7 @@ impl Judge {
     }
 
     /// A mail, complete, for one recipient.
-    pub(super) fn from_mail(&self, transaction: Transaction, bridge: &Options) -> Result<Crossed, Reply> {
+    pub(super) async fn from_mail(&self, transaction: Transaction, bridge: &Options) -> Result<Crossed, Reply> {
         let Transaction { mail, rcpts, entity, .. } = &transaction;
         let [Rcpt { path: ForwardPath::Mailbox(mailbox), .. }] = &rcpts[..] else { return Err(no_such_inbox()) };
         let facts = mime::inspect(entity, inward::RULES).map_err(|defect| defect.reply())?;
@@ -133,7 +135,8 @@ impl Judge {
                 return Err(refuse(550, (5, 7, 1), text));
             }
             Kind::Message => {
-                (ReversePath::Mailbox(from.clone()), inward::message(entity, name, self.listener.session.size))
+                let most = self.listener.session.size;
+                (ReversePath::Mailbox(from.clone()), reduced(entity.clone(), name.clone(), most).await?)
             }
         };
         let results = mail_results(self.context.options.host.as_str(), &finding, from);
@@ -156,6 +159,15 @@ impl Judge {
         let future = Box::pin(async move { accepting.await.map_err(|fault| fault.reply()) });
         Ok(Accepting { returned: false, future })
     }
+}
+
+/// The entity of a message, made on a thread of its own where that takes a while.
+async fn reduced(mail: Bytes, name: Domain, most: u64) -> Result<Bytes, Reply> {
+    if mail.len() <= SMALL {
+        return Ok(inward::message(&mail, &name, most));
+    }
+    let made = tokio::task::spawn_blocking(move || inward::message(&mail, &name, most)).await;
+    made.map_err(|_| refuse(451, (4, 3, 0), "the mail cannot be looked at now, try again later"))
 }
 
 /// The transaction as which a mail goes on.

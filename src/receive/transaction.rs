@@ -37,6 +37,7 @@ use crate::reply::{EnhancedCode, Reply};
 use crate::smtp::command::{Mail, Rcpt};
 use crate::smtp::server::Transaction;
 use crate::spool::{Acceptance, NewMessage, QueueId, Settlement};
+use crate::timestamp::Timestamp;
 
 /// What becomes of an entity in the spool, or in the tables of presence.
 pub type Accepted = Pin<Box<dyn Future<Output = Result<Acceptance, Reply>> + Send>>;
@@ -216,7 +217,7 @@ impl Judge {
     pub async fn entity(&mut self, transaction: Transaction) -> Result<Accepting, Reply> {
         match self.listener.bridge.clone() {
             None => self.accept(Crossing { transaction, results: String::new(), anonymous: false }).await,
-            Some(bridge) => match self.from_mail(transaction, &bridge)? {
+            Some(bridge) => match self.from_mail(transaction, &bridge).await? {
                 Crossed::Message(crossing) => self.accept(crossing).await,
                 Crossed::Report(accepting) => Ok(accepting),
             },
@@ -252,12 +253,7 @@ impl Judge {
             Service::Client => crate::spool::Origin::Client { account: self.principal()?.account.clone() },
             _ => crate::spool::Origin::Mail,
         };
-        let terms = policy::Terms {
-            now,
-            retention: self.context.options.retention,
-            envid: self.listener.service.submits().then(random_token).transpose()?,
-        };
-        let (envelope, expires) = policy::envelope(mail, rcpts, terms);
+        let (envelope, expires) = policy::envelope(mail, rcpts, self.terms(now)?);
         let expansion = expand(envelope, |address| accounts.members(address));
         if anonymous {
             inbox::anonymous(&expansion, &accounts, now)?;
@@ -294,6 +290,14 @@ impl Judge {
             Ok(acceptance)
         };
         Ok(Accepting { returned, future: Box::pin(future) })
+    }
+
+    fn terms(&self, now: Timestamp) -> Result<policy::Terms, Reply> {
+        Ok(policy::Terms {
+            now,
+            retention: self.context.options.retention,
+            envid: self.listener.service.submits().then(random_token).transpose()?,
+        })
     }
 
     /// Whether an entity is one that its sender may send, by whoever vouches for that.
@@ -433,7 +437,8 @@ impl Judge {
 
     /// A submission gets the fields that every message has.
     fn completed(&self, mail: &Mail, entity: Bytes) -> Result<Bytes, Reply> {
-        if self.listener.service == Service::Relay {
+        // A mail that comes again must be the same message.
+        if self.listener.service == Service::Relay || self.listener.bridge.is_some() {
             return Ok(entity);
         }
         let sender = mail.sender.mailbox();

@@ -5,6 +5,7 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
 
+use super::mailbox::Nobody;
 use super::names::certificate;
 use super::postfix::Postfix;
 use crate::common::client::Client;
@@ -21,7 +22,9 @@ struct World {
     /// Where Postfix takes mail.
     mail: SocketAddr,
     log: std::path::PathBuf,
+    person: Person,
     alice: Listening,
+    _nobody: Nobody,
     _directories: [tempfile::TempDir; 2],
 }
 
@@ -31,7 +34,7 @@ fn main(directory: &Path, bridge: SocketAddr) -> String {
     let (host, port) = (bridge.ip(), bridge.port());
     fs::write(directory.join("transport"), format!("im.a.test lmtp:[{host}]:{port}\n")).unwrap();
     let proven = "PREPEND Authentication-Results: mx.a.test; dmarc=pass header.from=b.test\n";
-    fs::write(directory.join("senders"), format!("bob@b.test {proven}<> {proven}")).unwrap();
+    fs::write(directory.join("senders"), format!("bob@b.test {proven}")).unwrap();
     format!(
         "compatibility_level = 3.6\n\
          queue_directory = {place}/queue\n\
@@ -50,7 +53,6 @@ fn main(directory: &Path, bridge: SocketAddr) -> String {
          transport_maps = texthash:{place}/transport\n\
          default_transport = error:5.1.1 nobody there\n\
          smtpd_sender_restrictions = check_sender_access texthash:{place}/senders\n\
-         smtpd_null_access_lookup_key = <>\n\
          smtpd_peername_lookup = no\n"
     )
 }
@@ -60,14 +62,14 @@ impl World {
         let directories = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
         let [ours, theirs] = &directories;
         let (bridge, client, mail) = (free_address(), free_address(), free_address());
-        let named = certificate(ours.path(), "mx.a.test");
+        let named = certificate(ours.path(), "a.test");
         let sections = format!(
             "[[listen]]\nservice = \"client\"\naddress = \"{client}\"\n\
-             [[listen]]\nservice = \"mail\"\naddress = \"{bridge}\"\nsenders = \"world\"\n\
-             [bridge]\nauthserv_ids = [\"mx.a.test\"]\nhops = 0\nvia = \"smtp:{mail}\"\n"
+             [[listen]]\nservice = \"mail\"\naddress = \"{bridge}\"\nsenders = \"world\"\n"
         );
-        let setup = Setup::new(ours.path()).with(&named.section()).with(&sections);
-        let setup = setup.key("name = \"a.test\"", "bridge = \"im.a.test\"");
+        let nobody = Nobody::new();
+        let setup = nobody.setup(ours.path(), &format!("smtp:{mail}")).with(&named.section()).with(&sections);
+        let setup = setup.key("[bridge]", "authserv_ids = [\"mx.a.test\"]\nhops = 0");
         setup.write();
         setup.account("alice@a.test", "secret");
         let daemon = setup.start();
@@ -75,7 +77,7 @@ impl World {
         let person = Person::new("alice@a.test", &ours.path().join("alice"), client, &named.chain).log_in("secret");
         let alice = person.listen();
         let log = theirs.path().join("mail.log");
-        World { _postfix: postfix, daemon, setup, mail, log, alice, _directories: directories }
+        World { _postfix: postfix, daemon, setup, mail, log, person, alice, _nobody: nobody, _directories: directories }
     }
 
     /// Hands a mail to Postfix.
@@ -161,5 +163,17 @@ fn what_is_not_for_a_chat_is_left_to_the_mail_system() {
     world.mail("carol@c.test", "alice@im.a.test", &forged);
     world.alice.wait_for(&[("event", "message"), ("from", "carol@c.test")]);
     assert!(world.alice.texts().len() == 1, "{:?}", world.alice.texts());
+    assert!(world.daemon.stop().success(), "{}", world.setup.log());
+}
+
+#[test]
+fn what_the_mail_system_reports_is_a_receipt() {
+    if missing("what_the_mail_system_reports_is_a_receipt") {
+        return;
+    }
+    let world = World::new();
+    world.person.done(&["send", "nobody@b.test", "-m", "Are you there?"]);
+    let failed = world.alice.wait_for(&[("event", "receipt"), ("to", "nobody@b.test"), ("state", "failed")]);
+    assert!(failed["reason"].as_str().is_some_and(|reason| reason.contains("nobody there")), "{failed}");
     assert!(world.daemon.stop().success(), "{}", world.setup.log());
 }

@@ -60,9 +60,11 @@ pub fn gather(facts: &Facts<'_>, messages: &[Bytes]) -> Result<Mail, Unfit> {
         }
     }
     let _ = write!(mail, "Message-ID: <impart.{hex}@{}>\r\n", facts.bridge);
-    if let Some(last) = identifiers.last() {
-        let _ = write!(mail, "In-Reply-To: {last}\r\nReferences: {}\r\n", identifiers[known..].join("\r\n "));
-    }
+    let root = header::conversation_of(facts, &said);
+    let last = identifiers.last().unwrap_or(&root);
+    let _ = write!(mail, "In-Reply-To: {last}\r\nReferences: {root}");
+    identifiers[known..].iter().for_each(|id| mail.extend(["\r\n ", id]));
+    mail.push_str("\r\n");
     mail.push_str("MIME-Version: 1.0\r\n");
     mail.push_str(&Part { media: "text/plain; charset=utf-8", cid: None, octets: body.as_bytes() }.write());
     let entity = header::in_ascii(&Bytes::from(mail));

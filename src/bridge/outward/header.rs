@@ -74,7 +74,7 @@ pub(super) fn added(facts: &Facts<'_>, entity: &[u8], protected: bool) -> String
         out.push_str("Chat-Version: 1.0\r\n");
     }
     let author = said.author();
-    let participants = participants(facts, &said, author.as_ref());
+    let participants = participants(facts, &said);
     if !said.subject {
         let _ = write!(out, "Subject: {}\r\n", phrase(&subject(&said, &participants), 9));
     }
@@ -94,10 +94,10 @@ pub(super) fn added(facts: &Facts<'_>, entity: &[u8], protected: bool) -> String
 }
 
 /// Everybody who takes part, author first, none twice.
-fn participants(facts: &Facts<'_>, said: &Said<'_>, author: Option<&Mailbox>) -> Vec<Mailbox> {
+fn participants(facts: &Facts<'_>, said: &Said<'_>) -> Vec<Mailbox> {
     let named = said.others.iter().filter_map(|value| mime::recipients(value).ok()).flatten();
     let mut all: Vec<Mailbox> = Vec::new();
-    for one in author.cloned().into_iter().chain(named) {
+    for one in said.author().into_iter().chain(named) {
         if all.iter().all(|known| known.key() != one.key()) {
             all.push(one);
         }
@@ -106,6 +106,11 @@ fn participants(facts: &Facts<'_>, said: &Said<'_>, author: Option<&Mailbox>) ->
         all.extend(facts.envelope.recipients.iter().map(|recipient| recipient.address.clone()));
     }
     all
+}
+
+/// The identifier of the conversation of a message.
+pub(super) fn conversation_of(facts: &Facts<'_>, said: &Said<'_>) -> String {
+    conversation(&participants(facts, said), facts.bridge)
 }
 
 /// The Message-ID that no message has and all of a conversation refer to, with its angle brackets: mail programs put what

@@ -1,15 +1,21 @@
 //! Mail of anybody, over LMTP and SMTP, and what becomes of it.
 
 use super::*;
+use crate::accounts::{Rules, rules};
 use crate::bridge::intake::SpamField;
 use crate::bridge::outward;
 use crate::policy::identity::mail::Believed;
+use crate::rules::edit;
 
 const SECRET: [u8; 32] = [7; 32];
 
 /// A listener for the mail of a.example and im.a.example; the mail system is mx.a.example.
 fn stage() -> Stage {
-    let mut stage = Stage::new(Service::Mail);
+    stage_with(|accounts| accounts)
+}
+
+fn stage_with(change: impl FnOnce(Accounts) -> Accounts) -> Stage {
+    let mut stage = Stage::with(Service::Mail, change);
     let domain = |name: &str| Domain::parse(name).unwrap();
     let bridge = bridge::Options {
         domains: HashMap::from([(domain("im.a.example"), domain("a.example"))]),
@@ -140,6 +146,27 @@ async fn in_whose_name() {
     let stored = stored(&stage).await;
     assert_eq!(stored.len(), 2);
     assert!(stored[1][0].is_empty() && stored[1][2].ends_with(notice), "{stored:?}");
+}
+
+#[tokio::test]
+async fn rules_hold_for_mail() {
+    let folder = tempfile::tempdir().unwrap();
+    let block = |who: &str| {
+        let who = who.parse().unwrap();
+        let changed = |old: Option<&str>| Ok(edit::block(old, &who).unwrap().text);
+        rules::change(folder.path(), &mailbox("alice@a.example"), changed).unwrap();
+    };
+    block("bob@b.example");
+    let rules = Rules::load(folder.path(), &Rules::default()).unwrap().0;
+    let stage = stage_with(|accounts| accounts.with_rules(Arc::new(rules)));
+    let mut peer = lmtp(&stage).await;
+    peer.one("bob@b.example", "alice@im.a.example", &format!("{PASS}{MAIL}"), "550 5.7.1 this inbox").await;
+    // Who claims to be somebody who is blocked is blocked too, proven or not.
+    peer.one("other@b.example", "alice@im.a.example", MAIL, "550 5.7.1 this inbox").await;
+    let carol = MAIL.replace("bob@", "carol@");
+    peer.one("carol@b.example", "alice@im.a.example", &format!("{PASS}{carol}"), "250").await;
+    peer.one("bob@b.example", "bob@im.a.example", &format!("{PASS}{MAIL}"), "250").await;
+    assert_eq!(stored(&stage).await.len(), 2);
 }
 
 #[tokio::test]

@@ -23,8 +23,9 @@ fn too_large(limit: u64) -> Reply {
 }
 
 /// The commands, as the table has them.
-fn help() -> Reply {
-    let names: Vec<&str> = COMMANDS.iter().map(|entry| entry.name).collect();
+fn help(service: Service) -> Reply {
+    let taken = COMMANDS.iter().filter(|entry| entry.verb != Verb::Lhlo || service == Service::Mail);
+    let names: Vec<&str> = taken.map(|entry| entry.name).collect();
     reply(214, 0, 0, format!("{}\nsee impart-protocol(7), RFC 5321", names.join(" ")))
 }
 
@@ -79,7 +80,7 @@ impl Session {
             // RFC 5321 §7.3: nobody is told who exists.
             Command::Vrfy => self.replies.say(&reply(252, 5, 0, "not verified; send the message and see")),
             Command::Expn => self.replies.say(&reply(502, 5, 1, "EXPN is not implemented")),
-            Command::Help => self.replies.say(&help()),
+            Command::Help => self.replies.say(&help(self.options.service)),
         }
         Progress::Again
     }
