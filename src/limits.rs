@@ -121,6 +121,8 @@ pub const SMIME_DEPTH: usize = 8;
 pub const CERTIFICATE_OCTETS: usize = 64 * 1024;
 /// Certificates in one message, or in one file of an identity.
 pub const CMS_CERTIFICATES: usize = 64;
+/// Revocation lists in one message.
+pub const CMS_LISTS: usize = 16;
 /// Signers of one message.
 pub const CMS_SIGNERS: usize = 8;
 /// Signed attributes of one signer, and capabilities that they list.

@@ -8,21 +8,20 @@ use std::collections::HashSet;
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use bytes::Bytes;
-use tokio::time::timeout;
-
 use super::transaction::Judge;
 use crate::accounts::Accounts;
 use crate::address::{ForwardPath, Mailbox};
-use crate::dns::{Security, Tlsa};
+use crate::dns::published;
 use crate::envelope::{Class, Envelope};
 use crate::mime::signed::describe;
 use crate::policy::inbox::{ASTRAY, UNSIGNED};
 use crate::reply::{EnhancedCode, Reply};
+use crate::rules::Signed;
 use crate::rules::edit::Who;
-use crate::smime::trust::{Distrust, Published, Record, Trust, owner};
+use crate::smime::trust::{Distrust, Published, Trust};
 use crate::smime::{Circumstances, Examined, Finding, Verdict, examine};
 use crate::smtp::command::Rcpt;
+use bytes::Bytes;
 
 /// Octets of an entity that are looked at beside the work on sockets: a tenth of a millisecond's digest.
 const SMALL: usize = 32 * 1024;
@@ -98,6 +97,20 @@ impl Signature {
         }
     }
 
+    /// What it proves to rules: of whom the message is, as its envelope or its header says, has signed it.
+    pub fn signed(&self, author: Option<&Mailbox>) -> Signed {
+        match (&self.verdict.finding, author) {
+            (Finding::Undecryptable(_), _) => Signed::Author,
+            (Finding::ValidUser(user), Some(author)) if self.verdict.timed && user.key() == author.key() => {
+                Signed::Author
+            }
+            (Finding::ValidDomain(domain), Some(author)) if self.verdict.timed && domain == author.domain() => {
+                Signed::Domain
+            }
+            _ => Signed::No,
+        }
+    }
+
     /// By what it is known again at each recipient who lives here.
     pub fn seen(&self, envelope: &Envelope, accounts: &Accounts) -> Vec<Option<[u8; 32]>> {
         let key = |mailbox: &Mailbox| self.examined.seen_key(mailbox, envelope.sender.mailbox(), &self.verdict);
@@ -162,16 +175,7 @@ impl Judge {
     /// the authorities that are named here decide.
     async fn published(&self, examined: &Examined) -> Option<Published> {
         let author = examined.author().filter(|_| !examined.signers().is_empty())?;
-        let name = owner(&author);
-        let answer = timeout(DNS, self.context.resolver.smimea(&name)).await.ok()?.ok()?;
-        if answer.security != Security::Secure {
-            return None;
-        }
-        let record = |found: Tlsa| {
-            let Tlsa { usage, selector, matching, data } = found;
-            Record { usage, selector, matching, data }
-        };
-        Some(Published { domain: author.domain().clone(), records: answer.records.into_iter().map(record).collect() })
+        published(&*self.context.resolver, &author, DNS).await
     }
 }
 
@@ -274,5 +278,26 @@ mod tests {
         assert!(!signatures.refuses(&alice, Some(&with(Finding::Undecryptable("no".to_owned())))));
         let absent = crate::smime::verdict::Absence::Plain;
         assert!(signatures.refuses(&alice, Some(&with(Finding::Unsigned(absent)))));
+    }
+
+    #[test]
+    fn what_rules_hear_of_a_signature() {
+        let alice = Mailbox::parse("alice@a.example").unwrap();
+        let check = |finding: Finding, timed, author: Option<&str>, expected| {
+            let verdict = Verdict { timed, ..Verdict::bare(finding) };
+            let signature = Signature { examined: examine(b"", &[], &[]), astray: HashSet::new(), verdict };
+            let author = author.map(|text| Mailbox::parse(text).unwrap());
+            assert_eq!(signature.signed(author.as_ref()), expected, "{author:?}");
+        };
+        let (user, domain) = (Finding::ValidUser(alice.clone()), Finding::ValidDomain(alice.domain().clone()));
+        check(user.clone(), true, Some("ALICE@a.example"), Signed::Author);
+        check(user.clone(), true, Some("bob@a.example"), Signed::No);
+        check(user.clone(), true, None, Signed::No);
+        check(user, false, Some("alice@a.example"), Signed::No);
+        check(domain.clone(), true, Some("bob@a.example"), Signed::Domain);
+        check(domain.clone(), true, Some("bob@b.example"), Signed::No);
+        check(domain, false, Some("bob@a.example"), Signed::No);
+        check(Finding::Undecryptable(String::new()), false, None, Signed::Author);
+        check(Finding::Untrusted(Distrust::NoChain), true, Some("alice@a.example"), Signed::No);
     }
 }

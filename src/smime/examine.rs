@@ -163,8 +163,7 @@ impl Examined {
             protected.scheme == Scheme::Wrapped && protected.contradictions(&self.header).contains(&Contradiction::From)
         };
         if self.layers == 0 || passed_on() {
-            let (fields, outer) = (Vec::new(), Vec::new());
-            return Ok(Protected { scheme: Scheme::Unprotected, fields, outer, body: &self.payload });
+            return Ok(Protected { scheme: Scheme::Unprotected, fields: Vec::new(), body: &self.payload });
         }
         Ok(protected)
     }
@@ -277,6 +276,7 @@ impl Examined {
         let presented = Presented {
             certificate: &signer.certificate,
             offered: &signer.others,
+            lists: &signer.lists,
             signed_at: signed_at.unwrap_or(circumstances.now),
             now: circumstances.now,
         };

@@ -24,6 +24,7 @@ pub(super) struct SignedData<'a> {
     /// The octet string inside, where the form is opaque.
     pub(super) content: Option<Element<'a>>,
     certificates: Vec<Element<'a>>,
+    lists: Vec<Element<'a>>,
     signers: Vec<Element<'a>>,
 }
 
@@ -73,16 +74,24 @@ impl<'a> SignedData<'a> {
             Some(set) => elements(set.inside(), limits::CMS_CERTIFICATES, "certificates")?,
             None => Vec::new(),
         };
-        data.optional(ber::context(1))?;
+        let lists = match data.optional(ber::context(1))? {
+            Some(set) => elements(set.inside(), limits::CMS_LISTS, "revocation lists")?,
+            None => Vec::new(),
+        };
         let signers = elements(data.take(ber::SET)?.inside(), limits::CMS_SIGNERS, "signers")?;
         data.end()?;
-        Ok(SignedData { content_type, content, certificates, signers })
+        Ok(SignedData { content_type, content, certificates, lists, signers })
     }
 
     /// The X.509 certificates that can be read.
     pub(super) fn certificates(&self) -> Vec<Certificate> {
         let x509 = self.certificates.iter().filter(|element| element.tag == ber::SEQUENCE);
         x509.filter_map(|element| Certificate::from_der(element.raw).ok()).collect()
+    }
+
+    /// The revocation lists; what is no CRL (RFC 5652 §10.2.1) is passed over.
+    pub(super) fn lists(&self) -> Vec<Vec<u8>> {
+        self.lists.iter().filter(|element| element.tag == ber::SEQUENCE).map(|element| element.raw.to_vec()).collect()
     }
 
     /// What the signers say.

@@ -32,6 +32,8 @@ pub struct Signer {
     pub certificate: Certificate,
     /// The other certificates in the message, as material for chains.
     pub others: Vec<Certificate>,
+    /// The revocation lists in the message.
+    pub lists: Vec<Vec<u8>>,
     /// When it was signed, by the signer's word.
     pub signing_time: Option<Timestamp>,
     /// The signer's certificate is bound by the signature (signingCertificateV2).
@@ -59,7 +61,7 @@ pub fn verify(signed: &Signed<'_>, known: &[Certificate]) -> Result<Vec<Signer>,
     let mut first = None;
     for info in data.signers()? {
         match signer(&info, &certificates, known, &mut digests) {
-            Ok(signer) => found.push(signer),
+            Ok(signer) => found.push(Signer { lists: data.lists(), ..signer }),
             Err(fault @ Fault::Altered(_)) => return Err(fault),
             Err(fault) => _ = first.get_or_insert(fault),
         }
@@ -120,6 +122,7 @@ fn signer(
             return Ok(Signer {
                 certificate: certificate.clone(),
                 others,
+                lists: Vec::new(),
                 signing_time: attributes.time,
                 bound: attributes.certificate.is_some(),
                 ciphers: attributes.ciphers,

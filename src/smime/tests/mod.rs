@@ -4,9 +4,11 @@ mod keys;
 mod published;
 mod signing;
 mod structure;
+mod unwrap;
 
 use const_oid::ObjectIdentifier;
 
+use self::unwrap::{Seen, Unwrapped, unwrap};
 use super::*;
 use crate::timestamp::Timestamp;
 

@@ -156,6 +156,9 @@ pub struct Presented<'a> {
     pub certificate: &'a Certificate,
     /// What came with it, in any order.
     pub offered: &'a [Certificate],
+    /// Revocation lists that came with it. They only take belief away: that an old list does not name a certificate which a
+    /// later one names is no reason to believe it.
+    pub lists: &'a [Vec<u8>],
     /// When the message says that it was signed.
     pub signed_at: Timestamp,
     /// The time now.
@@ -182,7 +185,10 @@ impl Trust {
         }
         let records = published.map(|published| published.for_author(author)).unwrap_or_default();
         let by_domain = match self.published(signer, &records) {
-            Some(Ok(())) => return Ok(Basis::Published(author.domain().clone())),
+            Some(Ok(chain)) => {
+                self.chains.revoked_by(signer, &chain)?;
+                return Ok(Basis::Published(author.domain().clone()));
+            }
             Some(Err(refusal)) => Some(refusal),
             None => None,
         };
@@ -190,7 +196,10 @@ impl Trust {
             Ok(entry) if constrained_away(&records, signer.certificate, &entry) => {
                 return Err(Refusal::Distrust(Distrust::NotPublished));
             }
-            Ok(entry) => return Ok(Basis::Root(entry.root.clone())),
+            Ok(entry) => {
+                self.chains.revoked_by(signer, &entry.authorities)?;
+                return Ok(Basis::Root(entry.root));
+            }
             Err(refusal) => refusal,
         };
         if by_root == Refusal::Distrust(Distrust::NoChain) && by_domain.is_none() {
@@ -205,11 +214,16 @@ impl Trust {
         self.cached(key, signer, || self.chains.to_roots(signer))
     }
 
-    /// A chain to what the domain publishes: `None` where it publishes no authority and no signer that this could be.
-    fn published(&self, signer: &Presented<'_>, records: &[(Usage, &Record)]) -> Option<Result<(), Refusal>> {
+    /// The authorities of a chain to what the domain publishes, from the top: `None` where it publishes no authority and no
+    /// signer that this could be.
+    fn published(
+        &self,
+        signer: &Presented<'_>,
+        records: &[(Usage, &Record)],
+    ) -> Option<Result<Vec<Certificate>, Refusal>> {
         let of = |wanted: Usage| records.iter().filter(move |(usage, _)| *usage == wanted).map(|(_, record)| *record);
         if of(Usage::Signer).any(|record| record.matches(signer.certificate)) {
-            return Some(self.chains.alone(signer));
+            return Some(self.chains.alone(signer).map(|()| Vec::new()));
         }
         let mut refusal = None;
         for record in of(Usage::Authority) {
@@ -218,7 +232,7 @@ impl Trust {
             let Some(anchor) = whole.as_ref().or(shown) else { continue };
             let key = Cache::key(signer.certificate, Some(anchor));
             match self.cached(key, signer, || self.chains.to_anchor(signer, anchor)) {
-                Ok(_) => return Some(Ok(())),
+                Ok(entry) => return Some(Ok(entry.authorities)),
                 Err(Refusal::Distrust(Distrust::NoChain)) => {}
                 Err(other) => refusal = Some(other),
             }

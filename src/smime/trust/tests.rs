@@ -18,7 +18,8 @@ fn trust(roots: &[&Made]) -> Trust {
 /// What `trust` thinks of alice's certificate, with `offered` beside it.
 fn judge(trust: &Trust, signer: &Made, offered: &[&Made]) -> Result<Basis, Refusal> {
     let offered: Vec<Certificate> = offered.iter().map(|made| made.certificate.clone()).collect();
-    let signer = Presented { certificate: &signer.certificate, offered: &offered, signed_at: NOW, now: NOW };
+    let signer =
+        Presented { certificate: &signer.certificate, offered: &offered, lists: &[], signed_at: NOW, now: NOW };
     trust.judge(&signer, &mailbox("alice@a.example"), None, &[])
 }
 
@@ -108,7 +109,7 @@ fn times() {
     let trust = trust(&[&root]);
     let at = |made: &Made, days: i64| {
         let signed_at = Timestamp::from_secs(NOW.secs() + days * 86_400);
-        let signer = Presented { certificate: &made.certificate, offered: &[], signed_at, now: NOW };
+        let signer = Presented { certificate: &made.certificate, offered: &[], lists: &[], signed_at, now: NOW };
         trust.judge(&signer, &mailbox("alice@a.example"), None, &[])
     };
     let expired = with(-30, -2);
@@ -225,7 +226,7 @@ fn an_end_entity_certifies_nobody() {
     assert!(!broken(&trust(&[&root]), &alice, &[&mallory]).is_empty());
     // Nor does one that a domain publishes.
     let published = published("a.example", &[Record::authority(&mallory.certificate)]);
-    let signer = Presented { certificate: &alice.certificate, offered: &[], signed_at: NOW, now: NOW };
+    let signer = Presented { certificate: &alice.certificate, offered: &[], lists: &[], signed_at: NOW, now: NOW };
     let got = trust(&[]).judge(&signer, &mailbox("alice@a.example"), Some(&published), &[]);
     assert!(got.is_err(), "{got:?}");
 }
@@ -257,6 +258,39 @@ fn revocation() {
 }
 
 #[test]
+fn lists_that_come_along_only_take_belief_away() {
+    let root = pki::root(pki::authority("Root"));
+    let middle = root.issue(pki::authority("Middle"));
+    let alice = middle.issue(pki::person("alice@a.example"));
+    let offered = [middle.certificate.clone()];
+    let check = |trust: &Trust, lists: &[Vec<u8>], published: Option<&Published>| {
+        let signer = Presented { certificate: &alice.certificate, offered: &offered, lists, signed_at: NOW, now: NOW };
+        trust.judge(&signer, &mailbox("alice@a.example"), published, &[])
+    };
+    let revoked = Err(Refusal::Distrust(Distrust::Revoked));
+    let believer = trust(&[&root]);
+    // The chain is in the cache from the first time on.
+    for _ in 0..2 {
+        assert!(check(&believer, &[], None).is_ok());
+        assert_eq!(check(&believer, &[middle.list(&[&alice.certificate], -1, 6)], None), revoked);
+        let both = [middle.list(&[], -1, 6), root.list(&[&middle.certificate], -1, 6)];
+        assert_eq!(check(&believer, &both, None), revoked, "of the authority between");
+        assert!(check(&believer, &[middle.list(&[], -1, 6), b"no list".to_vec()], None).is_ok());
+    }
+    let pretender = pki::root(pki::authority("Middle"));
+    assert!(check(&believer, &[pretender.list(&[&alice.certificate], -1, 6)], None).is_ok(), "of somebody else");
+    let records = published("a.example", &[Record::authority(&middle.certificate)]);
+    assert!(check(&trust(&[]), &[], Some(&records)).is_ok());
+    assert_eq!(check(&trust(&[]), &[middle.list(&[&alice.certificate], -1, 6)], Some(&records)), revoked);
+    let anchors = Anchors {
+        roots: vec![root.certificate.clone()],
+        crls: vec![middle.list(&[&alice.certificate], -1, 6)],
+        ..Anchors::default()
+    };
+    assert_eq!(check(&Trust::new(&anchors).unwrap(), &[middle.list(&[], 0, 6)], None), revoked);
+}
+
+#[test]
 fn what_is_cached_holds_no_longer_than_the_list() {
     let root = pki::root(pki::authority("Root"));
     let alice = root.issue(pki::person("alice@a.example"));
@@ -265,7 +299,7 @@ fn what_is_cached_holds_no_longer_than_the_list() {
     let trust = Trust::new(&anchors).unwrap();
     let at = |days: u64| {
         let now = NOW.after(std::time::Duration::from_secs(days * 86_400));
-        let signer = Presented { certificate: &alice.certificate, offered: &[], signed_at: NOW, now };
+        let signer = Presented { certificate: &alice.certificate, offered: &[], lists: &[], signed_at: NOW, now };
         trust.judge(&signer, &mailbox("alice@a.example"), None, &[])
     };
     assert!(at(0).is_ok() && at(1).is_ok());
@@ -375,7 +409,7 @@ fn what_a_domain_publishes() {
         };
         Record { usage, selector, matching, data }
     };
-    let signer = Presented { certificate: &alice.certificate, offered: &[], signed_at: NOW, now: NOW };
+    let signer = Presented { certificate: &alice.certificate, offered: &[], lists: &[], signed_at: NOW, now: NOW };
     let author = mailbox("alice@a.example");
     let by_domain = Ok(Basis::Published(Domain::parse("a.example").unwrap()));
     let nobody = trust(&[]);
@@ -418,7 +452,7 @@ fn pins() {
     let alice = pki::root(pki::authority("Nobody")).issue(pki::person("alice@a.example"));
     let other = pki::root(pki::authority("Nobody")).issue(pki::person("alice@a.example"));
     let author = mailbox("alice@a.example");
-    let signer = Presented { certificate: &alice.certificate, offered: &[], signed_at: NOW, now: NOW };
+    let signer = Presented { certificate: &alice.certificate, offered: &[], lists: &[], signed_at: NOW, now: NOW };
     let pin = |made: &Made| Pin { author: author.clone(), fingerprint: made.certificate.fingerprint() };
     let judge = |pins: &[Pin]| trust(&[]).judge(&signer, &author, None, pins);
     assert_eq!(judge(&[]), Err(Refusal::Distrust(Distrust::NoChain)));
