@@ -145,6 +145,8 @@ pub const CHAIN_STEPS: usize = 64;
 pub const CHAINS_TRIED: usize = 8;
 /// Chains that held and are kept.
 pub const CHAINS_CACHED: usize = 10_000;
+/// Octets of a signer's certificate that is kept after its chain held.
+pub const REMEMBERED_OCTETS: usize = 4096;
 /// Octets of a revocation list.
 pub const CRL_OCTETS: usize = 16 * 1024 * 1024;
 /// SMIMEA records of one name that are looked at.

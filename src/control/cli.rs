@@ -337,6 +337,7 @@ impl Rules {
             Rules::Set { .. } => "set",
             Rules::Allow { .. } => "allow",
             Rules::Block { .. } => "block",
+            Rules::Signed { .. } => "signed",
             Rules::Watch { .. } => "watch",
             Rules::Publish { .. } => "publish",
             Rules::Read { .. } => "read",

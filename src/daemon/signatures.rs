@@ -9,6 +9,7 @@ use crate::accounts::file::{Stamp, stamp};
 use crate::config::{Config, Roots};
 use crate::dns::Validation;
 use crate::receive::signed::Signatures;
+use crate::smime::Memory;
 use crate::smime::trust::Trust;
 use crate::tls::signers::{SignersError, trust};
 
@@ -36,7 +37,7 @@ pub fn signatures(config: &Config, again: bool) -> Result<Signatures, SignersErr
         }
     };
     let asks_dns = config.dns.validation != Validation::Off;
-    Ok(Signatures { trust: LazyLock::new(load), asks_dns, require })
+    Ok(Signatures { trust: LazyLock::new(load), memory: Memory::default(), asks_dns, require })
 }
 
 /// The lists of revoked certificates as they are now: when one changes, they are read again.

@@ -5,7 +5,7 @@
 //! itself, was altered, or is out of its time or place, and nothing else is. RFC 8551, RFC 9788, RFC 3463 §3.8.
 
 use std::collections::HashSet;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use super::transaction::Judge;
@@ -19,7 +19,7 @@ use crate::reply::{EnhancedCode, Reply};
 use crate::rules::Signed;
 use crate::rules::edit::Who;
 use crate::smime::trust::{Distrust, Published, Trust};
-use crate::smime::{Circumstances, Examined, Finding, Verdict, examine};
+use crate::smime::{Circumstances, Examined, Finding, Memory, Verdict, examine_with};
 use crate::smtp::command::Rcpt;
 use bytes::Bytes;
 
@@ -33,6 +33,8 @@ const DNS: Duration = Duration::from_secs(5);
 pub struct Signatures {
     /// Whom to believe; asked for with the first message that is signed, since it takes a while to read them all.
     pub trust: LazyLock<Trust, Box<dyn FnOnce() -> Trust + Send>>,
+    /// Certificates of signers who were believed.
+    pub memory: Memory,
     /// Whether domains are asked what they publish of their signers.
     pub asks_dns: bool,
     /// Inboxes and domains that take messages with valid signatures only.
@@ -44,7 +46,12 @@ impl Signatures {
     #[cfg(test)]
     pub(super) fn none() -> Signatures {
         let nobody = || Trust::new(&crate::smime::trust::Anchors::default()).unwrap();
-        Signatures { trust: LazyLock::new(Box::new(nobody)), asks_dns: false, require: Vec::new() }
+        Signatures {
+            trust: LazyLock::new(Box::new(nobody)),
+            memory: Memory::default(),
+            asks_dns: false,
+            require: Vec::new(),
+        }
     }
 
     /// Whether an inbox insists on a signature that is not there, or proves nothing. What is encrypted is between its author
@@ -148,23 +155,30 @@ impl Judge {
         }
         let signatures = self.context.signatures.borrow().clone();
         let examined = if entity.len() <= SMALL {
-            examine(entity, &[], &[])
+            examine_with(entity, &[], &[], &signatures.memory)
         } else {
-            let entity = entity.clone();
-            aside(move || examine(&entity, &[], &[])).await?
+            let (entity, signatures) = (entity.clone(), Arc::clone(&signatures));
+            aside(move || examine_with(&entity, &[], &[], &signatures.memory)).await?
         };
         let published = match signatures.asks_dns {
             true => self.published(&examined).await,
             false => None,
         };
         let (now, all) = (self.context.clock.now(), rcpts.len());
-        // Authorities may have to be read, and chains to be checked.
-        let judged = aside(move || {
+        let mut signers = examined.signers().iter().peekable();
+        let is_known = signers.peek().is_some() && signers.all(|signer| signatures.memory.has(&signer.certificate));
+        let judge = move || {
             let (trust, published) = (&signatures.trust, published.as_ref());
             let circumstances = Circumstances { now, recipients: &[], trust, published, pins: &[] };
-            judge(examined, &recipients, all, &circumstances)
-        });
-        let judged = judged.await?;
+            let judged = judge(examined, &recipients, all, &circumstances);
+            if judged.verdict.is_valid() {
+                let signers = judged.examined.signers().iter();
+                signers.for_each(|signer| signatures.memory.keep(&signer.certificate));
+            }
+            judged
+        };
+        // Of others, authorities may have to be read, and chains to be checked.
+        let judged = if is_known { judge() } else { aside(judge).await? };
         match refusal(&judged.verdict) {
             Some(refusal) => Err(refusal),
             None => Ok(Some(judged)),
@@ -239,6 +253,7 @@ fn refusal(verdict: &Verdict) -> Option<Reply> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::smime::examine;
 
     #[test]
     fn what_says_that_it_is_protected() {

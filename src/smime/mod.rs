@@ -32,6 +32,7 @@ mod fault;
 mod identity;
 mod key;
 mod layer;
+mod memory;
 mod oid;
 mod pbes2;
 mod pem;
@@ -49,15 +50,16 @@ pub use certificate::Certificate;
 pub use cipher::Cipher;
 pub use decrypt::decrypt;
 pub use encrypt::{EncryptOptions, KeyTransport, encrypt};
-pub use examine::{Circumstances, Examined, examine};
+pub use examine::{Circumstances, Examined, examine, examine_with};
 pub use fault::Fault;
 pub use identity::Identity;
 pub use key::{Key, KeyKind, PublicKey, RsaScheme, Signature};
 pub use layer::{Encrypted, Layer, Signed, open};
+pub use memory::Memory;
 pub use scheme::check;
 pub use sign::{Form, SignOptions, sign};
 pub use verdict::{Finding, Verdict};
-pub use verify::{Signer, verify};
+pub use verify::{Signer, verify, verify_with};
 
 #[cfg(test)]
 mod tests;

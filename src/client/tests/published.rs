@@ -27,7 +27,8 @@ fn signed(by: &Identity, from: &str) -> String {
     );
     let prepared = prepare(entity.as_bytes(), false).unwrap();
     let part = sign(prepared.payload(), by, &SignOptions::new(now)).unwrap();
-    String::from_utf8(prepared.message(&part)).unwrap()
+    // The world writes CRLF.
+    String::from_utf8(prepared.message(&part)).unwrap().replace("\r\n", "\n")
 }
 
 /// Puts a certificate into a zone, and how it is answered for.

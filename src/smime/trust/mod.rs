@@ -18,7 +18,7 @@ pub use names::{Names, SMTP_UTF8_MAILBOX};
 pub use smimea::{Published, Record, Usage, owner, wildcard};
 
 use std::fmt;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use cache::{Cache, Entry};
 
@@ -186,7 +186,7 @@ impl Trust {
         let records = published.map(|published| published.for_author(author)).unwrap_or_default();
         let by_domain = match self.published(signer, &records) {
             Some(Ok(chain)) => {
-                self.chains.revoked_by(signer, &chain)?;
+                self.chains.revoked_by(signer, &chain.authorities)?;
                 return Ok(Basis::Published(author.domain().clone()));
             }
             Some(Err(refusal)) => Some(refusal),
@@ -198,7 +198,7 @@ impl Trust {
             }
             Ok(entry) => {
                 self.chains.revoked_by(signer, &entry.authorities)?;
-                return Ok(Basis::Root(entry.root));
+                return Ok(Basis::Root(entry.root.clone()));
             }
             Err(refusal) => refusal,
         };
@@ -209,21 +209,17 @@ impl Trust {
     }
 
     /// A chain to a configured root, from the cache or validated now.
-    fn by_roots(&self, signer: &Presented<'_>) -> Result<Entry, Refusal> {
+    fn by_roots(&self, signer: &Presented<'_>) -> Result<Arc<Entry>, Refusal> {
         let key = Cache::key(signer.certificate, None);
         self.cached(key, signer, || self.chains.to_roots(signer))
     }
 
-    /// The authorities of a chain to what the domain publishes, from the top: `None` where it publishes no authority and no
-    /// signer that this could be.
-    fn published(
-        &self,
-        signer: &Presented<'_>,
-        records: &[(Usage, &Record)],
-    ) -> Option<Result<Vec<Certificate>, Refusal>> {
+    /// A chain to what the domain publishes, without any authority where it publishes the signer: `None` where it publishes
+    /// nothing that this could be.
+    fn published(&self, signer: &Presented<'_>, records: &[(Usage, &Record)]) -> Option<Result<Arc<Entry>, Refusal>> {
         let of = |wanted: Usage| records.iter().filter(move |(usage, _)| *usage == wanted).map(|(_, record)| *record);
         if of(Usage::Signer).any(|record| record.matches(signer.certificate)) {
-            return Some(self.chains.alone(signer).map(|()| Vec::new()));
+            return Some(self.chains.alone(signer).map(|()| Arc::default()));
         }
         let mut refusal = None;
         for record in of(Usage::Authority) {
@@ -232,7 +228,7 @@ impl Trust {
             let Some(anchor) = whole.as_ref().or(shown) else { continue };
             let key = Cache::key(signer.certificate, Some(anchor));
             match self.cached(key, signer, || self.chains.to_anchor(signer, anchor)) {
-                Ok(entry) => return Some(Ok(entry.authorities)),
+                Ok(entry) => return Some(Ok(entry)),
                 Err(Refusal::Distrust(Distrust::NoChain)) => {}
                 Err(other) => refusal = Some(other),
             }
@@ -245,13 +241,13 @@ impl Trust {
         key: [u8; 32],
         signer: &Presented<'_>,
         validate: impl FnOnce() -> Result<Entry, Refusal>,
-    ) -> Result<Entry, Refusal> {
+    ) -> Result<Arc<Entry>, Refusal> {
         let hit = self.cache().get(&key, signer.signed_at, signer.now);
         if let Some(entry) = hit {
             return Ok(entry);
         }
-        let entry = validate()?;
-        self.cache().put(key, entry.clone());
+        let entry = Arc::new(validate()?);
+        self.cache().put(key, Arc::clone(&entry));
         Ok(entry)
     }
 
@@ -304,8 +300,8 @@ fn pinned(signer: &Presented<'_>, author: &Mailbox, pins: &[Pin]) -> Result<Basi
 }
 
 /// The names of a certificate, or why it cannot be read.
-pub fn names_of(certificate: &Certificate) -> Result<Names, Fault> {
-    Ok(Names::of(&certificate.parsed()?))
+pub fn names_of(certificate: &Certificate) -> Result<&Names, Fault> {
+    certificate.addresses()
 }
 
 #[cfg(test)]
