@@ -27,7 +27,7 @@ use crate::smime::{
     encrypt, examine, sign,
 };
 use crate::timestamp::Timestamp;
-use crate::tls::signers;
+use crate::tls::signers::{self, Revocations};
 
 /// An entity that was signed or encrypted.
 #[derive(Clone, Debug)]
@@ -104,7 +104,7 @@ impl Protector {
     /// For an account whose files are in `directory`. Authorities are read when the first signature is examined.
     pub fn new(account: &Account, directory: &Path) -> Protector {
         let files = account.signer_authorities.clone().map(|file| vec![file]);
-        let lists = account.revocations.clone();
+        let lists = Revocations { files: account.revocations.clone(), lists: Vec::new() };
         let load: Load = Box::new(move || signers::trust(files.as_deref(), &lists).map_err(|fault| fault.to_string()));
         Protector {
             keys: Keys::at(directory),

@@ -7,6 +7,7 @@ mod attach;
 pub mod connection;
 pub mod identity;
 mod line;
+pub mod lists;
 mod login;
 mod presence;
 mod rates;

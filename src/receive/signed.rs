@@ -8,6 +8,7 @@ use std::collections::HashSet;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
+use super::lists::Lists;
 use super::transaction::Judge;
 use crate::accounts::Accounts;
 use crate::address::{ForwardPath, Mailbox};
@@ -18,7 +19,7 @@ use crate::policy::inbox::{ASTRAY, UNSIGNED};
 use crate::reply::{EnhancedCode, Reply};
 use crate::rules::Signed;
 use crate::rules::edit::Who;
-use crate::smime::trust::{Distrust, Published, Trust};
+use crate::smime::trust::{Distrust, ListPlace, Published, Trust};
 use crate::smime::{Circumstances, Examined, Finding, Memory, Verdict, examine_with};
 use crate::smtp::command::Rcpt;
 use bytes::Bytes;
@@ -35,6 +36,8 @@ pub struct Signatures {
     pub trust: LazyLock<Trust, Box<dyn FnOnce() -> Trust + Send>>,
     /// Certificates of signers who were believed.
     pub memory: Memory,
+    /// Who fetches lists of revoked certificates; `None`: nobody.
+    pub lists: Option<Lists>,
     /// Whether domains are asked what they publish of their signers.
     pub asks_dns: bool,
     /// Inboxes and domains that take messages with valid signatures only.
@@ -164,25 +167,42 @@ impl Judge {
             true => self.published(&examined).await,
             false => None,
         };
-        let (now, all) = (self.context.clock.now(), rcpts.len());
-        let mut signers = examined.signers().iter().peekable();
-        let is_known = signers.peek().is_some() && signers.all(|signer| signatures.memory.has(&signer.certificate));
-        let judge = move || {
-            let (trust, published) = (&signatures.trust, published.as_ref());
-            let circumstances = Circumstances { now, recipients: &[], trust, published, pins: &[] };
-            let judged = judge(examined, &recipients, all, &circumstances);
-            if judged.verdict.is_valid() {
-                let signers = judged.examined.signers().iter();
-                signers.for_each(|signer| signatures.memory.keep(&signer.certificate));
+        let case = Arc::new(Case { recipients, all: rcpts.len(), published });
+        let (judged, places) = self.judged(examined, &case).await?;
+        let judged = match &signatures.lists {
+            // What is believed may be another thing now.
+            Some(lists) if !places.is_empty() && lists.ask(places).await => {
+                self.judged(judged.examined, &case).await?.0
             }
-            judged
+            _ => judged,
         };
-        // Of others, authorities may have to be read, and chains to be checked.
-        let judged = if is_known { judge() } else { aside(judge).await? };
         match refusal(&judged.verdict) {
             Some(refusal) => Err(refusal),
             None => Ok(Some(judged)),
         }
+    }
+
+    /// What is found, and, of a signer who is believed for the first time, where it is told whether that is still right.
+    async fn judged(&self, examined: Examined, case: &Arc<Case>) -> Result<(Signature, Vec<ListPlace>), Reply> {
+        let (signatures, case) = (self.context.signatures.borrow().clone(), Arc::clone(case));
+        let now = self.context.clock.now();
+        let mut signers = examined.signers().iter().peekable();
+        let is_known = signers.peek().is_some() && signers.all(|signer| signatures.memory.has(&signer.certificate));
+        let work = move || {
+            let (trust, published) = (&signatures.trust, case.published.as_ref());
+            let circumstances = Circumstances { now, recipients: &[], trust, published, pins: &[] };
+            let judged = judge(examined, &case, &circumstances);
+            let mut places = Vec::new();
+            for signer in judged.examined.signers().iter().filter(|_| judged.verdict.is_valid() && !is_known) {
+                signatures.memory.keep(&signer.certificate);
+                if signatures.lists.is_some() {
+                    places.extend(trust.lists_of(&signer.certificate));
+                }
+            }
+            (judged, places)
+        };
+        // Of others, authorities may have to be read, and chains to be checked.
+        if is_known { Ok(work()) } else { aside(work).await }
     }
 
     /// What the author's domain publishes of signers, proven by DNSSEC. Where nobody can say, it is as if there were nothing:
@@ -210,22 +230,30 @@ async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> 
     })
 }
 
+/// What a verdict depends on besides the message and those who are believed.
+struct Case {
+    recipients: Vec<Reached>,
+    /// How many recipients there are, those elsewhere too.
+    all: usize,
+    published: Option<Published>,
+}
+
 /// A recipient who lives here: by what names, and in which inboxes.
 struct Reached {
     names: Vec<Mailbox>,
     inboxes: Vec<String>,
 }
 
-/// The verdict for all recipients: whom to believe is asked once. Where it was signed for none of `all`, it is that; where
-/// for some, the others refuse it.
-fn judge(examined: Examined, recipients: &[Reached], all: usize, circumstances: &Circumstances<'_>) -> Signature {
+/// The verdict for all recipients: whom to believe is asked once. Where it was signed for none of all, it is that; where for
+/// some, the others refuse it.
+fn judge(examined: Examined, case: &Case, circumstances: &Circumstances<'_>) -> Signature {
     let mut verdict = examined.judge(circumstances);
     let has_signer = match &verdict.finding {
         Finding::Untrusted(why) => !matches!(why, Distrust::Unreadable(_)),
         finding => matches!(finding, Finding::ValidUser(_) | Finding::ValidDomain(_) | Finding::Expired(_)),
     };
     let (mut astray, mut meant, mut why) = (HashSet::new(), HashSet::new(), Vec::new());
-    for reached in recipients.iter().filter(|_| has_signer) {
+    for reached in case.recipients.iter().filter(|_| has_signer) {
         match examined.is_written_to(&reached.names) {
             Ok(()) => meant.extend(reached.inboxes.iter().cloned()),
             Err(finding) => {
@@ -234,7 +262,7 @@ fn judge(examined: Examined, recipients: &[Reached], all: usize, circumstances: 
             }
         }
     }
-    if why.len() == all
+    if why.len() == case.all
         && let Some(finding) = why.pop()
     {
         verdict = Verdict { finding, basis: None, replay_protected: false, timed: false, ..verdict };

@@ -54,6 +54,11 @@ impl Cache {
         holds.then(|| Arc::clone(entry))
     }
 
+    /// The chain, at whatever time it holds.
+    pub(super) fn chain(&self, key: &[u8; 32]) -> Option<Arc<Entry>> {
+        self.entries.get(key).cloned()
+    }
+
     pub(super) fn put(&mut self, key: [u8; 32], entry: Arc<Entry>) {
         if self.entries.insert(key, entry).is_none() {
             self.order.push_back(key);

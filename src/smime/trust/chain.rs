@@ -414,7 +414,7 @@ fn seconds(since_epoch: std::time::Duration) -> Timestamp {
 }
 
 /// A revocation list's DER, from DER or PEM.
-fn list_octets(octets: &[u8]) -> Option<Vec<u8>> {
+pub(super) fn list_octets(octets: &[u8]) -> Option<Vec<u8>> {
     let Some(text) = std::str::from_utf8(octets).ok().filter(|text| text.contains("-----BEGIN")) else {
         return Some(octets.to_vec());
     };

@@ -11,9 +11,11 @@
 
 mod cache;
 mod chain;
+mod lists;
 mod names;
 mod smimea;
 
+pub use lists::{ListPlace, read_list};
 pub use names::{Names, SMTP_UTF8_MAILBOX};
 pub use smimea::{Published, Record, Usage, owner, wildcard};
 
@@ -254,6 +256,12 @@ impl Trust {
     fn cache(&self) -> std::sync::MutexGuard<'_, Cache> {
         // What a panic elsewhere left is whole entries: the map is never changed half.
         self.cache.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Where the lists are that tell whether a signer who was believed, or an authority above, was revoked meanwhile.
+    pub fn lists_of(&self, signer: &Certificate) -> Vec<ListPlace> {
+        let chain = self.cache().chain(&Cache::key(signer, None));
+        chain.map_or_else(Vec::new, |chain| lists::places(signer, &chain.authorities))
     }
 
     /// Chains in the cache, for metrics.

@@ -1,6 +1,7 @@
 use rcgen::{BasicConstraints, ExtendedKeyUsagePurpose, IsCa, KeyUsagePurpose, OtherNameValue, SanType};
 
 use self::pki::{Made, NOW};
+use super::super::pem;
 use super::*;
 use crate::limits;
 
@@ -288,6 +289,43 @@ fn lists_that_come_along_only_take_belief_away() {
         ..Anchors::default()
     };
     assert_eq!(check(&Trust::new(&anchors).unwrap(), &[middle.list(&[], 0, 6)], None), revoked);
+}
+
+#[test]
+fn lists_that_were_fetched() {
+    let (root, other) = (pki::root(pki::authority("Root")), pki::root(pki::authority("Other")));
+    let same_name = pki::root(pki::authority("Root"));
+    let until = NOW.after(std::time::Duration::from_secs(6 * 86_400));
+    let list = root.list(&[], -1, 6);
+    assert_eq!(read_list(&list, &root.certificate), Ok((list.clone(), until)));
+    let pem = pem::write("X509 CRL", &list);
+    assert_eq!(read_list(pem.as_bytes(), &root.certificate).unwrap().0, list);
+    assert!(read_list(&list, &same_name.certificate).is_err(), "of another key");
+    assert!(read_list(&other.list(&[], -1, 6), &root.certificate).is_err());
+    assert!(read_list(b"no list", &root.certificate).is_err());
+    let mut altered = list.clone();
+    altered[40] ^= 1;
+    assert!(read_list(&altered, &root.certificate).is_err());
+    assert!(read_list(&list[..list.len() - 1], &root.certificate).is_err());
+}
+
+#[test]
+fn where_lists_are() {
+    let point =
+        |uris: &[&str]| rcgen::CrlDistributionPoint { uris: uris.iter().map(|uri| (*uri).to_owned()).collect() };
+    let root = pki::root(pki::authority("Root"));
+    let mut middle = pki::authority("Middle");
+    middle.crl_distribution_points = vec![point(&["ldap://x/", "http://root/list"])];
+    let middle = root.issue(middle);
+    let mut alice = pki::person("alice@a.example");
+    alice.crl_distribution_points = vec![point(&["http://middle/one", "http://middle/two"])];
+    let alice = middle.issue(alice);
+    let trust = trust(&[&root]);
+    assert!(trust.lists_of(&alice.certificate).is_empty(), "nobody has believed it yet");
+    assert!(judge(&trust, &alice, &[&middle]).is_ok());
+    let places = trust.lists_of(&alice.certificate);
+    let places: Vec<_> = places.iter().map(|place| (place.uri.as_str(), &place.issuer)).collect();
+    assert_eq!(places, [("http://root/list", &root.certificate), ("http://middle/one", &middle.certificate)]);
 }
 
 #[test]
