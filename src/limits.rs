@@ -147,6 +147,8 @@ pub const CHAINS_TRIED: usize = 8;
 pub const CHAINS_CACHED: usize = 10_000;
 /// Octets of a signer's certificate that is kept after its chain held.
 pub const REMEMBERED_OCTETS: usize = 4096;
+/// Octets of all revocation lists that are fetched.
+pub const LISTS_OCTETS: usize = 64 * 1024 * 1024;
 /// Places from which revocation lists are fetched.
 pub const LISTS_FETCHED: usize = 256;
 /// Octets of a revocation list.

@@ -142,6 +142,11 @@ impl Fetcher {
             return Err("its host has no public address; see smime.fetch_crls".to_owned());
         }
         let octets = http::get(&url, &addresses, limits::CRL_OCTETS as u64, TIME).await?;
+        let others = self.known.values().filter(|known| known.place.uri != place.uri);
+        let others: usize = others.filter_map(|known| Some(known.list.as_ref()?.0.len())).sum();
+        if others + octets.len() > limits::LISTS_OCTETS {
+            return Err(format!("there is no room: all lists may have {} octets", limits::LISTS_OCTETS));
+        }
         read_list(&octets, &place.issuer).map_err(|fault| fault.to_string())
     }
 }

@@ -214,7 +214,8 @@ mod tests {
             std::future::pending::<()>().await;
         });
         let url = Url::parse(&format!("http://a.example:{}/a.crl", address.port())).unwrap();
-        let ask = || get(&url, &[address.ip()], 5, Duration::from_secs(2));
+        let addresses = [address.ip()];
+        let ask = || get(&url, &addresses, 5, Duration::from_secs(2));
         assert_eq!(ask().await, Ok(b"short".to_vec()));
         assert_eq!(ask().await, Err("it has more than 5 octets".to_owned()));
         assert_eq!(ask().await, Err("no answer in 2 s".to_owned()), "nobody accepts");

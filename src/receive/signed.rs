@@ -52,6 +52,7 @@ impl Signatures {
         Signatures {
             trust: LazyLock::new(Box::new(nobody)),
             memory: Memory::default(),
+            lists: None,
             asks_dns: false,
             require: Vec::new(),
         }

@@ -2,6 +2,7 @@ mod encryption;
 mod hostile;
 mod keys;
 mod published;
+mod remembered;
 mod signing;
 mod structure;
 mod unwrap;

@@ -347,13 +347,13 @@ fn what_is_cached_holds_no_longer_than_the_list() {
 #[test]
 fn the_cache_is_bounded() {
     let mut cache = Cache::default();
-    let entry = cache::Entry {
+    let entry = Arc::new(cache::Entry {
         root: String::new(),
         authorities: Vec::new(),
         not_before: NOW,
         not_after: NOW,
         until: Timestamp::MAX,
-    };
+    });
     let key = |number: usize| {
         let mut key = [0; 32];
         key[..8].copy_from_slice(&number.to_be_bytes());
@@ -372,7 +372,7 @@ fn names() {
     let of = |change: &dyn Fn(&mut rcgen::CertificateParams)| {
         let mut params = pki::person("alice@a.example");
         change(&mut params);
-        names_of(&root.issue(params).certificate).unwrap()
+        names_of(&root.issue(params).certificate).unwrap().clone()
     };
     let raw = |tag: u8, text: &[u8]| {
         let element = [&[tag, u8::try_from(text.len()).unwrap()], text].concat();
@@ -404,7 +404,7 @@ fn names_that_look_alike() {
         let mut params = pki::person("alice@a.example");
         let value = OtherNameValue::Utf8String(text.to_owned());
         params.subject_alt_names = vec![SanType::OtherName((vec![1, 3, 6, 1, 5, 5, 7, 8, 9], value))];
-        names_of(&pki::root(params).certificate).unwrap()
+        names_of(&pki::root(params).certificate).unwrap().clone()
     };
     // Cyrillic а.
     let look_alike = "\u{430}lice@a.example";

@@ -3,6 +3,7 @@
 
 use std::sync::LazyLock;
 
+use impart::policy::identity::signature_results;
 use impart::smime::authority::{Request, RevocationList};
 use impart::smime::trust::{Anchors, Presented, Trust};
 use impart::smime::{Certificate, Circumstances, Identity, Key, Layer, decrypt, examine, open, verify};
@@ -40,7 +41,7 @@ fuzz_target!(|input: &[u8]| {
     let _ = (RevocationList::read(input), Request::read(input));
     let examined = examine(input, &BOB, &[]);
     let circumstances = Circumstances { now: NOW, recipients: &[], trust: &TRUST, published: None, pins: &[] };
-    assert!(examined.judge(&circumstances).authentication_result().is_ascii());
+    assert!(signature_results("a.example", &examined.judge(&circumstances)).is_ascii());
     if let Ok(key) = Key::from_der(input, None) {
         assert_eq!(Key::from_der(key.pkcs8(), None).expect("what was written is read").spki(), key.spki());
     }
