@@ -123,6 +123,8 @@ pub const SMIME_DEPTH: usize = 8;
 pub const CERTIFICATE_OCTETS: usize = 64 * 1024;
 /// Certificates in one message, or in one file of an identity.
 pub const CMS_CERTIFICATES: usize = 64;
+/// Revocation lists in one message.
+pub const CMS_LISTS: usize = 16;
 /// Signers of one message.
 pub const CMS_SIGNERS: usize = 8;
 /// Signed attributes of one signer, and capabilities that they list.
@@ -145,6 +147,12 @@ pub const CHAIN_STEPS: usize = 64;
 pub const CHAINS_TRIED: usize = 8;
 /// Chains that held and are kept.
 pub const CHAINS_CACHED: usize = 10_000;
+/// Octets of a signer's certificate that is kept after its chain held.
+pub const REMEMBERED_OCTETS: usize = 4096;
+/// Octets of all revocation lists that are fetched.
+pub const LISTS_OCTETS: usize = 64 * 1024 * 1024;
+/// Places from which revocation lists are fetched.
+pub const LISTS_FETCHED: usize = 256;
 /// Octets of a revocation list.
 pub const CRL_OCTETS: usize = 16 * 1024 * 1024;
 /// SMIMEA records of one name that are looked at.

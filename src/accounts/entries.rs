@@ -182,6 +182,14 @@ impl Entries {
     }
 }
 
+/// A name that an account may have: whoever has the one of its domain could say what the domain says.
+pub(super) fn free(name: Mailbox) -> Result<Mailbox, String> {
+    match name.is_kept_for_domain() {
+        true => Err(format!("{name} is kept for what its whole domain signs; choose another name")),
+        false => Ok(name),
+    }
+}
+
 fn account(name: &str, record: &Record) -> Result<Account, String> {
     let address = |text: &str| Mailbox::parse(text).map_err(|fault| format!("\"{}\": {fault}", text.escape_debug()));
     let argon2id = match &record.argon2id {
@@ -197,12 +205,7 @@ fn account(name: &str, record: &Record) -> Result<Account, String> {
         }
         None => None,
     };
-    let address = |text: &str| match address(text)? {
-        kept if kept.is_kept_for_domain() => {
-            Err(format!("{kept} is kept for what its whole domain signs; choose another name"))
-        }
-        free => Ok(free),
-    };
+    let address = |text: &str| free(address(text)?);
     let addresses = record.addresses.iter().map(|text| address(text)).collect::<Result<Vec<_>, _>>()?;
     let mut delegates = Vec::new();
     for (who, how) in &record.delegates {

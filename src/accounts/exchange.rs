@@ -12,6 +12,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::authority::{Authority, Place};
 use super::dovecot::{Answer, Session};
+use super::entries::free;
 use super::limit::Closed;
 use super::verifiers::Verifiers;
 use super::{Fault, Origin, Principal, Proof};
@@ -330,6 +331,10 @@ impl Exchange {
 
     /// Why somebody who has proven to be this account is not let in.
     fn unfit(&self, name: &Mailbox) -> Option<String> {
+        // A directory, Dovecot or a token may know it.
+        if let Err(kept) = free(name.clone()) {
+            return Some(kept);
+        }
         let accounts = self.authority.accounts();
         if !accounts.is_local(name.domain()) {
             return Some(format!("{} is not served here", name.domain()));

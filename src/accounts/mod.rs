@@ -281,8 +281,8 @@ impl Accounts {
             || self.entries.has_inbox(&key);
         match (known, &self.users) {
             (true, _) => Found::Inbox,
-            // Of an account of the file it is known that it has none.
-            (false, Some(_)) if self.entries.get(&key).is_none() => Found::Elsewhere,
+            // Of an account of the file it is known that it has none; what a domain signs with is nobody's.
+            (false, Some(_)) if self.entries.get(&key).is_none() && !mailbox.is_kept_for_domain() => Found::Elsewhere,
             (false, _) => Found::NoInbox,
         }
     }
@@ -296,7 +296,7 @@ impl Accounts {
             // What others share is nobody's presence.
             (None, None) if self.members(mailbox).is_some() => Found::NoInbox,
             (None, None) if domain.inboxes.contains(key) => Found::Inbox,
-            (None, None) if self.users.is_some() => Found::Elsewhere,
+            (None, None) if self.users.is_some() && !mailbox.is_kept_for_domain() => Found::Elsewhere,
             (None, None) => Found::NoInbox,
         }
     }
@@ -336,6 +336,9 @@ impl Accounts {
 
     /// Whether an account that is in no file is known to nobody.
     fn has_gone(&self, name: &Mailbox) -> bool {
+        if name.is_kept_for_domain() {
+            return true;
+        }
         if self.judged_elsewhere {
             return !self.is_local(name.domain());
         }
@@ -385,14 +388,19 @@ impl Accounts {
 
     /// Whether the inbox, which no alias stands for, takes messages of whoever has authenticated so; `None`: of anonymous
     /// ones. Its owner's are taken always.
-    pub fn takes(&self, inbox: &Mailbox, from: Option<&Mailbox>, now: Timestamp) -> Takes {
+    pub fn takes<'a>(
+        &self,
+        inbox: &Mailbox,
+        from: Option<&Mailbox>,
+        circumstances: impl Into<Circumstances<'a>>,
+    ) -> Takes {
         let document = match self.rules.of(inbox) {
             _ if from.is_some_and(|from| self.is_of(from, inbox)) => return Takes::Yes,
             rules::Known::Damaged => return Takes::Untold,
             rules::Known::None => None,
             rules::Known::Rules(document) => Some(document),
         };
-        match decide(document, Watcher { identity: from }, now).message {
+        match decide(document, Watcher { identity: from }, circumstances).message {
             Message::Allow => Takes::Yes,
             Message::Block => Takes::No,
         }

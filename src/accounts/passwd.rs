@@ -3,7 +3,7 @@
 //! In: the text. Out: accounts, and what was of no use. Schemes: ARGON2ID, SCRAM-SHA-256, PLAIN. An account of another
 //! scheme exists, so that it gets messages, and cannot log in.
 
-use super::entries::Account;
+use super::entries::{Account, free};
 use super::verifiers::{Phc, Verifiers};
 use crate::address::{Domain, Mailbox};
 use crate::sasl::Secret;
@@ -46,6 +46,10 @@ fn entry(line: &str, domain: Option<&Domain>) -> (Option<Account>, Option<String
     let name = match name {
         Ok(name) => name,
         Err(fault) => return (None, Some(format!("the user \"{}\": {fault}", user.escape_debug()))),
+    };
+    let name = match free(name) {
+        Ok(name) => name,
+        Err(fault) => return (None, Some(fault)),
     };
     let (verifiers, fault) = match verifiers(&name, password) {
         Ok(verifiers) => (verifiers, None),

@@ -74,6 +74,7 @@ fn addresses() {
     check(&accounts, "dave@a.example", Class::Im, Found::Inbox);
     let accounts = accounts.with_users(Some(std::sync::Arc::new(Users::new("/nowhere".into()))));
     check(&accounts, "erin@a.example", Class::Im, Found::Elsewhere);
+    check(&accounts, "Presence@a.example", Class::Im, Found::NoInbox);
     check(&accounts, "carol@a.example", Class::Im, Found::NoInbox);
     check(&accounts, "erin@quiet.example", Class::Im, Found::NotOffered);
     assert_eq!(bare().lost_members().count(), 1);
@@ -151,6 +152,7 @@ fn who_is_cut_off() {
         check(&accounts, "erin@a.example", false);
         check(&accounts, "dave@a.example", true);
         check(&accounts, "erin@b.example", true);
+        check(&accounts, "presence@a.example", true);
     }
     // An inbox of the configuration without a record.
     check(&bare(), "alice@a.example", false);
@@ -237,7 +239,8 @@ fn passwd_files() {
                 bob:{PLAIN}pw:1000:1000::/home/bob::userdb_mail=x\n\
                 carol@a.example:{SCRAM-SHA-256}4096,W22ZaJ0SNY7soEsUEjb6gQ==,\
                 WG5d8oPm3OtcPnkdi4Uo7BkeZkBFzpcXkuLmtbsT4qY=,wfPLwcE6nTWhTAmQ7tl2KeoiWGPlZqQxSrmfPwDl2dU=\n\
-                dave:{CRYPT}$6$x:1:1:::\nerin:pw\nfrank:{ARGON2ID}$argon2i$x\ngrace::1:1::::nologin\nalice:{PLAIN}other\n@x:\n";
+                dave:{CRYPT}$6$x:1:1:::\nerin:pw\nfrank:{ARGON2ID}$argon2i$x\ngrace::1:1::::nologin\nalice:{PLAIN}other\n@x:\n\
+                Presence:{PLAIN}pw\n";
     let (entries, faults) = with_accounts().entries().clone().with_passwd(text, Some(&domain("a.example")));
     let shown = faults.join("\n");
     for expected in [
@@ -245,6 +248,7 @@ fn passwd_files() {
         "line 5: erin@a.example cannot log in: its password has no scheme",
         "line 6: frank@a.example cannot log in: what follows {ARGON2ID} is not a PHC string",
         "line 9: the user \"@x\": the address is empty",
+        "line 10: Presence@a.example is kept for what its whole domain signs; choose another name",
     ] {
         assert!(shown.contains(expected), "{shown}");
     }
@@ -257,6 +261,6 @@ fn passwd_files() {
     let (entries, _) = Entries::default().with_passwd(text, Some(&domain("a.example")));
     let fits = |name: &str, word: &str| entries.get(name).unwrap().verifiers.fit(&Secret::new(word));
     assert!(fits("bob@a.example", "pw") && !fits("bob@a.example", "password") && fits("carol@a.example", "pencil"));
-    assert!(entries.all_scram());
+    assert!(entries.all_scram() && entries.get("presence@a.example").is_none());
     assert_eq!(entries.usual_shape(), (4096, 16));
 }

@@ -4,9 +4,10 @@
 //! its owner's alone, and replaced as a whole. Fails with the file, the fault and a remedy.
 
 use std::fs;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -14,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::error::ClientError;
 use crate::address::{Device, Domain, Mailbox};
 use crate::disk;
+use crate::dns::{self, Resolve, SetupError};
 use crate::net::Host;
 use crate::random;
 use crate::sasl::{Credentials, Secret};
@@ -125,8 +127,12 @@ pub struct Account {
     pub typing: bool,
     /// A PEM file of authorities that are believed when they name signers, instead of the system's.
     pub signer_authorities: Option<PathBuf>,
+    /// Files of lists of revoked certificates, PEM or DER.
+    pub revocations: Vec<PathBuf>,
     /// Whether the first certificate that somebody signs with is believed, where no authority vouches for it.
     pub trust_first: bool,
+    /// Servers of the DNS to ask, instead of the system's.
+    pub dns: Vec<SocketAddr>,
     /// Idle seconds after which the server gives a sign of life.
     pub noop: u16,
 }
@@ -145,7 +151,9 @@ impl Account {
             displayed: Displayed::No,
             typing: true,
             signer_authorities: None,
+            revocations: Vec::new(),
             trust_first: false,
+            dns: Vec::new(),
             noop: NOOP_SECONDS,
         }
     }
@@ -163,6 +171,11 @@ impl Account {
             None => ClientError::Config("no account yet; run `impart login ADDRESS`".to_owned()),
         })?;
         Ok(found.account())
+    }
+
+    /// How names are looked up.
+    pub(super) fn resolver(&self) -> Result<Arc<dyn Resolve>, SetupError> {
+        dns::from_options(dns::Options { servers: self.dns.clone(), ..dns::Options::default() })
     }
 
     /// Where its history is: below `XDG_DATA_HOME`.
@@ -260,9 +273,15 @@ pub struct Entry {
     /// A PEM file of authorities that are believed when they name signers.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub smime_ca: Option<PathBuf>,
+    /// Files of lists of revoked certificates.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub smime_crls: Vec<PathBuf>,
     /// Whether the first certificate that somebody signs with is believed.
     #[serde(default)]
     pub trust_first: bool,
+    /// Servers of the DNS.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub dns: Vec<SocketAddr>,
 }
 
 fn yes() -> bool {
@@ -287,7 +306,9 @@ impl Entry {
             displayed: self.displayed,
             typing: self.typing,
             signer_authorities: self.smime_ca.clone(),
+            revocations: self.smime_crls.clone(),
             trust_first: self.trust_first,
+            dns: self.dns.clone(),
             ..Account::new(self.address.clone())
         }
     }

@@ -11,21 +11,25 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::Shared;
 use super::account::Account;
 use super::history::{History, HistoryError, Record, State};
+use super::keys::KeyError;
 use super::listener::{Incoming, Link};
 use super::presence;
-use super::protector::{Opened, Protector};
+use super::protector::{Arrival, Opened, Protector, Unsealed};
 use super::read::{self, Content};
 use super::submit::now;
 use crate::address::{ForwardPath, Mailbox, ReversePath};
+use crate::dns;
 use crate::envelope::Class;
 use crate::mime::report::Report;
 use crate::net::Stream;
 use crate::reply::{EnhancedCode, Reply};
+use crate::smime::trust::Published;
 use crate::smtp::command::Rcpt;
 use crate::smtp::extension::Services;
 use crate::smtp::server::{self, Event, Service, Session, Ticket};
@@ -39,6 +43,8 @@ const SIZE: u64 = crate::limits::ENTITY_OCTETS;
 const GRACE: Duration = Duration::from_secs(20);
 /// How long a write may take.
 const WRITE: Duration = Duration::from_secs(60);
+/// How long authors' domains may take to say what they publish of their signers.
+pub(super) const SIGNERS: Duration = Duration::from_secs(5);
 /// Entities that are stored in one commit.
 const BATCH: usize = 64;
 
@@ -50,6 +56,14 @@ struct Taken {
     /// By which addresses it came here.
     recipients: Vec<Mailbox>,
     entity: Bytes,
+}
+
+/// What was taken, with what is known of who signed it.
+struct Asked {
+    taken: Taken,
+    unsealed: Result<Option<Unsealed>, KeyError>,
+    /// What the author's domain publishes.
+    published: Option<Published>,
 }
 
 /// What this device takes.
@@ -169,8 +183,9 @@ fn addresses(rcpt: &Rcpt) -> Vec<Mailbox> {
 async fn store(shared: &Shared, taken: Vec<Taken>) -> Vec<(Ticket, Reply, Vec<Incoming>)> {
     let (history, protector) = (Arc::clone(&shared.history), Arc::clone(&shared.protector));
     let tickets: Vec<Ticket> = taken.iter().map(|one| one.ticket).collect();
+    let asked = ask(shared, taken).await;
     let work = tokio::task::spawn_blocking(move || match history.lock() {
-        Ok(mut history) => keep(&mut history, &protector, taken, now()),
+        Ok(mut history) => keep(&mut history, &protector, asked, now()),
         Err(_) => Vec::new(),
     });
     let mut done = work.await.unwrap_or_default();
@@ -181,6 +196,30 @@ async fn store(shared: &Shared, taken: Vec<Taken>) -> Vec<(Ticket, Reply, Vec<In
         }
     }
     done
+}
+
+/// Takes the layers off, and asks the authors' domains, all at one time, what they publish of their signers.
+async fn ask(shared: &Shared, taken: Vec<Taken>) -> Vec<Asked> {
+    let protector = Arc::clone(&shared.protector);
+    let unseal = move |taken: Taken| {
+        let unsealed = if taken.class == Class::Im { protector.unseal(&taken.entity) } else { Ok(None) };
+        Asked { taken, unsealed, published: None }
+    };
+    let work = tokio::task::spawn_blocking(move || taken.into_iter().map(unseal).collect());
+    let mut asked: Vec<Asked> = work.await.unwrap_or_default();
+    let mut questions = JoinSet::new();
+    for (at, one) in asked.iter().enumerate() {
+        let author = one.unsealed.as_ref().ok().and_then(Option::as_ref).and_then(Unsealed::author);
+        if let Some((author, resolver)) = author.zip(shared.resolver.clone()) {
+            questions.spawn(async move { (at, dns::published(&*resolver, &author, SIGNERS).await) });
+        }
+    }
+    while let Some(answer) = questions.join_next().await {
+        if let Ok((at, published)) = answer {
+            asked[at].published = published;
+        }
+    }
+    asked
 }
 
 fn trouble(text: &str) -> Reply {
@@ -197,7 +236,7 @@ struct Reading {
 fn keep(
     history: &mut History,
     protector: &Protector,
-    taken: Vec<Taken>,
+    asked: Vec<Asked>,
     at: Timestamp,
 ) -> Vec<(Ticket, Reply, Vec<Incoming>)> {
     // Receipts may be about what another process has sent meanwhile; if it cannot be read, they are about nothing.
@@ -205,7 +244,7 @@ fn keep(
     let mut done = Vec::new();
     let mut records = Vec::new();
     let mut whole = Vec::new();
-    for Taken { ticket, class, sender, recipients, entity } in taken {
+    for Asked { taken: Taken { ticket, class, sender, recipients, entity }, unsealed, published } in asked {
         if class == Class::Pres {
             // The server tells it again to whoever attaches: it is not kept.
             let passing = presence::read::read(&entity, at).map(|told| Incoming::Presence(told.news));
@@ -213,8 +252,9 @@ fn keep(
             continue;
         }
         let troubled = |error: &dyn std::fmt::Display| Incoming::State(Link::Trouble(error.to_string()));
-        let opened = match protector.open(&entity, &sender, &recipients, at) {
-            Ok(opened) => opened,
+        let arrival = Arrival { sender: &sender, recipients: &recipients, now: at };
+        let opened = match unsealed {
+            Ok(unsealed) => protector.open(&entity, unsealed, published.as_ref(), &arrival),
             // It can be read when they can.
             Err(error) => {
                 done.push((ticket, trouble("the keys cannot be read"), vec![troubled(&error)]));
@@ -261,7 +301,7 @@ fn reading(
     let Opened { entity, mark, .. } = opened;
     let mut records = Vec::new();
     let mut passing = None;
-    match read::read(&entity, sender, at) {
+    match read::read(&entity, sender, mark.encrypted, at) {
         // What was signed, and is not that any more, tells nothing of a message of ours.
         Content::Receipt(_) | Content::Displayed(_) if mark.is_broken() => {}
         Content::Message(mut received) => {

@@ -10,7 +10,7 @@
 //! | `keys/NAME.csr` | the request for its certificate (RFC 2986) |
 //! | `keys/NAME.pem` | its certificate and those above it |
 //! | `keys/NAME.past` | its certificates before that, the latest first: messages are encrypted to them |
-//! | `certificates/ADDRESS.pem` | the latest certificate of somebody, behind a line that says when it was in use |
+//! | `certificates/ADDRESS.pem` | the latest certificate of somebody, behind lines that say when it was in use, and what its owner can decrypt |
 
 use std::fs;
 use std::os::unix::fs::DirBuilderExt as _;
@@ -24,13 +24,16 @@ use super::account::directory_name;
 use crate::address::Mailbox;
 use crate::disk;
 use crate::limits;
-use crate::smime::{Certificate, Fault, Identity, Key, KeyKind};
+use crate::smime::{Certificate, Cipher, Fault, Identity, Key, KeyKind};
 use crate::timestamp::Timestamp;
 
 /// Keys of one account that are looked at.
 const KEYS: usize = 100;
 /// Earlier certificates of one key that are kept.
 const PAST: usize = 20;
+/// What stands before the time in a file of a certificate, and before the ciphers.
+const IN_USE: &str = "in use at ";
+const READS: &str = "reads ";
 /// id-on-SmtpUTF8Mailbox (RFC 9598 §3).
 const SMTP_UTF8_MAILBOX: [u64; 9] = [1, 3, 6, 1, 5, 5, 7, 8, 9];
 
@@ -89,6 +92,34 @@ impl Own {
     pub fn can_sign(&self, at: Timestamp) -> bool {
         self.chain.first().is_some_and(|certificate| certificate.may_sign() && is_in_time(certificate, at))
     }
+}
+
+/// What is known of somebody's certificate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Known {
+    /// It, and those above it.
+    pub chain: Vec<Certificate>,
+    /// What its owner can decrypt, best first; empty where nothing is said.
+    pub ciphers: Vec<Cipher>,
+    /// When it was in use last.
+    pub seen: Timestamp,
+}
+
+impl Known {
+    /// As one to encrypt to.
+    pub fn reader(self) -> Option<Reader> {
+        let certificate = self.chain.into_iter().next()?;
+        Some(Reader { certificate, ciphers: self.ciphers })
+    }
+}
+
+/// Somebody to encrypt to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reader {
+    /// The certificate.
+    pub certificate: Certificate,
+    /// What it is known to decrypt; empty where nothing is said.
+    pub ciphers: Vec<Cipher>,
 }
 
 /// Whether a certificate is in its time.
@@ -226,26 +257,38 @@ impl Keys {
         self.file(name, "csr")
     }
 
-    /// What is known of somebody's certificate: it, those above it, and when it was in use last.
-    pub fn of(&self, who: &Mailbox) -> Result<Option<(Vec<Certificate>, Timestamp)>, KeyError> {
+    /// What is known of somebody's certificate.
+    pub fn of(&self, who: &Mailbox) -> Result<Option<Known>, KeyError> {
         let path = self.others.join(format!("{}.pem", directory_name(&who.key())));
         let Some(text) = read(&path)? else { return Ok(None) };
-        let seen = text.lines().next().and_then(|line| line.strip_prefix("in use at ")?.parse().ok()).unwrap_or(0);
+        let (mut seen, mut ciphers) = (0, Vec::new());
+        for line in text.lines().take_while(|line| !line.starts_with('-')) {
+            if let Some(time) = line.strip_prefix(IN_USE) {
+                seen = time.parse().unwrap_or(0);
+            } else if let Some(names) = line.strip_prefix(READS) {
+                ciphers = names.split(' ').filter_map(Cipher::of_word).collect();
+            }
+        }
         let chain = Certificate::from_pem(&text).map_err(|fault| KeyError::Content { path, fault })?;
-        Ok(Some((chain, Timestamp::from_secs(seen))))
+        Ok(Some(Known { chain, ciphers, seen: Timestamp::from_secs(seen) }))
     }
 
-    /// Keeps somebody's certificate that was in use at that time, unless a later one is known; says whether it is new.
-    pub fn learn(&self, who: &Mailbox, chain: &[Certificate], at: Timestamp) -> Result<bool, KeyError> {
+    /// Keeps somebody's certificate, unless one that was in use later is known; says whether it is new.
+    pub fn learn(&self, who: &Mailbox, found: &Known) -> Result<bool, KeyError> {
         let known = self.of(who).ok().flatten();
-        if chain.is_empty() || known.as_ref().is_some_and(|(_, seen)| *seen > at) {
+        if found.chain.is_empty() || known.as_ref().is_some_and(|known| known.seen > found.seen) {
             return Ok(false);
         }
-        let is_new = known.is_none_or(|(known, _)| known != chain);
-        if is_new {
-            let chain: String = chain.iter().take(limits::CMS_CERTIFICATES).map(Certificate::to_pem).collect();
+        let is_new = known.as_ref().is_none_or(|known| known.chain != found.chain);
+        if is_new || known.is_some_and(|known| known.ciphers != found.ciphers) {
+            let mut text = format!("{IN_USE}{}\n", found.seen.secs());
+            if !found.ciphers.is_empty() {
+                let words: Vec<&str> = found.ciphers.iter().map(|cipher| cipher.word()).collect();
+                text.push_str(&format!("{READS}{}\n", words.join(" ")));
+            }
+            text.extend(found.chain.iter().take(limits::CMS_CERTIFICATES).map(Certificate::to_pem));
             let path = self.others.join(format!("{}.pem", directory_name(&who.key())));
-            self.write(&self.others, &path, format!("in use at {}\n{chain}", at.secs()).as_bytes())?;
+            self.write(&self.others, &path, text.as_bytes())?;
         }
         Ok(is_new)
     }

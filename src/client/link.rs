@@ -14,7 +14,7 @@ use super::account::Account;
 use super::error::ClientError;
 use crate::address::Domain;
 use crate::deliver::wire::Wire;
-use crate::dns::{self, Resolve, Security, Srv};
+use crate::dns::{Resolve, Security, Srv};
 use crate::net::{self, Host, Stream};
 use crate::random;
 use crate::route;
@@ -59,8 +59,7 @@ pub async fn open(account: &Account, credentials: &Credentials, attach: Option<A
     let targets = match &account.server {
         Some(server) => vec![configured(account, &server.host, server.port)],
         None => {
-            let resolver =
-                dns::from_options(dns::Options::default()).map_err(|error| unreachable(error.to_string()))?;
+            let resolver = account.resolver().map_err(|error| unreachable(error.to_string()))?;
             looked_up(account.address.domain(), &*resolver, random::up_to).await.map_err(unreachable)?
         }
     };
@@ -76,7 +75,7 @@ pub(super) async fn reach(
     targets: &[Target],
 ) -> Result<Wire, ClientError> {
     let unreachable = |reason: String| ClientError::Unreachable { account: account.address.clone(), reason };
-    let resolver = || dns::from_options(dns::Options::default()).map_err(|error| unreachable(error.to_string()));
+    let resolver = || account.resolver().map_err(|error| unreachable(error.to_string()));
     let (mut faults, mut ended) = (Vec::new(), None);
     for target in targets {
         let addresses = match &target.host {

@@ -48,7 +48,10 @@ mod tests;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use tokio::task::JoinSet;
+
 use crate::address::Mailbox;
+use crate::dns::{self, Resolve};
 use crate::random;
 use crate::sasl::Credentials;
 use crate::smtp::extension::Services;
@@ -140,13 +143,14 @@ pub struct Sent {
 }
 
 /// What the parts of a client share.
-#[derive(Debug)]
 pub(crate) struct Shared {
     account: Arc<Account>,
     credentials: Credentials,
     history: Arc<Mutex<History>>,
     submission: tokio::sync::Mutex<Submission>,
     protector: Arc<Protector>,
+    /// Who is asked what domains publish of certificates; nobody, where the system names no server.
+    resolver: Option<Arc<dyn Resolve>>,
 }
 
 /// A client.
@@ -174,10 +178,11 @@ impl Client {
     pub async fn with(account: Account, history: History) -> Result<Client, ClientError> {
         let credentials = account.credentials().await?;
         let protector = Arc::new(Protector::new(&account, history.directory()));
+        let resolver = account.resolver().ok();
         let account = Arc::new(account);
         let submission = tokio::sync::Mutex::new(Submission::new(Arc::clone(&account), credentials.clone()));
         let history = Arc::new(Mutex::new(history));
-        Ok(Client { shared: Arc::new(Shared { account, credentials, history, submission, protector }) })
+        Ok(Client { shared: Arc::new(Shared { account, credentials, history, submission, protector, resolver }) })
     }
 
     /// The account.
@@ -198,9 +203,26 @@ impl Client {
     /// Sends a message. It is in the outbox before anything else is done; without a connection it waits there, which
     /// [`Sent::waits`] tells. An error is one after which the message was not taken.
     pub async fn send(&self, message: Message) -> Result<Sent, ClientError> {
+        self.look_up(&message.to, message.protect).await?;
         let id = self.queue(message)?;
         let waits = self.flush().await.err().map(|error| error.to_string());
         Ok(self.sent(id, waits))
+    }
+
+    /// Asks the domains of those to whom it is to be encrypted, and of whom no certificate is known, what they publish.
+    pub async fn look_up(&self, to: &[Mailbox], protect: Protect) -> Result<(), ClientError> {
+        let Some(resolver) = &self.shared.resolver else { return Ok(()) };
+        let mut questions = JoinSet::new();
+        for who in self.shared.protector.lacking(to, protect, now())? {
+            let resolver = Arc::clone(resolver);
+            questions.spawn(async move { (dns::published(&*resolver, &who, attach::SIGNERS).await, who) });
+        }
+        while let Some(answer) = questions.join_next().await {
+            if let Ok((Some(published), who)) = answer {
+                self.shared.protector.publish(&who, published.certificates(&who));
+            }
+        }
+        Ok(())
     }
 
     /// Writes a message into the outbox, for [`Client::flush`] to send; its Message-ID.
@@ -340,6 +362,12 @@ impl Client {
     /// Ends the connection for submission as the protocol wants it.
     pub async fn close(&self) {
         self.shared.submission.lock().await.close().await;
+    }
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared").field("account", &self.account).finish_non_exhaustive()
     }
 }
 

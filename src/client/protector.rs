@@ -6,27 +6,28 @@
 //! that is right. RFC 8551, RFC 9788.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::path::Path;
-use std::sync::LazyLock;
+use std::sync::{LazyLock, Mutex, PoisonError};
 
 use bytes::Bytes;
 
 use super::account::Account;
 use super::error::ClientError;
-use super::keys::{KeyError, Keys, is_in_time};
+use super::keys::{KeyError, Keys, Known, Reader, is_in_time};
 use super::mark::{Mark, Proof};
 use super::{Protect, clean};
 use crate::address::{Mailbox, ReversePath};
 use crate::mime::signed::describe;
 use crate::mime::{self, Fields, unfold};
 use crate::smime::protect::{Scheme, prepare};
-use crate::smime::trust::{Anchors, Distrust, Pin, Trust};
+use crate::smime::trust::{Anchors, Distrust, Pin, Published, Trust};
 use crate::smime::{
-    Certificate, Circumstances, EncryptOptions, Examined, Finding, Form, Identity, SignOptions, Verdict, encrypt,
-    examine, sign,
+    Certificate, Cipher, Circumstances, EncryptOptions, Examined, Finding, Form, Identity, SignOptions, Verdict,
+    encrypt, examine, sign,
 };
 use crate::timestamp::Timestamp;
-use crate::tls::signers;
+use crate::tls::signers::{self, Revocations};
 
 /// An entity that was signed or encrypted.
 #[derive(Clone, Debug)]
@@ -50,6 +51,37 @@ pub struct Opened<'a> {
     pub damaged: Vec<String>,
 }
 
+impl Opened<'_> {
+    fn unprotected(entity: &[u8]) -> Opened<'_> {
+        Opened { entity: Cow::Borrowed(entity), mark: Mark::default(), damaged: Vec::new() }
+    }
+}
+
+/// How and when an entity came.
+#[derive(Clone, Copy, Debug)]
+pub struct Arrival<'a> {
+    /// The envelope sender.
+    pub sender: &'a ReversePath,
+    /// The addresses by which it came here.
+    pub recipients: &'a [Mailbox],
+    /// The time.
+    pub now: Timestamp,
+}
+
+/// An entity whose layers are off, before anybody is asked about who has signed it.
+#[derive(Debug)]
+pub struct Unsealed {
+    examined: Examined,
+    damaged: Vec<KeyError>,
+}
+
+impl Unsealed {
+    /// The author whose domain may publish something of the signer.
+    pub fn author(&self) -> Option<Mailbox> {
+        self.examined.author().filter(|_| !self.examined.signers().is_empty())
+    }
+}
+
 type Load = Box<dyn FnOnce() -> Result<Trust, String> + Send>;
 
 /// Keys, and whom to believe.
@@ -57,6 +89,8 @@ pub struct Protector {
     keys: Keys,
     address: Mailbox,
     trust_first: bool,
+    /// What domains publish for people of whom no certificate is kept, by their addresses.
+    published: Mutex<HashMap<String, Certificate>>,
     trust: LazyLock<Result<Trust, String>, Load>,
 }
 
@@ -70,12 +104,34 @@ impl Protector {
     /// For an account whose files are in `directory`. Authorities are read when the first signature is examined.
     pub fn new(account: &Account, directory: &Path) -> Protector {
         let files = account.signer_authorities.clone().map(|file| vec![file]);
-        let load: Load = Box::new(move || signers::trust(files.as_deref(), &[]).map_err(|fault| fault.to_string()));
+        let lists = Revocations { files: account.revocations.clone(), lists: Vec::new() };
+        let load: Load = Box::new(move || signers::trust(files.as_deref(), &lists).map_err(|fault| fault.to_string()));
         Protector {
             keys: Keys::at(directory),
             address: account.address.clone(),
             trust_first: account.trust_first,
+            published: Mutex::default(),
             trust: LazyLock::new(load),
+        }
+    }
+
+    /// Those to whom it is to be encrypted, and of whom no certificate serves: their domains may publish one.
+    pub fn lacking(&self, to: &[Mailbox], protect: Protect, now: Timestamp) -> Result<Vec<Mailbox>, KeyError> {
+        let encrypts = match protect {
+            Protect::Asked { encrypt, .. } => encrypt,
+            Protect::Possible => self.keys.signer(now)?.is_some(),
+        };
+        if encrypts { self.recipients(to, now).map(|(_, missing)| missing) } else { Ok(Vec::new()) }
+    }
+
+    /// Takes what somebody's domain publishes, until it is told again.
+    pub fn publish(&self, who: &Mailbox, certificates: Vec<Certificate>) {
+        // The record may be a wildcard's.
+        let own = certificates.into_iter().find(|certificate| names(certificate, who));
+        let mut published = self.published.lock().unwrap_or_else(PoisonError::into_inner);
+        match own {
+            Some(own) => _ = published.insert(who.key(), own),
+            None => _ = published.remove(&who.key()),
         }
     }
 
@@ -93,42 +149,48 @@ impl Protector {
             Protect::Possible => (true, true),
         };
         let signer = self.keys.signer(now)?.filter(|_| asked_sign);
-        let mut certificates = Vec::new();
+        let mut readers = Vec::new();
         if asked_encrypt {
-            let (found, missing) = self.certificates(to, now)?;
+            let (found, missing) = self.recipients(to, now)?;
             match protect {
                 Protect::Asked { .. } if !missing.is_empty() => {
                     return Err(ClientError::NoCertificate { who: missing });
                 }
                 Protect::Possible if !missing.is_empty() || signer.is_none() => {}
-                _ => certificates = found,
+                _ => readers = found,
             }
         }
         match (&signer, protect) {
             (None, Protect::Asked { sign: true, .. }) => {
                 return Err(ClientError::NoKey { account: self.address.clone() });
             }
-            (None, _) if certificates.is_empty() => return Ok(None),
+            (None, _) if readers.is_empty() => return Ok(None),
             _ => {}
         }
-        let entity = protected(entity, signer.as_ref(), &certificates, now)?;
-        Ok(Some(Sealed { entity, signed: signer.is_some(), encrypted: !certificates.is_empty() }))
+        let entity = protected(entity, signer.as_ref(), &readers, now)?;
+        Ok(Some(Sealed { entity, signed: signer.is_some(), encrypted: !readers.is_empty() }))
     }
 
-    /// The certificates to encrypt to, the person's own among them, and those of whom none serves.
-    fn certificates(&self, to: &[Mailbox], now: Timestamp) -> Result<(Vec<Certificate>, Vec<Mailbox>), KeyError> {
-        let serves = |certificate: &Certificate| certificate.may_encrypt() && is_in_time(certificate, now);
-        let own = self.keys.own()?;
-        let own: Vec<Certificate> =
-            own.iter().filter_map(|own| own.chain.first().cloned()).filter(|certificate| serves(certificate)).collect();
+    /// Those who are to read it, the person among them, and those of whom no certificate serves.
+    fn recipients(&self, to: &[Mailbox], now: Timestamp) -> Result<(Vec<Reader>, Vec<Mailbox>), KeyError> {
+        let serves = |reader: &Reader| reader.certificate.may_encrypt() && is_in_time(&reader.certificate, now);
+        let own = self.keys.own()?.into_iter().filter_map(|own| own.chain.into_iter().next());
+        // What this program reads.
+        let own = own.map(|certificate| Reader { certificate, ciphers: Cipher::ALL.to_vec() });
+        let own: Vec<Reader> = own.filter(serves).collect();
         let (mut found, mut missing) = (own.clone(), Vec::new());
         for who in to {
             if who.key() == self.address.key() && !own.is_empty() {
                 continue;
             }
-            let known = self.keys.of(who)?.and_then(|(chain, _)| chain.into_iter().next());
-            match known.filter(|certificate| serves(certificate)) {
-                Some(certificate) => found.push(certificate),
+            let known = self.keys.of(who)?.and_then(Known::reader).filter(serves);
+            let published = || {
+                let published = self.published.lock().unwrap_or_else(PoisonError::into_inner);
+                let certificate = published.get(&who.key())?.clone();
+                Some(Reader { certificate, ciphers: Vec::new() })
+            };
+            match known.or_else(|| published().filter(serves)) {
+                Some(reader) => found.push(reader),
                 None => missing.push(who.clone()),
             }
         }
@@ -142,31 +204,39 @@ impl Protector {
         signer.and_then(|signer| protected(&entity, Some(&signer), &[], now).ok()).map_or(entity, Bytes::from)
     }
 
-    /// Takes the protection of an entity off, and says what it proves. `recipients` are the addresses by which it came here.
-    pub fn open<'a>(
-        &self,
-        entity: &'a [u8],
-        sender: &ReversePath,
-        recipients: &[Mailbox],
-        now: Timestamp,
-    ) -> Result<Opened<'a>, KeyError> {
+    /// Takes the layers of an entity off; `None`: it has none.
+    pub fn unseal(&self, entity: &[u8]) -> Result<Option<Unsealed>, KeyError> {
         let described = describe(entity);
         let may_be = described.as_ref().map_or(true, |it| it.is_multipart() || it.is("application", "pkcs7-mime"));
         if !may_be && !described.is_ok_and(|it| it.is("application", "x-pkcs7-mime")) {
-            return Ok(Opened { entity: Cow::Borrowed(entity), mark: Mark::default(), damaged: Vec::new() });
+            return Ok(None);
         }
-        let (readers, mut damaged) = self.keys.readers()?;
-        let examined = examine(entity, &readers, &[]);
-        let verdict = self.verdict(&examined, sender, recipients, received_at(entity).unwrap_or(now).min(now));
+        let (readers, damaged) = self.keys.readers()?;
+        Ok(Some(Unsealed { examined: examine(entity, &readers, &[]), damaged }))
+    }
+
+    /// Says what the protection of an entity proves, by what its author's domain publishes too. `recipients` are the addresses
+    /// by which it came here.
+    pub fn open<'a>(
+        &self,
+        entity: &'a [u8],
+        unsealed: Option<Unsealed>,
+        published: Option<&Published>,
+        arrival: &Arrival<'_>,
+    ) -> Opened<'a> {
+        let Some(Unsealed { examined, mut damaged }) = unsealed else { return Opened::unprotected(entity) };
+        let now = received_at(entity).unwrap_or(arrival.now).min(arrival.now);
+        let verdict = self.verdict(&examined, published, &Arrival { now, ..*arrival });
         if !matches!(verdict.finding, Finding::Undecryptable(_)) {
             damaged.clear();
         }
         let damaged = damaged.iter().map(ToString::to_string).collect();
-        let mark = mark(&verdict, examined.seen_key(&self.address, sender.mailbox(), &verdict));
-        Ok(Opened { entity: content(entity, &examined, verdict.is_valid()), mark, damaged })
+        let mark = mark(&verdict, examined.seen_key(&self.address, arrival.sender.mailbox(), &verdict));
+        Opened { entity: content(entity, &examined, verdict.is_valid()), mark, damaged }
     }
 
-    fn verdict(&self, examined: &Examined, sender: &ReversePath, recipients: &[Mailbox], now: Timestamp) -> Verdict {
+    fn verdict(&self, examined: &Examined, published: Option<&Published>, arrival: &Arrival<'_>) -> Verdict {
+        let Arrival { sender, recipients, now } = *arrival;
         let fallback;
         let trust = match &*self.trust {
             Ok(trust) => trust,
@@ -180,7 +250,7 @@ impl Protector {
         };
         let author = examined.author();
         let pins = author.iter().filter(|_| self.trust_first).filter_map(|author| self.pin(author)).collect::<Vec<_>>();
-        let judge = |pins: &[Pin]| examined.judge(&Circumstances { now, recipients, trust, published: None, pins });
+        let judge = |pins: &[Pin]| examined.judge(&Circumstances { now, recipients, trust, published, pins });
         let mut verdict = judge(&pins);
         let unknown = matches!(verdict.finding, Finding::Untrusted(Distrust::NoChain));
         if let (true, true, true, Some(author)) = (self.trust_first, pins.is_empty(), unknown, &author)
@@ -201,7 +271,7 @@ impl Protector {
     fn pin(&self, author: &Mailbox) -> Option<Pin> {
         let certificate = match self.keys.of(author) {
             Ok(None) => return None,
-            Ok(Some((chain, _))) => chain.into_iter().next().filter(|certificate| names(certificate, author)),
+            Ok(Some(known)) => known.chain.into_iter().next().filter(|certificate| names(certificate, author)),
             Err(_) => None,
         };
         // What cannot be read was the author's once: no other takes its place unseen.
@@ -214,8 +284,9 @@ impl Protector {
         let Some(signer) = examined.signers().iter().find(|signer| names(&signer.certificate, user)) else { return };
         let mut chain = vec![signer.certificate.clone()];
         chain.extend(signer.others.iter().cloned());
+        let known = Known { chain, ciphers: signer.ciphers.clone(), seen: signer.signing_time.unwrap_or(now).min(now) };
         // Without it the next message of this author teaches it again.
-        let _ = self.keys.learn(user, &chain, signer.signing_time.unwrap_or(now).min(now));
+        let _ = self.keys.learn(user, &known);
     }
 }
 
@@ -247,11 +318,11 @@ fn of_sender(verdict: &Verdict, sender: &ReversePath) -> Result<(), Verdict> {
 fn protected(
     entity: &[u8],
     signer: Option<&Identity>,
-    certificates: &[Certificate],
+    readers: &[Reader],
     now: Timestamp,
 ) -> Result<Vec<u8>, ClientError> {
     let fault = |fault: &dyn std::fmt::Display| ClientError::Seal(fault.to_string());
-    let prepared = prepare(entity, !certificates.is_empty()).map_err(|error| fault(&error))?;
+    let prepared = prepare(entity, !readers.is_empty()).map_err(|error| fault(&error))?;
     let mut part = Cow::Borrowed(prepared.payload());
     if let Some(signer) = signer {
         // Addresses in UTF-8 do not pass every hop in a part that is readable.
@@ -259,8 +330,10 @@ fn protected(
         let options = SignOptions { form, ..SignOptions::new(now) };
         part = Cow::Owned(sign(&part, signer, &options).map_err(|error| fault(&error))?);
     }
-    if !certificates.is_empty() {
-        part = Cow::Owned(encrypt(&part, certificates, &EncryptOptions::default()).map_err(|error| fault(&error))?);
+    if !readers.is_empty() {
+        let certificates: Vec<Certificate> = readers.iter().map(|reader| reader.certificate.clone()).collect();
+        let options = EncryptOptions::common(readers.iter().map(|reader| &reader.ciphers[..]));
+        part = Cow::Owned(encrypt(&part, &certificates, &options).map_err(|error| fault(&error))?);
     }
     Ok(prepared.message(&part))
 }

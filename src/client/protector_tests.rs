@@ -40,7 +40,26 @@ fn signed(by: &Identity, text: &str, to: &str) -> Vec<u8> {
 
 fn opened(protector: &Protector, entity: &[u8], sender: &str, recipients: &[&str], now: Timestamp) -> Mark {
     let recipients: Vec<Mailbox> = recipients.iter().map(|text| mailbox(text)).collect();
-    protector.open(entity, &ReversePath::Mailbox(mailbox(sender)), &recipients, now).unwrap().mark
+    open(protector, entity, &ReversePath::Mailbox(mailbox(sender)), &recipients, now).unwrap().mark
+}
+
+fn open<'a>(
+    protector: &Protector,
+    entity: &'a [u8],
+    sender: &ReversePath,
+    recipients: &[Mailbox],
+    now: Timestamp,
+) -> Result<Opened<'a>, KeyError> {
+    Ok(protector.open(entity, protector.unseal(entity)?, None, &Arrival { sender, recipients, now }))
+}
+
+/// As one to encrypt to who has told nothing.
+fn reader(certificate: &Certificate) -> Reader {
+    Reader { certificate: certificate.clone(), ciphers: Vec::new() }
+}
+
+fn known(chain: &[Certificate], seen: Timestamp) -> Known {
+    Known { chain: chain.to_vec(), ciphers: Vec::new(), seen }
 }
 
 const BOB: &[&str] = &["bob@b.test"];
@@ -69,7 +88,7 @@ fn what_is_read_is_what_was_signed() {
     // A field that stands outside alone is nobody's.
     let more = format!("Subject: forged\r\nReply-To: mallory@c.test\r\n{sealed}");
     let sender = ReversePath::Mailbox(mailbox("alice@a.test"));
-    let opened = bob.open(more.as_bytes(), &sender, &[mailbox("bob@b.test")], NOW).unwrap();
+    let opened = open(&bob, more.as_bytes(), &sender, &[mailbox("bob@b.test")], NOW).unwrap();
     let text = String::from_utf8(opened.entity.into_owned()).unwrap();
     assert!(opened.mark.is_valid() && text.contains("hello") && !text.contains("mallory"), "{text}");
     assert!(!text.contains("forged") && !text.contains("BEGIN"), "{text}");
@@ -130,10 +149,10 @@ fn nobody_is_named_by_fields_that_nobody_vouches_for() {
     let bob = bob(folder.path(), None, false);
     let check = |entity: Vec<u8>, from: &str, expected: Proof| {
         let forged = String::from_utf8(entity).unwrap().replacen("From: <alice@a.test>", &format!("From: <{from}>"), 1);
-        let opened = bob.open(forged.as_bytes(), &ReversePath::Null, &[mailbox("bob@b.test")], NOW).unwrap();
+        let opened = open(&bob, forged.as_bytes(), &ReversePath::Null, &[mailbox("bob@b.test")], NOW).unwrap();
         assert_eq!(opened.mark.proof, expected, "{:?}", opened.mark);
         assert_eq!(opened.mark.seen, None);
-        match crate::client::read::read(&opened.entity, &ReversePath::Null, NOW) {
+        match crate::client::read::read(&opened.entity, &ReversePath::Null, opened.mark.encrypted, NOW) {
             crate::client::read::Content::Message(message) => {
                 assert_eq!((message.from, message.text.as_str()), (mailbox(from), "hello"));
             }
@@ -155,10 +174,10 @@ fn a_damaged_key_costs_no_other_its_messages() {
     keys.keep(own.key()).unwrap();
     let first = renewed(&own, 1);
     keys.certify(&first).unwrap();
-    let sealed = protected(&entity("secret", "<bob@b.test>"), None, &first, NOW).unwrap();
+    let sealed = protected(&entity("secret", "<bob@b.test>"), None, &[reader(&first[0])], NOW).unwrap();
     let bob = bob(folder.path(), None, false);
     let sender = ReversePath::Mailbox(mailbox("alice@a.test"));
-    let open = || bob.open(&sealed, &sender, &[mailbox("bob@b.test")], NOW);
+    let open = || open(&bob, &sealed, &sender, &[mailbox("bob@b.test")], NOW);
     std::fs::write(folder.path().join("keys/0.key"), b"\xff").unwrap();
     let opened = open().unwrap();
     assert_eq!((opened.mark.proof, opened.damaged.len()), (Proof::Unsigned, 0));
@@ -232,10 +251,100 @@ fn a_later_certificate_replaces_an_earlier_one() {
     let keys = Keys::at(folder.path());
     let alice = mailbox("alice@a.test");
     let (one, two) = (somebody("alice@a.test").0, somebody("alice@a.test").0);
-    assert!(keys.learn(&alice, one.chain(), NOW).unwrap());
-    assert!(!keys.learn(&alice, two.chain(), NOW.before(std::time::Duration::from_secs(1))).unwrap());
-    assert_eq!(keys.of(&alice).unwrap().unwrap().0[0], *one.certificate());
-    assert!(keys.learn(&alice, two.chain(), NOW.after(std::time::Duration::from_secs(1))).unwrap());
-    assert_eq!(keys.of(&mailbox("Alice@a.test")).unwrap().unwrap().0[0], *two.certificate());
+    assert!(keys.learn(&alice, &known(one.chain(), NOW)).unwrap());
+    assert!(!keys.learn(&alice, &known(two.chain(), NOW.before(std::time::Duration::from_secs(1)))).unwrap());
+    assert_eq!(keys.of(&alice).unwrap().unwrap().chain[0], *one.certificate());
+    assert!(keys.learn(&alice, &known(two.chain(), NOW.after(std::time::Duration::from_secs(1)))).unwrap());
+    assert_eq!(keys.of(&mailbox("Alice@a.test")).unwrap().unwrap().chain[0], *two.certificate());
     assert_eq!(keys.known(), ["alice@a.test"]);
+}
+
+#[test]
+fn what_somebody_can_decrypt_is_learned_and_used() {
+    use crate::smime::Layer;
+    let folder = tempfile::tempdir().unwrap();
+    let (alice, authority) = somebody("alice@a.test");
+    let bob = bob(folder.path(), Some(&authority), false);
+    let hers = mailbox("alice@a.test");
+    let cipher_to_alice = || {
+        let asked = Protect::Asked { sign: false, encrypt: true };
+        let sealed =
+            bob.seal(&entity("x", "<alice@a.test>"), std::slice::from_ref(&hers), asked, NOW).unwrap().unwrap();
+        match crate::smime::open(&sealed.entity).unwrap() {
+            Layer::Encrypted(encrypted) => encrypted.cipher(),
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(opened(&bob, &signed(&alice, "hello", "<bob@b.test>"), "alice@a.test", BOB, NOW).proof, Proof::User);
+    assert_eq!(bob.keys.of(&hers).unwrap().unwrap().ciphers, Cipher::ALL, "what this program reads");
+    assert_eq!(cipher_to_alice(), Some(Cipher::Aes256Gcm));
+    // Another program of hers signs later.
+    let later = NOW.after(std::time::Duration::from_secs(1));
+    let known = bob.keys.of(&hers).unwrap().unwrap();
+    let older = Known { ciphers: vec![Cipher::Aes256Cbc, Cipher::Aes128Cbc], seen: later, ..known.clone() };
+    assert!(!bob.keys.learn(&hers, &older).unwrap(), "the certificate is not new");
+    assert_eq!(bob.keys.of(&hers).unwrap().unwrap(), older);
+    assert_eq!(cipher_to_alice(), Some(Cipher::Aes256Cbc));
+    // Who is asked to read it too, and has said nothing, does not raise it.
+    bob.publish(&mailbox("carol@c.test"), vec![somebody("carol@c.test").0.certificate().clone()]);
+    assert_eq!(cipher_to_alice(), Some(Cipher::Aes256Cbc));
+}
+
+#[test]
+fn what_a_domain_publishes_vouches_for_signers_and_serves_to_encrypt() {
+    use crate::smime::trust::Record;
+    let folder = tempfile::tempdir().unwrap();
+    let (alice, _) = somebody("alice@a.test");
+    let bob = bob(folder.path(), None, false);
+    let whole = Record { usage: 3, selector: 0, matching: 0, data: alice.certificate().der().to_vec() };
+    let published = Published { domain: mailbox("alice@a.test").domain().clone(), records: vec![whole] };
+    let message = signed(&alice, "hello", "<bob@b.test>");
+    let sender = ReversePath::Mailbox(mailbox("alice@a.test"));
+    let recipients = [mailbox("bob@b.test")];
+    let proof = |published: Option<&Published>| {
+        let unsealed = bob.unseal(&message).unwrap();
+        assert_eq!(unsealed.as_ref().unwrap().author(), Some(mailbox("alice@a.test")));
+        let arrival = Arrival { sender: &sender, recipients: &recipients, now: NOW };
+        bob.open(&message, unsealed, published, &arrival).mark.proof
+    };
+    assert_eq!(proof(None), Proof::Untrusted);
+    // Nobody has signed yet, and her domain says what to encrypt to; a wildcard's certificate of another does not.
+    let to = [mailbox("alice@a.test")];
+    let asked = Protect::Asked { sign: false, encrypt: true };
+    let seal = || bob.seal(&entity("x", "<alice@a.test>"), &to, asked, NOW).map(|sealed| sealed.unwrap().encrypted);
+    assert_eq!(bob.lacking(&to, asked, NOW).unwrap(), to);
+    assert!(
+        bob.lacking(&to, Protect::Possible, NOW).unwrap().is_empty(),
+        "without a key nothing is encrypted by itself"
+    );
+    assert!(matches!(seal(), Err(ClientError::NoCertificate { .. })));
+    bob.publish(&to[0], vec![somebody("bob@b.test").0.certificate().clone()]);
+    assert!(matches!(seal(), Err(ClientError::NoCertificate { .. })));
+    bob.publish(&to[0], published.certificates(&to[0]));
+    assert!(seal().unwrap());
+    bob.publish(&to[0], Vec::new());
+    assert!(matches!(seal(), Err(ClientError::NoCertificate { .. })), "it is published no more");
+    assert_eq!(proof(Some(&published)), Proof::User);
+    assert!(seal().unwrap(), "learned from what she signed");
+}
+
+#[test]
+fn who_was_revoked_is_not_believed() {
+    let folder = tempfile::tempdir().unwrap();
+    let authority = Authority::root(&AuthorityOptions::new("CA", NOW)).unwrap();
+    let leaf = Leaf { server: false, client: false, ..Leaf::new(&[], NOW) }.with_addresses(&["alice@a.test"]);
+    let made = authority.issue(&leaf).unwrap();
+    let alice = Identity::from_pem(&made.key_pem, &made.chain_pem, None).unwrap();
+    let (file, list) = (folder.path().join("authority.pem"), folder.path().join("list.crl"));
+    std::fs::write(&file, authority.pem()).unwrap();
+    let check = |revoked: &[&_], expected: Proof| {
+        std::fs::write(&list, authority.revoke(revoked, NOW).unwrap()).unwrap();
+        let account = Account::new(mailbox("bob@b.test"));
+        let (signer_authorities, revocations) = (Some(file.clone()), vec![list.clone()]);
+        let bob = Protector::new(&Account { signer_authorities, revocations, ..account }, folder.path());
+        let mark = opened(&bob, &signed(&alice, "hello", "<bob@b.test>"), "alice@a.test", BOB, NOW);
+        assert_eq!(mark.proof, expected, "{mark:?}");
+    };
+    check(&[], Proof::User);
+    check(&[made.certificate()], Proof::Untrusted);
 }

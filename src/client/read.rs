@@ -8,8 +8,11 @@ use std::borrow::Cow;
 
 use aws_lc_rs::digest;
 use mail_parser::decoders::base64::base64_decode;
+use mail_parser::decoders::html::html_to_text;
 use mail_parser::decoders::quoted_printable::quoted_printable_decode;
-use mail_parser::{Address, Encoding, HeaderForm, HeaderValue, Message, MessageParser, MimeHeaders, PartType};
+use mail_parser::{
+    Address, Encoding, HeaderForm, HeaderName, HeaderValue, Message, MessageParser, MimeHeaders, PartType,
+};
 use serde::{Deserialize, Serialize};
 
 use super::clean;
@@ -17,6 +20,7 @@ use super::compose::Enclosure;
 use super::mark::Mark;
 use crate::address::{Mailbox, ReversePath};
 use crate::mime::report;
+use crate::smime::protect::without_legacy_display;
 use crate::timestamp::Timestamp;
 
 /// Characters of a text that are kept; the rest stays in the entity, which is kept beside the history.
@@ -106,8 +110,9 @@ pub enum Content {
     Nothing,
 }
 
-/// Reads an entity. The envelope sender is the author; for reports, which have none, it is From.
-pub fn read(entity: &[u8], sender: &ReversePath, now: Timestamp) -> Content {
+/// Reads an entity. The envelope sender is the author; for reports, which have none, it is From. `decrypted`: it came encrypted,
+/// so that its texts may begin with fields for readers that do not know protected ones.
+pub fn read(entity: &[u8], sender: &ReversePath, decrypted: bool, now: Timestamp) -> Content {
     if let Ok(report) = report::parse(entity) {
         return Content::Receipt(Box::new(report));
     }
@@ -132,7 +137,8 @@ pub fn read(entity: &[u8], sender: &ReversePath, now: Timestamp) -> Content {
             return Content::Nothing;
         }
     }
-    Content::Message(Box::new(received(&message, entity, from, sender, now)))
+    let text = text(&message, entity, decrypted);
+    Content::Message(Box::new(Received { text, ..received(&message, entity, from, sender, now) }))
 }
 
 fn is(message: &Message<'_>, kind: &str, subtype: &str) -> bool {
@@ -186,7 +192,7 @@ fn received(message: &Message<'_>, entity: &[u8], from: Mailbox, sender: &Revers
         to: to.unwrap_or_default(),
         date: date.map_or(now, |date| Timestamp::from_secs(date.to_timestamp())),
         at: now,
-        text: text(message),
+        text: String::new(),
         attachments: enclosures(message, entity),
         in_reply_to: identifiers(message.in_reply_to()).into_iter().next(),
         references,
@@ -210,14 +216,18 @@ fn reply_to(message: &Message<'_>, from: &Mailbox) -> Vec<Mailbox> {
 }
 
 /// The parts that are to be read, one after the other; of alternatives the plain one, else HTML without its tags.
-fn text(message: &Message<'_>) -> String {
+fn text(message: &Message<'_>, entity: &[u8], decrypted: bool) -> String {
     let mut whole = String::new();
-    for at in 0..message.text_body_count() {
-        let Some(part) = message.body_text(at) else { continue };
+    for part in (0..).map_while(|at| message.text_part(at)) {
+        let (PartType::Text(text) | PartType::Html(text)) = &part.body else { continue };
+        let header = part.headers.iter().find(|header| header.name == HeaderName::ContentType && decrypted);
+        let value = header.and_then(|it| entity.get(it.offset_start as usize..it.offset_end as usize));
+        let own = value.map_or(Cow::Borrowed(&**text), |value| without_legacy_display(value, text));
+        let shown = if part.is_text_html() { Cow::Owned(html_to_text(&own)) } else { own };
         if !whole.is_empty() {
             whole.push('\n');
         }
-        whole.extend(part.chars().take(TEXT_CHARACTERS.saturating_sub(whole.len())));
+        whole.extend(shown.chars().take(TEXT_CHARACTERS.saturating_sub(whole.len())));
     }
     clean::text(&whole).trim_end_matches('\n').to_owned()
 }

@@ -15,7 +15,7 @@ fn sender() -> ReversePath {
 }
 
 fn message(entity: &str) -> Received {
-    match read(entity.as_bytes(), &sender(), NOW) {
+    match read(entity.as_bytes(), &sender(), false, NOW) {
         Content::Message(message) => *message,
         other => panic!("{other:?}"),
     }
@@ -117,7 +117,7 @@ fn what_cannot_be_read_is_still_a_message() {
         let got = message(entity);
         assert!(got.id.ends_with("@digest.invalid>"), "{got:?}");
     }
-    assert_eq!(read(b"x", &ReversePath::Null, NOW), Content::Nothing);
+    assert_eq!(read(b"x", &ReversePath::Null, false, NOW), Content::Nothing);
     let long = message(&format!("From: a@a.test\r\n\r\n{}", "é".repeat(200_000)));
     assert!(long.text.chars().count() <= TEXT_CHARACTERS);
 }
@@ -126,8 +126,8 @@ fn what_cannot_be_read_is_still_a_message() {
 fn reports_of_unknown_types_are_no_messages() {
     let entity = b"From: mallory@b.test\r\nContent-Type: multipart/report; report-type=x; boundary=b\r\n\r\n\
                    --b\r\n\r\nhello\r\n--b--\r\n";
-    assert_eq!(read(entity, &ReversePath::Null, NOW), Content::Nothing);
-    assert!(matches!(read(entity, &sender(), NOW), Content::Message(_)), "somebody forwards one");
+    assert_eq!(read(entity, &ReversePath::Null, false, NOW), Content::Nothing);
+    assert!(matches!(read(entity, &sender(), false, NOW), Content::Message(_)), "somebody forwards one");
 }
 
 #[test]
@@ -144,13 +144,13 @@ fn notices() {
     for (active, seconds) in [(true, 90), (false, 0)] {
         let (envelope, entity) = compose::typing(&alice, &bob, active, 90, NOW).unwrap();
         let expected = Content::Typing(Typing { from: alice.clone(), seconds });
-        assert_eq!(read(&entity, &envelope.sender, NOW), expected);
+        assert_eq!(read(&entity, &envelope.sender, false, NOW), expected);
     }
     let (envelope, entity) = compose::displayed(&bob, &alice, "<1@a.test>", false, NOW).unwrap();
     let expected = Content::Displayed(Displayed { id: "<1@a.test>".to_owned(), by: bob.clone() });
-    assert_eq!(read(&entity, &envelope.sender, NOW), expected);
+    assert_eq!(read(&entity, &envelope.sender, false, NOW), expected);
     let deleted = String::from_utf8(entity.to_vec()).unwrap().replace("; displayed", "; deleted");
-    assert_eq!(read(deleted.as_bytes(), &envelope.sender, NOW), Content::Nothing);
+    assert_eq!(read(deleted.as_bytes(), &envelope.sender, false, NOW), Content::Nothing);
 }
 
 #[test]
@@ -176,7 +176,7 @@ mod properties {
 
     /// Nothing that is kept commands a terminal.
     fn harmless(entity: &[u8]) {
-        if let Content::Message(message) = read(entity, &sender(), NOW) {
+        if let Content::Message(message) = read(entity, &sender(), false, NOW) {
             let names: Vec<&str> = message.attachments.iter().map(|file| file.name.as_str()).collect();
             let whole =
                 format!("{}{}{}{}", message.id, message.text.replace('\n', ""), names.concat(), message.to.concat());
@@ -202,4 +202,21 @@ mod properties {
             harmless(&entity);
         }
     }
+}
+
+#[test]
+fn fields_for_older_readers_are_not_shown() {
+    let entity = "From: <alice@a.test>\r\nMIME-Version: 1.0\r\nSubject: plans\r\nHP-Outer: Subject: [...]\r\n\
+                  Content-Type: multipart/mixed; boundary=b; hp=\"cipher\"\r\n\r\n--b\r\n\
+                  Content-Type: text/plain; hp-legacy-display=\"1\"\r\n\r\nSubject: plans\r\n\r\nnow\r\n--b\r\n\
+                  Content-Type: text/html; charset=utf-8; hp-legacy-display=1\r\n\r\n<html><body>\
+                  <div class=\"header-protection-legacy-display\"><pre>Subject: plans</pre></div><p>then</p></body>\
+                  \r\n--b--\r\n";
+    let text = |decrypted| match read(entity.as_bytes(), &sender(), decrypted, NOW) {
+        Content::Message(message) => message.text,
+        other => panic!("{other:?}"),
+    };
+    let shown = text(true);
+    assert!(shown.contains("now") && shown.contains("then") && !shown.contains("plans"), "{shown}");
+    assert_eq!(text(false).matches("Subject: plans").count(), 2, "who encrypts nothing hides nothing");
 }

@@ -1,6 +1,7 @@
 //! The client against a server in this process: real TLS, real sessions of ours, accounts that are a constant.
 
 mod listening;
+mod published;
 mod sending;
 
 use std::sync::{Arc, Mutex};

@@ -250,6 +250,19 @@ pub struct Smime {
     pub revocations: Vec<PathBuf>,
     /// Inboxes and domains here that insist on signatures.
     pub require: Vec<Who>,
+    /// Whether lists of revoked certificates are fetched from where certificates name them.
+    pub fetch_crls: FetchLists,
+}
+
+/// From where lists of revoked certificates are fetched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FetchLists {
+    /// Nowhere.
+    No,
+    /// From public addresses.
+    Public,
+    /// From addresses of this host and of networks behind it too.
+    Any,
 }
 
 /// What a domain signs with.

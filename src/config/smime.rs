@@ -15,6 +15,7 @@ pub(super) fn smime(table: &Table<'_>, domains: &[LocalDomain], problems: &mut P
     let roots = table.value(&keys::SMIME_ROOTS, problems);
     let revocations = table.value(&keys::SMIME_REVOCATIONS, problems);
     let require = table.value(&keys::SMIME_REQUIRE, problems);
+    let fetch_crls = table.value(&keys::SMIME_FETCH_CRLS, problems);
     for who in require.iter().flatten() {
         let domain = match who.get_ref() {
             Who::Domain(domain) => domain,
@@ -23,7 +24,7 @@ pub(super) fn smime(table: &Table<'_>, domains: &[LocalDomain], problems: &mut P
         served("require", domain, who.span(), domains, problems);
     }
     let require = require?.into_iter().map(Spanned::into_inner).collect();
-    Some(Smime { roots: roots?, revocations: revocations?, require })
+    Some(Smime { roots: roots?, revocations: revocations?, require, fetch_crls: fetch_crls? })
 }
 
 /// The sections signer.

@@ -273,6 +273,18 @@ pub enum Rules {
         #[arg(value_name = "WHO")]
         who: Who,
     },
+    /// Take messages from somebody only if they are signed, or unsigned ones too.
+    Signed {
+        /// The inbox.
+        #[arg(value_name = "ADDRESS")]
+        inbox: Mailbox,
+        /// An address or a domain.
+        #[arg(value_name = "WHO")]
+        who: Who,
+        /// Whether.
+        #[arg(value_name = "WHETHER")]
+        whether: Whether,
+    },
     /// Decide what somebody sees of the owner's presence.
     Watch {
         /// The presentity.
@@ -325,6 +337,7 @@ impl Rules {
             Rules::Set { .. } => "set",
             Rules::Allow { .. } => "allow",
             Rules::Block { .. } => "block",
+            Rules::Signed { .. } => "signed",
             Rules::Watch { .. } => "watch",
             Rules::Publish { .. } => "publish",
             Rules::Read { .. } => "read",
@@ -339,6 +352,7 @@ impl Rules {
             | Rules::Set { inbox, .. }
             | Rules::Allow { inbox, .. }
             | Rules::Block { inbox, .. }
+            | Rules::Signed { inbox, .. }
             | Rules::Watch { inbox, .. }
             | Rules::Publish { inbox, .. }
             | Rules::Read { inbox, .. }

@@ -96,6 +96,8 @@ pub fn run(
         }
         Wanted::Allow { who, .. } => edited(&|old| edit::allow(old, who)),
         Wanted::Block { who, .. } => edited(&|old| edit::block(old, who)),
+        Wanted::Signed { who, whether: Whether::Yes, .. } => edited(&|old| edit::let_write_signed(old, who)),
+        Wanted::Signed { who, whether: Whether::No, .. } => edited(&|old| edit::allow(old, who)),
         Wanted::Watch { who, how, .. } => {
             let how = match how {
                 Watching::Allow => Handling::Allow,
@@ -182,6 +184,10 @@ mod tests {
         check("block alice@a.example c.example", Ok(("", true)));
         check("read alice@a.example bob@a.example take", Ok(("", true)));
         check("show alice@a.example", Ok(("<except id=\"im:Mallory@b.example\"/>", false)));
+        check("signed alice@a.example d.example yes", Ok(("", true)));
+        check("signed alice@a.example d.example yes", Ok(("", false)));
+        check("show alice@a.example", Ok(("<i:signed/>", false)));
+        check("signed alice@a.example d.example no", Ok(("", true)));
         check("show alice@a.example", Ok(("<except domain=\"c.example\"/>", false)));
         check("show alice@a.example", Ok(("<i:read>take</i:read>", false)));
         check("block carol@c.example bob@a.example", Err("c.example is not served here"));

@@ -29,7 +29,8 @@ pub struct Options {
 pub fn examine(options: &Options, now: Timestamp) -> Vec<Finding> {
     let mut found: Vec<Finding> =
         options.signers.iter().map(|(domain, chain, key)| signer(domain, chain, key, now)).collect();
-    if let Err(fault) = signers::trust(options.roots.as_deref(), &options.lists) {
+    let revocations = signers::Revocations { files: options.lists.clone(), lists: Vec::new() };
+    if let Err(fault) = signers::trust(options.roots.as_deref(), &revocations) {
         let remedy = "set `roots` and `revocations` of [smime] to files that can be read";
         let made: fn(&str, String, &str) -> Finding = match options.roots {
             Some(_) => |subject, text, remedy| Finding::error(subject, text, remedy),

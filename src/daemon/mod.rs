@@ -8,6 +8,7 @@ mod build;
 mod descriptors;
 mod handler;
 pub mod journal;
+mod lists;
 mod presence;
 mod signatures;
 mod waiting;
@@ -115,6 +116,8 @@ struct Reloadable {
     certificates: Arc<Certificates>,
     signatures: watch::Sender<Arc<Signatures>>,
     users: Option<Arc<Users>>,
+    /// Lists of revoked certificates from elsewhere.
+    fetched: Arc<lists::Fetched>,
 }
 
 impl Reloadable {
@@ -126,7 +129,7 @@ impl Reloadable {
     /// Takes a new configuration over, all of what can be or nothing.
     fn take(&self, config: &Config) -> Result<(), DaemonError> {
         let accounts = self.read_accounts(config)?;
-        let signatures = signatures::signatures(config, true)?;
+        let signatures = signatures::signatures(config, true, &self.fetched)?;
         self.certificates.replace(config.certificates.clone())?;
         self.accounts.send_replace(Arc::new(accounts));
         self.table.send_replace(Arc::new(build::table(config)));
@@ -158,6 +161,8 @@ struct Daemon {
     accounts_stamp: [Option<crate::accounts::file::Stamp>; 3],
     /// The lists of revoked certificates as they were when they were read.
     lists_stamp: Vec<Option<crate::accounts::file::Stamp>>,
+    /// Word of lists that were fetched.
+    lists: lists::Changes,
 }
 
 /// What most parts need.
@@ -210,7 +215,8 @@ impl Daemon {
         let (users, accounts_stamp) = (build::users(&config), build::accounts_stamp(&config));
         let (accounts, local) = watch::channel(Arc::new(build::accounts(&config, users.clone(), &Rules::default())?));
         let (table, routes) = watch::channel(Arc::new(build::table(&config)));
-        let (signatures, believed) = watch::channel(Arc::new(signatures::signatures(&config, false)?));
+        let (fetched, lists) = lists::start(config.smime.fetch_crls, resolver.clone(), clock.clone());
+        let (signatures, believed) = watch::channel(Arc::new(signatures::signatures(&config, false, &fetched)?));
         let (lists_stamp, (life, lives)) = (signatures::lists_stamp(&config), unbounded_channel());
         let ((closing, closed), (finishing, finished)) = (watch::channel(false), watch::channel(false));
         let presence = watching::tables(&config, &spool, &clock, &accounts).map_err(DaemonError::Presence)?;
@@ -246,7 +252,7 @@ impl Daemon {
         let Base { spool, clock, presence, .. } = base;
         let (administration, requests) =
             administer(&config, clock, &spool, commands, peers.clone(), counters, context).await?;
-        let reloadable = Arc::new(Reloadable { accounts, table, certificates, signatures, users });
+        let reloadable = Arc::new(Reloadable { accounts, table, certificates, signatures, users, fetched });
         Ok(Daemon {
             config,
             spool,
@@ -265,6 +271,7 @@ impl Daemon {
             authority,
             accounts_stamp,
             lists_stamp,
+            lists,
         })
     }
 
@@ -284,6 +291,10 @@ impl Daemon {
                     handler::Request::Reload(answer) => { let _ = answer.send(self.reload()); }
                     handler::Request::Drain => break,
                 },
+                Some(told) = self.lists.recv() => {
+                    self.believe_again();
+                    let _ = told.map(|told| told.send(()));
+                }
                 _ = certificates.tick() => self.look_at_files(),
                 _ = watchdog.tick() => notify(&[sd_notify::NotifyState::Watchdog]),
             }
@@ -320,7 +331,11 @@ impl Daemon {
             return;
         }
         self.lists_stamp = stamp;
-        match signatures::signatures(&self.config, true) {
+        self.believe_again();
+    }
+
+    fn believe_again(&self) {
+        match signatures::signatures(&self.config, true, &self.reloadable.fetched) {
             Ok(new) => _ = self.reloadable.signatures.send_replace(Arc::new(new)),
             Err(fault) => tracing::error!("the lists of revoked certificates stay as they were: {fault}"),
         }
@@ -526,6 +541,7 @@ fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
     differ("[bridge]", old.bridge != new.bridge);
     differ("[policy]", old.policy != new.policy);
     differ("[log]", old.log != new.log);
+    differ("smime.fetch_crls", old.smime.fetch_crls != new.smime.fetch_crls);
     keys
 }
 

@@ -5,17 +5,21 @@
 
 use std::sync::LazyLock;
 
+use super::lists::Fetched;
 use crate::accounts::file::{Stamp, stamp};
-use crate::config::{Config, Roots};
+use crate::config::{Config, FetchLists, Roots};
 use crate::dns::Validation;
 use crate::receive::signed::Signatures;
+use crate::smime::Memory;
 use crate::smime::trust::Trust;
-use crate::tls::signers::{SignersError, trust};
+use crate::tls::signers::{Revocations, SignersError, trust};
 
 /// From the configuration, when it is read `again` with the system's authorities at once: what cannot be read then leaves those
 /// that are believed as they were.
-pub fn signatures(config: &Config, again: bool) -> Result<Signatures, SignersError> {
-    let (lists, require) = (config.smime.revocations.clone(), config.smime.require.clone());
+pub fn signatures(config: &Config, again: bool, fetched: &Fetched) -> Result<Signatures, SignersError> {
+    let fetches = config.smime.fetch_crls != FetchLists::No;
+    let (files, require) = (config.smime.revocations.clone(), config.smime.require.clone());
+    let lists = Revocations { files, lists: if fetches { fetched.found() } else { Vec::new() } };
     let load: Box<dyn FnOnce() -> Trust + Send> = match &config.smime.roots {
         Roots::Files(files) => {
             let read = trust(Some(files), &lists)?;
@@ -36,7 +40,8 @@ pub fn signatures(config: &Config, again: bool) -> Result<Signatures, SignersErr
         }
     };
     let asks_dns = config.dns.validation != Validation::Off;
-    Ok(Signatures { trust: LazyLock::new(load), asks_dns, require })
+    let lists = fetches.then(|| fetched.lists());
+    Ok(Signatures { trust: LazyLock::new(load), memory: Memory::default(), lists, asks_dns, require })
 }
 
 /// The lists of revoked certificates as they are now: when one changes, they are read again.

@@ -12,6 +12,7 @@
 pub mod authority;
 mod cache;
 mod options;
+mod published;
 mod resolv_conf;
 mod resolver;
 mod stub;
@@ -19,6 +20,7 @@ mod validate;
 mod wire;
 
 pub use options::{Options, SetupError, Validation, from_options, resolvers};
+pub use published::published;
 
 use std::net::IpAddr;
 use std::pin::Pin;

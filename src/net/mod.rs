@@ -5,6 +5,7 @@
 //! RFC 8305 (racing addresses), RFC 1928 (SOCKS5).
 
 mod dial;
+pub mod http;
 mod listen;
 mod socks5;
 mod stream;

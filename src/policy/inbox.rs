@@ -12,6 +12,7 @@ use crate::address::{Mailbox, ReversePath};
 use crate::envelope::Envelope;
 use crate::mime::{report, signed};
 use crate::reply::Reply;
+use crate::rules::{Circumstances, Signed};
 use crate::timestamp::Timestamp;
 
 /// What a sender reads whom an inbox blocks.
@@ -38,7 +39,8 @@ pub fn recipient(sender: &ReversePath, mailbox: &Mailbox, accounts: &Accounts, n
         Some(members) if !members.is_empty() => members,
         _ => std::slice::from_ref(mailbox),
     };
-    let all: Vec<Takes> = inboxes.iter().map(|inbox| accounts.takes(inbox, Some(sender), now)).collect();
+    let unseen = Circumstances { now, signed: Signed::Unseen, ..Circumstances::default() };
+    let all: Vec<Takes> = inboxes.iter().map(|inbox| accounts.takes(inbox, Some(sender), unseen)).collect();
     if all.contains(&Takes::Untold) {
         return Err(untold());
     }
@@ -84,23 +86,27 @@ pub struct Refused {
 pub const ASTRAY: &str = "the message was signed for other recipients; name this one in To or Cc";
 
 /// Takes out whoever does not take it from this author; `None`: it is anonymous. `objects`: what an inbox says against the
-/// signature, or the lack of one. If that is everybody, it is refused.
+/// signature, or the lack of one, besides its rules. If that is everybody, it is refused.
 pub fn sift(
     expansion: Expansion,
     author: Option<&Mailbox>,
     objects: impl Fn(&Mailbox) -> Option<&'static str>,
     accounts: &Accounts,
-    now: Timestamp,
+    circumstances: Circumstances<'_>,
 ) -> Result<Sifted, Reply> {
-    let takes = |inbox: &Mailbox| match accounts.is_local(inbox.domain()) {
-        true => accounts.takes(inbox, author, now),
+    let takes = |inbox: &Mailbox, signed: Signed| match accounts.is_local(inbox.domain()) {
+        true => accounts.takes(inbox, author, Circumstances { signed, ..circumstances }),
         false => Takes::Yes,
     };
-    let all: Vec<Takes> = expansion.envelope.recipients.iter().map(|one| takes(&one.address)).collect();
+    let recipients = || expansion.envelope.recipients.iter().map(|one| &one.address);
+    let all: Vec<Takes> = recipients().map(|inbox| takes(inbox, circumstances.signed)).collect();
     if all.contains(&Takes::Untold) {
         return Err(untold());
     }
     let words = |index: usize| match all[index] {
+        Takes::No if takes(&expansion.envelope.recipients[index].address, Signed::Unseen) == Takes::Yes => {
+            Some(UNSIGNED)
+        }
         Takes::No => Some(BLOCKED),
         _ => objects(&expansion.envelope.recipients[index].address),
     };
@@ -163,6 +169,20 @@ mod tests {
         Accounts::new(HashMap::from([domain])).with_aliases(aliases).with_rules(Arc::new(rules))
     }
 
+    fn envelope() -> Envelope {
+        Envelope {
+            class: Class::Im,
+            sender: ReversePath::Null,
+            body: Body::SevenBit,
+            utf8: false,
+            ret: None,
+            envid: None,
+            deliver_by: None,
+            require_tls: false,
+            recipients: Vec::new(),
+        }
+    }
+
     const MALLORY: &str = "mallory@b.example";
 
     #[test]
@@ -223,21 +243,11 @@ mod tests {
         let sifted_by = |insistent: &[&str], from: Option<&str>, to: &[&str]| {
             let notify = Some(Notify { success: true, failure: true, delay: false });
             let recipient = |name: &&str| Recipient { address: mailbox(name), notify, original: None };
-            let envelope = Envelope {
-                class: Class::Im,
-                sender: ReversePath::Null,
-                body: Body::SevenBit,
-                utf8: false,
-                ret: None,
-                envid: None,
-                deliver_by: None,
-                require_tls: false,
-                recipients: to.iter().map(recipient).collect(),
-            };
+            let envelope = Envelope { recipients: to.iter().map(recipient).collect(), ..envelope() };
             let author = from.map(|from| Mailbox::parse(from).unwrap());
             let expansion = expand(envelope, |address| accounts.members(address));
             let insists = |inbox: &Mailbox| insistent.contains(&inbox.local()).then_some(UNSIGNED);
-            sift(expansion, author.as_ref(), insists, &accounts, Timestamp::default())
+            sift(expansion, author.as_ref(), insists, &accounts, Timestamp::default().into())
         };
         let check =
             |from: Option<&str>, to: &[&str], left: &[&str], refused: &[usize], with: usize, groups: &[usize]| {
@@ -261,5 +271,31 @@ mod tests {
         let both = sifted_by(&["carol"], Some(MALLORY), &["all"]).unwrap_err();
         assert_eq!((both.code(), both.text()), (550, BLOCKED));
         assert_eq!(sifted_by(&["bob"], Some("eve@c.example"), &["bob"]).unwrap_err().text(), UNSIGNED);
+    }
+
+    #[test]
+    fn an_inbox_insists_on_signatures_by_its_rules() {
+        let folder = tempfile::tempdir().unwrap();
+        let eve: edit::Who = "eve@c.example".parse().unwrap();
+        let change = |old: Option<&str>| Ok(edit::let_write_signed(old, &eve).unwrap().text);
+        rules::change(folder.path(), &mailbox("alice"), change).unwrap();
+        let accounts = accounts(folder.path());
+        let sender = Mailbox::parse("eve@c.example").unwrap();
+        // Whether it is signed is not known yet.
+        let to = |name: &str| {
+            recipient(&ReversePath::Mailbox(sender.clone()), &mailbox(name), &accounts, Timestamp::default())
+        };
+        assert!(to("alice").is_ok());
+        let sifted = |to: &str, signed: Signed| {
+            let recipients = vec![Recipient { address: mailbox(to), notify: None, original: None }];
+            let expansion = expand(Envelope { recipients, ..envelope() }, |address| accounts.members(address));
+            let circumstances = Circumstances { signed, ..Circumstances::default() };
+            sift(expansion, Some(&sender), |_| None, &accounts, circumstances)
+        };
+        assert_eq!(sifted("alice", Signed::No).unwrap_err().text(), UNSIGNED);
+        assert_eq!(sifted("alice", Signed::Domain).unwrap_err().text(), UNSIGNED);
+        assert_eq!(sifted("alice", Signed::Author).unwrap().refused, None);
+        let both = sifted("both", Signed::No).unwrap();
+        assert_eq!(both.refused.unwrap().indexes, [(0, UNSIGNED)]);
     }
 }

@@ -300,7 +300,8 @@ impl Handle {
             let name = engine.hold(presentity, facts);
             let seen = engine.with_hot(facts, name, |_, mailbox, hot, version| {
                 let sphere = hot.composed.sphere.clone();
-                let circumstances = Circumstances { now: facts.now, sphere: sphere.as_deref() };
+                let circumstances =
+                    Circumstances { now: facts.now, sphere: sphere.as_deref(), ..Circumstances::default() };
                 let decision = facts.rulings.decide(mailbox, watcher, circumstances);
                 let state = match decision.subscription {
                     Handling::Block => State::Terminated(Some(super::Reason::Rejected)),

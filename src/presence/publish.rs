@@ -392,7 +392,8 @@ impl Engine {
         proven: bool,
     ) -> Decision {
         let identity = self.tables.names.get(watcher).filter(|_| proven);
-        let circumstances = Circumstances { now: facts.now, sphere: hot.composed.sphere.as_deref() };
+        let circumstances =
+            Circumstances { now: facts.now, sphere: hot.composed.sphere.as_deref(), ..Circumstances::default() };
         facts.rulings.decide(mailbox, identity, circumstances)
     }
 

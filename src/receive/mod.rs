@@ -8,6 +8,7 @@ pub mod bridge;
 pub mod connection;
 pub mod identity;
 mod line;
+pub mod lists;
 mod login;
 mod presence;
 mod rates;

@@ -5,24 +5,24 @@
 //! itself, was altered, or is out of its time or place, and nothing else is. RFC 8551, RFC 9788, RFC 3463 §3.8.
 
 use std::collections::HashSet;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use bytes::Bytes;
-use tokio::time::timeout;
-
+use super::lists::Lists;
 use super::transaction::Judge;
 use crate::accounts::Accounts;
 use crate::address::{ForwardPath, Mailbox};
-use crate::dns::{Security, Tlsa};
+use crate::dns::published;
 use crate::envelope::{Class, Envelope};
 use crate::mime::signed::describe;
 use crate::policy::inbox::{ASTRAY, UNSIGNED};
 use crate::reply::{EnhancedCode, Reply};
+use crate::rules::Signed;
 use crate::rules::edit::Who;
-use crate::smime::trust::{Distrust, Published, Record, Trust, owner};
-use crate::smime::{Circumstances, Examined, Finding, Verdict, examine};
+use crate::smime::trust::{Distrust, ListPlace, Published, Trust};
+use crate::smime::{Circumstances, Examined, Finding, Memory, Verdict, examine_with};
 use crate::smtp::command::Rcpt;
+use bytes::Bytes;
 
 /// Octets of an entity that are looked at beside the work on sockets: a tenth of a millisecond's digest.
 const SMALL: usize = 32 * 1024;
@@ -34,6 +34,10 @@ const DNS: Duration = Duration::from_secs(5);
 pub struct Signatures {
     /// Whom to believe; asked for with the first message that is signed, since it takes a while to read them all.
     pub trust: LazyLock<Trust, Box<dyn FnOnce() -> Trust + Send>>,
+    /// Certificates of signers who were believed.
+    pub memory: Memory,
+    /// Who fetches lists of revoked certificates; `None`: nobody.
+    pub lists: Option<Lists>,
     /// Whether domains are asked what they publish of their signers.
     pub asks_dns: bool,
     /// Inboxes and domains that take messages with valid signatures only.
@@ -45,7 +49,13 @@ impl Signatures {
     #[cfg(test)]
     pub(super) fn none() -> Signatures {
         let nobody = || Trust::new(&crate::smime::trust::Anchors::default()).unwrap();
-        Signatures { trust: LazyLock::new(Box::new(nobody)), asks_dns: false, require: Vec::new() }
+        Signatures {
+            trust: LazyLock::new(Box::new(nobody)),
+            memory: Memory::default(),
+            lists: None,
+            asks_dns: false,
+            require: Vec::new(),
+        }
     }
 
     /// Whether an inbox insists on a signature that is not there, or proves nothing. What is encrypted is between its author
@@ -98,6 +108,20 @@ impl Signature {
         }
     }
 
+    /// What it proves to rules: of whom the message is, as its envelope or its header says, has signed it.
+    pub fn signed(&self, author: Option<&Mailbox>) -> Signed {
+        match (&self.verdict.finding, author) {
+            (Finding::Undecryptable(_), _) => Signed::Author,
+            (Finding::ValidUser(user), Some(author)) if self.verdict.timed && user.key() == author.key() => {
+                Signed::Author
+            }
+            (Finding::ValidDomain(domain), Some(author)) if self.verdict.timed && domain == author.domain() => {
+                Signed::Domain
+            }
+            _ => Signed::No,
+        }
+    }
+
     /// By what it is known again at each recipient who lives here.
     pub fn seen(&self, envelope: &Envelope, accounts: &Accounts) -> Vec<Option<[u8; 32]>> {
         let key = |mailbox: &Mailbox| self.examined.seen_key(mailbox, envelope.sender.mailbox(), &self.verdict);
@@ -135,43 +159,58 @@ impl Judge {
         }
         let signatures = self.context.signatures.borrow().clone();
         let examined = if entity.len() <= SMALL {
-            examine(entity, &[], &[])
+            examine_with(entity, &[], &[], &signatures.memory)
         } else {
-            let entity = entity.clone();
-            aside(move || examine(&entity, &[], &[])).await?
+            let (entity, signatures) = (entity.clone(), Arc::clone(&signatures));
+            aside(move || examine_with(&entity, &[], &[], &signatures.memory)).await?
         };
         let published = match signatures.asks_dns {
             true => self.published(&examined).await,
             false => None,
         };
-        let (now, all) = (self.context.clock.now(), rcpts.len());
-        // Authorities may have to be read, and chains to be checked.
-        let judged = aside(move || {
-            let (trust, published) = (&signatures.trust, published.as_ref());
-            let circumstances = Circumstances { now, recipients: &[], trust, published, pins: &[] };
-            judge(examined, &recipients, all, &circumstances)
-        });
-        let judged = judged.await?;
+        let case = Arc::new(Case { recipients, all: rcpts.len(), published });
+        let (judged, places) = self.judged(examined, &case).await?;
+        let judged = match &signatures.lists {
+            // What is believed may be another thing now.
+            Some(lists) if !places.is_empty() && lists.ask(places).await => {
+                self.judged(judged.examined, &case).await?.0
+            }
+            _ => judged,
+        };
         match refusal(&judged.verdict) {
             Some(refusal) => Err(refusal),
             None => Ok(Some(judged)),
         }
     }
 
+    /// What is found, and, of a signer who is believed for the first time, where it is told whether that is still right.
+    async fn judged(&self, examined: Examined, case: &Arc<Case>) -> Result<(Signature, Vec<ListPlace>), Reply> {
+        let (signatures, case) = (self.context.signatures.borrow().clone(), Arc::clone(case));
+        let now = self.context.clock.now();
+        let mut signers = examined.signers().iter().peekable();
+        let is_known = signers.peek().is_some() && signers.all(|signer| signatures.memory.has(&signer.certificate));
+        let work = move || {
+            let (trust, published) = (&signatures.trust, case.published.as_ref());
+            let circumstances = Circumstances { now, recipients: &[], trust, published, pins: &[] };
+            let judged = judge(examined, &case, &circumstances);
+            let mut places = Vec::new();
+            for signer in judged.examined.signers().iter().filter(|_| judged.verdict.is_valid() && !is_known) {
+                signatures.memory.keep(&signer.certificate);
+                if signatures.lists.is_some() {
+                    places.extend(trust.lists_of(&signer.certificate));
+                }
+            }
+            (judged, places)
+        };
+        // Of others, authorities may have to be read, and chains to be checked.
+        if is_known { Ok(work()) } else { aside(work).await }
+    }
+
     /// What the author's domain publishes of signers, proven by DNSSEC. Where nobody can say, it is as if there were nothing:
     /// the authorities that are named here decide.
     async fn published(&self, examined: &Examined) -> Option<Published> {
         let author = examined.author().filter(|_| !examined.signers().is_empty())?;
-        let name = owner(&author);
-        let answer = timeout(DNS, self.context.resolver.smimea(&name)).await.ok()?.ok()?;
-        if answer.security != Security::Secure {
-            return None;
-        }
-        let record = |found: Tlsa| {
-            let Tlsa { usage, selector, matching, data } = found;
-            Record { usage, selector, matching, data }
-        };
-        Some(Published { domain: author.domain().clone(), records: answer.records.into_iter().map(record).collect() })
+        published(&*self.context.resolver, &author, DNS).await
     }
 }
 
@@ -192,22 +231,30 @@ async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> 
     })
 }
 
+/// What a verdict depends on besides the message and those who are believed.
+struct Case {
+    recipients: Vec<Reached>,
+    /// How many recipients there are, those elsewhere too.
+    all: usize,
+    published: Option<Published>,
+}
+
 /// A recipient who lives here: by what names, and in which inboxes.
 struct Reached {
     names: Vec<Mailbox>,
     inboxes: Vec<String>,
 }
 
-/// The verdict for all recipients: whom to believe is asked once. Where it was signed for none of `all`, it is that; where
-/// for some, the others refuse it.
-fn judge(examined: Examined, recipients: &[Reached], all: usize, circumstances: &Circumstances<'_>) -> Signature {
+/// The verdict for all recipients: whom to believe is asked once. Where it was signed for none of all, it is that; where for
+/// some, the others refuse it.
+fn judge(examined: Examined, case: &Case, circumstances: &Circumstances<'_>) -> Signature {
     let mut verdict = examined.judge(circumstances);
     let has_signer = match &verdict.finding {
         Finding::Untrusted(why) => !matches!(why, Distrust::Unreadable(_)),
         finding => matches!(finding, Finding::ValidUser(_) | Finding::ValidDomain(_) | Finding::Expired(_)),
     };
     let (mut astray, mut meant, mut why) = (HashSet::new(), HashSet::new(), Vec::new());
-    for reached in recipients.iter().filter(|_| has_signer) {
+    for reached in case.recipients.iter().filter(|_| has_signer) {
         match examined.is_written_to(&reached.names) {
             Ok(()) => meant.extend(reached.inboxes.iter().cloned()),
             Err(finding) => {
@@ -216,7 +263,7 @@ fn judge(examined: Examined, recipients: &[Reached], all: usize, circumstances: 
             }
         }
     }
-    if why.len() == all
+    if why.len() == case.all
         && let Some(finding) = why.pop()
     {
         verdict = Verdict { finding, basis: None, replay_protected: false, timed: false, ..verdict };
@@ -235,6 +282,7 @@ fn refusal(verdict: &Verdict) -> Option<Reply> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::smime::examine;
 
     #[test]
     fn what_says_that_it_is_protected() {
@@ -274,5 +322,26 @@ mod tests {
         assert!(!signatures.refuses(&alice, Some(&with(Finding::Undecryptable("no".to_owned())))));
         let absent = crate::smime::verdict::Absence::Plain;
         assert!(signatures.refuses(&alice, Some(&with(Finding::Unsigned(absent)))));
+    }
+
+    #[test]
+    fn what_rules_hear_of_a_signature() {
+        let alice = Mailbox::parse("alice@a.example").unwrap();
+        let check = |finding: Finding, timed, author: Option<&str>, expected| {
+            let verdict = Verdict { timed, ..Verdict::bare(finding) };
+            let signature = Signature { examined: examine(b"", &[], &[]), astray: HashSet::new(), verdict };
+            let author = author.map(|text| Mailbox::parse(text).unwrap());
+            assert_eq!(signature.signed(author.as_ref()), expected, "{author:?}");
+        };
+        let (user, domain) = (Finding::ValidUser(alice.clone()), Finding::ValidDomain(alice.domain().clone()));
+        check(user.clone(), true, Some("ALICE@a.example"), Signed::Author);
+        check(user.clone(), true, Some("bob@a.example"), Signed::No);
+        check(user.clone(), true, None, Signed::No);
+        check(user, false, Some("alice@a.example"), Signed::No);
+        check(domain.clone(), true, Some("bob@a.example"), Signed::Domain);
+        check(domain.clone(), true, Some("bob@b.example"), Signed::No);
+        check(domain, false, Some("bob@a.example"), Signed::No);
+        check(Finding::Undecryptable(String::new()), false, None, Signed::Author);
+        check(Finding::Untrusted(Distrust::NoChain), true, Some("alice@a.example"), Signed::No);
     }
 }

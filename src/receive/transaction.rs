@@ -34,6 +34,7 @@ use crate::receive::signed::{Signature, refuse_astray};
 use crate::receive::upstream::is_upstream;
 use crate::receive::{Context, Listener, Options, Upstream};
 use crate::reply::{EnhancedCode, Reply};
+use crate::rules::Circumstances;
 use crate::smtp::command::{Mail, Rcpt};
 use crate::smtp::server::Transaction;
 use crate::spool::{Acceptance, NewMessage, QueueId, Settlement};
@@ -360,7 +361,10 @@ impl Judge {
             false => {
                 let signatures = self.context.signatures.borrow().clone();
                 let objects = |inbox: &Mailbox| signatures.objection(inbox, signature);
-                inbox::sift(expansion, author.as_ref(), objects, accounts, self.context.clock.now())?
+                let signed = signature.map(|signature| signature.signed(author.as_ref())).unwrap_or_default();
+                let now = self.context.clock.now();
+                let circumstances = Circumstances { now, signed, ..Circumstances::default() };
+                inbox::sift(expansion, author.as_ref(), objects, accounts, circumstances)?
             }
         };
         let mut receipts = self.expanded(&sifted.expansion, entity, id)?;

@@ -9,7 +9,7 @@ mod watching;
 use std::fmt;
 use std::ops::Range;
 
-pub use watching::{let_publish, let_watch};
+pub use watching::{let_publish, let_watch, let_write_signed};
 
 use super::{
     COMMON, Condition, Excluded, IMPART, Kind, Message, Name, PRESENCE, Party, Read, Rule, RulesError, Ruleset, read,
@@ -234,6 +234,11 @@ fn patched(mut text: String, mut patches: Vec<Patch>) -> String {
 
 /// With a rule more, for them alone: its actions, and its transformations where it has some.
 fn appended(text: String, ruleset: &Ruleset, who: &Who, actions: &str, shown: &str) -> String {
+    appended_if(text, ruleset, who, "", actions, shown)
+}
+
+/// The same, under a further condition.
+fn appended_if(text: String, ruleset: &Ruleset, who: &Who, condition: &str, actions: &str, shown: &str) -> String {
     let free = |id: &String| ruleset.rules.iter().all(|rule| rule.id != *id);
     let id = (1..=ruleset.rules.len() + 1).map(|number| format!("rule-{number}")).find(free).unwrap_or_default();
     let party = match who {
@@ -242,7 +247,7 @@ fn appended(text: String, ruleset: &Ruleset, who: &Who, actions: &str, shown: &s
     };
     let rule = format!(
         "<rule xmlns=\"{COMMON}\" xmlns:i=\"{IMPART}\" id=\"{id}\">\n    \
-         <conditions>\n      <identity>\n        {party}\n      </identity>\n    </conditions>\n    \
+         <conditions>\n      <identity>\n        {party}\n      </identity>{condition}\n    </conditions>\n    \
          <actions>{actions}</actions>{}\n  </rule>",
         if shown.is_empty() { String::new() } else { format!("\n    {shown}") }
     );
@@ -274,7 +279,7 @@ impl Rule {
         self.conditions.iter().all(|condition| match condition {
             Condition::Identity(parties) => parties.iter().any(|party| party.touches(who)),
             Condition::Anonymous => false,
-            Condition::Validity(_) | Condition::Sphere(_) | Condition::Never => true,
+            Condition::Validity(_) | Condition::Sphere(_) | Condition::Signed(_) | Condition::Never => true,
         })
     }
 }

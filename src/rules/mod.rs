@@ -23,7 +23,7 @@ use crate::timestamp::Timestamp;
 pub const COMMON: &str = "urn:ietf:params:xml:ns:common-policy";
 /// The namespace of RFC 5025 §7.
 pub const PRESENCE: &str = "urn:ietf:params:xml:ns:pres-rules";
-/// The namespace of our own actions, and of the condition `anonymous`.
+/// The namespace of our own actions, and of the conditions `anonymous` and `signed`.
 pub const IMPART: &str = "urn:impart:rules";
 
 /// What becomes of a message.
@@ -108,6 +108,20 @@ pub struct Watcher<'a> {
     pub identity: Option<&'a Mailbox>,
 }
 
+/// What is known of the signature of what comes, in the order of what it proves.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Signed {
+    /// Nobody has signed it who is its author, or speaks for the author.
+    #[default]
+    No,
+    /// Its author's domain has.
+    Domain,
+    /// Its author has; or it is encrypted, so that only its reader can tell.
+    Author,
+    /// It has not come yet: it may be signed.
+    Unseen,
+}
+
 /// When, and in what circumstances of the owner.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Circumstances<'a> {
@@ -116,11 +130,13 @@ pub struct Circumstances<'a> {
     /// The sphere of all that the presentity has published, [`crate::pidf::sphere`]; `None`: it is not defined, and no
     /// condition on it is met (RFC 5025 §3.1.2).
     pub sphere: Option<&'a str>,
+    /// Of a message: who has signed it.
+    pub signed: Signed,
 }
 
 impl From<Timestamp> for Circumstances<'_> {
     fn from(now: Timestamp) -> Self {
-        Circumstances { now, sphere: None }
+        Circumstances { now, ..Circumstances::default() }
     }
 }
 
@@ -210,19 +226,22 @@ enum Condition {
     Sphere(Vec<String>),
     /// Who asks has not authenticated; in our namespace.
     Anonymous,
+    /// What comes is signed, by no less than this; in our namespace.
+    Signed(Signed),
     /// What is not understood: not met (RFC 4745 §7).
     Never,
 }
 
 impl Condition {
     fn holds(&self, who: Option<&Name<'_>>, circumstances: Circumstances<'_>) -> bool {
-        let Circumstances { now, sphere } = circumstances;
+        let Circumstances { now, sphere, signed } = circumstances;
         match self {
             // Only who has authenticated has an identity (RFC 4745 §7.1.1).
             Condition::Identity(parties) => who.is_some_and(|who| parties.iter().any(|party| party.is(who))),
             Condition::Validity(times) => times.iter().any(|(from, until)| *from <= now && now < *until),
             Condition::Sphere(any) => sphere.is_some_and(|sphere| any.contains(&sphere.to_lowercase())),
             Condition::Anonymous => who.is_none(),
+            Condition::Signed(least) => signed >= *least,
             Condition::Never => false,
         }
     }

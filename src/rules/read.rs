@@ -10,7 +10,7 @@ use roxmltree::{Document, Node, ParsingOptions};
 
 use super::{
     COMMON, Condition, Decision, Except, Excluded, Handling, IMPART, Kind, Message, Named, PRESENCE, Party, Read, Rule,
-    Ruleset, transform,
+    Ruleset, Signed, transform,
 };
 use crate::address::uri::percent_decoded;
 use crate::address::{Domain, Mailbox};
@@ -203,6 +203,11 @@ impl Reader {
                 Ok(Condition::Sphere(value.split_whitespace().map(str::to_lowercase).collect()))
             }
             (Some(IMPART), "anonymous") => Ok(Condition::Anonymous),
+            (Some(IMPART), "signed") => match node.attribute("by") {
+                None | Some("author") => Ok(Condition::Signed(Signed::Author)),
+                Some("domain") => Ok(Condition::Signed(Signed::Domain)),
+                Some(_) => Err(wrong(node, "write by=\"author\" or by=\"domain\", or leave it out")),
+            },
             (_, other) => {
                 let text = format!("line {}: the condition {other} cannot be told here and is never met", line(node));
                 self.remarks.push(text);

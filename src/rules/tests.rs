@@ -41,6 +41,60 @@ fn check(text: &str, allowed: &[&str], blocked: &[&str]) {
 }
 
 #[test]
+fn signatures() {
+    let taken = |conditions: &str, signed: Signed| {
+        let ruleset = Ruleset::parse(&rule(conditions)).unwrap();
+        let (who, circumstances) = (mailbox("bob@b.example"), Circumstances { signed, ..now().into() });
+        decide(Some(&ruleset), Watcher { identity: Some(&who) }, circumstances).message == Message::Allow
+    };
+    let all = |conditions: &str| {
+        [Signed::No, Signed::Domain, Signed::Author, Signed::Unseen].map(|signed| taken(conditions, signed))
+    };
+    assert_eq!(all("<i:signed/>"), [false, false, true, true]);
+    assert_eq!(all("<i:signed by=\"author\"/>"), [false, false, true, true]);
+    assert_eq!(all("<i:signed by='domain'/>"), [false, true, true, true]);
+    assert_eq!(all("<signed xmlns='urn:x'/>"), [false; 4], "of another namespace");
+    assert_eq!(all("<i:signed/><identity><one id='im:carol@b.example'/></identity>"), [false; 4]);
+    let fault = Ruleset::parse(&rule("<i:signed by='anybody'/>")).unwrap_err().to_string();
+    assert!(fault.contains("<signed>: write by=\"author\""), "{fault}");
+    // Watchers and readers sign nothing.
+    check(&rule("<i:signed/>"), &[], &["bob@b.example", "anonymous"]);
+}
+
+#[test]
+fn signed_messages_only() {
+    let who: Who = "bob@b.example".parse().unwrap();
+    let of_domain: Who = "b.example".parse().unwrap();
+    let taken = |text: &str, who: &str, signed: Signed| {
+        let (ruleset, who) = (Ruleset::parse(text).unwrap(), mailbox(who));
+        decide(Some(&ruleset), Watcher { identity: Some(&who) }, Circumstances { signed, ..now().into() })
+    };
+    let check = |text: &str, one: &str, expected: [bool; 2]| {
+        let got = [Signed::No, Signed::Author].map(|signed| taken(text, one, signed).message == Message::Allow);
+        assert_eq!(got, expected, "{one}\n{text}");
+    };
+    let insists = edit::let_write_signed(None, &who).unwrap().text.unwrap();
+    check(&insists, "bob@b.example", [false, true]);
+    check(&insists, "carol@b.example", [true, true]);
+    assert_eq!(taken(&insists, "bob@b.example", Signed::No).subscription, Handling::Confirm, "as before");
+    assert_eq!(edit::let_write_signed(Some(&insists), &who).unwrap().text.unwrap(), insists, "once is enough");
+    let both = edit::let_write_signed(Some(&insists), &of_domain).unwrap().text.unwrap();
+    check(&both, "bob@b.example", [false, true]);
+    check(&both, "carol@b.example", [false, true]);
+    check(&both, "dave@c.example", [true, true]);
+    let again = allow(Some(&both), &who).unwrap().text.unwrap();
+    check(&again, "bob@b.example", [true, true]);
+    check(&again, "carol@b.example", [false, true]);
+    // What else a rule permits stays.
+    let text = rule("<identity><many/></identity>").replace("</actions>", "<i:read>copy</i:read></actions>");
+    let text = edit::let_write_signed(Some(&text), &who).unwrap().text.unwrap();
+    check(&text, "bob@b.example", [false, true]);
+    assert_eq!(taken(&text, "bob@b.example", Signed::No).read, Read::Copy);
+    let blocked = block(Some(&text), &who).unwrap().text.unwrap();
+    check(&blocked, "bob@b.example", [false, false]);
+}
+
+#[test]
 fn without_a_document_everybody_sends_and_nobody_reads() {
     let anybody =
         Decision { message: Message::Allow, read: Read::No, subscription: Handling::Confirm, ..Decision::default() };

@@ -4,6 +4,7 @@
 //! asked here. Invariant: what is read of it lies where its structure says. Fails: [`Fault::Certificate`],
 //! [`Fault::Syntax`]. RFC 5280 §4.1.
 
+use std::borrow::Borrow;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::ops::Range;
@@ -15,7 +16,10 @@ use der::asn1::AnyRef;
 use der::{Decode, Tag};
 use x509_cert::name::Name;
 
+use super::asn1::Algorithm;
 use super::ber::{self, Reader};
+use super::scheme::{Digest, Means};
+use super::trust::Names;
 use super::{Fault, PublicKey, oid, pem};
 use crate::limits;
 use crate::timestamp::Timestamp;
@@ -35,6 +39,10 @@ struct Inner {
     not_after: Timestamp,
     usage: Option<u8>,
     fingerprint: OnceLock<[u8; 32]>,
+    /// The addresses that it names; `None`: they cannot be read.
+    names: OnceLock<Option<Names>>,
+    /// Its key, as the first signature wanted it.
+    means: OnceLock<Option<Means>>,
 }
 
 /// Bits of the key usage extension (RFC 5280 §4.2.1.3), as they stand in its first octet.
@@ -77,6 +85,8 @@ impl Certificate {
             not_after,
             usage: None,
             fingerprint: OnceLock::new(),
+            names: OnceLock::new(),
+            means: OnceLock::new(),
         };
         if let Some(extensions) = tbs.optional(ber::context(3))? {
             let mut list = Reader::only(extensions.contents, ber::SEQUENCE)?;
@@ -137,6 +147,29 @@ impl Certificate {
     /// The public key; fails where it is of a kind that is not known, or too short.
     pub fn public_key(&self) -> Result<PublicKey<'_>, Fault> {
         PublicKey::from_spki(self.spki())
+    }
+
+    /// Checks a signature of its key; `digest` is that of a SignerInfo, which must not contradict the algorithm. The key is
+    /// made ready once.
+    pub(super) fn check(
+        &self,
+        algorithm: &Algorithm,
+        digest: Digest,
+        message: &[u8],
+        value: &[u8],
+    ) -> Result<(), Fault> {
+        let key = self.public_key()?;
+        let ready = self.0.means.get_or_init(|| Means::new(&key, algorithm, Some(digest)).ok()).as_ref();
+        match ready.filter(|means| means.fits(algorithm, digest)) {
+            Some(means) => means.check(message, value),
+            None => Means::new(&key, algorithm, Some(digest))?.check(message, value),
+        }
+    }
+
+    /// The addresses that it names.
+    pub(super) fn addresses(&self) -> Result<&Names, Fault> {
+        let names = self.0.names.get_or_init(|| self.parsed().ok().map(|parsed| Names::of(&parsed)));
+        names.as_ref().ok_or(Fault::Certificate("it is not DER of RFC 5280"))
     }
 
     /// The value of the subject key identifier extension.
@@ -201,6 +234,13 @@ impl PartialEq for Certificate {
 }
 
 impl Eq for Certificate {}
+
+/// By its octets, as it is compared and hashed.
+impl Borrow<[u8]> for Certificate {
+    fn borrow(&self) -> &[u8] {
+        self.der()
+    }
+}
 
 impl Hash for Certificate {
     fn hash<H: Hasher>(&self, state: &mut H) {

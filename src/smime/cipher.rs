@@ -30,6 +30,21 @@ impl Cipher {
         Cipher::ALL.into_iter().find(read).unwrap_or(Cipher::Aes128Cbc)
     }
 
+    /// Its name, for files.
+    pub fn word(self) -> &'static str {
+        match self {
+            Cipher::Aes256Gcm => "aes256-gcm",
+            Cipher::Aes128Gcm => "aes128-gcm",
+            Cipher::Aes256Cbc => "aes256-cbc",
+            Cipher::Aes128Cbc => "aes128-cbc",
+        }
+    }
+
+    /// The one of that name.
+    pub fn of_word(word: &str) -> Option<Cipher> {
+        Cipher::ALL.into_iter().find(|cipher| cipher.word() == word)
+    }
+
     /// Whether an alteration is noticed by the cipher itself.
     pub fn is_authenticated(self) -> bool {
         matches!(self, Cipher::Aes256Gcm | Cipher::Aes128Gcm)

@@ -40,6 +40,16 @@ pub struct EncryptOptions {
     pub transport: KeyTransport,
 }
 
+impl EncryptOptions {
+    /// What all recipients read, by what each of them has said: [`Cipher::common`]. Who reads no authenticated encryption has
+    /// S/MIME 3, where PKCS#1 v1.5 is the one transport of keys that every reader has (RFC 8551 §2.3).
+    pub fn common<'a>(capabilities: impl IntoIterator<Item = &'a [Cipher]>) -> EncryptOptions {
+        let cipher = Cipher::common(capabilities);
+        let transport = if cipher.is_authenticated() { KeyTransport::Oaep } else { KeyTransport::Pkcs1 };
+        EncryptOptions { cipher, transport }
+    }
+}
+
 /// Encrypts `part`, a MIME entity, to everybody whose certificate is given; the sender's own should be among them.
 pub fn encrypt(part: &[u8], recipients: &[Certificate], options: &EncryptOptions) -> Result<Vec<u8>, Fault> {
     if recipients.is_empty() {

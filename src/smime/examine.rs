@@ -11,7 +11,7 @@ use aws_lc_rs::digest;
 use super::protect::{self, Contradiction, ProtectError, Protected, Scheme};
 use super::trust::{Basis, Distrust, Names, Pin, Presented, Published, Refusal, Trust, names_of};
 use super::verdict::{AHEAD, Absence, Alteration, Finding, Mismatch, Replay, Verdict, WINDOW};
-use super::{Certificate, Fault, Identity, Layer, Signer, decrypt, open, verify};
+use super::{Certificate, Fault, Identity, Layer, Memory, Signer, decrypt, open, verify_with};
 use crate::address::Mailbox;
 use crate::limits;
 use crate::mime::{self, Defect, Fields, kind};
@@ -33,6 +33,13 @@ pub struct Examined {
     part_only: bool,
     /// SHA-256 of the outermost encrypted CMS.
     blob: Option<[u8; 32]>,
+}
+
+/// What layers are taken off with.
+struct Means<'a> {
+    identities: &'a [Identity],
+    known: &'a [Certificate],
+    memory: &'a Memory,
 }
 
 /// A valid finding.
@@ -60,6 +67,11 @@ pub struct Circumstances<'a> {
 
 /// Takes the layers off. `known` are certificates of signers who do not send theirs along.
 pub fn examine(entity: &[u8], identities: &[Identity], known: &[Certificate]) -> Examined {
+    examine_with(entity, identities, known, &Memory::default())
+}
+
+/// The same, with certificates that were read before.
+pub fn examine_with(entity: &[u8], identities: &[Identity], known: &[Certificate], memory: &Memory) -> Examined {
     let mut fields = Fields::new(entity);
     let count = fields.by_ref().count();
     let header = entity[..fields.body()].to_vec();
@@ -77,7 +89,8 @@ pub fn examine(entity: &[u8], identities: &[Identity], known: &[Certificate]) ->
     if count > limits::HEADER_FIELDS {
         examined.fault = Some(Fault::TooMany("header fields"));
     } else {
-        while let Some(inner) = examined.take_off(&content, identities, known) {
+        let means = Means { identities, known, memory };
+        while let Some(inner) = examined.take_off(&content, &means) {
             content = std::borrow::Cow::Owned(inner);
         }
         examined.part_only = examined.layers == 0 && holds_a_protected_part(entity);
@@ -105,7 +118,7 @@ fn with_crlf(octets: Vec<u8>) -> Vec<u8> {
 
 impl Examined {
     /// Takes one layer off; `None` where there is no more, or none that can be.
-    fn take_off(&mut self, content: &[u8], identities: &[Identity], known: &[Certificate]) -> Option<Vec<u8>> {
+    fn take_off(&mut self, content: &[u8], means: &Means<'_>) -> Option<Vec<u8>> {
         if self.signed.is_some() && protect::read(content).is_ok_and(|read| is_root(read.scheme)) {
             // Its author put the fields here: what may be encrypted inside is the body.
             return None;
@@ -126,12 +139,12 @@ impl Examined {
         match layer {
             Layer::Plain => None,
             Layer::Signed(signed) => {
-                self.signed = Some(verify(&signed, known));
+                self.signed = Some(verify_with(&signed, means.known, means.memory));
                 Some(signed.content.into_owned())
             }
             Layer::Encrypted(encrypted) => {
                 self.blob.get_or_insert_with(|| sha256(&[encrypted.cms()]));
-                match decrypt(&encrypted, identities) {
+                match decrypt(&encrypted, means.identities) {
                     Ok(inner) => {
                         self.encrypted = true;
                         self.signed = None;
@@ -163,8 +176,7 @@ impl Examined {
             protected.scheme == Scheme::Wrapped && protected.contradictions(&self.header).contains(&Contradiction::From)
         };
         if self.layers == 0 || passed_on() {
-            let (fields, outer) = (Vec::new(), Vec::new());
-            return Ok(Protected { scheme: Scheme::Unprotected, fields, outer, body: &self.payload });
+            return Ok(Protected { scheme: Scheme::Unprotected, fields: Vec::new(), body: &self.payload });
         }
         Ok(protected)
     }
@@ -277,6 +289,7 @@ impl Examined {
         let presented = Presented {
             certificate: &signer.certificate,
             offered: &signer.others,
+            lists: &signer.lists,
             signed_at: signed_at.unwrap_or(circumstances.now),
             now: circumstances.now,
         };
@@ -350,12 +363,12 @@ fn speaks(names: &Names, author: &Mailbox) -> bool {
 }
 
 /// The signer who speaks for the author, the author's own certificate first.
-fn speaking<'a>(signers: &'a [Signer], author: &Mailbox) -> Result<(&'a Signer, Names), Finding> {
+fn speaking<'a>(signers: &'a [Signer], author: &Mailbox) -> Result<(&'a Signer, &'a Names), Finding> {
     let named = |signer: &'a Signer| names_of(&signer.certificate).ok().map(|names| (signer, names));
-    let all: Vec<(&Signer, Names)> = signers.iter().filter_map(named).collect();
+    let all: Vec<(&Signer, &Names)> = signers.iter().filter_map(named).collect();
     let own = all.iter().find(|(_, names)| names.names(author));
     if let Some((signer, names)) = own.or_else(|| all.iter().find(|(_, names)| speaks(names, author))) {
-        return Ok((signer, names.clone()));
+        return Ok((signer, names));
     }
     let shown = all.iter().find_map(|(_, names)| names.first());
     Err(Finding::WrongSender(match shown {

@@ -1,13 +1,13 @@
 //! S/MIME: messages signed, verified, encrypted, decrypted; the keys and certificates for it.
 //!
 //! In: MIME entities with CRLF, keys, certificates, the time. Out: entities, and what a signature proves. The path of a
-//! message that came: [`open`] says what layer it is, [`verify()`] who signed, [`decrypt`] what is inside; [`unwrap`]
+//! message that came: [`open`] says what layer it is, [`verify()`] who signed, [`decrypt`] what is inside; [`examine()`]
 //! does all three, layer by layer. Of one that goes: [`sign()`], then [`encrypt()`].
 //!
 //! Invariants: no I/O, no clock. Every primitive is aws-lc-rs's. What was signed is the octets of the line-anchored part
 //! ([`crate::mime::signed`]), certificates and signed attributes are taken as they came and never encoded again. Only the
-//! outermost chain of layers counts: a part beside an encrypted part is never shown as protected. [`examine()`] looks at
-//! a message as a whole and [`Examined::judge`] says what to think of it: [`Verdict`]. Fields are put inside and read back by
+//! outermost chain of layers counts: a part beside an encrypted part is never shown as protected. [`Examined::judge`] says
+//! what to think of a message as a whole: [`Verdict`]. Fields are put inside and read back by
 //! [`protect`], certificates are believed by [`trust`]. Fails: [`Fault`]; hostile input gives one, never a panic, and
 //! costs time linear in its length, within [`crate::limits`].
 //!
@@ -32,6 +32,7 @@ mod fault;
 mod identity;
 mod key;
 mod layer;
+mod memory;
 mod oid;
 mod pbes2;
 mod pem;
@@ -42,7 +43,6 @@ mod sign;
 mod signed_data;
 mod transport;
 pub mod trust;
-mod unwrap;
 pub mod verdict;
 mod verify;
 
@@ -50,16 +50,16 @@ pub use certificate::Certificate;
 pub use cipher::Cipher;
 pub use decrypt::decrypt;
 pub use encrypt::{EncryptOptions, KeyTransport, encrypt};
-pub use examine::{Circumstances, Examined, examine};
+pub use examine::{Circumstances, Examined, examine, examine_with};
 pub use fault::Fault;
 pub use identity::Identity;
 pub use key::{Key, KeyKind, PublicKey, RsaScheme, Signature};
 pub use layer::{Encrypted, Layer, Signed, open};
+pub use memory::Memory;
 pub use scheme::check;
 pub use sign::{Form, SignOptions, sign};
-pub use unwrap::{Seen, Unwrapped, unwrap};
 pub use verdict::{Finding, Verdict};
-pub use verify::{Signer, verify};
+pub use verify::{Signer, verify, verify_with};
 
 #[cfg(test)]
 mod tests;

@@ -76,6 +76,15 @@ enum Scheme {
 }
 
 impl Scheme {
+    /// The digest that it names itself.
+    fn digest(self) -> Option<Digest> {
+        match self {
+            Scheme::Pkcs1(own) | Scheme::Ecdsa(own) => own,
+            Scheme::Pss(own) => Some(own),
+            Scheme::Ed25519 => None,
+        }
+    }
+
     fn read(algorithm: &Algorithm) -> Result<Self, Fault> {
         match algorithm.oid {
             oid::RSA => Ok(Scheme::Pkcs1(None)),
@@ -131,33 +140,44 @@ pub(super) fn pss_sha256() -> Result<Algorithm, Fault> {
 
 /// Checks a signature as certificates and CRLs carry them: `algorithm` is the DER of its AlgorithmIdentifier.
 pub fn check(key: &PublicKey<'_>, algorithm: &[u8], message: &[u8], value: &[u8]) -> Result<(), Fault> {
-    check_with(key, &Algorithm::from_der(algorithm)?, None, message, value)
+    Means::new(key, &Algorithm::from_der(algorithm)?, None)?.check(message, value)
 }
 
-/// The same, with the digest of a SignerInfo, which must not contradict the algorithm.
-pub(super) fn check_with(
-    key: &PublicKey<'_>,
-    algorithm: &Algorithm,
+/// A public key with an algorithm, ready for any number of signatures.
+pub(super) struct Means {
+    scheme: Scheme,
     digest: Option<Digest>,
-    message: &[u8],
-    value: &[u8],
-) -> Result<(), Fault> {
-    let scheme = Scheme::read(algorithm)?;
-    let own = match scheme {
-        Scheme::Pkcs1(own) | Scheme::Ecdsa(own) => own,
-        Scheme::Pss(own) => Some(own),
-        Scheme::Ed25519 => None,
-    };
-    if let (Some(own), Some(digest)) = (own, digest)
-        && own != digest
-    {
-        return Err(Fault::Syntax("two different digests are named"));
+    /// `None`: it is no key of its kind, so that no signature fits.
+    key: Option<signature::ParsedPublicKey>,
+}
+
+impl Means {
+    /// With the digest of a SignerInfo, where there is one, which must not contradict the algorithm.
+    pub(super) fn new(key: &PublicKey<'_>, algorithm: &Algorithm, digest: Option<Digest>) -> Result<Self, Fault> {
+        let scheme = Scheme::read(algorithm)?;
+        let own = scheme.digest();
+        if let (Some(own), Some(digest)) = (own, digest)
+            && own != digest
+        {
+            return Err(Fault::Syntax("two different digests are named"));
+        }
+        let digest = own.or(digest);
+        let primitive = primitive(key, scheme, digest)?;
+        Ok(Means { scheme, digest, key: signature::ParsedPublicKey::new(primitive, key.octets).ok() })
     }
-    let digest = own.or(digest);
-    let primitive = primitive(key, scheme, digest)?;
-    signature::UnparsedPublicKey::new(primitive, key.octets)
-        .verify(message, value)
-        .map_err(|_| Fault::Altered("the signature does not fit the signed attributes and the signer's key"))
+
+    /// Whether it is for that algorithm and digest.
+    pub(super) fn fits(&self, algorithm: &Algorithm, digest: Digest) -> bool {
+        let named = Scheme::read(algorithm).is_ok_and(|scheme| scheme == self.scheme);
+        named && self.scheme.digest().or(self.digest) == Some(digest)
+    }
+
+    /// Checks a signature.
+    pub(super) fn check(&self, message: &[u8], value: &[u8]) -> Result<(), Fault> {
+        let fits = self.key.as_ref().is_some_and(|key| key.verify_sig(message, value).is_ok());
+        let altered = Fault::Altered("the signature does not fit the signed attributes and the signer's key");
+        if fits { Ok(()) } else { Err(altered) }
+    }
 }
 
 fn primitive(

@@ -14,8 +14,11 @@ use x509_cert::serial_number::SerialNumber;
 use super::asn1::Algorithm;
 use super::ber::{self, Element, Reader};
 use super::scheme::Digest;
-use super::{Certificate, Fault, oid};
+use super::{Certificate, Fault, Memory, oid};
 use crate::limits;
+
+/// Certificates of the same name and number that are tried for one signer.
+const NAMESAKES: usize = 3;
 
 /// What SignedData holds.
 pub(super) struct SignedData<'a> {
@@ -24,6 +27,7 @@ pub(super) struct SignedData<'a> {
     /// The octet string inside, where the form is opaque.
     pub(super) content: Option<Element<'a>>,
     certificates: Vec<Element<'a>>,
+    lists: Vec<Element<'a>>,
     signers: Vec<Element<'a>>,
 }
 
@@ -38,7 +42,8 @@ pub(super) enum Identifier {
 
 /// What one signer says.
 pub(super) struct SignerInfo<'a> {
-    pub(super) identifier: Identifier,
+    /// The signer's identifier as it came.
+    sid: &'a [u8],
     pub(super) digest: Result<Digest, Fault>,
     /// The signed attributes as they came, with their implicit tag.
     pub(super) attributes: Option<Element<'a>>,
@@ -73,16 +78,24 @@ impl<'a> SignedData<'a> {
             Some(set) => elements(set.inside(), limits::CMS_CERTIFICATES, "certificates")?,
             None => Vec::new(),
         };
-        data.optional(ber::context(1))?;
+        let lists = match data.optional(ber::context(1))? {
+            Some(set) => elements(set.inside(), limits::CMS_LISTS, "revocation lists")?,
+            None => Vec::new(),
+        };
         let signers = elements(data.take(ber::SET)?.inside(), limits::CMS_SIGNERS, "signers")?;
         data.end()?;
-        Ok(SignedData { content_type, content, certificates, signers })
+        Ok(SignedData { content_type, content, certificates, lists, signers })
     }
 
     /// The X.509 certificates that can be read.
-    pub(super) fn certificates(&self) -> Vec<Certificate> {
+    pub(super) fn certificates(&self, memory: &Memory) -> Vec<Certificate> {
         let x509 = self.certificates.iter().filter(|element| element.tag == ber::SEQUENCE);
-        x509.filter_map(|element| Certificate::from_der(element.raw).ok()).collect()
+        x509.filter_map(|element| memory.certificate(element.raw).ok()).collect()
+    }
+
+    /// The revocation lists; what is no CRL (RFC 5652 §10.2.1) is passed over.
+    pub(super) fn lists(&self) -> Vec<Vec<u8>> {
+        self.lists.iter().filter(|element| element.tag == ber::SEQUENCE).map(|element| element.raw.to_vec()).collect()
     }
 
     /// What the signers say.
@@ -132,19 +145,40 @@ impl Identifier {
 }
 
 impl<'a> SignerInfo<'a> {
-    fn read(element: &Element<'a>) -> Result<Self, Fault> {
-        let mut reader = Reader::only(element.raw, ber::SEQUENCE)?;
-        reader.take(ber::INTEGER)?;
-        let identifier = match SignerIdentifier::from_ber(reader.next()?.raw)? {
+    /// Whose certificate the signature needs, of these.
+    pub(super) fn means<'c>(
+        &self,
+        certificates: impl Iterator<Item = &'c Certificate> + Clone,
+    ) -> Result<Vec<&'c Certificate>, Fault> {
+        // Nearly always the names are the very octets of the certificate.
+        let exact = |one: &&Certificate| self.names_octets_of(one).unwrap_or(false);
+        let found: Vec<&Certificate> = certificates.clone().filter(exact).take(NAMESAKES).collect();
+        if !found.is_empty() {
+            return Ok(found);
+        }
+        let identifier = match SignerIdentifier::from_ber(self.sid)? {
             SignerIdentifier::IssuerAndSerialNumber(names) => Identifier::new(names)?,
             SignerIdentifier::SubjectKeyIdentifier(key) => Identifier::Key(key.0),
         };
+        Ok(certificates.filter(|certificate| identifier.means(certificate)).take(NAMESAKES).collect())
+    }
+
+    fn names_octets_of(&self, certificate: &Certificate) -> Result<bool, Fault> {
+        let mut names = Reader::only(self.sid, ber::SEQUENCE)?;
+        let issuer = names.take(ber::SEQUENCE)?.raw;
+        Ok(issuer == certificate.issuer() && names.take(ber::INTEGER)?.contents == certificate.serial())
+    }
+
+    fn read(element: &Element<'a>) -> Result<Self, Fault> {
+        let mut reader = Reader::only(element.raw, ber::SEQUENCE)?;
+        reader.take(ber::INTEGER)?;
+        let sid = reader.next()?.raw;
         let digest = Algorithm::from_ber(reader.take(ber::SEQUENCE)?.raw)?;
         let attributes = reader.optional(ber::context(0))?;
         let algorithm = Algorithm::from_ber(reader.take(ber::SEQUENCE)?.raw)?;
         let signature = reader.take(ber::OCTET_STRING)?.contents;
         reader.optional(ber::context(1))?;
         reader.end()?;
-        Ok(SignerInfo { identifier, digest: Digest::named(digest.oid), attributes, algorithm, signature })
+        Ok(SignerInfo { sid, digest: Digest::named(digest.oid), attributes, algorithm, signature })
     }
 }

@@ -224,41 +224,14 @@ impl Verdict {
         }
     }
 
-    /// One result for the field Authentication-Results (RFC 8601 §2.2): `smime=pass body.smime-identifier=…`, without the
-    /// semicolon before it. Printable US-ASCII, at most [`RESULT_OCTETS`].
-    pub fn authentication_result(&self) -> String {
-        let mut text = format!("smime={}", self.result());
-        let identifier = match &self.finding {
+    /// Who is proven, as `body.smime-identifier` names it (RFC 7281 §5).
+    pub fn identifier(&self) -> Option<String> {
+        match &self.finding {
             Finding::ValidUser(user) => Some(user.to_string()),
             Finding::ValidDomain(domain) => Some(format!("{}@{domain}", super::trust::DOMAIN_LOCAL_PART)),
             _ => None,
-        };
-        if let Some(identifier) = identifier {
-            text.push_str(" body.smime-identifier=");
-            let plain = identifier.bytes().all(|b| b.is_ascii_graphic() && !b"()<>,;:\\\"/[]?=".contains(&b));
-            text.push_str(&if plain { identifier } else { quoted(&identifier) });
-        } else {
-            text.push_str(" reason=");
-            text.push_str(&quoted(&self.reason()));
-        }
-        text
-    }
-}
-
-/// Octets of what [`Verdict::authentication_result`] writes, so that a line keeps within 998 (RFC 5322 §2.1.1).
-pub const RESULT_OCTETS: usize = 500;
-
-fn quoted(text: &str) -> String {
-    let mut out = String::from("\"");
-    for c in text.chars().take(RESULT_OCTETS / 2 - 32) {
-        match c {
-            '"' | '\\' => out.extend(['\\', c]),
-            ' '..='~' => out.push(c),
-            _ => out.push('?'),
         }
     }
-    out.push('"');
-    out
 }
 
 impl fmt::Display for Verdict {

@@ -16,14 +16,11 @@ use x509_cert::time::Time;
 
 use super::asn1::{Algorithm, SigningCertificate};
 use super::ber::{self, Reader};
-use super::scheme::{Digest, check_with};
+use super::scheme::Digest;
 use super::signed_data::{SignedData, SignerInfo, elements};
-use super::{Certificate, Cipher, Fault, Signed, oid};
+use super::{Certificate, Cipher, Fault, Memory, Signed, oid};
 use crate::limits;
 use crate::timestamp::Timestamp;
-
-/// Certificates of the same name and number that are tried for one signer.
-const NAMESAKES: usize = 3;
 
 /// Somebody whose signature is right.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,6 +29,8 @@ pub struct Signer {
     pub certificate: Certificate,
     /// The other certificates in the message, as material for chains.
     pub others: Vec<Certificate>,
+    /// The revocation lists in the message.
+    pub lists: Vec<Vec<u8>>,
     /// When it was signed, by the signer's word.
     pub signing_time: Option<Timestamp>,
     /// The signer's certificate is bound by the signature (signingCertificateV2).
@@ -46,6 +45,11 @@ pub struct Signer {
 
 /// Verifies every signature; `known` are certificates for signers whose certificate is not in the message.
 pub fn verify(signed: &Signed<'_>, known: &[Certificate]) -> Result<Vec<Signer>, Fault> {
+    verify_with(signed, known, &Memory::default())
+}
+
+/// The same, with certificates that were read before.
+pub fn verify_with(signed: &Signed<'_>, known: &[Certificate], memory: &Memory) -> Result<Vec<Signer>, Fault> {
     let data = SignedData::read(&signed.cms)?;
     if data.content_type != oid::DATA {
         return Err(Fault::algorithm(data.content_type));
@@ -53,13 +57,13 @@ pub fn verify(signed: &Signed<'_>, known: &[Certificate]) -> Result<Vec<Signer>,
     if data.content.is_some() != (signed.form == super::Form::Opaque) {
         return Err(Fault::Syntax("the content stands beside the signature and inside it"));
     }
-    let certificates = data.certificates();
+    let certificates = data.certificates(memory);
     let mut digests = Digests { content: &signed.content, known: Vec::new() };
     let mut found = Vec::new();
     let mut first = None;
     for info in data.signers()? {
         match signer(&info, &certificates, known, &mut digests) {
-            Ok(signer) => found.push(signer),
+            Ok(signer) => found.push(Signer { lists: data.lists(), ..signer }),
             Err(fault @ Fault::Altered(_)) => return Err(fault),
             Err(fault) => _ = first.get_or_insert(fault),
         }
@@ -107,19 +111,18 @@ fn signer(
         None => (Cow::Borrowed(digests.content), Attributes::default()),
     };
     let mut outcome = Err(Fault::NoCertificate);
-    let named = sent.iter().chain(known).filter(|certificate| info.identifier.means(certificate));
-    for certificate in named.take(NAMESAKES) {
+    for certificate in info.means(sent.iter().chain(known))? {
         if attributes.certificate.as_ref().is_some_and(|bound| !bound.means(certificate)) {
             outcome = Err(Fault::Altered("the certificate is not the one that the signer named"));
             continue;
         }
-        let key = certificate.public_key();
-        outcome = key.and_then(|key| check_with(&key, &info.algorithm, Some(digest), &signed, info.signature));
+        outcome = certificate.check(&info.algorithm, digest, &signed, info.signature);
         if outcome.is_ok() {
             let others = sent.iter().filter(|other| *other != certificate).cloned().collect();
             return Ok(Signer {
                 certificate: certificate.clone(),
                 others,
+                lists: Vec::new(),
                 signing_time: attributes.time,
                 bound: attributes.certificate.is_some(),
                 ciphers: attributes.ciphers,

@@ -251,6 +251,10 @@ fn leaf_params(leaf: &Leaf) -> Result<CertificateParams, MakeError> {
         params.distinguished_name.push(DnType::CommonName, name.as_str());
     }
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    if !leaf.people.is_empty() {
+        // To be written to in secret.
+        params.key_usages.push(KeyUsagePurpose::KeyAgreement);
+    }
     params.use_authority_key_identifier_extension = true;
     let purposes =
         [(leaf.server, ExtendedKeyUsagePurpose::ServerAuth), (leaf.client, ExtendedKeyUsagePurpose::ClientAuth)];

@@ -39,8 +39,17 @@ pub enum SignersError {
     Trust(#[from] TrustError),
 }
 
+/// Who is believed no more.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Revocations {
+    /// Files of lists of revoked certificates.
+    pub files: Vec<PathBuf>,
+    /// Lists, DER.
+    pub lists: Vec<Vec<u8>>,
+}
+
 /// Whom to believe: those of PEM files, or, where none are named, the system's; and who is believed no more.
-pub fn trust(files: Option<&[PathBuf]>, lists: &[PathBuf]) -> Result<Trust, SignersError> {
+pub fn trust(files: Option<&[PathBuf]>, revocations: &Revocations) -> Result<Trust, SignersError> {
     let mut anchors = Anchors::default();
     match files {
         None => {
@@ -61,7 +70,8 @@ pub fn trust(files: Option<&[PathBuf]>, lists: &[PathBuf]) -> Result<Trust, Sign
             }
         }
     }
-    anchors.crls = lists.iter().map(|path| list(path)).collect::<Result<_, _>>()?;
+    anchors.crls = revocations.files.iter().map(|path| list(path)).collect::<Result<_, _>>()?;
+    anchors.crls.extend(revocations.lists.iter().cloned());
     Ok(Trust::new(&anchors)?)
 }
 

@@ -51,10 +51,14 @@ impl Authority {
 
     /// A certificate for a request, naming that address.
     pub fn certify(&self, request: &Path, address: &str, name: &str) -> PathBuf {
+        self.certify_with(request, address, name, "")
+    }
+
+    fn certify_with(&self, request: &Path, address: &str, name: &str, more: &str) -> PathBuf {
         let (extensions, certificate) = (self.file(&format!("{name}.ext")), self.file(&format!("{name}.pem")));
         let lines = format!(
             "subjectAltName=email:{address}\nextendedKeyUsage=emailProtection\n\
-             keyUsage=digitalSignature,keyAgreement\nbasicConstraints=critical,CA:FALSE\n"
+             keyUsage=digitalSignature,keyAgreement\nbasicConstraints=critical,CA:FALSE\n{more}"
         );
         fs::write(&extensions, lines).expect("the extensions");
         let (ca, key) = (self.certificate(), self.file("ca.key"));
@@ -65,10 +69,34 @@ impl Authority {
 
     /// A key and a certificate for an address, made by OpenSSL alone.
     pub fn somebody(&self, address: &str) -> Somebody {
+        self.made(address, "")
+    }
+
+    /// The same, whose certificate says where a list of revoked ones is.
+    pub fn somebody_with(&self, address: &str, list: &str) -> Somebody {
+        self.made(address, &format!("crlDistributionPoints=URI:{list}\n"))
+    }
+
+    /// Writes `ca.crl`, a list of revoked certificates with this one on it.
+    pub fn revoke(&self, somebody: &Somebody) {
+        let (settings, index, list) = (self.file("ca.cnf"), self.file("index.txt"), self.file("ca.crl"));
+        let lines = format!(
+            "[ca]\ndefault_ca=this\n[this]\ndatabase={}\ndefault_md=sha256\ndefault_crl_days=2\n",
+            text(&index)
+        );
+        fs::write(&settings, lines).expect("the settings");
+        fs::write(&index, "").expect("the index");
+        let (key, ca) = (self.file("ca.key"), self.certificate());
+        let common = ["ca", "-config", text(&settings), "-keyfile", text(&key), "-cert", text(&ca)];
+        openssl(&[&common[..], &["-revoke", text(&somebody.certificate)]].concat(), b"");
+        openssl(&[&common[..], &["-gencrl", "-out", text(&list)]].concat(), b"");
+    }
+
+    fn made(&self, address: &str, more: &str) -> Somebody {
         let (key, request) = (self.file(&format!("{address}.key")), self.file(&format!("{address}.csr")));
         let made = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj", "/CN=x"];
         openssl(&[&["req", "-new", "-keyout", text(&key), "-out", text(&request)], &made[..]].concat(), b"");
-        let certificate = self.certify(&request, address, address);
+        let certificate = self.certify_with(&request, address, address, more);
         Somebody { key, certificate }
     }
 

@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use impart::smime::{
-    Cipher, EncryptOptions, Fault, Form, Identity, Key, KeyKind, KeyTransport, Layer, RsaScheme, Seen, SignOptions,
-    decrypt, encrypt, open, sign, unwrap, verify,
+    Cipher, EncryptOptions, Fault, Form, Identity, Key, KeyKind, KeyTransport, Layer, RsaScheme, SignOptions, decrypt,
+    encrypt, open, sign, verify,
 };
 use impart::timestamp::Timestamp;
 
@@ -124,10 +124,8 @@ fn we_verify_what_openssl_signs() {
                 }
                 assert!(output.status.success(), "{command}: {}", said(&output));
                 let entity = lines(&output.stdout);
-                let found = unwrap(&entity, &[], &[]).unwrap_or_else(|fault| panic!("{command}: {fault}"));
-                let [Seen::Signed { signers: Ok(signers), .. }] = &found.layers[..] else {
-                    panic!("{command}: {found:?}")
-                };
+                let Ok(Layer::Signed(found)) = open(&entity) else { panic!("{command}: {:?}", open(&entity)) };
+                let signers = verify(&found, &[]).unwrap_or_else(|fault| panic!("{command}: {fault}"));
                 assert_eq!(signers[0].certificate, *identity.certificate());
                 assert_eq!(String::from_utf8_lossy(&found.content), PART, "{command}");
             }

@@ -58,8 +58,12 @@ impl Two {
 
     /// a.test's server, spoken for by the test, hands an entity to b.test for bob.
     fn hand_over(&self, octets: &[u8]) -> Reply {
+        self.hand_over_from("alice@a.test", octets)
+    }
+
+    fn hand_over_from(&self, sender: &str, octets: &[u8]) -> Reply {
         let (mut peer, _) = self.world.peer("a.test", &self.b);
-        peer.transaction("<alice@a.test>", &["<bob@b.test>"], octets).expect("an answer")
+        peer.transaction(&format!("<{sender}>"), &["<bob@b.test>"], octets).expect("an answer")
     }
 
     /// The next message that bob's listener prints.
@@ -443,6 +447,70 @@ fn r2_5_1_a_domains_own_authority_from_its_beginning_to_a_revocation() {
     let output = two.alice.run(&["send", "bob@b.test", "-m", "revoked", "--sign", "--wait", "30"]);
     assert!(!output.status.success() && said(&output).contains("5.7.1"), "{}", said(&output));
     assert_eq!(two.b.waiting("bob@b.test").len(), 1);
+}
+
+#[test]
+fn r2_5_1_lists_of_revoked_certificates_are_fetched_where_that_is_allowed() {
+    if !have("r2_5_1_lists_of_revoked_certificates_are_fetched_where_that_is_allowed", OPENSSL) {
+        return;
+    }
+    let now = date(0);
+    let fields = |id| [("From", "alice@a.test"), ("To", "bob@b.test"), ("Date", now.as_str()), ("Message-ID", id)];
+    for (allowed, expected) in [("any", "smime=policy"), ("public", "smime=pass"), ("no", "smime=pass")] {
+        let two = Two::new(|setup| setup.with(&format!("fetch_crls = \"{allowed}\"\n")));
+        let (place, file) = (free_address(), two.authority.file("ca.crl"));
+        let alice = two.authority.somebody_with("alice@a.test", &format!("http://{place}/ca.crl"));
+        let carol = two.authority.somebody("carol@a.test");
+        two.authority.revoke(&alice);
+        let listener = std::net::TcpListener::bind(place).expect("a port");
+        let list = fs::read(&file).expect("the list");
+        let serving = std::thread::spawn(move || serve_once(&listener, &list));
+        check(&two.hand_over(&protected(&alice, &fields("<1@a.test>"), "revoked")), 250, "2.0.0");
+        let text = two.b.wait_for("bob@b.test", 1).remove(0);
+        assert!(text.contains(expected), "{allowed}: {text}");
+        assert_eq!(text.contains("the certificate was revoked"), allowed == "any", "{allowed}: {text}");
+        // Her authority's list holds for others too.
+        let carols =
+            [("From", "carol@a.test"), ("To", "bob@b.test"), ("Date", now.as_str()), ("Message-ID", "<2@a.test>")];
+        check(&two.hand_over_from("carol@a.test", &protected(&carol, &carols, "not revoked")), 250, "2.0.0");
+        let texts = two.b.wait_for("bob@b.test", 2);
+        assert!(texts.iter().any(|text| text.contains("smime-identifier=carol@a.test")), "{texts:?}");
+        if allowed != "any" {
+            assert!(!serving.is_finished(), "nobody was to ask");
+            std::net::TcpStream::connect(place).expect("a connection");
+        }
+        serving.join().expect("the server of the list");
+    }
+}
+
+/// A web server that has one file, for one request.
+fn serve_once(listener: &std::net::TcpListener, file: &[u8]) {
+    use std::io::{Read as _, Write as _};
+    let (mut stream, _) = listener.accept().expect("a connection");
+    let mut request = [0; 1024];
+    let length = stream.read(&mut request).unwrap_or_default();
+    if request[..length].starts_with(b"GET /ca.crl HTTP/1.0\r\n") {
+        stream.write_all(&[b"HTTP/1.0 200 OK\r\n\r\n", file].concat()).expect("an answer");
+    }
+}
+
+#[test]
+fn r2_5_4_an_inbox_insists_on_signatures_of_some() {
+    if !have("r2_5_4_an_inbox_insists_on_signatures_of_some", OPENSSL) {
+        return;
+    }
+    let two = Two::new(|setup| setup).enrolled();
+    let rules = |words: &[&str]| {
+        let output = two.b.ctl(&[&["rules"], words].concat());
+        assert!(output.status.success(), "{words:?}: {}", said(&output));
+    };
+    rules(&["signed", "bob@b.test", "a.test", "yes"]);
+    let output = two.alice.run(&["send", "bob@b.test", "-m", "bare", "--wait", "30"]);
+    assert!(!output.status.success() && said(&output).contains("with a valid signature"), "{}", said(&output));
+    two.alice.done(&["send", "bob@b.test", "-m", "signed", "--sign", "--wait", "30"]);
+    rules(&["signed", "bob@b.test", "a.test", "no"]);
+    two.alice.done(&["send", "bob@b.test", "-m", "bare again", "--wait", "30"]);
+    assert_eq!(two.b.waiting("bob@b.test").len(), 2);
 }
 
 #[test]

@@ -157,6 +157,9 @@ impl Driver {
                     if let Err(error) = self.client.read(&with) {
                         self.model.status = error.to_string();
                     }
+                    // The answer is there before the message is typed, if there is one.
+                    let client = self.client.clone();
+                    tokio::spawn(async move { client.look_up(&[with], Protect::Possible).await });
                 }
                 Effect::Send { to, text, file } => self.send(to, text, file),
                 Effect::Typing { to, active } => {

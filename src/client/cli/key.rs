@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 
 use super::{Algorithm, Export, Failure, Import, KeyCommand, exit, print};
 use crate::address::Mailbox;
-use crate::client::keys::{KeyError, Keys, Own};
+use crate::client::keys::{KeyError, Keys, Known, Own};
 use crate::client::{Account, clean, terminal};
 use crate::smime::{Certificate, Fault, Identity, Key, KeyKind, trust};
 use crate::timestamp::Timestamp;
@@ -117,7 +117,7 @@ fn certificates(account: &Account, keys: &Keys, chain: &[Certificate], now: Time
         return Err(Failure::new(exit::DATA, "the certificate names nobody, and is not of a key that is here"));
     }
     for who in names {
-        keys.learn(&who, chain, now)?;
+        keys.learn(&who, &Known { chain: chain.to_vec(), ciphers: Vec::new(), seen: now })?;
         print(&format!("The certificate of {} is kept.\n", clean::line(&who.to_string())));
     }
     Ok(())
@@ -192,8 +192,8 @@ fn list(keys: &Keys, json: bool, now: Timestamp) -> Result<(), Failure> {
     }
     for name in keys.known() {
         let who = Mailbox::parse(&name);
-        let Some((chain, _)) = who.ok().map(|who| keys.of(&who)).transpose()?.flatten() else { continue };
-        let Some(first) = chain.first() else { continue };
+        let Some(known) = who.ok().map(|who| keys.of(&who)).transpose()?.flatten() else { continue };
+        let Some(first) = known.chain.first() else { continue };
         let (until, can) = (day(first.not_after()), first.may_encrypt());
         if json {
             print(&format!("{}\n", json!({ "certificate": name, "until": until, "encrypts": can })));

@@ -39,6 +39,7 @@ pub async fn run(client: &Client, send: &Send) -> Result<(), Failure> {
         });
         opened.map_err(|error| Failure::new(exit::NO_INPUT, format!("{}: {error}", file.display())))?;
     }
+    client.look_up(&message.to, message.protect).await?;
     let id = client.queue(message)?;
     let fault = client.flush().await.err();
     let sent = client.sent(id, None);

@@ -197,7 +197,9 @@ mod tests {
     fn nothing_in_a_line_commands_the_terminal() {
         let sender = ReversePath::Mailbox(Mailbox::parse("\u{202e}eve@e.test").unwrap());
         let entity = b"From: x@x\r\nMessage-ID: <\x1b[2J>\r\n\r\none\x1b[31m\r\ntwo\r\n";
-        let Content::Message(message) = read::read(entity, &sender, Timestamp::from_secs(0)) else { panic!("none") };
+        let Content::Message(message) = read::read(entity, &sender, false, Timestamp::from_secs(0)) else {
+            panic!("none")
+        };
         let shown = incoming(&Incoming::Message(message));
         assert!(shown.ends_with("\u{fffd}eve@e.test: one\u{241b}[31m\n    two\n"), "{shown}");
         let link = Link::Lost { reason: "it said: \x1b[2J\nx".to_owned(), retry: std::time::Duration::ZERO };

@@ -148,7 +148,7 @@ async fn notices_are_sent() {
     client.typing(&mailbox("bob@b.test"), true).await.unwrap();
     let entity = b"From: <bob@b.test>\r\nMessage-ID: <1@b>\r\nDisposition-Notification-To: <bob@b.test>\r\n\r\nx\r\n";
     let sender = crate::address::ReversePath::Mailbox(mailbox("bob@b.test"));
-    let content = crate::client::read::read(entity, &sender, Timestamp::from_secs(1));
+    let content = crate::client::read::read(entity, &sender, false, Timestamp::from_secs(1));
     let crate::client::read::Content::Message(message) = content else { panic!("no message") };
     client.displayed(&message, true).await.unwrap();
     client.displayed(&message, true).await.unwrap();

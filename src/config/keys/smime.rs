@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use super::super::Roots;
-use super::super::value;
+use super::super::value::{self, Choice, choice};
+use super::super::{FetchLists, Roots};
 use super::{Default, Key, Section, key, standard};
 use crate::address::Domain;
 use crate::rules::edit::Who;
@@ -34,6 +34,24 @@ pub(in crate::config) static SMIME_REQUIRE: Key<Vec<toml::Spanned<Who>>> = key(
      reader can see.",
 );
 
+pub(in crate::config) static SMIME_FETCH_CRLS: Key<FetchLists> = standard(
+    "fetch_crls",
+    choice::<FetchLists>(),
+    "\"no\"",
+    "Whether lists of revoked certificates are fetched, by HTTP, from where certificates of signers who are believed name \
+     them. \
+     public: not from loopback, private or link-local addresses. \
+     any: from those too. \
+     The first message of a signer waits for them, for two seconds at most; where there is no list, it is as if nobody \
+     had named one.",
+);
+
+impl Choice for FetchLists {
+    const EXPECTED: &'static str = "\"no\", \"public\" or \"any\"";
+    const CHOICES: &'static [(&'static str, Self)] =
+        &[("no", FetchLists::No), ("public", FetchLists::Public), ("any", FetchLists::Any)];
+}
+
 pub(in crate::config) static SIGNER_DOMAIN: Key<Domain> =
     key("domain", value::DOMAIN, Default::Required, "\"a.example\"", "The domain that signs, served here.");
 pub(in crate::config) static SIGNER_CHAIN: Key<PathBuf> = key(
@@ -56,7 +74,7 @@ pub(in crate::config) const SMIME: Section = Section {
     repeated: false,
     commented: false,
     text: "Signatures of messages.",
-    keys: &[&SMIME_ROOTS.info, &SMIME_REVOCATIONS.info, &SMIME_REQUIRE.info],
+    keys: &[&SMIME_ROOTS.info, &SMIME_REVOCATIONS.info, &SMIME_FETCH_CRLS.info, &SMIME_REQUIRE.info],
 };
 pub(in crate::config) const SIGNER: Section = Section {
     name: "signer",

@@ -206,7 +206,11 @@ fn example_of_the_rfc() {
     let rules = std::fs::read_to_string(path).unwrap().replace("id=\"sip:", "id=\"im:");
     let rules = Ruleset::parse(&rules).unwrap();
     let decided = |who: &str| {
-        decide(Some(&rules), Watcher { identity: Some(&mailbox(who)) }, Circumstances { now: now(), sphere: None })
+        decide(
+            Some(&rules),
+            Watcher { identity: Some(&mailbox(who)) },
+            Circumstances { now: now(), ..Circumstances::default() },
+        )
     };
     assert_eq!(decided("other@example.com"), Decision::default());
     let decision = decided("user@example.com");

@@ -1,5 +1,5 @@
-//! The header field Authentication-Results (RFC 8601), method `impp`: writing our finding, reading that of an upstream
-//! relay.
+//! The header field Authentication-Results (RFC 8601), methods `impp` and `smime`: writing our findings, reading that of an
+//! upstream relay.
 //!
 //! `impp` is not registered with IANA; its results are `pass`, `fail` and `temperror` (as in RFC 8601 §2.7.1), its
 //! properties `smtp.mailfrom` or `smtp.helo` (the domain that was judged, RFC 8601 §2.7.2) and `policy.proof` (by
@@ -31,8 +31,7 @@ pub fn authentication_results(authserv_id: &str, finding: &Finding, role: Role, 
     };
     let mut field = format!("Authentication-Results: {};\r\n\timpp={result}", value(authserv_id));
     if let Some(reason) = reason {
-        let short: String = reason.chars().take(REASON_CHARS).collect();
-        field.push_str(&format!("\r\n\treason={}", quoted(&short)));
+        field.push_str(&format!("\r\n\treason={}", self::reason(reason)));
     }
     if let Some(proof) = proof {
         field.push_str(&format!(" policy.proof={proof}"));
@@ -43,7 +42,20 @@ pub fn authentication_results(authserv_id: &str, finding: &Finding, role: Role, 
 
 /// The whole field that tells what was found of a message's signature, with its CRLF (RFC 8601 §2.2; method `smime`).
 pub fn signature_results(authserv_id: &str, verdict: &Verdict) -> String {
-    format!("Authentication-Results: {};\r\n\t{}\r\n", value(authserv_id), verdict.authentication_result())
+    let said = match verdict.identifier() {
+        // A property's value may be an address as it is (RFC 8601 §2.2).
+        Some(identifier) if identifier.bytes().all(|byte| is_token(byte) || byte == b'@') => {
+            format!("body.smime-identifier={identifier}")
+        }
+        Some(identifier) => format!("body.smime-identifier={}", quoted(&identifier)),
+        None => format!("reason={}", reason(&verdict.reason())),
+    };
+    format!("Authentication-Results: {};\r\n\tsmime={} {said}\r\n", value(authserv_id), verdict.result())
+}
+
+/// A reason, short enough for a line.
+fn reason(text: &str) -> String {
+    quoted(&text.chars().take(REASON_CHARS).collect::<String>())
 }
 
 /// A value of RFC 2045 §5.1: a token as it is, else quoted.

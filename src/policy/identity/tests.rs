@@ -320,3 +320,26 @@ proptest! {
         let _ = AuthenticationResults::parse(&body);
     }
 }
+
+#[test]
+fn what_is_written_of_signatures() {
+    use crate::address::Mailbox;
+    use crate::smime::verdict::{Absence, Alteration, Replay};
+    use crate::smime::{Finding, Verdict};
+    let check = |finding: Finding, expected: &str| {
+        let field = signature_results("mx.a.example", &Verdict::bare(finding));
+        assert_eq!(field, format!("Authentication-Results: mx.a.example;\r\n\t{expected}\r\n"));
+    };
+    let user = |text: &str| Finding::ValidUser(Mailbox::parse(text).unwrap());
+    let altered = |text: &str| Finding::Altered(Alteration::Content(text.to_owned()));
+    check(user("alice@a.example"), "smime=pass body.smime-identifier=alice@a.example");
+    check(user("\"al ice\"@a.example"), "smime=pass body.smime-identifier=\"\\\"al ice\\\"@a.example\"");
+    let domain = Finding::ValidDomain(Domain::parse("a.example").unwrap());
+    check(domain, "smime=pass body.smime-identifier=presence@a.example");
+    check(Finding::Unsigned(Absence::Plain), "smime=none reason=\"nobody signed it\"");
+    check(Finding::Replayed(Replay::TooOld), "smime=policy reason=\"it was signed more than 7 days ago\"");
+    check(altered("bad \"x\"\r\n\u{e9}"), "smime=fail reason=\"bad \\\"x\\\"???\"");
+    check(Finding::Undecryptable("no key".to_owned()), "smime=neutral reason=\"no key\"");
+    let long = signature_results("a.example", &Verdict::bare(altered(&"\"".repeat(5000))));
+    assert!(long.lines().all(|line| line.len() <= 998), "RFC 5322 §2.1.1");
+}

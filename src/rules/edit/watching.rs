@@ -1,4 +1,4 @@
-//! Who may watch, and who may publish: changes of what rules permit to one, or to a domain.
+//! Who may watch, who may publish, and who may write with a signature only: changes of what rules permit to one, or to a domain.
 //!
 //! To permit more is a rule more. To permit less is to lower what every rule that matches permits: one that is about them
 //! alone is changed where it stands; of one that is about others too a copy is made for them, with all of its other
@@ -9,11 +9,11 @@ use std::ops::Range;
 use roxmltree::Node;
 
 use super::{
-    COMMON, Condition, Edited, IMPART, Kind, PRESENCE, Party, Patch, Rule, RulesError, Ruleset, Who, appended, except,
-    finish, open, patched, read, uri, with_space_before,
+    COMMON, Condition, Edited, IMPART, Kind, Message, PRESENCE, Party, Patch, Rule, RulesError, Ruleset, Who, appended,
+    appended_if, except, finish, open, patched, read, uri, with_space_before,
 };
 use crate::address::Mailbox;
-use crate::rules::{Decision, Handling};
+use crate::rules::{Decision, Handling, Signed};
 use crate::xml;
 
 /// What shows everything (RFC 5025 §3.3).
@@ -32,7 +32,7 @@ pub fn let_watch(document: Option<&str>, who: &Who, how: Handling) -> Result<Edi
         return Ok(Edited { text: None, remarks });
     }
     let text = document.map_or_else(open, str::to_owned);
-    let too_much = |permitted: &Decision| permitted.fetch() > how;
+    let too_much = |rule: &Rule| rule.permitted.fetch() > how;
     let lower = |action: Node<'_, '_>| match action.tag_name().name() {
         "sub-handling" if xml::is(action, PRESENCE, "sub-handling") => {
             let least = Handling::ALL.into_iter().find(|handling| handling.word() == xml::text(action))?;
@@ -74,7 +74,28 @@ pub fn let_publish(document: Option<&str>, who: &Mailbox, publish: bool) -> Resu
         return finish(text, remarks);
     }
     let lower = |action: Node<'_, '_>| xml::is(action, IMPART, "publish").then(|| "false".to_owned());
-    let (text, remarks) = lowered(text, who, |permitted| permitted.publish, lower)?;
+    let (text, remarks) = lowered(text, who, |rule| rule.permitted.publish, lower)?;
+    finish(text, remarks)
+}
+
+/// Takes their messages from now on only if they have signed them, and leaves all else as it was. Who could not write before
+/// can with a signature.
+pub fn let_write_signed(document: Option<&str>, who: &Who) -> Result<Edited, RulesError> {
+    let text = document.map_or_else(open, str::to_owned);
+    let insists = |rule: &Rule| rule.conditions.contains(&Condition::Signed(Signed::Author));
+    let lower = |action: Node<'_, '_>| xml::is(action, IMPART, "message").then(|| "block".to_owned());
+    let too_much = |rule: &Rule| rule.permitted.message == Message::Allow && !insists(rule);
+    let (text, remarks) = lowered(text, who, too_much, lower)?;
+    let (ruleset, _) = read(&text)?;
+    let covers = |condition: &Condition| match condition {
+        Condition::Identity(parties) => parties.iter().any(|party| party.covers(who)),
+        condition => *condition == Condition::Signed(Signed::Author),
+    };
+    let is_taken = |rule: &Rule| rule.permitted.message == Message::Allow && rule.conditions.iter().all(covers);
+    let text = match ruleset.rules.iter().any(is_taken) {
+        true => text,
+        false => appended_if(text, &ruleset, who, "\n      <i:signed/>", "<i:message>allow</i:message>", ""),
+    };
     finish(text, remarks)
 }
 
@@ -82,14 +103,14 @@ pub fn let_publish(document: Option<&str>, who: &Mailbox, publish: bool) -> Resu
 fn lowered(
     text: String,
     who: &Who,
-    too_much: impl Fn(&Decision) -> bool,
+    too_much: impl Fn(&Rule) -> bool,
     lower: impl Fn(Node<'_, '_>) -> Option<String>,
 ) -> Result<(String, Vec<String>), RulesError> {
     let (ruleset, mut remarks) = read(&text)?;
     let Ok(document) = roxmltree::Document::parse(&text) else { return Ok((text, remarks)) };
     let root = document.root_element();
     let (mut patches, mut copies) = (Vec::new(), Vec::new());
-    for rule in ruleset.rules.iter().filter(|rule| too_much(&rule.permitted) && rule.may_match(who)) {
+    for rule in ruleset.rules.iter().filter(|rule| too_much(rule) && rule.may_match(who)) {
         let Some(node) = root.children().find(|node| node.range() == rule.place) else { continue };
         let mut identities = rule.conditions.iter().filter_map(Condition::parties);
         let (Some(parties), None) = (identities.next(), identities.next()) else {

@@ -8,7 +8,11 @@ use super::*;
 fn decided_in(text: &str, who: &str, sphere: Option<&str>) -> Decision {
     let ruleset = Ruleset::parse(text).unwrap_or_else(|fault| panic!("{fault}\n{text}"));
     let mailbox = (who != "anonymous").then(|| mailbox(who));
-    decide(Some(&ruleset), Watcher { identity: mailbox.as_ref() }, Circumstances { now: now(), sphere })
+    decide(
+        Some(&ruleset),
+        Watcher { identity: mailbox.as_ref() },
+        Circumstances { now: now(), sphere, ..Circumstances::default() },
+    )
 }
 
 fn presence_rule(id: &str, conditions: &str, actions: &str, transformations: &str) -> String {

@@ -24,7 +24,7 @@ fn authority(kind: KeyKind) -> Authority {
 fn judge(authority: &Authority, certificate: &Certificate, author: &str, crls: Vec<Vec<u8>>) -> Result<Basis, Refusal> {
     let roots = vec![authority.certificate().clone()];
     let trust = Trust::new(&Anchors { roots, crls, ..Anchors::default() }).unwrap();
-    let signer = Presented { certificate, offered: &[], signed_at: NOW, now: NOW };
+    let signer = Presented { certificate, offered: &[], lists: &[], signed_at: NOW, now: NOW };
     trust.judge(&signer, &mailbox(author), None, &[])
 }
 

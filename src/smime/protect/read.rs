@@ -19,8 +19,6 @@ pub struct Protected<'a> {
     pub scheme: Scheme,
     /// The fields that are protected, in order, without those about the structure; none where the scheme protects none.
     pub fields: Vec<Field<'a>>,
-    /// What its author let stand outside: name and value of each HP-Outer.
-    pub outer: Vec<(String, String)>,
     /// The part to show, with its own header: the payload, or what the older scheme wrapped.
     pub body: &'a [u8],
 }
@@ -59,22 +57,12 @@ pub fn read(payload: &[u8]) -> Result<Protected<'_>, ProtectError> {
     {
         return Ok(protected(Scheme::Wrapped, fields, inner));
     }
-    Ok(Protected { scheme: Scheme::Unprotected, fields: Vec::new(), outer: Vec::new(), body: payload })
+    Ok(Protected { scheme: Scheme::Unprotected, fields: Vec::new(), body: payload })
 }
 
 fn protected<'a>(scheme: Scheme, fields: Vec<Field<'a>>, body: &'a [u8]) -> Protected<'a> {
-    let mut outer = Vec::new();
-    let mut own = Vec::new();
-    for field in fields {
-        if field.is("hp-outer") {
-            if let Some((name, value)) = unfold(field.value).split_once(':') {
-                outer.push((name.trim().to_owned(), value.trim().to_owned()));
-            }
-        } else if !is_structural(field.name) {
-            own.push(field);
-        }
-    }
-    Protected { scheme, fields: own, outer, body }
+    let own = fields.into_iter().filter(|field| !field.is("hp-outer") && !is_structural(field.name));
+    Protected { scheme, fields: own.collect(), body }
 }
 
 /// The fields of a header section, and where its body begins.
@@ -149,14 +137,6 @@ impl<'a> Protected<'a> {
         self.field("Presence").ok().flatten().map(unfold)
     }
 
-    /// Whether the author meant a field for the recipients' eyes only (RFC 9788 §4.3.1): one that was neither outside as
-    /// it is, nor written in a message that did not encrypt.
-    pub fn is_confidential(&self, field: &Field<'_>) -> bool {
-        let value = unfold(field.value);
-        self.scheme == Scheme::Cipher
-            && !self.outer.iter().any(|(name, seen)| field.is(name) && seen.as_str() == value.trim())
-    }
-
     /// The fields of `message`, the entity as it came, that contradict protected ones. A field that stands inside alone is
     /// no contradiction: a hop may have taken the other away. One that stands outside alone is, and so is a Presence on
     /// either side alone: it decides the class.
@@ -205,20 +185,82 @@ fn squeezed(text: &str) -> String {
     text.split_ascii_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// A text without the fields that its author repeated at its head for readers who know no header protection (RFC 9788
-/// §4.5.3.2). `value` is the Content-Type of its part, `text` the decoded content of a `text/plain` part inside an
-/// encryption.
-pub fn without_legacy_display<'t>(value: &[u8], text: &'t str) -> &'t str {
-    let marked = parameter(value, "hp-legacy-display").is_some_and(|mark| *mark == *b"1");
-    if !(marked && is_type(value, "text", &["plain"])) {
-        return text;
+/// A text without the fields that its author repeated in it for readers who know no header protection (RFC 9788 §4.5.3).
+/// `value` is the Content-Type of its part, `text` the decoded content of a part inside an encryption.
+pub fn without_legacy_display<'t>(value: &[u8], text: &'t str) -> Cow<'t, str> {
+    if !parameter(value, "hp-legacy-display").is_some_and(|mark| *mark == *b"1") {
+        return Cow::Borrowed(text);
     }
+    if is_type(value, "text", &["html"]) {
+        return Cow::Owned(without_legacy_elements(text));
+    }
+    let mut lines = text.split_inclusive('\n').filter(|_| is_type(value, "text", &["plain"]));
     let mut at = 0;
-    for line in text.split_inclusive('\n') {
+    while let Some(line) = lines.next() {
         at += line.len();
         if line.trim_end_matches(['\r', '\n']).is_empty() {
-            return &text[at..];
+            return Cow::Borrowed(&text[at..]);
         }
     }
-    text
+    Cow::Borrowed(text)
+}
+
+/// HTML without the elements of that class, and without what is inside them. From one that does not end, all stays: what is
+/// left out must be what its author marked.
+fn without_legacy_elements(html: &str) -> String {
+    let mut out = String::with_capacity(html.len());
+    let mut rest = html;
+    while let Some((before, tag, after)) = next_tag(rest) {
+        if !is_legacy(tag) {
+            out.push_str(&rest[..rest.len() - after.len()]);
+            rest = after;
+            continue;
+        }
+        let Some(end) = end_of_div(after) else { break };
+        out.push_str(before);
+        rest = end;
+    }
+    out.push_str(rest);
+    out
+}
+
+/// What stands before the next tag, the tag without its brackets, what stands after it.
+fn next_tag(html: &str) -> Option<(&str, &str, &str)> {
+    let (before, rest) = html.split_once('<')?;
+    let (tag, after) = rest.split_once('>')?;
+    Some((before, tag, after))
+}
+
+fn is_named(tag: &str, name: &str) -> bool {
+    tag.split(|c: char| c.is_ascii_whitespace()).next().is_some_and(|found| found.eq_ignore_ascii_case(name))
+}
+
+fn is_legacy(tag: &str) -> bool {
+    let class = tag.to_ascii_lowercase().split_once("class").and_then(|(_, value)| {
+        let value = value.trim_start().strip_prefix('=')?.trim_start();
+        let value = match value.strip_prefix(['"', '\'']) {
+            Some(quoted) => quoted.split(['"', '\'']).next()?,
+            None => value.split_ascii_whitespace().next()?,
+        };
+        Some(value.to_owned())
+    });
+    let mark = "header-protection-legacy-display";
+    is_named(tag, "div") && class.is_some_and(|class| class.split_ascii_whitespace().any(|word| word == mark))
+}
+
+/// What stands behind the end of the element that has begun.
+fn end_of_div(mut html: &str) -> Option<&str> {
+    let mut depth = 1;
+    while let Some((_, tag, after)) = next_tag(html) {
+        html = after;
+        if is_named(tag, "div") {
+            depth += 1;
+        } else if is_named(tag, "/div") {
+            depth -= 1;
+            if depth == 0 {
+                return Some(html);
+            }
+        }
+    }
+    None
 }

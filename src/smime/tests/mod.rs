@@ -2,11 +2,14 @@ mod encryption;
 mod hostile;
 mod keys;
 mod published;
+mod remembered;
 mod signing;
 mod structure;
+mod unwrap;
 
 use const_oid::ObjectIdentifier;
 
+use self::unwrap::{Seen, Unwrapped, unwrap};
 use super::*;
 use crate::timestamp::Timestamp;
 

@@ -5,6 +5,7 @@
 //! that nobody can fill the cache without a certificate that is believed.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 
 use aws_lc_rs::digest;
 
@@ -13,7 +14,7 @@ use crate::limits;
 use crate::timestamp::Timestamp;
 
 /// A chain that held.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Entry {
     /// The name of its root.
     pub(super) root: String,
@@ -29,7 +30,7 @@ pub(super) struct Entry {
 
 #[derive(Debug, Default)]
 pub(super) struct Cache {
-    entries: HashMap<[u8; 32], Entry>,
+    entries: HashMap<[u8; 32], Arc<Entry>>,
     order: VecDeque<[u8; 32]>,
 }
 
@@ -47,13 +48,18 @@ impl Cache {
     }
 
     /// The chain, where it holds at these times too.
-    pub(super) fn get(&self, key: &[u8; 32], signed_at: Timestamp, now: Timestamp) -> Option<Entry> {
+    pub(super) fn get(&self, key: &[u8; 32], signed_at: Timestamp, now: Timestamp) -> Option<Arc<Entry>> {
         let entry = self.entries.get(key)?;
         let holds = entry.not_before <= signed_at && signed_at <= entry.not_after && now <= entry.until;
-        holds.then(|| entry.clone())
+        holds.then(|| Arc::clone(entry))
     }
 
-    pub(super) fn put(&mut self, key: [u8; 32], entry: Entry) {
+    /// The chain, at whatever time it holds.
+    pub(super) fn chain(&self, key: &[u8; 32]) -> Option<Arc<Entry>> {
+        self.entries.get(key).cloned()
+    }
+
+    pub(super) fn put(&mut self, key: [u8; 32], entry: Arc<Entry>) {
         if self.entries.insert(key, entry).is_none() {
             self.order.push_back(key);
         }

@@ -110,15 +110,12 @@ impl Chains {
                 return Err(TrustError::TooMany("revocation lists"));
             }
         }
-        let mut environment = PkiEnvironment::new();
-        environment.add_verify_signature_message_callback(verify);
-        environment.add_crl_source(Box::new(source));
         Ok(Chains {
             roots: links(&anchors.roots)?,
             intermediates: links(&anchors.intermediates)?,
             lists,
             require_lists: anchors.require_crls,
-            environment,
+            environment: environment(source),
             settings: settings(),
         })
     }
@@ -260,7 +257,7 @@ impl Chains {
                 above.enumerate().filter(|(at, above)| *at == 0 || compare_names(above.subject(), link.issuer()));
             let mut known = false;
             for (_, issuer) in issuers {
-                known = known || self.is_good(now, issuer, link)?;
+                known = known || self.is_good(&self.environment, now, issuer, link)?;
             }
             if !known {
                 return Err(unknown());
@@ -271,13 +268,33 @@ impl Chains {
         Ok(until)
     }
 
+    /// Whether a list that came along says that the signer's certificate, or an authority between it and the top of the chain,
+    /// was revoked. `authorities` are those of a chain that holds, from the top.
+    pub(super) fn revoked_by(&self, signer: &Presented<'_>, authorities: &[Certificate]) -> Result<(), Refusal> {
+        if signer.lists.is_empty() {
+            return Ok(());
+        }
+        let source = MemoryCrlSource::new();
+        for list in signer.lists {
+            // What cannot be read says nothing.
+            source.add(list);
+        }
+        let lists = environment(source);
+        let below = authorities.iter().skip(1).chain([signer.certificate]);
+        for (issuer, certificate) in authorities.iter().zip(below).filter(|(issuer, below)| issuer != below) {
+            let issuer = Link::new(issuer).map_err(unreadable)?;
+            self.is_good(&lists, signer.now, &issuer, &Link::new(certificate).map_err(unreadable)?)?;
+        }
+        Ok(())
+    }
+
     /// Whether the lists of `issuer` say that a certificate is not revoked; false where they do not tell.
-    fn is_good(&self, now: Timestamp, issuer: &Link, link: &Link) -> Result<bool, Refusal> {
+    fn is_good(&self, lists: &PkiEnvironment, now: Timestamp, issuer: &Link, link: &Link) -> Result<bool, Refusal> {
         let mut settings = self.settings.clone();
         settings.set_time_of_interest(time(now));
         let step = CertificationPath::new(issuer.anchor()?, Vec::new(), link.prepared.clone());
         let mut results = CertificationPathResults::new();
-        match check_revocation_local(&self.environment, &settings, &step, &mut results) {
+        match check_revocation_local(lists, &settings, &step, &mut results) {
             Ok(()) => Ok(true),
             Err(Error::PathValidation(
                 PathValidationStatus::CertificateRevoked
@@ -288,6 +305,14 @@ impl Chains {
             Err(_) => Ok(false),
         }
     }
+}
+
+/// Our primitives, with these lists.
+fn environment(lists: MemoryCrlSource) -> PkiEnvironment {
+    let mut environment = PkiEnvironment::new();
+    environment.add_verify_signature_message_callback(verify);
+    environment.add_crl_source(Box::new(lists));
+    environment
 }
 
 /// What holds for every chain.
@@ -389,7 +414,7 @@ fn seconds(since_epoch: std::time::Duration) -> Timestamp {
 }
 
 /// A revocation list's DER, from DER or PEM.
-fn list_octets(octets: &[u8]) -> Option<Vec<u8>> {
+pub(super) fn list_octets(octets: &[u8]) -> Option<Vec<u8>> {
     let Some(text) = std::str::from_utf8(octets).ok().filter(|text| text.contains("-----BEGIN")) else {
         return Some(octets.to_vec());
     };

@@ -11,14 +11,16 @@
 
 mod cache;
 mod chain;
+mod lists;
 mod names;
 mod smimea;
 
+pub use lists::{ListPlace, read_list};
 pub use names::{Names, SMTP_UTF8_MAILBOX};
 pub use smimea::{Published, Record, Usage, owner, wildcard};
 
 use std::fmt;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use cache::{Cache, Entry};
 
@@ -156,6 +158,9 @@ pub struct Presented<'a> {
     pub certificate: &'a Certificate,
     /// What came with it, in any order.
     pub offered: &'a [Certificate],
+    /// Revocation lists that came with it. They only take belief away: that an old list does not name a certificate which a
+    /// later one names is no reason to believe it.
+    pub lists: &'a [Vec<u8>],
     /// When the message says that it was signed.
     pub signed_at: Timestamp,
     /// The time now.
@@ -182,7 +187,10 @@ impl Trust {
         }
         let records = published.map(|published| published.for_author(author)).unwrap_or_default();
         let by_domain = match self.published(signer, &records) {
-            Some(Ok(())) => return Ok(Basis::Published(author.domain().clone())),
+            Some(Ok(chain)) => {
+                self.chains.revoked_by(signer, &chain.authorities)?;
+                return Ok(Basis::Published(author.domain().clone()));
+            }
             Some(Err(refusal)) => Some(refusal),
             None => None,
         };
@@ -190,7 +198,10 @@ impl Trust {
             Ok(entry) if constrained_away(&records, signer.certificate, &entry) => {
                 return Err(Refusal::Distrust(Distrust::NotPublished));
             }
-            Ok(entry) => return Ok(Basis::Root(entry.root.clone())),
+            Ok(entry) => {
+                self.chains.revoked_by(signer, &entry.authorities)?;
+                return Ok(Basis::Root(entry.root.clone()));
+            }
             Err(refusal) => refusal,
         };
         if by_root == Refusal::Distrust(Distrust::NoChain) && by_domain.is_none() {
@@ -200,16 +211,17 @@ impl Trust {
     }
 
     /// A chain to a configured root, from the cache or validated now.
-    fn by_roots(&self, signer: &Presented<'_>) -> Result<Entry, Refusal> {
+    fn by_roots(&self, signer: &Presented<'_>) -> Result<Arc<Entry>, Refusal> {
         let key = Cache::key(signer.certificate, None);
         self.cached(key, signer, || self.chains.to_roots(signer))
     }
 
-    /// A chain to what the domain publishes: `None` where it publishes no authority and no signer that this could be.
-    fn published(&self, signer: &Presented<'_>, records: &[(Usage, &Record)]) -> Option<Result<(), Refusal>> {
+    /// A chain to what the domain publishes, without any authority where it publishes the signer: `None` where it publishes
+    /// nothing that this could be.
+    fn published(&self, signer: &Presented<'_>, records: &[(Usage, &Record)]) -> Option<Result<Arc<Entry>, Refusal>> {
         let of = |wanted: Usage| records.iter().filter(move |(usage, _)| *usage == wanted).map(|(_, record)| *record);
         if of(Usage::Signer).any(|record| record.matches(signer.certificate)) {
-            return Some(self.chains.alone(signer));
+            return Some(self.chains.alone(signer).map(|()| Arc::default()));
         }
         let mut refusal = None;
         for record in of(Usage::Authority) {
@@ -218,7 +230,7 @@ impl Trust {
             let Some(anchor) = whole.as_ref().or(shown) else { continue };
             let key = Cache::key(signer.certificate, Some(anchor));
             match self.cached(key, signer, || self.chains.to_anchor(signer, anchor)) {
-                Ok(_) => return Some(Ok(())),
+                Ok(entry) => return Some(Ok(entry)),
                 Err(Refusal::Distrust(Distrust::NoChain)) => {}
                 Err(other) => refusal = Some(other),
             }
@@ -231,19 +243,25 @@ impl Trust {
         key: [u8; 32],
         signer: &Presented<'_>,
         validate: impl FnOnce() -> Result<Entry, Refusal>,
-    ) -> Result<Entry, Refusal> {
+    ) -> Result<Arc<Entry>, Refusal> {
         let hit = self.cache().get(&key, signer.signed_at, signer.now);
         if let Some(entry) = hit {
             return Ok(entry);
         }
-        let entry = validate()?;
-        self.cache().put(key, entry.clone());
+        let entry = Arc::new(validate()?);
+        self.cache().put(key, Arc::clone(&entry));
         Ok(entry)
     }
 
     fn cache(&self) -> std::sync::MutexGuard<'_, Cache> {
         // What a panic elsewhere left is whole entries: the map is never changed half.
         self.cache.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Where the lists are that tell whether a signer who was believed, or an authority above, was revoked meanwhile.
+    pub fn lists_of(&self, signer: &Certificate) -> Vec<ListPlace> {
+        let chain = self.cache().chain(&Cache::key(signer, None));
+        chain.map_or_else(Vec::new, |chain| lists::places(signer, &chain.authorities))
     }
 
     /// Chains in the cache, for metrics.
@@ -290,8 +308,8 @@ fn pinned(signer: &Presented<'_>, author: &Mailbox, pins: &[Pin]) -> Result<Basi
 }
 
 /// The names of a certificate, or why it cannot be read.
-pub fn names_of(certificate: &Certificate) -> Result<Names, Fault> {
-    Ok(Names::of(&certificate.parsed()?))
+pub fn names_of(certificate: &Certificate) -> Result<&Names, Fault> {
+    certificate.addresses()
 }
 
 #[cfg(test)]

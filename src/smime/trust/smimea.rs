@@ -112,6 +112,12 @@ impl Record {
 }
 
 impl Published {
+    /// Whole certificates that are trusted themselves for an address of the domain (RFC 8162 §2, usage 3): to encrypt to.
+    pub fn certificates(&self, who: &Mailbox) -> Vec<Certificate> {
+        let records = self.for_author(who).into_iter().filter(|(usage, _)| *usage == Usage::Signer);
+        records.filter_map(|(_, record)| record.certificate()).collect()
+    }
+
     /// The records that can be used, and what they mean; those of another domain than the author's are none.
     pub(super) fn for_author<'a>(&'a self, author: &Mailbox) -> Vec<(Usage, &'a Record)> {
         if *author.domain() != self.domain {

@@ -1,6 +1,7 @@
 use rcgen::{BasicConstraints, ExtendedKeyUsagePurpose, IsCa, KeyUsagePurpose, OtherNameValue, SanType};
 
 use self::pki::{Made, NOW};
+use super::super::pem;
 use super::*;
 use crate::limits;
 
@@ -18,7 +19,8 @@ fn trust(roots: &[&Made]) -> Trust {
 /// What `trust` thinks of alice's certificate, with `offered` beside it.
 fn judge(trust: &Trust, signer: &Made, offered: &[&Made]) -> Result<Basis, Refusal> {
     let offered: Vec<Certificate> = offered.iter().map(|made| made.certificate.clone()).collect();
-    let signer = Presented { certificate: &signer.certificate, offered: &offered, signed_at: NOW, now: NOW };
+    let signer =
+        Presented { certificate: &signer.certificate, offered: &offered, lists: &[], signed_at: NOW, now: NOW };
     trust.judge(&signer, &mailbox("alice@a.example"), None, &[])
 }
 
@@ -108,7 +110,7 @@ fn times() {
     let trust = trust(&[&root]);
     let at = |made: &Made, days: i64| {
         let signed_at = Timestamp::from_secs(NOW.secs() + days * 86_400);
-        let signer = Presented { certificate: &made.certificate, offered: &[], signed_at, now: NOW };
+        let signer = Presented { certificate: &made.certificate, offered: &[], lists: &[], signed_at, now: NOW };
         trust.judge(&signer, &mailbox("alice@a.example"), None, &[])
     };
     let expired = with(-30, -2);
@@ -225,7 +227,7 @@ fn an_end_entity_certifies_nobody() {
     assert!(!broken(&trust(&[&root]), &alice, &[&mallory]).is_empty());
     // Nor does one that a domain publishes.
     let published = published("a.example", &[Record::authority(&mallory.certificate)]);
-    let signer = Presented { certificate: &alice.certificate, offered: &[], signed_at: NOW, now: NOW };
+    let signer = Presented { certificate: &alice.certificate, offered: &[], lists: &[], signed_at: NOW, now: NOW };
     let got = trust(&[]).judge(&signer, &mailbox("alice@a.example"), Some(&published), &[]);
     assert!(got.is_err(), "{got:?}");
 }
@@ -257,6 +259,76 @@ fn revocation() {
 }
 
 #[test]
+fn lists_that_come_along_only_take_belief_away() {
+    let root = pki::root(pki::authority("Root"));
+    let middle = root.issue(pki::authority("Middle"));
+    let alice = middle.issue(pki::person("alice@a.example"));
+    let offered = [middle.certificate.clone()];
+    let check = |trust: &Trust, lists: &[Vec<u8>], published: Option<&Published>| {
+        let signer = Presented { certificate: &alice.certificate, offered: &offered, lists, signed_at: NOW, now: NOW };
+        trust.judge(&signer, &mailbox("alice@a.example"), published, &[])
+    };
+    let revoked = Err(Refusal::Distrust(Distrust::Revoked));
+    let believer = trust(&[&root]);
+    // The chain is in the cache from the first time on.
+    for _ in 0..2 {
+        assert!(check(&believer, &[], None).is_ok());
+        assert_eq!(check(&believer, &[middle.list(&[&alice.certificate], -1, 6)], None), revoked);
+        let both = [middle.list(&[], -1, 6), root.list(&[&middle.certificate], -1, 6)];
+        assert_eq!(check(&believer, &both, None), revoked, "of the authority between");
+        assert!(check(&believer, &[middle.list(&[], -1, 6), b"no list".to_vec()], None).is_ok());
+    }
+    let pretender = pki::root(pki::authority("Middle"));
+    assert!(check(&believer, &[pretender.list(&[&alice.certificate], -1, 6)], None).is_ok(), "of somebody else");
+    let records = published("a.example", &[Record::authority(&middle.certificate)]);
+    assert!(check(&trust(&[]), &[], Some(&records)).is_ok());
+    assert_eq!(check(&trust(&[]), &[middle.list(&[&alice.certificate], -1, 6)], Some(&records)), revoked);
+    let anchors = Anchors {
+        roots: vec![root.certificate.clone()],
+        crls: vec![middle.list(&[&alice.certificate], -1, 6)],
+        ..Anchors::default()
+    };
+    assert_eq!(check(&Trust::new(&anchors).unwrap(), &[middle.list(&[], 0, 6)], None), revoked);
+}
+
+#[test]
+fn lists_that_were_fetched() {
+    let (root, other) = (pki::root(pki::authority("Root")), pki::root(pki::authority("Other")));
+    let same_name = pki::root(pki::authority("Root"));
+    let until = NOW.after(std::time::Duration::from_secs(6 * 86_400));
+    let list = root.list(&[], -1, 6);
+    assert_eq!(read_list(&list, &root.certificate), Ok((list.clone(), until)));
+    let pem = pem::write("X509 CRL", &list);
+    assert_eq!(read_list(pem.as_bytes(), &root.certificate).unwrap().0, list);
+    assert!(read_list(&list, &same_name.certificate).is_err(), "of another key");
+    assert!(read_list(&other.list(&[], -1, 6), &root.certificate).is_err());
+    assert!(read_list(b"no list", &root.certificate).is_err());
+    let mut altered = list.clone();
+    altered[40] ^= 1;
+    assert!(read_list(&altered, &root.certificate).is_err());
+    assert!(read_list(&list[..list.len() - 1], &root.certificate).is_err());
+}
+
+#[test]
+fn where_lists_are() {
+    let point =
+        |uris: &[&str]| rcgen::CrlDistributionPoint { uris: uris.iter().map(|uri| (*uri).to_owned()).collect() };
+    let root = pki::root(pki::authority("Root"));
+    let mut middle = pki::authority("Middle");
+    middle.crl_distribution_points = vec![point(&["ldap://x/", "http://root/list"])];
+    let middle = root.issue(middle);
+    let mut alice = pki::person("alice@a.example");
+    alice.crl_distribution_points = vec![point(&["http://middle/one", "http://middle/two"])];
+    let alice = middle.issue(alice);
+    let trust = trust(&[&root]);
+    assert!(trust.lists_of(&alice.certificate).is_empty(), "nobody has believed it yet");
+    assert!(judge(&trust, &alice, &[&middle]).is_ok());
+    let places = trust.lists_of(&alice.certificate);
+    let places: Vec<_> = places.iter().map(|place| (place.uri.as_str(), &place.issuer)).collect();
+    assert_eq!(places, [("http://root/list", &root.certificate), ("http://middle/one", &middle.certificate)]);
+}
+
+#[test]
 fn what_is_cached_holds_no_longer_than_the_list() {
     let root = pki::root(pki::authority("Root"));
     let alice = root.issue(pki::person("alice@a.example"));
@@ -265,7 +337,7 @@ fn what_is_cached_holds_no_longer_than_the_list() {
     let trust = Trust::new(&anchors).unwrap();
     let at = |days: u64| {
         let now = NOW.after(std::time::Duration::from_secs(days * 86_400));
-        let signer = Presented { certificate: &alice.certificate, offered: &[], signed_at: NOW, now };
+        let signer = Presented { certificate: &alice.certificate, offered: &[], lists: &[], signed_at: NOW, now };
         trust.judge(&signer, &mailbox("alice@a.example"), None, &[])
     };
     assert!(at(0).is_ok() && at(1).is_ok());
@@ -275,13 +347,13 @@ fn what_is_cached_holds_no_longer_than_the_list() {
 #[test]
 fn the_cache_is_bounded() {
     let mut cache = Cache::default();
-    let entry = cache::Entry {
+    let entry = Arc::new(cache::Entry {
         root: String::new(),
         authorities: Vec::new(),
         not_before: NOW,
         not_after: NOW,
         until: Timestamp::MAX,
-    };
+    });
     let key = |number: usize| {
         let mut key = [0; 32];
         key[..8].copy_from_slice(&number.to_be_bytes());
@@ -300,7 +372,7 @@ fn names() {
     let of = |change: &dyn Fn(&mut rcgen::CertificateParams)| {
         let mut params = pki::person("alice@a.example");
         change(&mut params);
-        names_of(&root.issue(params).certificate).unwrap()
+        names_of(&root.issue(params).certificate).unwrap().clone()
     };
     let raw = |tag: u8, text: &[u8]| {
         let element = [&[tag, u8::try_from(text.len()).unwrap()], text].concat();
@@ -332,7 +404,7 @@ fn names_that_look_alike() {
         let mut params = pki::person("alice@a.example");
         let value = OtherNameValue::Utf8String(text.to_owned());
         params.subject_alt_names = vec![SanType::OtherName((vec![1, 3, 6, 1, 5, 5, 7, 8, 9], value))];
-        names_of(&pki::root(params).certificate).unwrap()
+        names_of(&pki::root(params).certificate).unwrap().clone()
     };
     // Cyrillic а.
     let look_alike = "\u{430}lice@a.example";
@@ -375,7 +447,7 @@ fn what_a_domain_publishes() {
         };
         Record { usage, selector, matching, data }
     };
-    let signer = Presented { certificate: &alice.certificate, offered: &[], signed_at: NOW, now: NOW };
+    let signer = Presented { certificate: &alice.certificate, offered: &[], lists: &[], signed_at: NOW, now: NOW };
     let author = mailbox("alice@a.example");
     let by_domain = Ok(Basis::Published(Domain::parse("a.example").unwrap()));
     let nobody = trust(&[]);
@@ -418,7 +490,7 @@ fn pins() {
     let alice = pki::root(pki::authority("Nobody")).issue(pki::person("alice@a.example"));
     let other = pki::root(pki::authority("Nobody")).issue(pki::person("alice@a.example"));
     let author = mailbox("alice@a.example");
-    let signer = Presented { certificate: &alice.certificate, offered: &[], signed_at: NOW, now: NOW };
+    let signer = Presented { certificate: &alice.certificate, offered: &[], lists: &[], signed_at: NOW, now: NOW };
     let pin = |made: &Made| Pin { author: author.clone(), fingerprint: made.certificate.fingerprint() };
     let judge = |pins: &[Pin]| trust(&[]).judge(&signer, &author, None, pins);
     assert_eq!(judge(&[]), Err(Refusal::Distrust(Distrust::NoChain)));

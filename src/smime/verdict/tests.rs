@@ -52,26 +52,6 @@ fn words() {
 }
 
 #[test]
-fn results() {
-    let check = |verdict: &Verdict, expected: &str| assert_eq!(verdict.authentication_result(), expected);
-    check(&user(), "smime=pass body.smime-identifier=\"alice@a.example\"".replace('"', "").as_str());
-    let odd = Finding::ValidUser(Mailbox::parse("\"al ice\"@a.example").unwrap());
-    check(&Verdict { finding: odd, ..user() }, "smime=pass body.smime-identifier=\"\\\"al ice\\\"@a.example\"");
-    let domain = Finding::ValidDomain(Domain::parse("a.example").unwrap());
-    check(&Verdict { finding: domain, ..user() }, "smime=pass body.smime-identifier=presence@a.example");
-    check(&Verdict::bare(Finding::Unsigned(Absence::Plain)), "smime=none reason=\"nobody signed it\"");
-    let old = Verdict::bare(Finding::Replayed(Replay::TooOld));
-    check(&old, "smime=policy reason=\"it was signed more than 7 days ago\"");
-    check(
-        &Verdict::bare(Finding::Altered(Alteration::Content("bad \"x\"\r\n\u{e9}".to_owned()))),
-        "smime=fail reason=\"bad \\\"x\\\"???\"",
-    );
-    check(&Verdict::bare(Finding::Undecryptable("no key".to_owned())), "smime=neutral reason=\"no key\"");
-    let long = Verdict::bare(Finding::Altered(Alteration::Content("\"".repeat(5000))));
-    assert!(long.authentication_result().len() <= RESULT_OCTETS);
-}
-
-#[test]
 fn what_no_policy_accepts() {
     let refused = |finding| Verdict::bare(finding).must_be_refused();
     assert!(refused(Finding::Replayed(Replay::TooOld)));

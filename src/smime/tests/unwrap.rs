@@ -1,10 +1,6 @@
-//! All layers of a message, from the outside in.
-//!
-//! In: an entity, identities, known certificates. Out: what was seen of each layer, and the content that all of them
-//! protect. Invariant: a layer counts only when it is the whole content of the layer around it: nothing beside it is
-//! ever part of the protected content. Fails: more than [`limits::SMIME_DEPTH`] layers, or a layer that cannot be read.
+//! All layers of a message, from the outside in, for tests that look at each.
 
-use super::{Certificate, Cipher, Fault, Form, Identity, Layer, Signer, decrypt, open, verify};
+use super::super::{Certificate, Cipher, Fault, Identity, Layer, Signer, decrypt, open, verify};
 use crate::limits;
 
 /// What was seen of one layer.
@@ -12,8 +8,6 @@ use crate::limits;
 pub enum Seen {
     /// A signed layer: whose signatures are right, or what is wrong.
     Signed {
-        /// Beside the signature or inside.
-        form: Form,
         /// The verified signers.
         signers: Result<Vec<Signer>, Fault>,
     },
@@ -42,7 +36,7 @@ pub fn unwrap(entity: &[u8], identities: &[Identity], known: &[Certificate]) -> 
             Layer::Plain => return Ok(Unwrapped { layers, content }),
             _ if layers.len() >= limits::SMIME_DEPTH => return Err(Fault::TooDeep),
             Layer::Signed(signed) => {
-                layers.push(Seen::Signed { form: signed.form, signers: verify(&signed, known) });
+                layers.push(Seen::Signed { signers: verify(&signed, known) });
                 signed.content.into_owned()
             }
             Layer::Encrypted(encrypted) => {
