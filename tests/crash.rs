@@ -178,7 +178,7 @@ fn sink_has(sink: &Sink, messages: usize) -> bool {
 #[test]
 fn a_write_that_fails_is_told_and_nothing_is_lost() {
     let shim = Shim::build();
-    for error in ["EIO", "ENOSPC"] {
+    for error in ["EIO", "ENOSPC", "EROFS"] {
         let directory = tempfile::tempdir().unwrap();
         let sink = next_hop();
         let setup = shim.watch(setup(directory.path(), &sink), None);

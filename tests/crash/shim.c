@@ -7,7 +7,7 @@
  *   CRASH_COUNTER    file in which the number of calls so far stands (8 octets, native), shared between processes
  *   CRASH_AT         the call, from 1, at which the process ends; absent or 0: never
  *   CRASH_WHEN       before, torn (half of a write), after (default)
- *   CRASH_FAULT      file; while it exists and says EIO or ENOSPC, writes and syncs fail with that error
+ *   CRASH_FAULT      file; while it exists and says EIO, ENOSPC or EROFS, writes and syncs fail with that error
  *
  * Counted: write, pwrite, writev, pwritev, fsync, fdatasync, sync_file_range, rename*, unlink*, ftruncate, fallocate, and
  * open with O_CREAT. Reads and sockets pass. A system call that does not go through the C library is not seen.
@@ -144,7 +144,10 @@ static int fault(void)
     if (fd >= 0) {
         long length = syscall(SYS_read, fd, text, sizeof text - 1);
         text[length > 0 ? length : 0] = 0;
-        found = !strncmp(text, "ENOSPC", 6) ? ENOSPC : !strncmp(text, "EIO", 3) ? EIO : 0;
+        found = !strncmp(text, "ENOSPC", 6) ? ENOSPC
+                : !strncmp(text, "EROFS", 5) ? EROFS
+                : !strncmp(text, "EIO", 3)   ? EIO
+                                             : 0;
         syscall(SYS_close, fd);
     }
     errno = saved;
