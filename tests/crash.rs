@@ -193,6 +193,10 @@ fn a_write_that_fails_is_told_and_nothing_is_lost() {
             (reply.code == 452).then_some(reply)
         });
         assert!(refused.lines[0].starts_with("4.3.1 "), "{refused:?}");
+        // The log has a line for what is in the spool, and for nothing else.
+        let line = |id: &str| setup.log().lines().any(|line| line.contains(": from=<") && line.contains(id));
+        assert!(line(&format!("message-id=<before-{error}-")), "{}", setup.log());
+        assert!(!line(&format!("message-id=<{error}@c.test>")), "{}", setup.log());
         shim.fail(&setup, None);
         account.sent(Load::start(setup.mail, &format!("after-{error}"), 2, 10).finish());
         account.settled(&sink, &setup);
