@@ -8,7 +8,8 @@
 //!
 //! `IMPART_CRASH_KILLS` is the number of kills of each kind (default: 30, of attached clients 9). `tests/crash/shim.c`
 //! numbers the writes, syncs, renames and removals of the daemon in its spool, and kills at a chosen one: before, in the
-//! middle, or after.
+//! middle, or after. Where the power fails too, all is gone that was not synced, or any part of it (`tests/crash/power.rs`):
+//! what was answered 250 must have been synced before.
 
 #[path = "crash/account.rs"]
 mod account;
@@ -20,6 +21,8 @@ mod load;
 #[allow(dead_code)] // Other tests look at the key.
 #[path = "peers/names.rs"]
 mod names;
+#[path = "crash/power.rs"]
+mod power;
 #[path = "crash/shim.rs"]
 mod shim;
 #[path = "crash/signed.rs"]
@@ -34,6 +37,7 @@ use common::daemon::Setup;
 use common::sink::{Manner, Sink};
 use common::wait;
 use load::Load;
+use power::Loss;
 use shim::{Shim, When};
 
 /// Kills of each kind.
@@ -72,10 +76,13 @@ fn killed_at_random_times() {
     let sink = next_hop();
     let setup = setup(directory.path(), &sink);
     println!("seed {}", seed());
+    let start = std::time::Instant::now();
     let mut random = Random(seed());
     let mut account = Account::default();
     let mut daemon = setup.start();
     for kill in 1..=kills() {
+        // To be seen with --no-capture while hundreds of them take their time.
+        eprintln!("kill {kill} of {}, {:?} from the start", kills(), start.elapsed());
         let load = Load::start(setup.mail, &format!("r{kill}"), 4, 40);
         // Every third time the queue is empty when the kill comes: then nothing at all may come again.
         if kill % 3 == 0 {
@@ -101,6 +108,19 @@ fn killed_at_random_times() {
 
 #[test]
 fn killed_at_every_write_and_sync() {
+    at_every_point("killed", |_| None);
+}
+
+#[test]
+fn the_power_fails_at_every_write_and_sync() {
+    at_every_point("without power", |kill| match kill % 2 {
+        0 => Some(Loss::All),
+        _ => Some(Loss::Some(Random(seed().wrapping_add(kill)))),
+    });
+}
+
+/// Ends the daemon at points over the whole scenario; `loss` says what else is lost at each.
+fn at_every_point(what: &str, loss: impl Fn(u64) -> Option<Loss>) {
     let shim = Shim::build();
     let points = count_points(&shim);
     println!("{points} writes, syncs, renames and removals in the scenario");
@@ -111,14 +131,14 @@ fn killed_at_every_write_and_sync() {
     for kill in 0..kills {
         let point = point_of(kill, kills, points);
         let when = [When::Before, When::Torn, When::After][((kill + seed()) % 3) as usize];
-        println!("call {point} of {points}, {when:?}");
+        eprintln!("{what} at call {point} of {points}, {when:?}: {kill} of {kills}");
         // All points are tried, so that one look shows where it is wrong.
-        match std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| kill_at(&shim, point, when))) {
+        match std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| kill_at(&shim, point, when, loss(kill)))) {
             Ok(copies) => duplicates += copies,
             Err(_) => failed.push(format!("call {point}, {when:?}")),
         }
     }
-    println!("{kills} kills, {duplicates} second copies of what was in flight");
+    println!("{what} {kills} times, {duplicates} second copies of what was in flight");
     assert!(failed.is_empty(), "{} of {kills} kills: {}", failed.len(), failed.join("; "));
 }
 
@@ -146,7 +166,7 @@ fn count_points(shim: &Shim) -> u64 {
     shim.count(&setup)
 }
 
-fn kill_at(shim: &Shim, point: u64, when: When) -> usize {
+fn kill_at(shim: &Shim, point: u64, when: When, loss: Option<Loss>) -> usize {
     let directory = tempfile::tempdir().unwrap();
     let sink = next_hop();
     let plain = setup(directory.path(), &sink);
@@ -162,6 +182,9 @@ fn kill_at(shim: &Shim, point: u64, when: When) -> usize {
         first.signal(rustix::process::Signal::TERM);
     }
     wait::until("the daemon has ended", || first.ended().then_some(()));
+    if let Some(mut loss) = loss {
+        power::fail(&plain, &mut loss);
+    }
     sink.set_epoch(1);
     let daemon = plain.start();
     let load = load.unwrap_or_else(|| Load::start(plain.mail, "p", 2, 6));

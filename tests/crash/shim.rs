@@ -4,6 +4,7 @@ use std::fs;
 
 use crate::common::daemon::Setup;
 use crate::common::preload::Library;
+use crate::power;
 
 /// When at a call the daemon ends.
 #[derive(Clone, Copy, Debug)]
@@ -35,6 +36,10 @@ impl Shim {
         }
         set("CRASH_DIRECTORY", setup.directory.join("spool").display().to_string());
         set("CRASH_COUNTER", setup.directory.join("calls").display().to_string());
+        let durable = power::durable(&setup);
+        fs::create_dir_all(&durable).expect("a directory");
+        setup.environment.insert("CRASH_DURABLE".to_owned(), durable.display().to_string());
+        let mut set = |name: &str, value: String| setup.environment.insert(name.to_owned(), value);
         set("CRASH_FAULT", setup.directory.join("fault").display().to_string());
         setup
     }

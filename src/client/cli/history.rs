@@ -1,8 +1,9 @@
 //! `impart history`: what was exchanged, from this host's own store; no connection is made.
 
 use super::{Failure, History, complain, exit, print, show};
-use crate::client::history::{Choice, HELD, Message};
+use crate::client::history::{Choice, Message};
 use crate::client::{Account, clean, history};
+use crate::limits;
 
 /// Shows.
 pub fn run(account: &Account, shown: &History) -> Result<(), Failure> {
@@ -24,7 +25,7 @@ pub fn run(account: &Account, shown: &History) -> Result<(), Failure> {
         return Ok(());
     }
     let choice = Choice { with: with.clone(), words: shown.search.as_deref().unwrap_or_default(), id: None };
-    let number = shown.number.unwrap_or(HELD);
+    let number = shown.number.unwrap_or(limits::CLIENT_MESSAGES);
     let past = history.past(&choice, number)?;
     let messages: Vec<&Message> = match &with {
         Some(with) => past.conversation(with),

@@ -2,9 +2,9 @@
 //!
 //! In: records, in the order of the file. Out: conversations, the states of our own messages, who has seen what. Pure.
 //! Invariants: a message counts once, by author and Message-ID; a state never goes back from what is final. Memory is
-//! bounded whatever the length of the history: the latest messages are held ([`HELD`], [`HELD_OCTETS`]), and of all others
-//! that they were seen ([`REMEMBERED`]); what waits in the outbox is held in any case. What is held no more is in the file,
-//! where [`super::History::past`] finds it.
+//! bounded whatever the length of the history: the latest messages are held ([`limits::CLIENT_MESSAGES`]), and of all others
+//! that they were seen ([`limits::CLIENT_REMEMBERED`]); what waits in the outbox is held in any case. What is held no more
+//! is in the file, where [`super::History::past`] finds it; of such a message of ours no receipt is told.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 
@@ -16,13 +16,6 @@ use crate::client::compose::Draft;
 use crate::client::read::Received;
 use crate::limits;
 use crate::timestamp::Timestamp;
-
-/// Messages that are held.
-pub const HELD: usize = 10_000;
-/// Octets of the messages that are held.
-const HELD_OCTETS: usize = 64 * 1024 * 1024;
-/// Messages, signatures and notices of which it is remembered that they were there.
-const REMEMBERED: usize = 1_000_000;
 
 /// Somebody with whom messages were exchanged.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -121,7 +114,7 @@ pub struct Index {
 
 impl Default for Index {
     fn default() -> Index {
-        Index::bounded(HELD, HELD_OCTETS, REMEMBERED)
+        Index::bounded(limits::CLIENT_MESSAGES, limits::CLIENT_OCTETS, limits::CLIENT_REMEMBERED)
     }
 }
 

@@ -31,7 +31,7 @@ use super::compose::{self, Draft, Enclosure};
 use super::read::{self, Received};
 use crate::address::Mailbox;
 use crate::random;
-pub use index::{Contact, HELD, Index};
+pub use index::{Contact, Index};
 pub use log::{HistoryError, Storage, VERSION};
 pub use record::{Fate, Message, Record, State, named};
 

@@ -3,6 +3,7 @@ use std::sync::{Arc, Mutex};
 
 use super::*;
 use crate::client::mark::Mark;
+use crate::limits::CLIENT_MESSAGES;
 use crate::timestamp::Timestamp;
 
 fn mailbox(text: &str) -> Mailbox {
@@ -251,7 +252,7 @@ fn what_is_held_no_more_is_found_in_the_file() {
     let directory = tempfile::tempdir().unwrap();
     let mut history = History::open(directory.path()).unwrap();
     let mut records = vec![Record::Written(draft("<own@a>", &["eve@e.test"], 1))];
-    for number in 0..HELD as i64 + 20 {
+    for number in 0..CLIENT_MESSAGES as i64 + 20 {
         let (from, id) = (if number % 2 == 0 { "bob@b.test" } else { "eve@e.test" }, format!("<{number}@b>"));
         records.push(Record::Received(received(from, &id, number, &format!("the {number}. text"))));
         records.push(taken(from, &id));
@@ -262,7 +263,7 @@ fn what_is_held_no_more_is_found_in_the_file() {
     drop(history);
     {
         let mut history = History::open(directory.path()).unwrap();
-        assert_eq!(history.index().messages().count(), HELD);
+        assert_eq!(history.index().messages().count(), CLIENT_MESSAGES);
         assert!(history.index().find("<7@b>").is_none());
         assert_eq!(history.find("<7@b>").unwrap().unwrap().text(), "the 7. text");
         assert_eq!(history.find("<nothing>").unwrap(), None);
@@ -272,7 +273,7 @@ fn what_is_held_no_more_is_found_in_the_file() {
         let choice = Choice { with: Some(mailbox("Eve@e.test")), ..Choice::default() };
         assert_eq!(ids(&history.past(&choice, 2).unwrap()), ["<10017@b>", "<10019@b>"]);
         let all = history.past(&choice, 100_000).unwrap();
-        assert_eq!(all.messages().count(), HELD / 2 + 10 + 1);
+        assert_eq!(all.messages().count(), CLIENT_MESSAGES / 2 + 10 + 1);
         assert_eq!(held(&all)[0], "<own@a>:delivered", "with what became of it since");
     }
 }
