@@ -108,32 +108,48 @@ fn killed_at_random_times() {
 
 #[test]
 fn killed_at_every_write_and_sync() {
-    at_every_point("killed", |_| None);
+    at_points("killed", |kill, kills, points| (point_of(kill, kills, points.all), None));
 }
 
 #[test]
 fn the_power_fails_at_every_write_and_sync() {
-    at_every_point("without power", |kill| match kill % 2 {
-        0 => Some(Loss::All),
-        _ => Some(Loss::Some(Random(seed().wrapping_add(kill)))),
+    at_points("without power", |kill, kills, points| {
+        // Two of three come when there is something to lose.
+        let point = match kill % 3 {
+            0 => 1 + points.all * kill / kills,
+            _ => 1 + points.ready + (points.all - points.ready) * kill / kills,
+        };
+        let loss = match kill % 2 {
+            0 => Loss::All,
+            _ => Loss::Some(Random(seed().wrapping_add(kill))),
+        };
+        (point, Some(loss))
     });
 }
 
-/// Ends the daemon at points over the whole scenario; `loss` says what else is lost at each.
-fn at_every_point(what: &str, loss: impl Fn(u64) -> Option<Loss>) {
+/// Calls of the scenario.
+struct Points {
+    /// Until the daemon was ready.
+    ready: u64,
+    /// In all.
+    all: u64,
+}
+
+/// Ends the daemon at points of the scenario; `choose` says which, and what else is lost there.
+fn at_points(what: &str, choose: impl Fn(u64, u64, &Points) -> (u64, Option<Loss>)) {
     let shim = Shim::build();
     let points = count_points(&shim);
-    println!("{points} writes, syncs, renames and removals in the scenario");
-    assert!(points > 10, "the shim sees the spool's system calls");
-    let kills = kills().min(points * 3);
+    println!("{} writes, syncs, renames and removals in the scenario", points.all);
+    assert!(points.all > 10, "the shim sees the spool's system calls");
+    let kills = kills().min(points.all * 3);
     let mut duplicates = 0;
     let mut failed = Vec::new();
     for kill in 0..kills {
-        let point = point_of(kill, kills, points);
+        let (point, loss) = choose(kill, kills, &points);
         let when = [When::Before, When::Torn, When::After][((kill + seed()) % 3) as usize];
-        eprintln!("{what} at call {point} of {points}, {when:?}: {kill} of {kills}");
+        eprintln!("{what} at call {point} of {}, {when:?}: {kill} of {kills}", points.all);
         // All points are tried, so that one look shows where it is wrong.
-        match std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| kill_at(&shim, point, when, loss(kill)))) {
+        match std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| kill_at(&shim, point, when, loss))) {
             Ok(copies) => duplicates += copies,
             Err(_) => failed.push(format!("call {point}, {when:?}")),
         }
@@ -154,16 +170,17 @@ fn point_of(kill: u64, kills: u64, points: u64) -> u64 {
 }
 
 /// The number of calls in the scenario, from a run that nothing disturbs.
-fn count_points(shim: &Shim) -> u64 {
+fn count_points(shim: &Shim) -> Points {
     let directory = tempfile::tempdir().unwrap();
     let sink = next_hop();
     let setup = shim.watch(setup(directory.path(), &sink), None);
     let daemon = setup.start();
+    let ready = shim.count(&setup);
     let mut account = Account::default();
     account.sent(Load::start(setup.mail, "p", 2, 6).finish());
     account.settled(&sink, &setup);
     daemon.stop();
-    shim.count(&setup)
+    Points { ready, all: shim.count(&setup) }
 }
 
 fn kill_at(shim: &Shim, point: u64, when: When, loss: Option<Loss>) -> usize {

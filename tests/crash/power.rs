@@ -4,11 +4,14 @@
 //! afterwards. A file has what it had at its last sync, a directory the names that it had at its own.
 
 use std::fs;
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
 use crate::Random;
 use crate::common::daemon::Setup;
+
+/// Octets that are looked at together.
+const PIECE: usize = 64 * 1024;
 
 /// What of that which was not synced is gone.
 pub enum Loss {
@@ -60,24 +63,54 @@ impl Disk<'_> {
                     fs::create_dir(&left).expect("a directory");
                     self.directory(inode, &now, &left);
                 }
-                false => fs::write(left, self.content(inode, &now)).expect("a file"),
+                false => write(&left, &self.content(inode, &now)).expect("a file"),
             }
         }
     }
 
-    /// What was there at the last sync, and perhaps some of what was added since.
+    /// What was there at the last sync, and perhaps the beginning of what was written since.
     fn content(&mut self, inode: u64, now: &Path) -> Vec<u8> {
-        let kept = fs::read(self.durable.join(inode.to_string())).unwrap_or_default();
+        let mut kept = fs::read(self.durable.join(inode.to_string())).unwrap_or_default();
         let same = fs::metadata(now).is_ok_and(|about| about.ino() == inode);
         let newer = if same { fs::read(now).unwrap_or_default() } else { Vec::new() };
-        match newer.strip_prefix(kept.as_slice()) {
-            Some(added) => {
-                let some = self.one_of(added.len() + 1);
-                newer[..kept.len() + some].to_vec()
-            }
-            None => kept,
+        let Some((first, last)) = differing(&kept, &newer) else { return kept };
+        let end = first + self.one_of(last - first + 1);
+        if end == first {
+            return kept;
         }
+        if end > kept.len() {
+            kept.resize(end, 0);
+        }
+        kept[first..end].copy_from_slice(&newer[first..end]);
+        kept
     }
+}
+
+/// Where the newer content differs: the first place and the one behind the last.
+fn differing(kept: &[u8], newer: &[u8]) -> Option<(usize, usize)> {
+    let mut places = None;
+    for (number, piece) in newer.chunks(PIECE).enumerate() {
+        let start = number * PIECE;
+        let before = kept.get(start..kept.len().min(start + piece.len())).unwrap_or_default();
+        if before == piece {
+            continue;
+        }
+        let differs = |at: &usize| before.get(*at) != Some(&piece[*at]);
+        let (first, last) = ((0..piece.len()).find(differs)?, (0..piece.len()).rfind(differs)?);
+        places = Some((places.map_or(start + first, |(first, _)| first), start + last + 1));
+    }
+    places
+}
+
+/// Writes a file whose empty parts take no room: journals are long before they are full.
+fn write(path: &Path, content: &[u8]) -> std::io::Result<()> {
+    let file = fs::File::create(path)?;
+    file.set_len(content.len() as u64)?;
+    let empty = [0; PIECE];
+    for (number, piece) in content.chunks(PIECE).enumerate().filter(|(_, piece)| **piece != empty[..piece.len()]) {
+        file.write_all_at(piece, (number * PIECE) as u64)?;
+    }
+    Ok(())
 }
 
 /// A line of the shim's: whether it is a directory, the inode, the name.

@@ -161,18 +161,24 @@ static int fault(void)
     return found;
 }
 
-/* The content of a file, as it is now. Raw calls: the shim does not count its own. */
+/* The content of a file, as it is now; what is empty stays empty. Raw calls: the shim does not count its own. */
 static int copy_content(int from, int to)
 {
-    static char piece[1 << 16];
-    for (off_t at = 0;;) {
+    static char piece[1 << 16], nothing[1 << 16];
+    off_t at = 0;
+    for (;;) {
+        at = lseek(from, at, SEEK_DATA);
+        if (at < 0)
+            break;
         long length = syscall(SYS_pread64, from, piece, sizeof piece, at);
         if (length <= 0)
-            return (int)length;
-        if (syscall(SYS_write, to, piece, length) != length)
+            break;
+        if (memcmp(piece, nothing, (size_t)length) && syscall(SYS_pwrite64, to, piece, length, at) != length)
             return -1;
         at += length;
     }
+    struct stat about;
+    return fstat(from, &about) || syscall(SYS_ftruncate, to, about.st_size);
 }
 
 /* The names in a directory, as they are now. */
