@@ -93,6 +93,12 @@ pub const LONGEST_STAY: Duration = Duration::from_secs(7 * 86_400);
 pub const CLIENT_CONTACTS: usize = 10_000;
 /// Messages that become one mail.
 pub const GATHERED: usize = 50;
+/// Messages of a person's history that a client holds in memory; all others are in the file.
+pub const CLIENT_MESSAGES: usize = 10_000;
+/// Octets of the messages that a client holds in memory.
+pub const CLIENT_OCTETS: usize = 64 * 1024 * 1024;
+/// Messages, signatures and notices of which a client remembers that they were there: some 40 octets each.
+pub const CLIENT_REMEMBERED: usize = 1_000_000;
 /// Attachments of one account at a time.
 pub const ATTACHED: usize = 32;
 /// Answers of attached clients that may wait for the disk, from all of them; with more nothing is offered.

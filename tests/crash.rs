@@ -8,7 +8,8 @@
 //!
 //! `IMPART_CRASH_KILLS` is the number of kills of each kind (default: 30, of attached clients 9). `tests/crash/shim.c`
 //! numbers the writes, syncs, renames and removals of the daemon in its spool, and kills at a chosen one: before, in the
-//! middle, or after.
+//! middle, or after. Where the power fails too, all is gone that was not synced, or any part of it (`tests/crash/power.rs`):
+//! what was answered 250 must have been synced before.
 
 #[path = "crash/account.rs"]
 mod account;
@@ -20,6 +21,8 @@ mod load;
 #[allow(dead_code)] // Other tests look at the key.
 #[path = "peers/names.rs"]
 mod names;
+#[path = "crash/power.rs"]
+mod power;
 #[path = "crash/shim.rs"]
 mod shim;
 #[path = "crash/signed.rs"]
@@ -34,6 +37,7 @@ use common::daemon::Setup;
 use common::sink::{Manner, Sink};
 use common::wait;
 use load::Load;
+use power::Loss;
 use shim::{Shim, When};
 
 /// Kills of each kind.
@@ -72,10 +76,13 @@ fn killed_at_random_times() {
     let sink = next_hop();
     let setup = setup(directory.path(), &sink);
     println!("seed {}", seed());
+    let start = std::time::Instant::now();
     let mut random = Random(seed());
     let mut account = Account::default();
     let mut daemon = setup.start();
     for kill in 1..=kills() {
+        // To be seen with --no-capture while hundreds of them take their time.
+        eprintln!("kill {kill} of {}, {:?} from the start", kills(), start.elapsed());
         let load = Load::start(setup.mail, &format!("r{kill}"), 4, 40);
         // Every third time the queue is empty when the kill comes: then nothing at all may come again.
         if kill % 3 == 0 {
@@ -101,24 +108,53 @@ fn killed_at_random_times() {
 
 #[test]
 fn killed_at_every_write_and_sync() {
+    at_points("killed", |kill, kills, points| (point_of(kill, kills, points.all), None));
+}
+
+#[test]
+fn the_power_fails_at_every_write_and_sync() {
+    at_points("without power", |kill, kills, points| {
+        // Two of three come when there is something to lose.
+        let point = match kill % 3 {
+            0 => 1 + points.all * kill / kills,
+            _ => 1 + points.ready + (points.all - points.ready) * kill / kills,
+        };
+        let loss = match kill % 2 {
+            0 => Loss::All,
+            _ => Loss::Some(Random(seed().wrapping_add(kill))),
+        };
+        (point, Some(loss))
+    });
+}
+
+/// Calls of the scenario.
+struct Points {
+    /// Until the daemon was ready.
+    ready: u64,
+    /// In all.
+    all: u64,
+}
+
+/// Ends the daemon at points of the scenario; `choose` says which, and what else is lost there.
+fn at_points(what: &str, choose: impl Fn(u64, u64, &Points) -> (u64, Option<Loss>)) {
     let shim = Shim::build();
     let points = count_points(&shim);
-    println!("{points} writes, syncs, renames and removals in the scenario");
-    assert!(points > 10, "the shim sees the spool's system calls");
-    let kills = kills().min(points * 3);
+    println!("{} writes, syncs, renames and removals in the scenario", points.all);
+    assert!(points.all > 10, "the shim sees the spool's system calls");
+    let kills = kills().min(points.all * 3);
     let mut duplicates = 0;
     let mut failed = Vec::new();
     for kill in 0..kills {
-        let point = point_of(kill, kills, points);
+        let (point, loss) = choose(kill, kills, &points);
         let when = [When::Before, When::Torn, When::After][((kill + seed()) % 3) as usize];
-        println!("call {point} of {points}, {when:?}");
+        eprintln!("{what} at call {point} of {}, {when:?}: {kill} of {kills}", points.all);
         // All points are tried, so that one look shows where it is wrong.
-        match std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| kill_at(&shim, point, when))) {
+        match std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| kill_at(&shim, point, when, loss))) {
             Ok(copies) => duplicates += copies,
             Err(_) => failed.push(format!("call {point}, {when:?}")),
         }
     }
-    println!("{kills} kills, {duplicates} second copies of what was in flight");
+    println!("{what} {kills} times, {duplicates} second copies of what was in flight");
     assert!(failed.is_empty(), "{} of {kills} kills: {}", failed.len(), failed.join("; "));
 }
 
@@ -134,19 +170,20 @@ fn point_of(kill: u64, kills: u64, points: u64) -> u64 {
 }
 
 /// The number of calls in the scenario, from a run that nothing disturbs.
-fn count_points(shim: &Shim) -> u64 {
+fn count_points(shim: &Shim) -> Points {
     let directory = tempfile::tempdir().unwrap();
     let sink = next_hop();
     let setup = shim.watch(setup(directory.path(), &sink), None);
     let daemon = setup.start();
+    let ready = shim.count(&setup);
     let mut account = Account::default();
     account.sent(Load::start(setup.mail, "p", 2, 6).finish());
     account.settled(&sink, &setup);
     daemon.stop();
-    shim.count(&setup)
+    Points { ready, all: shim.count(&setup) }
 }
 
-fn kill_at(shim: &Shim, point: u64, when: When) -> usize {
+fn kill_at(shim: &Shim, point: u64, when: When, loss: Option<Loss>) -> usize {
     let directory = tempfile::tempdir().unwrap();
     let sink = next_hop();
     let plain = setup(directory.path(), &sink);
@@ -162,6 +199,9 @@ fn kill_at(shim: &Shim, point: u64, when: When) -> usize {
         first.signal(rustix::process::Signal::TERM);
     }
     wait::until("the daemon has ended", || first.ended().then_some(()));
+    if let Some(mut loss) = loss {
+        power::fail(&plain, &mut loss);
+    }
     sink.set_epoch(1);
     let daemon = plain.start();
     let load = load.unwrap_or_else(|| Load::start(plain.mail, "p", 2, 6));
@@ -178,7 +218,7 @@ fn sink_has(sink: &Sink, messages: usize) -> bool {
 #[test]
 fn a_write_that_fails_is_told_and_nothing_is_lost() {
     let shim = Shim::build();
-    for error in ["EIO", "ENOSPC"] {
+    for error in ["EIO", "ENOSPC", "EROFS"] {
         let directory = tempfile::tempdir().unwrap();
         let sink = next_hop();
         let setup = shim.watch(setup(directory.path(), &sink), None);
@@ -193,6 +233,10 @@ fn a_write_that_fails_is_told_and_nothing_is_lost() {
             (reply.code == 452).then_some(reply)
         });
         assert!(refused.lines[0].starts_with("4.3.1 "), "{refused:?}");
+        // The log has a line for what is in the spool, and for nothing else.
+        let line = |id: &str| setup.log().lines().any(|line| line.contains(": from=<") && line.contains(id));
+        assert!(line(&format!("message-id=<before-{error}-")), "{}", setup.log());
+        assert!(!line(&format!("message-id=<{error}@c.test>")), "{}", setup.log());
         shim.fail(&setup, None);
         account.sent(Load::start(setup.mail, &format!("after-{error}"), 2, 10).finish());
         account.settled(&sink, &setup);

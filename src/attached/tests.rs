@@ -483,6 +483,55 @@ fn devices_are_bounded() {
     assert_eq!(attached.status().devices, limits::DEVICES);
 }
 
+/// Clients that come at once, as after a restart; each has a message waiting.
+const CROWD: u64 = 10_000;
+
+#[test]
+fn ten_thousand_attach_at_once() {
+    let attached = board();
+    let name = |number: u64| format!("user{number}@a.example");
+    for number in 0..CROWD {
+        assert_eq!(attached.arrive(&mailbox(&name(number)), item(number + 1), 100, &open()), []);
+    }
+    let start = Instant::now();
+    for round in 0..2 {
+        // From several threads, as connections are.
+        let feeds: Vec<(u64, Feed)> = std::thread::scope(|scope| {
+            let some = |first: u64| {
+                let attached = &attached;
+                scope.spawn(move || {
+                    let one = |number: u64| {
+                        let name = format!("user{number}@a.example");
+                        let Joined { feed, .. } = join(attached, &name, &name, Reads::Own, Some("phone"));
+                        feed.ready(None);
+                        (number, feed)
+                    };
+                    (first..CROWD).step_by(8).map(one).collect::<Vec<_>>()
+                })
+            };
+            let threads: Vec<_> = (0..8).map(some).collect();
+            threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
+        });
+        assert_eq!((attached.status().attached, attached.status().devices), (CROWD as usize, CROWD as usize));
+        for (number, feed) in &feeds {
+            let offers = take(feed);
+            assert_eq!(ids(&offers), [number + 1], "each has its own, in round {round}");
+            if round == 1 {
+                let inbox = mailbox(&name(*number));
+                let concluded = feed.answered(&offers[0], Verdict::Had, Instant::now());
+                attached.settled(&inbox, offers[0].item);
+                assert_eq!(show(concluded), "phone completes []");
+                assert_eq!(attached.load(&inbox).messages, 0);
+            }
+        }
+        // All are gone at once, and what they did not answer is there for them when they come back.
+        drop(feeds);
+        assert_eq!(attached.status().attached, 0);
+    }
+    // Each costs the same, whatever the number of the others.
+    assert!(start.elapsed() < Duration::from_secs(60), "{:?}", start.elapsed());
+}
+
 #[test]
 fn attachments_end_when_they_must() {
     let attached = board();

@@ -282,9 +282,9 @@ impl Client {
                 to.push(recipient);
             }
         }
-        let history = self.history();
+        let mut history = self.history();
         let attachments = message.attachments.iter().map(|path| history.enclose(path)).collect::<Result<_, _>>()?;
-        let before = message.reply_to.as_deref().and_then(|id| history.index().find(id));
+        let before = message.reply_to.as_deref().map(|id| history.find(id)).transpose()?.flatten();
         let references = before.map(|before| before.thread()).unwrap_or_default();
         let from = self.account().address.clone();
         Ok(Draft {

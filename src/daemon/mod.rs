@@ -343,7 +343,7 @@ impl Daemon {
 
     /// Reads the configuration again. What only a restart changes is said; a mistake leaves all as it was.
     fn reload(&mut self) -> Result<String, String> {
-        notify(&[sd_notify::NotifyState::Reloading]);
+        notify(&reloading());
         let stamp = build::accounts_stamp(&self.config);
         let result = config::load(&self.config.file).map_err(|errors| errors.to_string()).and_then(|new| {
             // A restart takes another section accounts over, as a whole.
@@ -550,6 +550,12 @@ fn notify(states: &[sd_notify::NotifyState]) {
     if let Err(fault) = sd_notify::notify(states) {
         tracing::debug!("systemd was not told: {fault}");
     }
+}
+
+/// A reload begins; systemd wants to know when it did (`Type=notify-reload`).
+fn reloading() -> Vec<sd_notify::NotifyState<'static>> {
+    let begun = sd_notify::NotifyState::monotonic_usec_now().ok();
+    std::iter::once(sd_notify::NotifyState::Reloading).chain(begun).collect()
 }
 
 /// At half the time that systemd gives; practically never where it gives none.

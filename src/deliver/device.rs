@@ -75,7 +75,7 @@ pub(super) async fn serve(context: Arc<Context>, attachment: Attachment) {
     let Joined { feed, upkeep } = context.attached.attach(&principal, &inboxes, device.as_ref(), context.clock.now());
     // The account may have changed between its login and here.
     context.revise(&feed);
-    let renewal = (principal.proof == Proof::Elsewhere).then(|| Instant::now() + limits::VOUCHED);
+    let renewal = (principal.proof == Proof::Elsewhere).then(|| Instant::now() + context.vouched);
     // Whoever reads others' inboxes only does not touch its own presence by that.
     let own = inboxes.is_empty() || inboxes.iter().any(|(_, reads)| *reads == Reads::Own);
     let shown = (own && !until_empty).then(|| (principal.clone(), device.clone()));

@@ -38,6 +38,8 @@ pub struct DeviceOptions {
     pub timeouts: Timeouts,
     /// How long a server may take that fetches what waits: as a hop may (RFC 5321 §4.5.3.2).
     pub on_demand: Timeouts,
+    /// How long an attachment lasts for whose account others vouch ([`crate::limits::VOUCHED`]).
+    pub vouched: Duration,
 }
 
 impl DeviceOptions {
@@ -53,7 +55,8 @@ impl DeviceOptions {
             transaction: 10 * minute,
             ..Timeouts::default()
         };
-        DeviceOptions { helo, window: 128, timeouts, on_demand: Timeouts::default() }
+        let vouched = crate::limits::VOUCHED;
+        DeviceOptions { helo, window: 128, timeouts, on_demand: Timeouts::default(), vouched }
     }
 }
 
@@ -61,6 +64,7 @@ impl DeviceOptions {
 pub(super) struct Context {
     pub device: Arc<client::Options>,
     pub on_demand: Arc<client::Options>,
+    pub vouched: Duration,
     pub attached: Attached,
     /// `None`: nobody here has any.
     pub presence: Option<Handle>,
@@ -162,6 +166,7 @@ impl Devices {
         let context = Arc::new(Context {
             device: session(options.timeouts),
             on_demand: session(options.on_demand),
+            vouched: options.vouched,
             attached: attached.clone(),
             presence,
             spool,
@@ -250,6 +255,7 @@ mod tests {
         Arc::new(Context {
             device: session.clone(),
             on_demand: session,
+            vouched: crate::limits::VOUCHED,
             attached: Attached::new(Vec::new()),
             presence: None,
             spool,

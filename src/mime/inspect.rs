@@ -25,11 +25,24 @@ pub struct Rules {
     pub utf8: bool,
 }
 
+/// Who an entity says transmitted it for its author (RFC 5322 §3.6.2).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Sender {
+    /// Nobody else: there is no such field.
+    Absent,
+    /// The one whom the one field Sender names.
+    Named(Mailbox),
+    /// There are several, or one that names nobody.
+    Unclear,
+}
+
 /// What an entity says of itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Facts {
     /// The addresses of the one From field; at least one.
     pub from: Vec<Mailbox>,
+    /// Who transmitted it.
+    pub sender: Sender,
     /// The Message-ID as written, with its angle brackets.
     pub message_id: Option<String>,
     /// The Date, where it can be read.
@@ -96,6 +109,7 @@ pub fn inspect(entity: &[u8], rules: Rules) -> Result<Facts, Defect> {
 #[derive(Default)]
 struct Seen<'a> {
     from: Option<&'a [u8]>,
+    senders: Vec<&'a [u8]>,
     message_id: Option<&'a [u8]>,
     date: Option<&'a [u8]>,
     content_type: Option<&'a [u8]>,
@@ -114,6 +128,8 @@ impl<'a> Seen<'a> {
         match name.len() {
             4 if is("from") => once(&mut self.from, value, Defect::SeveralFrom)?,
             4 if is("date") => once(&mut self.date, value, Defect::Repeated("Date"))?,
+            // Others pass messages with several on; those who answer for one ask for one.
+            6 if is("sender") && self.senders.len() < 2 => self.senders.push(value),
             8 if is("received") => self.hops += 1,
             8 if is("presence") => once(&mut self.presence, value, Defect::Repeated("Presence"))?,
             10 if is("message-id") => once(&mut self.message_id, value, Defect::Repeated("Message-ID"))?,
@@ -150,6 +166,7 @@ impl<'a> Seen<'a> {
         });
         Ok(Facts {
             from,
+            sender: sender(&self.senders),
             message_id,
             date: self.date.and_then(date),
             hops: self.hops,
@@ -161,6 +178,17 @@ impl<'a> Seen<'a> {
             auto_submitted,
             parts,
         })
+    }
+}
+
+fn sender(fields: &[&[u8]]) -> Sender {
+    match fields {
+        [] => Sender::Absent,
+        [value] => match author::mailboxes(value).as_deref() {
+            Ok([sender]) => Sender::Named(sender.clone()),
+            _ => Sender::Unclear,
+        },
+        _ => Sender::Unclear,
     }
 }
 

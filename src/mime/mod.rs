@@ -28,6 +28,6 @@ pub use content_type::{kind, parameter};
 pub use defect::Defect;
 pub use digest::digest;
 pub use header::{Field, Fields, Malformed, unfold};
-pub use inspect::{Facts, Rules, date, inspect};
+pub use inspect::{Facts, Rules, Sender, date, inspect};
 pub use language::language;
 pub use seven_bit::seven_bit;

@@ -1,13 +1,15 @@
-//! What a server adds to a message at its submission, and nowhere else.
+//! What a server adds to a message at its submission, and takes out of it; nowhere else.
 //!
 //! In: an entity, its envelope sender, the time and 128 random bits. Out: the entity with the fields that every message
-//! has. Invariant: what is there stays as it is, Sender among it; fields are added before the first. RFC 6409 §8.
+//! has, and without those that tell of hidden recipients. Invariant: all else stays as it is, Sender among it; fields are
+//! added before the first. RFC 6409 §8, RFC 5322 §3.6.3.
 
 use std::fmt::Write as _;
+use std::ops::Range;
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-use super::header::Fields;
+use super::header::{Field, Fields};
 use crate::address::{Domain, Mailbox};
 use crate::timestamp::Timestamp;
 
@@ -24,48 +26,80 @@ pub struct Origin<'a> {
     pub entropy: [u8; 16],
 }
 
-/// The entity with From, Date and Message-ID where it has none, and MIME-Version where it has a Content-Type without.
-/// Copies it only if something is missing. An entity that does not begin with a field is left for
+/// The entity with From, Date and Message-ID where it has none, and MIME-Version where it has a Content-Type without; and
+/// without Bcc and Resent-Bcc: whom they name is in the envelope, and nobody else's business. They are never signed: what is
+/// signed with the header (RFC 9788 §5.2) has them inside, where they stay.
+/// Copies the entity only if something is to be done. One that does not begin with a field is left for
 /// [`super::inspect()`] to refuse.
 pub fn complete(entity: Bytes, origin: &Origin<'_>) -> Bytes {
-    let (mut from, mut date, mut message_id, mut mime, mut typed) = (false, false, false, false, false);
+    let mut found = Found::default();
     for item in Fields::new(&entity) {
         // Nothing may come before what is no field: it would continue ours.
         let Ok(field) = item else { return entity };
-        match field.name.len() {
-            4 => {
-                from |= field.is("from");
-                date |= field.is("date");
-            }
-            10 => message_id |= field.is("message-id"),
-            12 => {
-                mime |= field.is("mime-version");
-                typed |= field.is("content-type");
-            }
-            _ => {}
-        }
+        found.take(&field);
     }
-    let mut added = String::new();
-    if let (false, Some(sender)) = (from, origin.sender) {
-        // Writing to a string cannot fail.
-        let _ = write!(added, "From: {sender}\r\n");
-    }
-    if !date {
-        let _ = write!(added, "Date: {}\r\n", origin.now.rfc5322());
-    }
-    if !message_id {
-        let _ = write!(added, "Message-ID: {}\r\n", self::message_id(origin.entropy, origin.domain));
-    }
-    if typed && !mime {
-        added.push_str("MIME-Version: 1.0\r\n");
-    }
-    if added.is_empty() {
+    let added = found.missing(origin);
+    if added.is_empty() && found.hidden.is_empty() {
         return entity;
     }
     let mut complete = BytesMut::with_capacity(added.len() + entity.len());
     complete.put_slice(added.as_bytes());
-    complete.put_slice(&entity);
+    let mut at = 0;
+    for hidden in found.hidden {
+        complete.put_slice(&entity[at..hidden.start]);
+        at = hidden.end;
+    }
+    complete.put_slice(&entity[at..]);
     complete.freeze()
+}
+
+/// The fields that matter here.
+#[derive(Default)]
+struct Found {
+    from: bool,
+    date: bool,
+    message_id: bool,
+    mime: bool,
+    typed: bool,
+    /// Where those stand that tell of hidden recipients.
+    hidden: Vec<Range<usize>>,
+}
+
+impl Found {
+    fn take(&mut self, field: &Field<'_>) {
+        match field.name.len() {
+            3 if field.is("bcc") => self.hidden.push(field.range.clone()),
+            4 => {
+                self.from |= field.is("from");
+                self.date |= field.is("date");
+            }
+            10 if field.is("resent-bcc") => self.hidden.push(field.range.clone()),
+            10 => self.message_id |= field.is("message-id"),
+            12 => {
+                self.mime |= field.is("mime-version");
+                self.typed |= field.is("content-type");
+            }
+            _ => {}
+        }
+    }
+
+    fn missing(&self, origin: &Origin<'_>) -> String {
+        let mut added = String::new();
+        if let (false, Some(sender)) = (self.from, origin.sender) {
+            // Writing to a string cannot fail.
+            let _ = write!(added, "From: {sender}\r\n");
+        }
+        if !self.date {
+            let _ = write!(added, "Date: {}\r\n", origin.now.rfc5322());
+        }
+        if !self.message_id {
+            let _ = write!(added, "Message-ID: {}\r\n", message_id(origin.entropy, origin.domain));
+        }
+        if self.typed && !self.mime {
+            added.push_str("MIME-Version: 1.0\r\n");
+        }
+        added
+    }
 }
 
 /// The entity, which has octets that are not US-ASCII, with what says so where its header says nothing about its content
@@ -127,6 +161,29 @@ mod tests {
             None,
             "Message-ID: <abababababababababababababababab@a.example>\r\n",
         );
+    }
+
+    #[test]
+    fn hidden_recipients_are_taken_out() {
+        let check = |entity: &str, expected: &str| {
+            let domain = Domain::parse("a.example").unwrap();
+            let now = Timestamp::from_secs(1_795_000_000);
+            let origin = Origin { sender: None, domain: &domain, now, entropy: [0xab; 16] };
+            let got = complete(Bytes::copy_from_slice(entity.as_bytes()), &origin);
+            assert_eq!(std::str::from_utf8(&got).unwrap(), expected);
+            // Who offers it again offers the same.
+            assert_eq!(complete(got.clone(), &origin), got);
+        };
+        let all = "From: a@a.example\r\nDate: x\r\nMessage-ID: <x@y>\r\n";
+        let body = "\r\nBcc: in the text\r\n";
+        check(&format!("{all}Bcc: b@a.example\r\n{body}"), &format!("{all}{body}"));
+        check(
+            &format!("BCC:\r\n b@a.example,\r\n c@a.example\r\n{all}bcc:\r\nResent-Bcc: d@a.example\r\nX: y\r\n{body}"),
+            &format!("{all}X: y\r\n{body}"),
+        );
+        check(&format!("Bcc: b@a.example\r\n{}", &all[all.find("Date").unwrap()..]), &all[all.find("Date").unwrap()..]);
+        check(&format!("{all}Bcc-Like: b@a.example\r\n{body}"), &format!("{all}Bcc-Like: b@a.example\r\n{body}"));
+        check(&format!("{all}Bcc: b@a.example"), all);
     }
 
     #[test]

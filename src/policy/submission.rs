@@ -9,7 +9,7 @@ use super::refuse;
 use crate::accounts::{Accounts, Found, Principal, Reads};
 use crate::address::{Domain, Mailbox, ReversePath};
 use crate::envelope::Class;
-use crate::mime::{Fields, signed, unfold};
+use crate::mime::{Fields, Sender, signed, unfold};
 use crate::reply::Reply;
 use crate::smtp::command::{Atrn, Mail};
 use crate::timestamp::Timestamp;
@@ -32,6 +32,19 @@ pub fn mail(mail: &Mail, principal: &Principal, accounts: &Accounts) -> Result<(
         }
         _ => Ok(()),
     }
+}
+
+/// The field Sender of a submission: where it stands, it names the one who submits (RFC 6409 §8.1). It is not replaced: it may
+/// be signed, and whoever wrote it meant to say something.
+pub fn sender(sender: &Sender, principal: &Principal, accounts: &Accounts) -> Result<(), Reply> {
+    let named = match sender {
+        Sender::Absent => return Ok(()),
+        Sender::Named(named) if accounts.sends_as(principal, named) => return Ok(()),
+        Sender::Named(named) => format!("Sender names {named}, which is not an address of yours"),
+        Sender::Unclear => "Sender does not name one address".to_owned(),
+    };
+    let own = own_addresses(principal, accounts).join(", ");
+    Err(refuse(550, (5, 7, 1), format!("{named}; leave the field out, or write {own}")))
 }
 
 fn own_addresses(principal: &Principal, accounts: &Accounts) -> Vec<String> {
@@ -153,6 +166,23 @@ mod tests {
         }
         let pres = Mail { class: Some(Class::Pres), ..Mail::from(ReversePath::Null) };
         assert!(code(mail(&pres, &alice(), &accounts())).starts_with("501"));
+    }
+
+    #[test]
+    fn the_field_sender() {
+        let check = |named: Sender, expected: &str| {
+            assert_eq!(code(sender(&named, &alice(), &accounts())), expected);
+        };
+        let named = |text: &str| Sender::Named(mailbox(text));
+        check(Sender::Absent, "ok");
+        check(named("Alice@a.example"), "ok");
+        check(named("al@a.example"), "ok");
+        for other in ["bob@a.example", "all@a.example", "alice@b.example"] {
+            let text = format!("Sender names {other}, which is not an address of yours");
+            check(named(other), &format!("550 5.7.1 {text}; leave the field out, or write alice@a.example"));
+        }
+        let text = "Sender does not name one address; leave the field out, or write alice@a.example";
+        check(Sender::Unclear, &format!("550 5.7.1 {text}"));
     }
 
     #[test]

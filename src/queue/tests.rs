@@ -505,3 +505,22 @@ async fn an_idle_device_is_asked_for_a_sign_of_life() {
     has(&phone, &["one", "two"]).await;
     becomes("both are kept for the dead one", || world.spool.status().owed == 2).await;
 }
+
+#[tokio::test]
+async fn whom_others_vouch_for_logs_in_again_after_a_while_and_misses_nothing() {
+    let time = Duration::from_millis(300);
+    let world = World::with(tempfile::tempdir().unwrap(), |options| {
+        assert_eq!(options.vouched, crate::limits::VOUCHED, "an hour, elsewhere");
+        options.vouched = time;
+    });
+    let start = std::time::Instant::now();
+    let phone = world.device("phone", Conduct::default()).await;
+    world.send(&["alice"], "one").await;
+    has(&phone, &["one"]).await;
+    becomes("it is sent away in order", || phone.quits() == 1).await;
+    assert!(start.elapsed() >= time);
+    becomes("it is not attached", || world.attached.status().attached == 0).await;
+    world.send(&["alice"], "two").await;
+    let again = world.device("phone", Conduct::default()).await;
+    has(&again, &["two"]).await;
+}

@@ -317,6 +317,9 @@ impl Judge {
             _ => Reporter::Local(accounts),
         };
         policy::entity(mail, facts, reporter)?;
+        if let Reporter::Account(principal, accounts) = reporter {
+            policy::submission::sender(&facts.sender, principal, accounts)?;
+        }
         if self.listener.service == Service::Client && mail.sender == ReversePath::Null && !is_report(entity) {
             let text = "only reports have a null sender; send in your own name";
             return Err(Reply::new(550, EnhancedCode::new(5, 7, 1), text));

@@ -231,6 +231,8 @@ impl Tables {
         })?;
         let dedup = db.keyspace("dedup", plain(DEDUP_OCTETS))?;
         let presence = db.keyspace("presence", plain(PRESENCE_OCTETS))?;
+        // The store syncs what is in the directory of a table that it has made, and not that there is such a directory.
+        disk::sync_directory(&path.join("keyspaces"))?;
         Ok(Tables { db, messages, entities, dedup, presence })
     }
 

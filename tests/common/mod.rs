@@ -10,6 +10,7 @@ pub mod daemon;
 pub mod device;
 pub mod openssl;
 pub mod person;
+pub mod preload;
 pub mod sink;
 pub mod tools;
 pub mod wait;

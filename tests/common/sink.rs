@@ -50,7 +50,8 @@ pub fn field(text: &str, name: &str) -> Option<String> {
     None
 }
 
-/// Decides the reply to a command of `MAIL`, `RCPT` or the end of an entity; `None` accepts.
+/// Decides the reply to a command of `MAIL`, `RCPT` or the end of an entity; `None` accepts, an empty one at the end hangs
+/// up without a word.
 pub type Say = Box<dyn Fn(&str) -> Option<String> + Send + Sync>;
 
 /// How a sink speaks.
@@ -268,8 +269,7 @@ impl Session<'_> {
                 entity.remove(start);
             }
         }
-        self.finish(entity);
-        Ok(())
+        self.finish(entity)
     }
 
     fn chunk(&mut self, line: &str) -> Result<()> {
@@ -282,7 +282,7 @@ impl Session<'_> {
             self.reply("503 5.5.1 no recipient");
         } else if words.next().is_some() {
             let entity = std::mem::take(&mut self.chunks);
-            self.finish(entity);
+            self.finish(entity)?;
         } else {
             self.reply("250 2.0.0 chunk");
         }
@@ -290,11 +290,15 @@ impl Session<'_> {
     }
 
     /// Keeps the entity first and answers then: what was answered has been kept.
-    fn finish(&mut self, octets: Vec<u8>) {
+    fn finish(&mut self, octets: Vec<u8>) -> Result<()> {
         let entity = String::from_utf8_lossy(&octets).into_owned();
         if let Some(refusal) = (self.manner.say)(&entity) {
+            if refusal.is_empty() {
+                return Err(std::io::ErrorKind::ConnectionAborted.into());
+            }
             self.reset();
-            return self.reply(&refusal);
+            self.reply(&refusal);
+            return Ok(());
         }
         let (mail, mut rcpts) = (std::mem::take(&mut self.mail), std::mem::take(&mut self.rcpts));
         let mut replies = vec!["250 2.0.0 taken".to_owned()];
@@ -304,7 +308,8 @@ impl Session<'_> {
             rcpts.retain(|_| refused.next().is_some_and(Option::is_none));
             replies = refusals.into_iter().map(|refusal| refusal.unwrap_or("250 2.0.0 stored".to_owned())).collect();
             if rcpts.is_empty() {
-                return replies.iter().for_each(|reply| self.reply(reply));
+                replies.iter().for_each(|reply| self.reply(reply));
+                return Ok(());
             }
         }
         let epoch = self.kept.epoch.load(Ordering::SeqCst);
@@ -313,5 +318,6 @@ impl Session<'_> {
         drop(arrivals);
         self.kept.came.notify_all();
         replies.iter().for_each(|reply| self.reply(reply));
+        Ok(())
     }
 }

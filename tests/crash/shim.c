@@ -7,16 +7,20 @@
  *   CRASH_COUNTER    file in which the number of calls so far stands (8 octets, native), shared between processes
  *   CRASH_AT         the call, from 1, at which the process ends; absent or 0: never
  *   CRASH_WHEN       before, torn (half of a write), after (default)
- *   CRASH_FAULT      file; while it exists and says EIO or ENOSPC, writes and syncs fail with that error
+ *   CRASH_DURABLE    directory for what is on stable storage: at each sync of a file its content goes to NUMBER of its inode,
+ *                    at each sync of a directory its names to NUMBER.names, a line each: f or d, the inode, the name
+ *   CRASH_FAULT      file; while it exists and says EIO, ENOSPC or EROFS, writes and syncs fail with that error
  *
  * Counted: write, pwrite, writev, pwritev, fsync, fdatasync, sync_file_range, rename*, unlink*, ftruncate, fallocate, and
  * open with O_CREAT. Reads and sockets pass. A system call that does not go through the C library is not seen.
  */
 #define _GNU_SOURCE
+#include <dirent.h>
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -34,6 +38,7 @@ enum when { BEFORE, TORN, AFTER };
 static char directory[PATH_MAX];
 static size_t directory_length;
 static char fault_file[PATH_MAX];
+static char durable[PATH_MAX - 64];
 static uint64_t crash_at;
 static enum when when = AFTER;
 static uint64_t own_count;
@@ -52,6 +57,8 @@ __attribute__((constructor)) static void start(void)
         when = !strcmp(value, "before") ? BEFORE : !strcmp(value, "torn") ? TORN : AFTER;
     if ((value = getenv("CRASH_FAULT")) && strlen(value) < sizeof fault_file)
         strcpy(fault_file, value);
+    if ((value = getenv("CRASH_DURABLE")) && strlen(value) < sizeof durable)
+        strcpy(durable, value);
     if ((value = getenv("CRASH_COUNTER"))) {
         int fd = (int)syscall(SYS_openat, AT_FDCWD, value, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
         if (fd >= 0 && syscall(SYS_ftruncate, fd, 8L) == 0) {
@@ -144,11 +151,85 @@ static int fault(void)
     if (fd >= 0) {
         long length = syscall(SYS_read, fd, text, sizeof text - 1);
         text[length > 0 ? length : 0] = 0;
-        found = !strncmp(text, "ENOSPC", 6) ? ENOSPC : !strncmp(text, "EIO", 3) ? EIO : 0;
+        found = !strncmp(text, "ENOSPC", 6) ? ENOSPC
+                : !strncmp(text, "EROFS", 5) ? EROFS
+                : !strncmp(text, "EIO", 3)   ? EIO
+                                             : 0;
         syscall(SYS_close, fd);
     }
     errno = saved;
     return found;
+}
+
+/* The content of a file, as it is now; what is empty stays empty. Raw calls: the shim does not count its own. */
+static int copy_content(int from, int to)
+{
+    static char piece[1 << 16], nothing[1 << 16];
+    off_t at = 0;
+    for (;;) {
+        at = lseek(from, at, SEEK_DATA);
+        if (at < 0)
+            break;
+        long length = syscall(SYS_pread64, from, piece, sizeof piece, at);
+        if (length <= 0)
+            break;
+        if (memcmp(piece, nothing, (size_t)length) && syscall(SYS_pwrite64, to, piece, length, at) != length)
+            return -1;
+        at += length;
+    }
+    struct stat about;
+    return fstat(from, &about) || syscall(SYS_ftruncate, to, about.st_size);
+}
+
+/* The names in a directory, as they are now. */
+static int copy_names(const char *path, int to)
+{
+    DIR *names = opendir(path);
+    if (!names)
+        return -1;
+    for (struct dirent *name; (name = readdir(names));) {
+        if (!strcmp(name->d_name, ".") || !strcmp(name->d_name, "..") || (name->d_type != DT_REG && name->d_type != DT_DIR))
+            continue;
+        char line[NAME_MAX + 64];
+        int length = snprintf(line, sizeof line, "%c %llu %s\n", name->d_type == DT_DIR ? 'd' : 'f',
+                              (unsigned long long)name->d_ino, name->d_name);
+        if (syscall(SYS_write, to, line, (size_t)length) != length)
+            break;
+    }
+    return closedir(names);
+}
+
+/* After a sync: what is on stable storage now. A link keeps the number of the inode from being used again. */
+static void keep(int fd)
+{
+    static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+    struct stat about;
+    char self[64], part[PATH_MAX], whole[PATH_MAX], link[PATH_MAX];
+    if (!durable[0] || fstat(fd, &about))
+        return;
+    int saved = errno;
+    unsigned long long number = about.st_ino;
+    const char *suffix = S_ISDIR(about.st_mode) ? ".names" : "";
+    snprintf(self, sizeof self, "/proc/self/fd/%d", fd);
+    snprintf(part, sizeof part, "%s/%llu%s.part", durable, number, suffix);
+    snprintf(whole, sizeof whole, "%s/%llu%s", durable, number, suffix);
+    snprintf(link, sizeof link, "%s/%llu.link", durable, number);
+    pthread_mutex_lock(&mutex);
+    int to = (int)syscall(SYS_openat, AT_FDCWD, part, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    int from = (int)syscall(SYS_openat, AT_FDCWD, self, O_RDONLY | O_CLOEXEC, 0);
+    int failed = to < 0 || from < 0 || (suffix[0] ? copy_names(self, to) : copy_content(from, to))
+        || syscall(SYS_renameat, AT_FDCWD, part, AT_FDCWD, whole);
+    if (!suffix[0])
+        syscall(SYS_linkat, AT_FDCWD, self, AT_FDCWD, link, AT_SYMLINK_FOLLOW);
+    if (from >= 0)
+        syscall(SYS_close, from);
+    if (to >= 0)
+        syscall(SYS_close, to);
+    pthread_mutex_unlock(&mutex);
+    errno = saved;
+    /* A test that believes in what was not kept would find faults where there are none. */
+    if (failed)
+        abort();
 }
 
 #define REAL(name) \
@@ -168,6 +249,25 @@ static int fault(void)
             return -1; \
         } \
         __typeof__(call) result = call; \
+        if (hit) \
+            end(); \
+        return result; \
+    } while (0)
+
+/* A sync: as PASS, and what it brought to stable storage is kept. */
+#define PASS_SYNC(fd, call) \
+    do { \
+        if (!file_counts(fd)) \
+            return call; \
+        int hit = chosen(); \
+        int error = fault(); \
+        if (error) { \
+            errno = error; \
+            return -1; \
+        } \
+        int result = call; \
+        if (!result) \
+            keep(fd); \
         if (hit) \
             end(); \
         return result; \
@@ -233,13 +333,13 @@ ssize_t pwritev64(int fd, const struct iovec *parts, int number, off64_t at)
 int fsync(int fd)
 {
     REAL(fsync);
-    PASS(file_counts(fd), 1, real(fd));
+    PASS_SYNC(fd, real(fd));
 }
 
 int fdatasync(int fd)
 {
     REAL(fdatasync);
-    PASS(file_counts(fd), 1, real(fd));
+    PASS_SYNC(fd, real(fd));
 }
 
 int sync_file_range(int fd, off64_t at, off64_t size, unsigned flags)

@@ -1,10 +1,10 @@
 //! `shim.c`, built and put before the daemon.
 
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use crate::common::daemon::Setup;
+use crate::common::preload::Library;
+use crate::power;
 
 /// When at a call the daemon ends.
 #[derive(Clone, Copy, Debug)]
@@ -18,30 +18,28 @@ pub enum When {
 }
 
 /// The library.
-pub struct Shim(PathBuf);
+pub struct Shim(Library);
 
 impl Shim {
-    /// Compiles it; once for each process, since tests run in processes of their own.
+    /// Compiles it.
     pub fn build() -> Shim {
-        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/crash/shim.c");
-        let library = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("crash-shim-{}.so", std::process::id()));
-        let mut command = Command::new(std::env::var("CC").unwrap_or_else(|_| "cc".to_owned()));
-        command.args(["-shared", "-fPIC", "-O1", "-Wall", "-Wextra", "-Werror", "-o"]).arg(&library).arg(source);
-        let built = command.arg("-ldl").output().expect("a C compiler, which the build needs as well");
-        assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
-        Shim(library)
+        Shim(Library::build("tests/crash/shim.c"))
     }
 
     /// The setup with its daemon watched, to end at the given call.
     pub fn watch(&self, mut setup: Setup, end: Option<(u64, When)>) -> Setup {
+        self.0.load_into(&mut setup);
         let mut set = |name: &str, value: String| setup.environment.insert(name.to_owned(), value);
-        set("LD_PRELOAD", self.0.display().to_string());
         if let Some((number, when)) = end {
             set("CRASH_AT", number.to_string());
             set("CRASH_WHEN", format!("{when:?}").to_lowercase());
         }
         set("CRASH_DIRECTORY", setup.directory.join("spool").display().to_string());
         set("CRASH_COUNTER", setup.directory.join("calls").display().to_string());
+        let durable = power::durable(&setup);
+        fs::create_dir_all(&durable).expect("a directory");
+        setup.environment.insert("CRASH_DURABLE".to_owned(), durable.display().to_string());
+        let mut set = |name: &str, value: String| setup.environment.insert(name.to_owned(), value);
         set("CRASH_FAULT", setup.directory.join("fault").display().to_string());
         setup
     }
@@ -59,11 +57,5 @@ impl Shim {
             Some(error) => fs::write(file, error).expect("the fault file"),
             None => fs::remove_file(file).expect("the fault file"),
         }
-    }
-}
-
-impl Drop for Shim {
-    fn drop(&mut self) {
-        let _ = fs::remove_file(&self.0);
     }
 }

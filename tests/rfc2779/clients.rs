@@ -2,6 +2,9 @@
 
 use std::net::{SocketAddr, TcpStream};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+
 use crate::common::client::{Client, entity};
 use crate::common::daemon::{Daemon, Setup, free_address};
 use crate::common::person::Person;
@@ -157,9 +160,34 @@ fn r4_1_2_nobody_sends_in_anothers_name() {
     let read = "From: alice@a.test\r\nContent-Type: multipart/report; boundary=x;\r\n report-type=disposition-notification\
                 \r\nMessage-ID: <3@a.test>\r\n\r\n--x\r\n\r\nread\r\n--x--\r\n";
     assert_eq!(client.transaction("<>", &["<bob@a.test>"], read.as_bytes()).unwrap().code, 250);
+    let with_sender = |sender: &str| format!("From: alice@a.test\r\nSender: {sender}\r\n\r\nhello\r\n");
+    for sender in ["bob@a.test", "carol@c.test", "nobody in particular", "alice@a.test, bob@a.test"] {
+        let reply = client.transaction("<alice@a.test>", &["<bob@a.test>"], with_sender(sender).as_bytes()).unwrap();
+        assert_eq!((reply.code, &reply.lines[0][..12]), (550, "5.7.1 Sender"), "{sender}: {reply:?}");
+    }
+    let reply = client.transaction("<alice@a.test>", &["<bob@a.test>"], with_sender("Alice <alice@a.test>").as_bytes());
+    assert_eq!(reply.unwrap().code, 250);
     let own = entity("ALICE@a.test", "bob@a.test", "4@a.test", "hello");
     assert_eq!(client.transaction("<alice@a.test> AUTH=<>", &["<bob@a.test>"], &own).unwrap().code, 250);
-    home.setup.wait_for("bob@a.test", 2);
+    home.setup.wait_for("bob@a.test", 3);
+}
+
+#[test]
+fn r4_1_2_hidden_recipients_are_nobodys_business() {
+    let home = Home::new(|setup| setup);
+    let hidden = b"From: alice@a.test\r\nBcc: Bob <bob@a.test>,\r\n carol@c.test\r\nTo: alice@a.test\r\n\r\nhello\r\n";
+    let mut client = home.alice();
+    let rcpts = ["<bob@a.test>", "<alice@a.test>"];
+    assert_eq!(client.transaction("<alice@a.test>", &rcpts, hidden).unwrap().code, 250);
+    let (mut mail, _) = Client::hello(home.setup.mail).unwrap();
+    assert_eq!(mail.transaction("<alice@a.test>", &rcpts, hidden).unwrap().code, 250);
+    for inbox in ["bob@a.test", "alice@a.test"] {
+        for message in home.setup.wait_for(inbox, 2) {
+            check(&message, "To", "alice@a.test");
+            assert!(!message.to_lowercase().contains("bcc") && !message.contains("carol"), "{message}");
+            assert!(!message.contains("bob@a.test"), "{message}");
+        }
+    }
 }
 
 #[test]
@@ -178,6 +206,28 @@ fn r4_1_2_nothing_without_a_password() {
     expect(&mut client, "MAIL FROM:<alice@a.test>", "530 5.7.0");
     expect(&mut client, &plain("bob@a.test", "alice"), "421 4.7.0");
     assert!(client.say("NOOP").is_err(), "the connection is closed");
+}
+
+/// What the server says of an account before anything is proven: the salt and the iterations of SCRAM (RFC 5802 §5.1).
+fn salt_of(home: &Home, account: &str) -> String {
+    let mut client = home.connect();
+    let first = BASE64.encode(format!("n,,n={account},r=abcdef"));
+    let reply = client.say(&format!("AUTH SCRAM-SHA-256 {first}")).unwrap();
+    assert_eq!(reply.code, 334, "{reply:?}");
+    let said = String::from_utf8(BASE64.decode(&reply.lines[0]).unwrap()).unwrap();
+    said.split_once(",s=").expect("a salt").1.to_owned()
+}
+
+#[test]
+fn r4_1_2_nobody_learns_which_accounts_there_are() {
+    let mut home = Home::new(|setup| setup);
+    let before = ["alice@a.test", "nobody@a.test", "noone@a.test"].map(|account| salt_of(&home, account));
+    assert_eq!(salt_of(&home, "nobody@a.test"), before[1], "asked twice");
+    assert!(before[0] != before[1] && before[1] != before[2], "{before:?}");
+    assert_eq!(before[0].len(), before[1].len(), "{before:?}");
+    // Nor does a restart tell: a salt that changes belongs to nobody.
+    home.kill_and_start();
+    assert_eq!(["alice@a.test", "nobody@a.test", "noone@a.test"].map(|account| salt_of(&home, account)), before);
 }
 
 #[test]

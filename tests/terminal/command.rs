@@ -264,6 +264,8 @@ fn what_is_wrong_is_said_before_anything_is_sent() {
     let output = child.stdin(fs::File::open(&file).unwrap()).output().unwrap();
     assert!(code(&output, DATA).contains("not UTF-8"));
     code(&people.alice.run(&["send", "bob@b.test", "-m", "x", "--attach", "nowhere"]), NO_INPUT);
+    let unknown = ["send", "bob@b.test", "-m", "x", "--reply-to-id", "<nothing@x>"];
+    assert!(code(&people.alice.run(&unknown), USAGE).contains("is the Message-ID of no message of the history"));
     code(&people.alice.run(&["history", "--save", "<1@x>"]), DATA);
     assert!(people.alice.done(&["history"]).is_empty(), "nothing was written down");
     let history = people.alice.home.join("data/impart/alice@a.test/history.jsonl");

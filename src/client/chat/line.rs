@@ -229,12 +229,18 @@ impl Talk<'_> {
     async fn send(&self, text: &str, file: Option<String>) {
         let Some(with) = &self.with else { return print("* with whom? /to ADDRESS\n") };
         let attachments: Vec<PathBuf> = file.into_iter().map(PathBuf::from).collect();
-        let message =
-            Message { attachments, receipt: true, protect: Protect::Possible, ..Message::to(with.clone(), text) };
+        let elsewhere = {
+            let history = self.client.history();
+            history.index().answers_elsewhere(with).map(|(id, to)| (id.to_owned(), to.to_vec()))
+        };
+        let (reply_to, to) = elsewhere.map_or_else(|| (None, vec![with.clone()]), |(id, to)| (Some(id), to));
+        let names: Vec<String> = to.iter().map(clean::address).collect();
+        let (text, protect) = (text.to_owned(), Protect::Possible);
+        let message = Message { to, text, attachments, reply_to, receipt: true, protect, ..Message::default() };
         match self.client.send(message).await {
             Ok(sent) => {
                 let fates = crate::client::cli::show_fates(&sent.fates);
-                print(&format!("* to {}: {fates}\n", clean::address(with)));
+                print(&format!("* to {}: {fates}\n", names.join(", ")));
                 if let Some(reason) = sent.waits {
                     print(&format!("* it waits in the outbox: {reason}\n"));
                 }

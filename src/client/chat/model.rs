@@ -46,7 +46,9 @@ pub enum Effect {
     /// Send a text, perhaps with a file.
     Send {
         /// To whom.
-        to: Mailbox,
+        to: Vec<Mailbox>,
+        /// The message that it answers, where its author wants answers elsewhere.
+        answers: Option<String>,
         /// The text.
         text: String,
         /// The file.
@@ -120,6 +122,8 @@ pub struct Model {
     pub current: Option<Mailbox>,
     /// The conversation, oldest first.
     pub entries: Vec<Entry>,
+    /// Where the partner wants answers, if elsewhere: to the message with this Message-ID.
+    pub elsewhere: Option<(String, Vec<Mailbox>)>,
     /// What is being written.
     pub editor: Editor,
     /// Rows that the conversation is scrolled back by.
@@ -150,6 +154,7 @@ impl Model {
             contacts: Vec::new(),
             current: None,
             entries: Vec::new(),
+            elsewhere: None,
             editor: Editor::default(),
             scroll: 0,
             link: Link::Trouble("connecting".to_owned()),
@@ -181,6 +186,7 @@ impl Model {
         };
         let conversation = index.conversation(&current);
         let skip = conversation.len().saturating_sub(MESSAGES);
+        self.elsewhere = index.answers_elsewhere(&current).map(|(id, to)| (id.to_owned(), to.to_vec()));
         self.entries = conversation[skip..].iter().map(|message| entry(message, index)).collect();
         if !self.contacts.iter().any(|contact| contact.address.key() == current.key()) {
             self.contacts.insert(0, Contact { address: current.clone(), unread: 0 });
@@ -403,7 +409,16 @@ impl Model {
         self.current = Some(who);
         self.scroll = 0;
         self.entries.clear();
+        self.elsewhere = None;
         vec![Effect::Refresh]
+    }
+
+    /// To the partner, or where the partner wants answers.
+    fn send(&self, to: Mailbox, text: String, file: Option<String>) -> Effect {
+        match self.elsewhere.clone() {
+            Some((id, to)) => Effect::Send { to, answers: Some(id), text, file },
+            None => Effect::Send { to: vec![to], answers: None, text, file },
+        }
     }
 
     fn enter(&mut self) -> Vec<Effect> {
@@ -425,7 +440,7 @@ impl Model {
                 self.scroll = 0;
                 self.told_typing = None;
                 let text = if text.starts_with("//") { text[1..].to_owned() } else { text };
-                vec![Effect::Send { to, text, file: None }]
+                vec![self.send(to, text, None)]
             }
         }
     }
@@ -440,7 +455,7 @@ impl Model {
                 None => self.status = format!("{name:?} is no address, and no contact that is only one"),
             },
             Order::Attach(file, text) => match self.current.clone() {
-                Some(to) if !file.is_empty() => return vec![Effect::Send { to, text, file: Some(file) }],
+                Some(to) if !file.is_empty() => return vec![self.send(to, text, Some(file))],
                 Some(_) => self.status = "which file? /attach FILE".to_owned(),
                 None => self.status = "with whom? /to ADDRESS".to_owned(),
             },

@@ -152,7 +152,8 @@ fn sending_and_orders() {
     assert_eq!(keys(&mut model, "/to bob@b.test\n"), [Effect::Refresh]);
     let bob = mailbox("bob@b.test");
     let send = |text: &str, file: Option<&str>| {
-        vec![Effect::Send { to: bob.clone(), text: text.to_owned(), file: file.map(str::to_owned) }]
+        let (text, file) = (text.to_owned(), file.map(str::to_owned));
+        vec![Effect::Send { to: vec![bob.clone()], answers: None, text, file }]
     };
     assert_eq!(keys(&mut model, "hello\n"), send("hello", None));
     assert_eq!(keys(&mut model, "//x\n"), send("/x", None));
@@ -172,6 +173,30 @@ fn sending_and_orders() {
     assert!(!model.help && model.editor.is_empty());
     assert_eq!(keys(&mut model, "/quit\n"), [Effect::Quit]);
     assert_eq!(key(&mut model, KeyCode::Char('c'), KeyModifiers::CONTROL), [Effect::Quit]);
+}
+
+#[test]
+fn answers_go_where_the_partner_wants_them_and_the_screen_says_so() {
+    let mut model = model(Displayed::No);
+    let mut asked = received("bob@b.test", "<1@b>", 0, "to the team, please");
+    if let Record::Received(asked) = &mut asked {
+        asked.reply_to = vec![mailbox("team@b.test"), mailbox("eve@e.test")];
+    }
+    let mut index = index(vec![asked]);
+    model.show(&index);
+    let text = screen(&model, 80, 10);
+    assert!(text.lines().next().unwrap().contains("bob@b.test, answers go to team@b.test, eve@e.test"), "{text}");
+    let sent = keys(&mut model, "yes\n").pop().unwrap();
+    let to = vec![mailbox("team@b.test"), mailbox("eve@e.test")];
+    let (answers, text) = (Some("<1@b>".to_owned()), "yes".to_owned());
+    assert_eq!(sent, Effect::Send { to, answers, text, file: None });
+    // The latest decides.
+    index.apply(received("bob@b.test", "<2@b>", 5, "never mind"));
+    model.show(&index);
+    assert!(!screen(&model, 80, 10).contains("answers go to"));
+    let sent = keys(&mut model, "/attach a.txt look\n").pop().unwrap();
+    let (to, text, file) = (vec![mailbox("bob@b.test")], "look".to_owned(), Some("a.txt".to_owned()));
+    assert_eq!(sent, Effect::Send { to, answers: None, text, file });
 }
 
 #[test]

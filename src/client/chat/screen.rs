@@ -161,7 +161,7 @@ impl Driver {
                     let client = self.client.clone();
                     tokio::spawn(async move { client.look_up(&[with], Protect::Possible).await });
                 }
-                Effect::Send { to, text, file } => self.send(to, text, file),
+                Effect::Send { to, answers, text, file } => self.send(to, answers, text, file),
                 Effect::Typing { to, active } => {
                     let client = self.client.clone();
                     // A notice that does not get through is nothing to be told of.
@@ -211,10 +211,11 @@ impl Driver {
         });
     }
 
-    fn send(&mut self, to: Mailbox, text: String, file: Option<String>) {
+    fn send(&mut self, to: Vec<Mailbox>, answers: Option<String>, text: String, file: Option<String>) {
         let attachments: Vec<PathBuf> = file.into_iter().map(PathBuf::from).collect();
         let kept = text.clone();
-        let message = Message { attachments, receipt: true, protect: Protect::Possible, ..Message::to(to, text) };
+        let (reply_to, protect) = (answers, Protect::Possible);
+        let message = Message { to, text, attachments, reply_to, receipt: true, protect, ..Message::default() };
         if let Err(error) = self.client.queue(message) {
             self.model.status = error.to_string();
             self.model.editor.set(&kept);

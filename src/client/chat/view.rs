@@ -51,7 +51,10 @@ fn title(model: &Model, width: u16) -> String {
     let how = view.map(|view| format!(", {}", view.words())).unwrap_or_default();
     let unread: usize = model.contacts.iter().map(|contact| contact.unread).sum();
     let unread = if unread > 0 { format!(" ({unread} unread)") } else { String::new() };
-    let text = format!(" impart {} — {}{unread}{how}", clean::address(&model.me), clean::line(&who));
+    let elsewhere =
+        model.elsewhere.as_ref().map(|(_, to)| to.iter().map(clean::address).collect::<Vec<_>>().join(", "));
+    let elsewhere = elsewhere.map(|to| format!(", answers go to {to}")).unwrap_or_default();
+    let text = format!(" impart {} — {}{elsewhere}{unread}{how}", clean::address(&model.me), clean::line(&who));
     cut(&text, usize::from(width))
 }
 

@@ -286,7 +286,7 @@ pub struct History {
     /// Print a JSON object for each.
     #[arg(long)]
     pub json: bool,
-    /// The latest so many.
+    /// The latest so many; without it, 10,000.
     #[arg(long, short = 'n', value_name = "COUNT")]
     pub number: Option<usize>,
     /// Save the attachments of the message with this Message-ID into the current directory.

@@ -68,7 +68,7 @@ fn recipient(client: &Client, name: &str) -> Result<Mailbox, Failure> {
 
 /// What is answered is known: a slip of the pen would be sent, and found by nobody.
 fn answered(client: &Client, id: &str) -> Result<(), Failure> {
-    if client.history().index().find(id).is_some() {
+    if client.history().find(id)?.is_some() {
         return Ok(());
     }
     let text = format!("{id:?} is the Message-ID of no message of the history; impart history --json shows them");

@@ -163,6 +163,28 @@ impl Log {
         }
     }
 
+    /// Gives every line of before again, but for the first.
+    pub fn again(&mut self, take: &mut dyn FnMut(&str)) -> Result<(), HistoryError> {
+        let (mut rest, mut offset, mut head) = (Vec::new(), 0, true);
+        while offset < self.length {
+            let most = PIECE.min(usize::try_from(self.length - offset).unwrap_or(PIECE));
+            let octets = self.storage.read_from(offset, most).map_err(|error| self.fault(error))?;
+            if octets.is_empty() {
+                return Ok(());
+            }
+            offset += octets.len() as u64;
+            rest.extend(octets);
+            let whole = memchr::memrchr(b'\n', &rest).map_or(0, |at| at + 1);
+            for line in rest[..whole].split_inclusive(|octet| *octet == b'\n') {
+                if !std::mem::take(&mut head) {
+                    take(String::from_utf8_lossy(line).trim_end());
+                }
+            }
+            rest.drain(..whole);
+        }
+        Ok(())
+    }
+
     fn take_lines(&mut self, lines: &[u8], take: &mut dyn FnMut(&str) -> bool) -> Result<(), HistoryError> {
         for line in lines.split_inclusive(|octet| *octet == b'\n') {
             let text = String::from_utf8_lossy(line);

@@ -12,6 +12,7 @@
 //! | `sealed/` | what goes out signed or encrypted, whole |
 //! | `receiver.lock`, `outbox.lock` | held by the process that receives, or empties the outbox |
 
+mod index;
 mod log;
 mod record;
 #[cfg(test)]
@@ -30,8 +31,9 @@ use super::compose::{self, Draft, Enclosure};
 use super::read::{self, Received};
 use crate::address::Mailbox;
 use crate::random;
+pub use index::{Contact, Index};
 pub use log::{HistoryError, Storage, VERSION};
-pub use record::{Contact, Fate, Index, Message, Record, State, named};
+pub use record::{Fate, Message, Record, State, named};
 
 use log::Log;
 
@@ -44,6 +46,17 @@ pub struct History {
     directory: PathBuf,
     log: Log,
     index: Index,
+}
+
+/// Which messages of the whole history are meant: those that agree with all that is said.
+#[derive(Clone, Debug, Default)]
+pub struct Choice<'a> {
+    /// Exchanged with them.
+    pub with: Option<Mailbox>,
+    /// Words of the text, the partners or the attachments, in any letter case.
+    pub words: &'a str,
+    /// The Message-ID.
+    pub id: Option<&'a str>,
 }
 
 /// Held while this process receives for the account, or empties its outbox.
@@ -84,6 +97,39 @@ impl History {
     /// Lines of the file that are no records.
     pub fn unreadable(&self) -> usize {
         self.log.unreadable
+    }
+
+    /// The latest messages, of all that the file has, that somebody and some words choose; as many as are asked for, and
+    /// those that wait. The index has the latest of all without reading the file.
+    pub fn past(&mut self, choice: &Choice, number: usize) -> Result<Index, HistoryError> {
+        let words: Vec<String> = choice.words.split_whitespace().map(str::to_lowercase).collect();
+        let with = choice.with.as_ref().map(Mailbox::key);
+        let mut past = Index::bounded(number, usize::MAX, number.saturating_mul(2));
+        self.log.again(&mut |line| {
+            let Ok(record) = serde_json::from_str::<Record>(line) else { return };
+            let fits = match &record {
+                Record::Received(received) => fits(&Message::In(received.clone()), with.as_deref(), &words, choice.id),
+                Record::Written(draft) => {
+                    let message = Message::Out { draft: draft.clone(), fates: Vec::new() };
+                    let answers = message.answers().is_some_and(|id| past.find(id).is_some());
+                    fits(&message, with.as_deref().filter(|_| !answers), &words, choice.id)
+                }
+                _ => true,
+            };
+            if fits {
+                past.apply(record);
+            }
+        })?;
+        Ok(past)
+    }
+
+    /// A message by its Message-ID, whoever wrote it, however old it is.
+    pub fn find(&mut self, id: &str) -> Result<Option<Message>, HistoryError> {
+        if let Some(message) = self.index.find(id) {
+            return Ok(Some(message.clone()));
+        }
+        let past = self.past(&Choice { id: Some(id), ..Choice::default() }, 1)?;
+        Ok(past.find(id).cloned())
     }
 
     /// Takes in what other processes have added.
@@ -256,4 +302,9 @@ fn take(index: &mut Index, line: &str) -> bool {
         }
         Err(_) => false,
     }
+}
+
+fn fits(message: &Message, with: Option<&str>, words: &[String], id: Option<&str>) -> bool {
+    let partner = |with: &str| message.partners().iter().any(|who| who.key() == with);
+    with.is_none_or(partner) && id.is_none_or(|id| message.id() == id) && message.has(words)
 }

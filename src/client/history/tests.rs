@@ -3,6 +3,7 @@ use std::sync::{Arc, Mutex};
 
 use super::*;
 use crate::client::mark::Mark;
+use crate::limits::CLIENT_MESSAGES;
 use crate::timestamp::Timestamp;
 
 fn mailbox(text: &str) -> Mailbox {
@@ -139,8 +140,8 @@ fn a_long_history_is_read_in_pieces() {
     let longest = Arc::new(Mutex::new(0));
     let file = log::open(&directory.path().join("history.jsonl")).unwrap();
     let again = History::with(directory.path(), Box::new(Pieces(Box::new(file), longest.clone()))).unwrap();
-    assert_eq!((again.index().messages().len(), again.unreadable()), (20, 0));
-    assert!(again.index().messages().iter().all(|message| message.text() == text));
+    assert_eq!((again.index().messages().count(), again.unreadable()), (20, 0));
+    assert!(again.index().messages().all(|message| message.text() == text));
     assert!(*longest.lock().unwrap() <= 256 * 1024, "{longest:?}");
 }
 
@@ -167,9 +168,135 @@ fn what_was_added_is_there_again() {
         let (waiting, fates) = index.outbox().next().unwrap();
         assert_eq!((waiting.id.as_str(), fates[1].state), ("<2@a>", State::Waiting));
         assert_eq!(index.contacts()[0].last, Timestamp::from_secs(12));
-        assert_eq!(index.search("HELLO eve").count(), 1);
         assert_eq!(index.by_envelope("env-<2@a>").unwrap().id, "<2@a>");
+        let past = history.past(&Choice { words: "HELLO eve", ..Choice::default() }, 10).unwrap();
+        assert_eq!(past.messages().count(), 1);
     }
+}
+
+/// Everything that is held, as `id` or `id:state`.
+fn held(index: &Index) -> Vec<String> {
+    let show = |message: &Message| match message {
+        Message::In(received) => received.id.clone(),
+        Message::Out { draft, fates } => format!("{}:{}", draft.id, fates[0].state.word()),
+    };
+    index.messages().map(show).collect()
+}
+
+fn taken(from: &str, id: &str) -> Record {
+    Record::Taken { from: mailbox(from), id: id.to_owned() }
+}
+
+#[test]
+fn the_latest_messages_are_held_and_what_waits() {
+    let mut index = Index::bounded(3, usize::MAX, 100);
+    assert!(index.apply(Record::Written(draft("<own@a>", &["bob@b.test"], 1))));
+    for number in 0..6 {
+        let id = format!("<{number}@b>");
+        assert!(index.apply(Record::Received(received("bob@b.test", &id, 1 + number, "x"))));
+        assert!(index.apply(taken("bob@b.test", &id)), "{number}");
+    }
+    assert_eq!(held(&index), ["<own@a>:waiting", "<3@b>", "<4@b>", "<5@b>"]);
+    assert_eq!(index.contacts()[0].unread, 6, "they are unread, held or not");
+    // What is let go counts once all the same.
+    assert!(index.has_seen(&mailbox("bob@b.test"), "<0@b>"));
+    assert!(!index.apply(Record::Received(received("bob@b.test", "<0@b>", 9, "x"))));
+    assert!(!index.apply(taken("bob@b.test", "<0@b>")));
+    // What has gone is as old as it is.
+    assert!(index.apply(state("<own@a>", "bob@b.test", State::Sent)));
+    assert_eq!(held(&index), ["<3@b>", "<4@b>", "<5@b>"]);
+    assert!(index.own("<own@a>").is_none() && index.by_envelope("env-<own@a>").is_none());
+    assert!(!index.apply(Record::Written(draft("<own@a>", &["bob@b.test"], 1))));
+    assert_eq!(index.conversation(&mailbox("bob@b.test")).len(), 3);
+    assert!(index.apply(Record::Read { with: mailbox("bob@b.test"), at: Timestamp::from_secs(6) }));
+    assert_eq!(index.contacts()[0].unread, 0);
+}
+
+#[test]
+fn what_nobody_takes_over_does_not_wait_for_ever() {
+    let mut index = Index::bounded(3, usize::MAX, 100);
+    for number in 0..20 {
+        index.apply(Record::Received(received("bob@b.test", &format!("<{number}@b>"), number, "x")));
+    }
+    let untaken: Vec<&str> = index.untaken().map(|message| message.id.as_str()).collect();
+    assert_eq!(untaken, ["<17@b>", "<18@b>", "<19@b>"]);
+    assert!(index.messages().count() <= 4, "{:?}", held(&index));
+}
+
+#[test]
+fn memory_has_bounds_whatever_comes() {
+    let text = "x".repeat(1000);
+    let mut index = Index::bounded(1000, 50_000, 500);
+    for number in 0..5000 {
+        // Each of them is somebody else, who signs.
+        let from = format!("somebody-{number}@b.test");
+        let mut one = received(&from, "<1@b>", number, &text);
+        one.mark.seen = Some(format!("seal {number}"));
+        index.apply(Record::Received(one));
+        index.apply(taken(&from, "<1@b>"));
+    }
+    assert!((10..50).contains(&index.messages().count()), "{}", index.messages().count());
+    assert!(index.has_seen(&mailbox("somebody-4900@b.test"), "<1@b>") && index.has_seal(Some("seal 4900")));
+    assert!(!index.has_seen(&mailbox("somebody-0@b.test"), "<1@b>"), "that was too long ago");
+    let mut index = Index::bounded(10, usize::MAX, 500);
+    for number in 0..crate::limits::CLIENT_CONTACTS as i64 + 500 {
+        let from = format!("somebody-{number}@b.test");
+        index.apply(Record::Received(received(&from, "<1@b>", number, "x")));
+        index.apply(taken(&from, "<1@b>"));
+    }
+    assert!(index.contacts().len() <= crate::limits::CLIENT_CONTACTS + 10, "{}", index.contacts().len());
+}
+
+#[test]
+fn what_is_held_no_more_is_found_in_the_file() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut history = History::open(directory.path()).unwrap();
+    let mut records = vec![Record::Written(draft("<own@a>", &["eve@e.test"], 1))];
+    for number in 0..CLIENT_MESSAGES as i64 + 20 {
+        let (from, id) = (if number % 2 == 0 { "bob@b.test" } else { "eve@e.test" }, format!("<{number}@b>"));
+        records.push(Record::Received(received(from, &id, number, &format!("the {number}. text"))));
+        records.push(taken(from, &id));
+    }
+    records.push(state("<own@a>", "eve@e.test", State::Sent));
+    history.add(records).unwrap();
+    history.add(vec![state("<own@a>", "eve@e.test", State::Delivered)]).unwrap();
+    drop(history);
+    {
+        let mut history = History::open(directory.path()).unwrap();
+        assert_eq!(history.index().messages().count(), CLIENT_MESSAGES);
+        assert!(history.index().find("<7@b>").is_none());
+        assert_eq!(history.find("<7@b>").unwrap().unwrap().text(), "the 7. text");
+        assert_eq!(history.find("<nothing>").unwrap(), None);
+        let ids = |index: &Index| index.messages().map(|message| message.id().to_owned()).collect::<Vec<_>>();
+        let choice = Choice { words: "THE 10007.", ..Choice::default() };
+        assert_eq!(ids(&history.past(&choice, 10).unwrap()), ["<10007@b>"]);
+        let choice = Choice { with: Some(mailbox("Eve@e.test")), ..Choice::default() };
+        assert_eq!(ids(&history.past(&choice, 2).unwrap()), ["<10017@b>", "<10019@b>"]);
+        let all = history.past(&choice, 100_000).unwrap();
+        assert_eq!(all.messages().count(), CLIENT_MESSAGES / 2 + 10 + 1);
+        assert_eq!(held(&all)[0], "<own@a>:delivered", "with what became of it since");
+    }
+}
+
+#[test]
+fn an_answer_elsewhere_stands_in_both_conversations() {
+    let mut index = Index::bounded(3, usize::MAX, 100);
+    let mut asked = received("bob@b.test", "<1@b>", 1, "to the team, please");
+    asked.reply_to = vec![mailbox("team@b.test")];
+    index.apply(Record::Received(asked));
+    let answer = Draft { in_reply_to: Some("<1@b>".to_owned()), ..draft("<2@a>", &["team@b.test"], 2) };
+    index.apply(Record::Written(answer));
+    let ids = |index: &Index, with: &str| {
+        index.conversation(&mailbox(with)).iter().map(|message| message.id().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(ids(&index, "bob@b.test"), ["<1@b>", "<2@a>"]);
+    assert_eq!(ids(&index, "team@b.test"), ["<2@a>"]);
+    index.apply(taken("bob@b.test", "<1@b>"));
+    index.apply(state("<2@a>", "team@b.test", State::Sent));
+    for number in 3..6 {
+        index.apply(Record::Received(received("eve@e.test", &format!("<{number}@e>"), number, "x")));
+    }
+    assert!(ids(&index, "bob@b.test").is_empty() && ids(&index, "team@b.test").is_empty());
 }
 
 #[test]
@@ -182,7 +309,7 @@ fn two_processes_see_what_the_other_adds() {
     assert!(news.is_empty(), "the other has it already");
     two.add(vec![Record::Received(received("bob@b.test", "<2@b>", 10, "two"))]).unwrap();
     one.refresh().unwrap();
-    assert_eq!(one.index().messages().len(), 2);
+    assert_eq!(one.index().messages().count(), 2);
 }
 
 #[test]
@@ -202,10 +329,10 @@ fn a_torn_line_is_cut_off_before_the_next() {
     for torn in ["", "{", &line[..line.len() - 1], &line] {
         let disk = Disk::with(&format!("{HEAD}{line}\n{torn}"), 100_000);
         let mut history = disk.open().unwrap();
-        assert_eq!(history.index().messages().len(), 1, "{torn}");
+        assert_eq!(history.index().messages().count(), 1, "{torn}");
         history.add(vec![Record::Received(received("bob@b.test", "<2@b>", 11, "ho"))]).unwrap();
         let again = disk.open().unwrap();
-        assert_eq!((again.index().messages().len(), again.unreadable()), (2, 0), "{}", disk.text());
+        assert_eq!((again.index().messages().count(), again.unreadable()), (2, 0), "{}", disk.text());
     }
     let disk = Disk::with(&HEAD[..7], 100_000);
     disk.open().unwrap();
@@ -216,7 +343,7 @@ fn a_torn_line_is_cut_off_before_the_next() {
 fn a_line_that_is_no_record_is_passed_over() {
     let line = serde_json::to_string(&Record::Received(received("bob@b.test", "<1@b>", 10, "hi"))).unwrap();
     let history = Disk::with(&format!("{HEAD}rubbish\n{line}\n{{\"record\":\"new\"}}\n"), 100_000).open().unwrap();
-    assert_eq!((history.index().messages().len(), history.unreadable()), (1, 2));
+    assert_eq!((history.index().messages().count(), history.unreadable()), (1, 2));
 }
 
 #[test]
@@ -248,7 +375,7 @@ fn a_full_disk_takes_nothing_and_loses_nothing() {
                 history.add(vec![Record::Received(received("bob@b.test", "<1@b>", 10, "hi"))]).unwrap();
             }
         }
-        assert_eq!(disk.open().unwrap().index().messages().len(), 1);
+        assert_eq!(disk.open().unwrap().index().messages().count(), 1);
     }
 }
 

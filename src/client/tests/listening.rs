@@ -40,7 +40,7 @@ async fn what_waits_and_what_comes_is_told_once() {
     assert_eq!(message(&mut listener).await, "bob@b.test: more");
     let fates = world.answered(3).await;
     assert!(fates.iter().all(accepted), "{fates:?}");
-    assert_eq!(world.history().index().messages().len(), 2);
+    assert_eq!(world.history().index().messages().count(), 2);
 }
 
 #[tokio::test]

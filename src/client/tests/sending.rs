@@ -44,7 +44,7 @@ async fn a_message_goes_and_is_remembered() {
     client.close().await;
     drop(client);
     let history = world.history();
-    let texts: Vec<&str> = history.index().messages().iter().map(|message| message.text()).collect();
+    let texts: Vec<&str> = history.index().messages().map(|message| message.text()).collect();
     assert_eq!(texts, ["hello", "again"]);
 }
 

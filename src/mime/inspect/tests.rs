@@ -31,6 +31,21 @@ fn all_facts() {
 }
 
 #[test]
+fn senders() {
+    let check = |fields: &str, expected: Sender| {
+        assert_eq!(facts(&format!("From: a@b.example\r\n{fields}\r\nbody\r\n")).sender, expected, "{fields}");
+    };
+    let named = Sender::Named("alice@a.example".parse().unwrap());
+    check("", Sender::Absent);
+    check("sender: Alice\r\n <alice@a.example>\r\n", named.clone());
+    check("Sender: alice@a.example\r\n", named);
+    check("Sender: alice@a.example, bob@a.example\r\n", Sender::Unclear);
+    check("Sender: alice@a.example\r\nSender: alice@a.example\r\n", Sender::Unclear);
+    check("Sender: \r\n", Sender::Unclear);
+    check("Sender: somebody\r\n", Sender::Unclear);
+}
+
+#[test]
 fn few_facts() {
     let got =
         facts("From: a@b.example\r\nDate: yesterday\r\nAuto-Submitted: no (a person)\r\nContent-Language: fr\r\n\r\n");

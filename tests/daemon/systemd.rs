@@ -1,0 +1,146 @@
+//! What systemd is told, by a socket that stands in for it, and the unit.
+
+use std::os::unix::net::UnixDatagram;
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+
+use crate::common::daemon::Setup;
+use crate::common::tools;
+use crate::common::wait::PATIENCE;
+
+/// Where systemd would listen.
+struct Manager(UnixDatagram);
+
+impl Manager {
+    fn new(setup: &mut Setup) -> Manager {
+        let path = setup.directory.join("notify");
+        let socket = UnixDatagram::bind(&path).unwrap();
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        setup.environment.insert("NOTIFY_SOCKET".to_owned(), path.display().to_string());
+        Manager(socket)
+    }
+
+    /// The next datagram as its lines.
+    fn told(&self) -> Vec<String> {
+        let mut octets = [0; 4096];
+        let length = self.0.recv(&mut octets).expect("a word to systemd");
+        String::from_utf8_lossy(&octets[..length]).lines().map(str::to_owned).collect()
+    }
+
+    /// The next datagram that is no sign of life.
+    fn state(&self) -> Vec<String> {
+        loop {
+            let told = self.told();
+            if told != ["WATCHDOG=1"] {
+                return told;
+            }
+        }
+    }
+}
+
+#[test]
+fn start_reload_and_stop_are_told() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut setup = Setup::new(directory.path());
+    let manager = Manager::new(&mut setup);
+    let daemon = setup.start();
+    assert_eq!(manager.state(), ["READY=1"]);
+    let (start, mut first) = (Instant::now(), None);
+    for wrong in [false, true] {
+        if wrong {
+            std::fs::write(setup.config(), "host = 1\n").unwrap();
+        }
+        daemon.signal(Signal::HUP);
+        let told = manager.state();
+        let [reloading, since] = told.as_slice() else { panic!("{told:?}") };
+        assert_eq!(reloading, "RELOADING=1");
+        let since: u64 = since.strip_prefix("MONOTONIC_USEC=").expect("the time").parse().expect("a number");
+        let first = *first.get_or_insert(since);
+        let passed = start.elapsed().as_micros();
+        assert!(since > 0 && since >= first && u128::from(since - first) <= passed, "{first} {since} {passed}");
+        // Whether it was taken over or not, it is over.
+        assert_eq!(manager.state(), ["READY=1"]);
+    }
+    daemon.signal(Signal::TERM);
+    assert_eq!(manager.state(), ["STOPPING=1"]);
+    assert!(daemon.end().success());
+}
+
+#[test]
+fn a_watchdog_hears_twice_in_its_time() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut setup = Setup::new(directory.path());
+    let manager = Manager::new(&mut setup);
+    setup.environment.insert("WATCHDOG_USEC".to_owned(), "400000".to_owned());
+    let daemon = setup.start();
+    let start = Instant::now();
+    let mut signs = 0;
+    while signs < 10 {
+        signs += u32::from(manager.told() == ["WATCHDOG=1"]);
+    }
+    // The first comes at once.
+    assert!(start.elapsed() >= Duration::from_millis(9 * 200 - 250), "{:?}", start.elapsed());
+    assert!(daemon.stop().success());
+}
+
+#[test]
+fn without_systemd_nobody_is_told_and_nothing_is_missed() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut setup = Setup::new(directory.path());
+    setup.environment.insert("NOTIFY_SOCKET".to_owned(), "/nonexistent/notify".to_owned());
+    let daemon = setup.start();
+    daemon.signal(Signal::HUP);
+    assert!(setup.ctl(&["reload"]).status.success());
+    assert!(daemon.stop().success());
+}
+
+/// The value of a key of the unit.
+fn unit(key: &str) -> String {
+    let text = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("conf/impartd.service")).unwrap();
+    let value = text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
+    value.unwrap_or_else(|| panic!("{key} is not in the unit")).to_owned()
+}
+
+#[test]
+fn the_command_line_of_the_unit_is_understood() {
+    assert_eq!(unit("Type"), "notify");
+    let start = unit("ExecStart");
+    let mut words = start.split_whitespace();
+    assert_eq!(words.next(), Some("/usr/bin/impartd"));
+    // The file that it names is one by which the daemon can start.
+    let sample = Path::new(env!("CARGO_MANIFEST_DIR")).join("conf/impart.toml");
+    let words: Vec<&str> = words.collect();
+    assert!(words.contains(&"/etc/impart/impart.toml"), "{words:?}");
+    let words = words.iter().map(|word| match *word {
+        "/etc/impart/impart.toml" => sample.as_os_str(),
+        word => word.as_ref(),
+    });
+    let output = Command::new(env!("CARGO_BIN_EXE_impartd")).args(words).arg("--check").output().unwrap();
+    assert!(output.status.success(), "{}", tools::said(&output));
+}
+
+#[test]
+fn systemd_finds_no_fault_with_the_unit() {
+    if !tools::have("systemd_finds_no_fault_with_the_unit", &["systemd-analyze"]) {
+        return;
+    }
+    let conf = Path::new(env!("CARGO_MANIFEST_DIR")).join("conf");
+    let directory = tempfile::tempdir().unwrap();
+    for entry in std::fs::read_dir(&conf).unwrap().flatten() {
+        let name = entry.file_name().into_string().unwrap();
+        if !name.ends_with(".service") {
+            continue;
+        }
+        // The program is where it was built; systemd looks whether it is there.
+        let text = std::fs::read_to_string(entry.path()).unwrap();
+        let copy = directory.path().join(&name);
+        std::fs::write(&copy, text.replace("/usr/bin/impartd", env!("CARGO_BIN_EXE_impartd"))).unwrap();
+        let output = tools::run("systemd-analyze", &["verify", "--man=no", &copy.display().to_string()], b"");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        let ours: Vec<&str> = said.lines().filter(|line| line.contains(name.trim_end_matches(".service"))).collect();
+        assert!(output.status.success() && ours.is_empty(), "{}", tools::said(&output));
+    }
+}
