@@ -46,6 +46,7 @@ pub(super) fn tables(
         clock: clock.clone(),
         rules: config.accounts.rules.clone(),
         reload: Box::new(reload),
+        certifier: None,
     })
 }
 

@@ -6,11 +6,14 @@
 //! names the address as rfc822Name (or SmtpUTF8Mailbox) and as `im:` URI. Fails: [`Fault`].
 //! RFC 5280 §4 and §5, RFC 2986 §4, RFC 9598 §3, RFC 9734 §3.
 
+use std::borrow::Cow;
+
 use aws_lc_rs::digest;
 use const_oid::ObjectIdentifier;
 use zeroize::Zeroizing;
 
 use super::ber::{self, Reader};
+use super::trust::Names;
 use super::{Certificate, Fault, Key, KeyKind, PublicKey, RsaScheme, check, der, oid, pem};
 use crate::address::{Domain, Mailbox};
 use crate::limits;
@@ -29,6 +32,7 @@ const EXTENDED_KEY_USAGE: ObjectIdentifier = extension_oid("2.5.29.37");
 const CRL_NUMBER: ObjectIdentifier = extension_oid("2.5.29.20");
 const EMAIL_PROTECTION: ObjectIdentifier = extension_oid("1.3.6.1.5.5.7.3.4");
 const IM_URI: ObjectIdentifier = extension_oid("1.3.6.1.5.5.7.3.40");
+const EXTENSION_REQUEST: ObjectIdentifier = extension_oid("1.2.840.113549.1.9.14");
 
 // Tags that CMS does not use.
 const UTF8_STRING: u8 = 0x0c;
@@ -70,6 +74,8 @@ pub struct RevocationList {
 pub struct Request {
     /// DER of the public key, whose secret part signed the request.
     pub spki: Vec<u8>,
+    /// The subject alternative name that it asks for, as it came.
+    asked: Option<Vec<u8>>,
 }
 
 /// An authority that can issue.
@@ -253,9 +259,8 @@ impl Request {
         Ok(der::sequence(&[&info, &signature.algorithm, &der::bit_string(&signature.value)]))
     }
 
-    /// Reads a request in DER or PEM, and checks that whoever made it has the key. The names that it asks for are not
-    /// taken up: whom a certificate names is for the authority to say.
-    pub fn read(octets: &[u8]) -> Result<Self, Fault> {
+    /// The DER of a request in PEM; DER stays as it is.
+    pub fn der(octets: &[u8]) -> Result<Cow<'_, [u8]>, Fault> {
         let from_pem = match std::str::from_utf8(octets) {
             Ok(text) if text.contains("-----BEGIN") => {
                 let mut blocks = pem::blocks(text)?.into_iter();
@@ -263,7 +268,13 @@ impl Request {
             }
             _ => None,
         };
-        let octets = from_pem.as_ref().map_or(octets, |block| &block.der);
+        Ok(from_pem.map_or(Cow::Borrowed(octets), |block| Cow::Owned(block.der.to_vec())))
+    }
+
+    /// Reads a request in DER or PEM, and checks that whoever made it has the key. Whom a certificate names is for the
+    /// authority to say, whatever is asked for.
+    pub fn read(octets: &[u8]) -> Result<Self, Fault> {
+        let octets = &*Request::der(octets)?;
         if octets.len() > limits::CERTIFICATE_OCTETS {
             return Err(Fault::Certificate("the request is too large"));
         }
@@ -275,9 +286,41 @@ impl Request {
         fields.take(ber::INTEGER)?;
         fields.take(ber::SEQUENCE)?;
         let spki = fields.take(ber::SEQUENCE)?.raw;
-        check(&PublicKey::from_spki(spki)?, algorithm, info.raw, value)?;
-        Ok(Request { spki: spki.to_vec() })
+        let key = PublicKey::from_spki(spki)?;
+        // Whoever makes others check larger ones makes them work.
+        if key.kind == KeyKind::Rsa && spki.len() > limits::REQUESTED_SPKI_OCTETS {
+            return Err(Fault::Key("it has more than 4096 bits; make a smaller one"));
+        }
+        check(&key, algorithm, info.raw, value)?;
+        let asked = fields.optional(ber::context(0))?.map_or(Ok(None), |all| alternative_name(all.inside()))?;
+        Ok(Request { spki: spki.to_vec(), asked })
     }
+
+    /// The addresses that it asks for; none where it leaves them to the authority. Fails where it asks for what is none.
+    pub fn names(&self) -> Result<Names, Fault> {
+        self.asked.as_deref().map_or(Ok(Names::default()), Names::read)
+    }
+}
+
+/// The subject alternative name among the extensions that are asked for (RFC 2985 §5.4.2).
+fn alternative_name(mut attributes: Reader<'_>) -> Result<Option<Vec<u8>>, Fault> {
+    while !attributes.is_empty() {
+        let mut attribute = attributes.sequence()?;
+        if attribute.oid()? != EXTENSION_REQUEST {
+            continue;
+        }
+        let mut extensions = attribute.take(ber::SET)?.inside().sequence()?;
+        while !extensions.is_empty() {
+            let mut extension = extensions.sequence()?;
+            let name = extension.oid()?;
+            extension.optional(ber::BOOLEAN)?;
+            let value = extension.take(ber::OCTET_STRING)?.contents;
+            if name == SUBJECT_ALT_NAME {
+                return Ok(Some(value.to_vec()));
+            }
+        }
+    }
+    Ok(None)
 }
 
 /// What a certificate says besides its extensions.
