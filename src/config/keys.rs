@@ -412,6 +412,7 @@ pub static SECTIONS: &[Section] = &[
     OAUTH,
     SMIME,
     SIGNER,
+    AUTHORITY,
     LIMITS,
     QUEUE,
     PRESENCE,

@@ -71,6 +71,8 @@ pub struct Config {
     pub smime: Smime,
     /// What domains sign with; each domain once.
     pub signers: Vec<Signer>,
+    /// Domains for whose users the daemon issues certificates; each once.
+    pub issuers: Vec<Issuer>,
     /// What others may use up.
     pub limits: Limits,
     /// How messages leave.
@@ -81,6 +83,13 @@ pub struct Config {
     pub policy: Policy,
     /// Logging.
     pub log: Log,
+}
+
+impl Config {
+    /// The directory of authorities.
+    pub fn authorities(&self) -> PathBuf {
+        self.smime.authorities.clone().unwrap_or_else(|| self.accounts.file.with_file_name("ca"))
+    }
 }
 
 /// A domain served here.
@@ -225,6 +234,8 @@ pub struct Smime {
     pub revocations: Vec<PathBuf>,
     /// Inboxes and domains here that insist on signatures.
     pub require: Vec<Who>,
+    /// The directory of authorities, where it is not beside the file of accounts.
+    pub authorities: Option<PathBuf>,
 }
 
 /// What a domain signs with.
@@ -236,6 +247,19 @@ pub struct Signer {
     pub chain: PathBuf,
     /// Its key.
     pub key: PathBuf,
+}
+
+/// A domain for whose users the daemon issues certificates.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Issuer {
+    /// The domain.
+    pub domain: Domain,
+    /// The file with the pass phrase of the authority's key.
+    pub passphrase_file: Option<PathBuf>,
+    /// The credential of systemd with it, where there is no file.
+    pub credential: String,
+    /// How many days a certificate is valid.
+    pub days: u32,
 }
 
 /// What others may use up.

@@ -117,9 +117,7 @@ pub fn run(
                 }
             }
         }
-        Cert::Renew { what: Certified::Domain(domain), .. } => {
-            Opened::new(place, domain, ask)?.held()?.renew_list(&[])
-        }
+        Cert::Renew { what: Certified::Domain(domain), .. } => Opened::new(place, domain, ask)?.held()?.renew_list(&[]),
         Cert::Renew { what, out, days, .. } => {
             let (domain, old) = place.newest(what)?;
             let opened = Opened::new(place, &domain, ask)?;
@@ -137,6 +135,22 @@ pub fn run(
         }
         Cert::List { domain, .. } => place.list(domain.as_ref()),
     }
+}
+
+/// Those of these addresses that have certificates which are not revoked.
+pub fn certified(place: Place<'_>, addresses: &[Mailbox]) -> Result<Vec<Mailbox>, AuthorityError> {
+    let mut found = Vec::new();
+    for address in addresses {
+        if !Files::of(place.directory, address.domain()).certificate().exists() {
+            continue;
+        }
+        let issued = place.issued(address.domain())?;
+        let its = |one: &Issued| one.address.key() == address.key() && one.revoked.is_none();
+        if issued.iter().any(its) {
+            found.push(address.clone());
+        }
+    }
+    Ok(found)
 }
 
 /// The record by which a domain publishes its authority, where it has one: owner name and data.

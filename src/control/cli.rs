@@ -109,11 +109,17 @@ pub enum Account {
         #[arg(value_name = "ADDRESS")]
         account: Mailbox,
     },
-    /// Take it out of the file.
+    /// Take it out of the file, and revoke its certificates.
     Remove {
         /// Its name.
         #[arg(value_name = "ADDRESS")]
         account: Mailbox,
+        /// Leave its certificates as they are.
+        #[arg(long)]
+        keep_certificates: bool,
+        /// Where the authority is, and its pass phrase.
+        #[command(flatten)]
+        authority: AuthorityFiles,
     },
 }
 

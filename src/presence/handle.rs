@@ -28,8 +28,8 @@ use crate::mime::presence::{Directive, Event, SubscriptionId};
 use crate::rules::{Circumstances, Handling, Ruleset};
 use crate::spool::{Spool, SpoolError};
 use crate::timestamp::Timestamp;
-pub use certificate::{Certifier, no_authority};
 use certificate::Wanted;
+pub use certificate::{Certifier, no_authority};
 
 /// The longest sleep of the one who looks at timers.
 const LONGEST_SLEEP: Duration = Duration::from_secs(60);

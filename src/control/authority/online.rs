@@ -114,13 +114,20 @@ impl Online {
 /// Whether the authority can be opened, for [`crate::control::check`].
 pub fn finding(options: &Options) -> Finding {
     let subject = format!("certificates of {}", options.domain);
-    let one = One { options: options.clone(), files: Files::of(&options.directory, &options.domain), state: Mutex::default() };
+    let one = One {
+        options: options.clone(),
+        files: Files::of(&options.directory, &options.domain),
+        state: Mutex::default(),
+    };
     let opened = one.open(&mut State::default()).map(drop);
     match opened {
         Ok(()) => Finding::ok(subject, "the daemon issues them by itself"),
         Err(fault) => {
-            let remedy = format!("make the authority with impartctl cert init {}, and let passphrase_file or credential \
-                 of its section [[authority]] lead to its pass phrase", options.domain);
+            let remedy = format!(
+                "make the authority with impartctl cert init {}, and let passphrase_file or credential \
+                 of its section [[authority]] lead to its pass phrase",
+                options.domain
+            );
             Finding::error(subject, fault.to_string(), remedy)
         }
     }
@@ -157,9 +164,16 @@ impl One {
         act(&held, register)
     }
 
-    fn issue(&self, address: &Mailbox, request: &Request, now: Timestamp) -> Result<Result<Certificate, Refusal>, AuthorityError> {
+    fn issue(
+        &self,
+        address: &Mailbox,
+        request: &Request,
+        now: Timestamp,
+    ) -> Result<Result<Certificate, Refusal>, AuthorityError> {
         self.with(now, |held, register| {
-            if let Some(known) = register.valid(address, now).find(|one| one.spki() == request.spki && !is_late(one, now)) {
+            if let Some(known) =
+                register.valid(address, now).find(|one| one.spki() == request.spki && !is_late(one, now))
+            {
                 return Ok(Ok(known.clone()));
             }
             if let Err(refusal) = may_issue(register, address, &request.spki, now) {
@@ -176,8 +190,7 @@ impl One {
         self.with(now, |held, register| {
             let all = addresses.iter().flat_map(|address| register.all(address));
             let meant = all.filter(|one| !register.is_revoked(one) && only.is_none_or(|only| one.der() == only));
-            let revoked: Vec<Revoked> =
-                meant.map(|one| Revoked { serial: one.serial().to_vec(), at: now }).collect();
+            let revoked: Vec<Revoked> = meant.map(|one| Revoked { serial: one.serial().to_vec(), at: now }).collect();
             if !revoked.is_empty() {
                 held.renew_list(&revoked)?;
                 register.forget_stamps();
@@ -233,7 +246,9 @@ fn address<'a>(addresses: &'a [Mailbox], request: &Request) -> Result<&'a Mailbo
         return Err(refuse(554, (5, 6, 0), "a certificate is for one address; ask for each by a request of its own"));
     }
     let own = addresses.iter().find(|own| own.key() == first.key());
-    own.ok_or_else(|| refuse(550, (5, 7, 1), "the request is for an address that is not the account's; ask for your own"))
+    own.ok_or_else(|| {
+        refuse(550, (5, 7, 1), "the request is for an address that is not the account's; ask for your own")
+    })
 }
 
 impl Certifier for Online {
