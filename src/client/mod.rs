@@ -22,6 +22,7 @@
 //! | [`keys`], `protector`, [`mark`] | keys and certificates; signing, encrypting, and what is found of signatures |
 //! | [`history`] | what was exchanged, and the outbox |
 //! | [`presence`] | how people are, and who sees it |
+//! | `enrol` | certificates: asked for, renewed, revoked; those of others |
 //! | `link`, `submit`, `attach`, [`listener`] | connections: found, for sending, for receiving, for good |
 //! | [`cli`], [`chat`] | the command `impart` |
 
@@ -31,6 +32,7 @@ pub mod chat;
 pub mod clean;
 pub mod cli;
 pub mod compose;
+mod enrol;
 mod error;
 pub mod history;
 pub mod keys;
@@ -53,6 +55,7 @@ use crate::random;
 use crate::sasl::Credentials;
 use crate::smtp::extension::Services;
 pub use account::{Account, Password, Server};
+pub use enrol::Enrolled;
 pub use error::ClientError;
 pub use history::{Fate, History, State};
 pub use listener::{Incoming, Link, Listener};

@@ -145,7 +145,8 @@ pub fn certified(place: Place<'_>, addresses: &[Mailbox]) -> Result<Vec<Mailbox>
             continue;
         }
         let issued = place.issued(address.domain())?;
-        let its = |one: &Issued| one.address.key() == address.key() && one.revoked.is_none();
+        let holds = |one: &Issued| one.revoked.is_none() && one.certificate.not_after() >= place.now;
+        let its = |one: &Issued| one.address.key() == address.key() && holds(one);
         if issued.iter().any(its) {
             found.push(address.clone());
         }

@@ -39,6 +39,7 @@ pub async fn run(client: &Client, send: &Send) -> Result<(), Failure> {
         });
         opened.map_err(|error| Failure::new(exit::NO_INPUT, format!("{}: {error}", file.display())))?;
     }
+    client.look_up(&message.to, message.protect).await?;
     let id = client.queue(message)?;
     let fault = client.flush().await.err();
     let sent = client.sent(id, None);
@@ -52,6 +53,9 @@ pub async fn run(client: &Client, send: &Send) -> Result<(), Failure> {
         Some(seconds) => wait(client, sent, told, Duration::from_secs(seconds)).await?,
         None => sent,
     };
+    if let Err(error) = client.renew_if_due().await {
+        complain(format_args!("the certificate is not renewed, that is tried again: {error}"));
+    }
     client.close().await;
     verdict(&sent.fates, send.wait.is_some())
 }

@@ -171,8 +171,7 @@ impl One {
         now: Timestamp,
     ) -> Result<Result<Certificate, Refusal>, AuthorityError> {
         self.with(now, |held, register| {
-            if let Some(known) =
-                register.valid(address, now).find(|one| one.spki() == request.spki && !is_late(one, now))
+            if let Some(known) = register.valid(address, now).find(|one| one.spki() == request.spki && !one.is_due(now))
             {
                 return Ok(Ok(known.clone()));
             }
@@ -189,7 +188,9 @@ impl One {
     fn revoke(&self, addresses: &[Mailbox], only: Option<&[u8]>, now: Timestamp) -> Result<usize, AuthorityError> {
         self.with(now, |held, register| {
             let all = addresses.iter().flat_map(|address| register.all(address));
-            let meant = all.filter(|one| !register.is_revoked(one) && only.is_none_or(|only| one.der() == only));
+            let meant = all.filter(|one| {
+                !register.is_revoked(one) && one.not_after() >= now && only.is_none_or(|only| one.der() == only)
+            });
             let revoked: Vec<Revoked> = meant.map(|one| Revoked { serial: one.serial().to_vec(), at: now }).collect();
             if !revoked.is_empty() {
                 held.renew_list(&revoked)?;
@@ -198,12 +199,6 @@ impl One {
             Ok(revoked.len())
         })
     }
-}
-
-/// Whether less than a third of its time is left: whoever asks then is given another.
-pub fn is_late(certificate: &Certificate, now: Timestamp) -> bool {
-    let whole = certificate.not_after().since(certificate.not_before());
-    certificate.not_after() < now.after(whole / 3)
 }
 
 /// Bounds on what one address gets.
