@@ -3,7 +3,7 @@
 //! In: keys, addresses. Out: certificates, in the files of [`super::keys`]. Invariants: a key is never sent, only a request
 //! that it has signed; what comes is kept only where it is of a key that is here and names the person; a certificate of
 //! others is kept only where an authority that the person believes vouches for it, or the person believes the first. What
-//! fails leaves everything as it was. RFC 2986 §4, RFC 6072 §5.2 in its sense.
+//! fails leaves everything as it was. RFC 2986 §4, RFC 6072 §6.4 in its sense.
 
 use std::time::Duration;
 

@@ -2,7 +2,7 @@
 //!
 //! In: a certificate that was issued or asked for, or that there is none to be told. Out: entities whose body is
 //! `application/pkix-cert`, one certificate in DER. Invariant: an answer goes to who asked, with the identifier of the
-//! question; it is not written down: who does not get it asks again. RFC 2585 §4.1, RFC 6072 §5.2 in their sense.
+//! question; it is not written down: who does not get it asks again. RFC 2585 §4.1, RFC 6072 §6.4 in their sense.
 
 use super::due::{self, Flight, Outgoing};
 use super::engine::{Engine, Facts};

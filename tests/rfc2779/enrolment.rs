@@ -326,6 +326,7 @@ fn r5_4_3_requests_that_prove_nothing_are_refused() {
     check(&publish(&mut client, ALICE, &watch, "text/plain", b""), 554, "5.6.0");
     assert_eq!(done(&home.setup, &["cert", "list"]), "");
     // Another domain asks for nothing here, in whosever name.
+    let _server = home.world.sink("c.test", Manner::default());
     let (mut peer, _) = home.world.peer("c.test", &home.setup);
     let entity = format!("From: <carol@c.test>\r\nTo: <{ALICE}>\r\nPresence: {ask}\r\nContent-Type: {REQUEST}\r\n\r\nx\r\n");
     let rcpt = format!("<{ALICE}> NOTIFY=NEVER");

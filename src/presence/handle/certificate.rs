@@ -3,7 +3,7 @@
 //! In: a request for a certificate (PKCS#10) that a client publishes, the end of such certificates (`expires=0`), a fetch of
 //! somebody's. Out: what the authority of the domain says, behind [`Certifier`]. Invariants: an account gets certificates
 //! for its own addresses alone, in a session of its own; somebody's certificate is told to whoever may send a message to
-//! the same address, and to nobody else. RFC 2986 §4, RFC 5967 §3, RFC 6072 §5.2 in its sense.
+//! the same address, and to nobody else. RFC 2986 §4, RFC 5967, RFC 6072 §6.4 in its sense.
 
 use std::sync::Arc;
 
