@@ -2,7 +2,8 @@
 //! [`online`], keeps to the same files and the same lock.
 //!
 //! In: what is wanted, the directory of authorities, the time, a way to ask for the pass phrase. Out: text to print. Each
-//! authority is a directory with the domain's name: `ca.pem` its certificate, `ca.key` its key, encrypted (PBES2),
+//! authority is a directory with the domain's name: `ca.pem` its certificate, `ca.key` its key, encrypted (PBES2), or
+//! `ca.token` the URI of its key in a token,
 //! `ca.crl` its revocation list, `issued/SERIAL.pem` what it issued. Invariants: the key is on the disk encrypted only;
 //! what is issued is on the disk before it is printed; a revocation list never loses an entry and its number grows.
 //! Whatever needs the key renews the list too. Fails: [`AuthorityError`], and then nothing is changed but what was told.
@@ -14,6 +15,7 @@ mod register;
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
@@ -29,6 +31,7 @@ use crate::smime::authority::{Authority, Request, RevocationList, Revoked, Valid
 use crate::smime::trust::{Record, names_of};
 use crate::smime::{Certificate, Fault, Key, KeyKind};
 use crate::timestamp::Timestamp;
+use crate::token::TokenKey;
 use crate::{disk, random};
 
 /// How long an authority's own certificate is valid.
@@ -93,7 +96,7 @@ pub fn run(
     ask: impl FnOnce(&Domain, PassPhrase) -> Result<Secret, String>,
 ) -> Result<String, AuthorityError> {
     match wanted {
-        Cert::Init { domain, name, .. } => init(place, domain, name.as_deref(), ask),
+        Cert::Init { domain, name, pkcs11, .. } => init(place, domain, (name.as_deref(), pkcs11.as_deref()), ask),
         Cert::Issue { address, request, out, days, .. } => {
             let opened = Opened::new(place, address.domain(), ask)?;
             let held = opened.held()?;
@@ -189,7 +192,7 @@ struct Issued {
 fn init(
     place: Place<'_>,
     domain: &Domain,
-    name: Option<&str>,
+    (name, token): (Option<&str>, Option<&str>),
     ask: impl FnOnce(&Domain, PassPhrase) -> Result<Secret, String>,
 ) -> Result<String, AuthorityError> {
     if !place.served.contains(domain) {
@@ -206,13 +209,21 @@ fn init(
         return Err(AuthorityError::Refused(fault));
     }
     let pass_phrase = ask(domain, PassPhrase::New).map_err(AuthorityError::Refused)?;
-    let key = Key::generate(KeyKind::P256).map_err(refused)?;
+    let key = match token {
+        Some(uri) => TokenKey::generate(&uri.parse().map_err(refused)?, &pass_phrase).map_err(refused)?.into(),
+        None => Arc::from(Key::generate(KeyKind::P256).map_err(refused)?),
+    };
     let name = name.map_or_else(|| format!("{domain} messages"), str::to_owned);
     let serial = serial(entropy()?);
     let authority =
         Authority::create(domain, &name, key, validity(place.now, AUTHORITY_DAYS), &serial).map_err(refused)?;
-    let pem = authority.key_pem(pass_phrase.reveal()).map_err(refused)?;
-    files::write(&files.key(), 0o600, pem.as_bytes())?;
+    match token {
+        Some(uri) => files::write(&files.token(), 0o600, format!("{uri}\n").as_bytes())?,
+        None => {
+            let pem = authority.key_pem(pass_phrase.reveal()).map_err(refused)?;
+            files::write(&files.key(), 0o600, pem.as_bytes())?;
+        }
+    }
     let held = Held::lock(domain, &files, &authority, place.now, Some(lock))?;
     let list = held.renew_list(&[])?;
     // Last: from now on there is an authority.

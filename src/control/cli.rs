@@ -134,6 +134,9 @@ pub enum Cert {
         /// The authority's name.
         #[arg(long, value_name = "TEXT")]
         name: Option<String>,
+        /// Make its key in a PKCS #11 token.
+        #[arg(long, value_name = "URI")]
+        pkcs11: Option<String>,
         /// Where it is, and its pass phrase.
         #[command(flatten)]
         authority: AuthorityFiles,

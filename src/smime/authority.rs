@@ -7,12 +7,14 @@
 //! RFC 5280 §4 and §5, RFC 2986 §4, RFC 9598 §3, RFC 9734 §3.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use aws_lc_rs::digest;
 use const_oid::ObjectIdentifier;
 use zeroize::Zeroizing;
 
 use super::ber::{self, Reader};
+use super::signing::Signing;
 use super::trust::Names;
 use super::{Certificate, Fault, Key, KeyKind, PublicKey, RsaScheme, check, der, oid, pem};
 use crate::address::{Domain, Mailbox};
@@ -82,7 +84,7 @@ pub struct Request {
 #[derive(Clone, Debug)]
 pub struct Authority {
     certificate: Certificate,
-    key: Key,
+    key: Arc<dyn Signing>,
 }
 
 /// A serial number from 128 random bits: positive, and with as many octets whatever they are (RFC 5280 §4.1.2.2).
@@ -94,7 +96,14 @@ pub fn serial(entropy: [u8; 16]) -> Vec<u8> {
 
 impl Authority {
     /// Makes a root for one domain.
-    pub fn create(domain: &Domain, name: &str, key: Key, validity: Validity, serial: &[u8]) -> Result<Self, Fault> {
+    pub fn create(
+        domain: &Domain,
+        name: &str,
+        key: impl Into<Arc<dyn Signing>>,
+        validity: Validity,
+        serial: &[u8],
+    ) -> Result<Self, Fault> {
+        let key = key.into();
         let subject = common_name(name)?;
         let usage = [0x06]; // keyCertSign, cRLSign
         let permitted = der::sequence(&[&der::element(ber::context_primitive(1), &[domain.as_str().as_bytes()])]);
@@ -105,13 +114,15 @@ impl Authority {
             extension(oid::SUBJECT_KEY_IDENTIFIER, false, &der::octet_string(&key_identifier(key.spki()))),
         ];
         let contents = Contents { serial, issuer: &subject, validity, subject: &subject, spki: key.spki() };
-        let certificate = contents.signed(&extensions, &key)?;
+        let certificate = contents.signed(&extensions, &*key)?;
         Ok(Authority { certificate, key })
     }
 
     /// From what is on the disk; fails where the key is another's.
-    pub fn open(certificate: Certificate, key: Key) -> Result<Self, Fault> {
-        if !key.matches(&certificate.public_key()?) {
+    pub fn open(certificate: Certificate, key: impl Into<Arc<dyn Signing>>) -> Result<Self, Fault> {
+        let key = key.into();
+        let (own, named) = (PublicKey::from_spki(key.spki())?, certificate.public_key()?);
+        if own.kind != named.kind || own.octets != named.octets {
             return Err(Fault::Key("it is not that of the authority's certificate"));
         }
         Ok(Authority { certificate, key })
@@ -122,9 +133,9 @@ impl Authority {
         &self.certificate
     }
 
-    /// Its key as PEM, encrypted with the pass phrase.
+    /// Its key as PEM, encrypted with the pass phrase; one in a token stays there.
     pub fn key_pem(&self, pass_phrase: &str) -> Result<Zeroizing<String>, Fault> {
-        self.key.to_encrypted_pem(pass_phrase)
+        self.key.encrypted_pem(pass_phrase)
     }
 
     /// Issues a certificate for an address of `domain`, which is the authority's. `spki` is the DER of the public key.
@@ -159,7 +170,7 @@ impl Authority {
             extension(AUTHORITY_KEY_IDENTIFIER, false, &above),
         ];
         let contents = Contents { serial, issuer: self.certificate.subject(), validity, subject: &subject, spki };
-        contents.signed(&extensions, &self.key)
+        contents.signed(&extensions, &*self.key)
     }
 
     /// The value of the authority key identifier (RFC 5280 §4.2.1.1).
@@ -181,7 +192,7 @@ impl Authority {
             &extension(AUTHORITY_KEY_IDENTIFIER, false, &above),
             &extension(CRL_NUMBER, false, &der::integer(number)),
         ]);
-        signed(&self.key, |algorithm| {
+        signed(&*self.key, |algorithm| {
             der::sequence(&[
                 &der::integer(1),
                 algorithm,
@@ -333,7 +344,7 @@ struct Contents<'a> {
 }
 
 impl Contents<'_> {
-    fn signed(&self, extensions: &[Vec<u8>], key: &Key) -> Result<Certificate, Fault> {
+    fn signed(&self, extensions: &[Vec<u8>], key: &dyn Signing) -> Result<Certificate, Fault> {
         let octets = signed(key, |algorithm| {
             der::sequence(&[
                 &der::element(ber::context(0), &[&der::integer(2)]),
@@ -351,11 +362,11 @@ impl Contents<'_> {
 }
 
 /// SIGNED of RFC 5280 §4.1.1: what `contents` makes, knowing the algorithm that it must name.
-fn signed(key: &Key, contents: impl Fn(&[u8]) -> Vec<u8>) -> Result<Vec<u8>, Fault> {
+fn signed(key: &dyn Signing, contents: impl Fn(&[u8]) -> Vec<u8>) -> Result<Vec<u8>, Fault> {
     // The algorithm depends on the kind of key only: a first signature tells it.
-    let algorithm = key.sign(&[], RsaScheme::Pkcs1)?.algorithm;
+    let algorithm = key.sign(&[])?.algorithm;
     let contents = contents(&algorithm);
-    let signature = key.sign(&contents, RsaScheme::Pkcs1)?;
+    let signature = key.sign(&contents)?;
     Ok(der::sequence(&[&contents, &signature.algorithm, &der::bit_string(&signature.value)]))
 }
 

@@ -301,7 +301,8 @@ const REQUEST: &str = "application/pkcs10";
 fn r5_4_3_requests_that_prove_nothing_are_refused() {
     let home = Home::new(|setup| issues(setup, "a.test"));
     let key = Key::generate(KeyKind::P256).expect("a key");
-    let request = |address: &str| Request::make(&key, &Mailbox::parse(address).expect("an address")).expect("a request");
+    let request =
+        |address: &str| Request::make(&key, &Mailbox::parse(address).expect("an address")).expect("a request");
     let (good, mut client) = (request(ALICE), home.alice());
     let ask = "publish; event=certificate";
     // The authority is not there yet.
@@ -328,13 +329,15 @@ fn r5_4_3_requests_that_prove_nothing_are_refused() {
     // Another domain asks for nothing here, in whosever name.
     let _server = home.world.sink("c.test", Manner::default());
     let (mut peer, _) = home.world.peer("c.test", &home.setup);
-    let entity = format!("From: <carol@c.test>\r\nTo: <{ALICE}>\r\nPresence: {ask}\r\nContent-Type: {REQUEST}\r\n\r\nx\r\n");
+    let entity =
+        format!("From: <carol@c.test>\r\nTo: <{ALICE}>\r\nPresence: {ask}\r\nContent-Type: {REQUEST}\r\n\r\nx\r\n");
     let rcpt = format!("<{ALICE}> NOTIFY=NEVER");
     let reply = peer.transaction("<carol@c.test> IMPP=PRES", &[&rcpt], entity.as_bytes()).expect("an answer");
     check(&reply, 550, "5.7.1");
     // At last a good one: the certificate is told to who is attached.
     check(&publish(&mut client, ALICE, ask, REQUEST, &good), 250, "2.");
-    let mut device = Device::showing(home.alice(), "ATRN", &["PIPELINING", "CHUNKING", "8BITMIME", "IMPP PRES NOOP=60"]);
+    let mut device =
+        Device::showing(home.alice(), "ATRN", &["PIPELINING", "CHUNKING", "8BITMIME", "IMPP PRES NOOP=60"]);
     let shown = device.next_with("250 ok").expect("the certificate");
     assert!(shown.entity.contains("state=active") && shown.entity.contains("event=certificate"), "{}", shown.entity);
     assert_eq!(told(&shown.entity).spki(), key.spki());

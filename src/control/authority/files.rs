@@ -97,6 +97,11 @@ impl Files {
         self.directory.join("ca.key")
     }
 
+    /// Which key of a token is its key, where it is in one.
+    pub fn token(&self) -> PathBuf {
+        self.directory.join("ca.token")
+    }
+
     /// Its revocation list.
     pub fn list(&self) -> PathBuf {
         self.directory.join("ca.crl")

@@ -10,9 +10,11 @@ use std::time::Duration;
 use super::files::{self, Files};
 use super::{AuthorityError, LIST_DAYS, entropy, hexadecimal, refused, validity};
 use crate::address::{Domain, Mailbox};
+use crate::sasl::Secret;
 use crate::smime::authority::{Authority, Revoked, revocation_list_pem, serial};
 use crate::smime::{Certificate, Key};
 use crate::timestamp::Timestamp;
+use crate::token::TokenKey;
 
 /// The authority, locked.
 pub(super) struct Held<'a> {
@@ -23,9 +25,15 @@ pub(super) struct Held<'a> {
     _lock: File,
 }
 
-/// Reads an authority and decrypts its key.
+/// Reads an authority and decrypts its key, or opens the token that has it, to which the pass phrase is the PIN.
 pub(super) fn open(files: &Files, pass_phrase: &str) -> Result<Authority, AuthorityError> {
     let own = files::first_certificate(&files.certificate())?;
+    let path = files.token();
+    if path.exists() {
+        let uri = files::read_text(&path)?.trim().parse().map_err(refused)?;
+        let key = TokenKey::open(&uri, &Secret::new(pass_phrase)).map_err(refused)?;
+        return files::content(&files.certificate(), Authority::open(own, key));
+    }
     let path = files.key();
     let key = files::content(&path, Key::from_pem(&files::read_text(&path)?, Some(pass_phrase)))?;
     files::content(&path, Authority::open(own, key))

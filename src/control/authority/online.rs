@@ -135,7 +135,9 @@ pub fn finding(options: &Options) -> Finding {
 
 impl One {
     fn open<'a>(&self, state: &'a mut State) -> Result<(&'a Authority, &'a mut Register), AuthorityError> {
-        let stamps = [stamp(&self.files.certificate()), stamp(&self.files.key())];
+        let key = self.files.token();
+        let key = if key.exists() { key } else { self.files.key() };
+        let stamps = [stamp(&self.files.certificate()), stamp(&key)];
         let State { opened, register } = state;
         if opened.as_ref().is_none_or(|(_, seen)| *seen != stamps) {
             *opened = None;
