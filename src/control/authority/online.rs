@@ -76,6 +76,8 @@ type Stamps = [Option<Stamp>; 2];
 struct State {
     opened: Option<(Authority, Stamps)>,
     register: Register,
+    /// What was wrong when it was looked after last.
+    fault: Option<String>,
 }
 
 #[derive(Debug)]
@@ -104,10 +106,19 @@ impl Online {
         one.ok_or_else(no_authority)
     }
 
-    /// Writes new revocation lists where it is time; what goes wrong is told.
+    /// Writes new revocation lists where it is time; what goes wrong is told, the same only once.
     pub fn keep(&self, now: Timestamp) -> Vec<String> {
-        let keep = |one: &One| one.with(now, |held, _| held.keep_list()).err();
-        self.0.iter().filter_map(|one| Some(format!("{}: {}", one.options.domain, keep(one)?))).collect()
+        let keep = |one: &One| {
+            let fault = one.with(now, |held, _| held.keep_list()).err().map(|fault| fault.to_string());
+            let mut state = one.state.lock().unwrap_or_else(PoisonError::into_inner);
+            let before = std::mem::replace(&mut state.fault, fault.clone());
+            Some(format!(
+                "the authority of {}: {}",
+                one.options.domain,
+                fault.filter(|fault| before.as_ref() != Some(fault))?
+            ))
+        };
+        self.0.iter().filter_map(keep).collect()
     }
 }
 
@@ -138,7 +149,7 @@ impl One {
         let key = self.files.token();
         let key = if key.exists() { key } else { self.files.key() };
         let stamps = [stamp(&self.files.certificate()), stamp(&key)];
-        let State { opened, register } = state;
+        let State { opened, register, .. } = state;
         if opened.as_ref().is_none_or(|(_, seen)| *seen != stamps) {
             *opened = None;
             let path = self.options.pass_phrase.path().ok_or_else(|| {
