@@ -51,6 +51,9 @@ pub fn p256_spki(point: &[u8]) -> Result<Vec<u8>, Fault> {
         Ok(_) => ber::Reader::new(point).take(ber::OCTET_STRING)?.contents,
         Err(_) => point,
     };
+    if bare.len() != 1 + 2 * COORDINATE || bare[0] != 4 {
+        return Err(Fault::Key("it is not a point on P-256, uncompressed"));
+    }
     let spki = asn1::spki(asn1::with(oid::EC_PUBLIC_KEY, &oid::P256)?, bare)?;
     PublicKey::from_spki(&spki)?;
     Ok(spki)

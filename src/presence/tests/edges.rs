@@ -296,7 +296,10 @@ fn a_watched_presentity_tells_no_certificate_unasked() {
     let told = net.a.say(net.now, &client(BOB, &[ALICE], told(1, Event::Certificate), ""), (true, false));
     assert!(told.is_err());
     let subscribe = Directive::Subscribe { id: id(3), expires: None, event: Event::Certificate };
-    assert_eq!(net.b.say(net.now, &client(ALICE, &[BOB], subscribe, ""), (true, false)).unwrap_err().code, 554);
+    assert_eq!(
+        net.b.say(net.now, &client(ALICE, &[BOB], subscribe, ""), (true, false)).unwrap_err().to_string().get(..3),
+        Some("554")
+    );
 }
 
 #[test]
@@ -312,7 +315,7 @@ fn answers_about_certificates_are_bounded_and_forgotten() {
         net.b.at(net.now, false, |engine, facts| tell(engine, facts, number)).unwrap();
     }
     let more = net.b.at(net.now, false, |engine, facts| tell(engine, facts, u32::MAX));
-    assert_eq!(more.unwrap_err().code, 452);
+    assert_eq!(more.unwrap_err().to_string().get(..3), Some("452"));
     assert_eq!(net.b.engine.enclosed.len(), limits::ANSWERS_AT_DOMAIN);
     // One goes; what nobody takes is forgotten.
     let domain = Domain::parse("a.test").unwrap();
