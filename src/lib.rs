@@ -72,6 +72,7 @@ pub mod disk;
 pub mod dns;
 pub mod net;
 pub mod tls;
+pub mod token;
 
 // 4: what owns data
 pub mod accounts;

@@ -127,6 +127,12 @@ pub const BER_DEPTH: usize = 32;
 pub const SMIME_DEPTH: usize = 8;
 /// Octets of a certificate.
 pub const CERTIFICATE_OCTETS: usize = 64 * 1024;
+/// Octets of a public key that somebody asks to be certified: RSA of 4096 bits.
+pub const REQUESTED_SPKI_OCTETS: usize = 600;
+/// Certificates that a domain's authority issues to one address in a day, when it is asked over the network.
+pub const ISSUED_IN_A_DAY: usize = 10;
+/// Certificates of one address that hold at one time, when they are asked for over the network.
+pub const CERTIFICATES_HELD: usize = 50;
 /// Certificates in one message, or in one file of an identity.
 pub const CMS_CERTIFICATES: usize = 64;
 /// Revocation lists in one message.

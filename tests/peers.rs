@@ -1,6 +1,6 @@
 //! Other people's programs as peers: Postfix's smtp-source and smtp-sink, a Postfix in the middle, swaks, msmtp,
-//! OpenSSL's s_client and cms, fetchmail, a Dovecot that knows the accounts, and one that has mailboxes, a zone signed and served by Knot, xmllint;
-//! and NIST's suite of paths of certificates.
+//! OpenSSL's s_client and cms, fetchmail, a Dovecot that knows the accounts, and one that has mailboxes, a zone signed and
+//! served by Knot, xmllint, SoftHSM; and NIST's suite of paths of certificates.
 //!
 //! A test whose program is not installed is left out, and says so by name; `tests/run` installs them where it can.
 
@@ -35,3 +35,5 @@ mod sinks;
 mod smime;
 #[path = "peers/tls.rs"]
 mod tls;
+#[path = "peers/token.rs"]
+mod token;

@@ -17,6 +17,8 @@ mod common;
 mod confirmation;
 #[path = "rfc2779/content.rs"]
 mod content;
+#[path = "rfc2779/enrolment.rs"]
+mod enrolment;
 #[path = "rfc2779/failures.rs"]
 mod failures;
 #[path = "rfc2779/formats.rs"]

@@ -8,8 +8,9 @@ use impart::accounts::file::{self, FileError};
 use impart::address::{Domain, Mailbox};
 use impart::clock::{Clock, System};
 use impart::config::{self, Config};
+use impart::control::authority::online::{self, PassPhrases};
 use impart::control::authority::{self, AuthorityError, PassPhrase};
-use impart::control::cli::{Account, Arguments, AuthorityFiles, Cert, Command, Presence, Queue, Rules};
+use impart::control::cli::{Account, Arguments, AuthorityFiles, Cert, Certified, Command, Presence, Queue, Rules};
 use impart::control::client::{Client, ClientError};
 use impart::control::offline::{Compose, Offline};
 use impart::control::presence::{self, Ask, What};
@@ -161,29 +162,21 @@ async fn run(arguments: &Arguments) -> Result<(), Failure> {
 fn certificates(config: &Config, wanted: &Cert, printer: &Printer) -> Result<(), Failure> {
     let served: Vec<_> = config.domains.iter().map(|domain| domain.name.clone()).collect();
     let files = wanted.authority();
-    let directory = files.ca.clone().unwrap_or_else(|| authorities(config));
+    let directory = files.ca.clone().unwrap_or_else(|| config.authorities());
     let now = System::new().now();
     let place = authority::Place { directory: &directory, served: &served, now, json: printer.json };
-    let text = authority::run(wanted, place, |domain, what| pass_phrase(files, domain, what))?;
+    let text = authority::run(wanted, place, |domain, what| pass_phrase(config, files, domain, what))?;
     printer.text(&text);
     Ok(())
 }
 
-/// Where authorities are, if nothing else is said.
-fn authorities(config: &Config) -> std::path::PathBuf {
-    config.accounts.file.with_file_name("ca")
-}
-
 /// The pass phrase of an authority's key: the first line of a file, of a credential of systemd, else asked for.
-fn pass_phrase(files: &AuthorityFiles, domain: &Domain, what: PassPhrase) -> Result<Secret, String> {
-    let credential = || Some(std::path::Path::new(&std::env::var_os("CREDENTIALS_DIRECTORY")?).join("impart-ca"));
-    if let Some(path) = files.passphrase_file.clone().or_else(|| credential().filter(|path| path.exists())) {
-        let text = std::fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
-        let line = text.lines().next().unwrap_or_default();
-        return match line.is_empty() {
-            true => Err(format!("{}: its first line must be the pass phrase", path.display())),
-            false => Ok(Secret::new(line)),
-        };
+fn pass_phrase(config: &Config, files: &AuthorityFiles, domain: &Domain, what: PassPhrase) -> Result<Secret, String> {
+    let own = impart::daemon::issuers(config).into_iter().find(|issuer| issuer.domain == *domain);
+    let usual = || PassPhrases { file: None, credential: "impart-ca".to_owned() };
+    let configured = own.map_or_else(usual, |issuer| issuer.pass_phrase);
+    if let Some(path) = files.passphrase_file.clone().or_else(|| configured.path()) {
+        return PassPhrases::read(&path);
     }
     secret("pass phrase", &format!("Pass phrase for the authority of {domain}: "), what == PassPhrase::New)
 }
@@ -191,9 +184,48 @@ fn pass_phrase(files: &AuthorityFiles, domain: &Domain, what: PassPhrase) -> Res
 /// The file of accounts; a daemon that runs is told of a change.
 async fn account(config: &Config, wanted: &Account, printer: &mut Printer) -> Result<(), Failure> {
     let served: Vec<_> = config.domains.iter().map(|domain| domain.name.clone()).collect();
+    if let Account::Remove { account, keep_certificates: false, authority } = wanted {
+        revoke_all(config, account, authority, printer).await?;
+    }
     let done = account::run(wanted, &config.accounts.file, &served, printer.json, password)?;
     done.lines.iter().for_each(|line| printer.text(&format!("{line}\n")));
     if done.changed { tell(config, "the account was changed").await } else { Ok(()) }
+}
+
+/// The certificates of an account that is to be removed: by the daemon, which may have the authority's key, else here. An
+/// account whose certificates would hold stays.
+async fn revoke_all(
+    config: &Config,
+    account: &Mailbox,
+    files: &AuthorityFiles,
+    printer: &mut Printer,
+) -> Result<(), Failure> {
+    let entries = file::load(&config.accounts.file)?;
+    let Some(entry) = entries.get(&account.key()) else { return Ok(()) };
+    let all: Vec<Mailbox> = std::iter::once(&entry.name).chain(&entry.addresses).cloned().collect();
+    let directory = files.ca.clone().unwrap_or_else(|| config.authorities());
+    let now = System::new().now();
+    let place = authority::Place { directory: &directory, served: &[], now, json: false };
+    let mut certified = authority::certified(place, &all)?;
+    if !certified.is_empty()
+        && let Ok(mut client) = Client::connect(&config.control).await
+        && client.call(Call::Revoke { addresses: certified.clone() }, |_| {}).await.is_ok()
+    {
+        certified = authority::certified(place, &certified)?;
+    }
+    for address in certified {
+        let revoke = Cert::Revoke { what: Certified::Address(address.clone()), authority: files.clone() };
+        let done = authority::run(&revoke, place, |domain, what| pass_phrase(config, files, domain, what));
+        let fault = |fault: AuthorityError| {
+            let text = format!(
+                "the certificates of {address} are not revoked, and {account} is not removed: {fault}; give \
+                 --passphrase-file, or --keep-certificates"
+            );
+            Failure { text, ..Failure::from(fault) }
+        };
+        printer.text(&done.map_err(fault)?);
+    }
+    Ok(())
 }
 
 /// The rules of an inbox; a daemon that runs is told of a change.
@@ -421,9 +453,10 @@ async fn examine(config: &Config, printer: &mut Printer) -> Result<(), Failure> 
     let mut found = check::local(&options, now);
     found.push(account::finding(&config.accounts.file));
     found.extend(rules::findings(&config.accounts.rules));
-    let directory = authorities(config);
+    let directory = config.authorities();
     let served: Vec<_> = config.domains.iter().map(|domain| domain.name.clone()).collect();
     found.extend(authority::findings(authority::Place { directory: &directory, served: &served, now, json: false }));
+    found.extend(impart::daemon::issuers(config).iter().map(online::finding));
     found.extend(check::ports(&options).await);
     found.iter().for_each(|finding| printer.row(&Row::Finding(finding.clone())));
     let resolver = dns::from_options(config.dns.clone());
@@ -507,7 +540,7 @@ fn publish_facts(config: &Config) -> publish::Facts {
             None
         }
     };
-    let directory = authorities(config);
+    let directory = config.authorities();
     let record = |domain: &config::LocalDomain| match authority::published(&directory, &domain.name) {
         Ok(record) => record,
         Err(fault) => {

@@ -247,7 +247,10 @@ fn keep(
     for Asked { taken: Taken { ticket, class, sender, recipients, entity }, unsealed, published } in asked {
         if class == Class::Pres {
             // The server tells it again to whoever attaches: it is not kept.
-            let passing = presence::read::read(&entity, at).map(|told| Incoming::Presence(told.news));
+            // Certificates are told to whoever has asked for them.
+            let told = presence::read::read(&entity, at).map(|told| told.news);
+            let passing =
+                told.filter(|news| !matches!(news, presence::News::Certificate { .. })).map(Incoming::Presence);
             whole.push((ticket, Vec::from_iter(passing)));
             continue;
         }

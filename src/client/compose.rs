@@ -308,7 +308,7 @@ fn quoted_printable(line: &[u8], out: &mut String) {
 }
 
 /// Lines of 76 columns (RFC 2045 §6.8).
-fn base64(octets: &[u8], out: &mut String) {
+pub(super) fn base64(octets: &[u8], out: &mut String) {
     out.reserve(octets.len() / 57 * 78 + 80);
     for line in octets.chunks(57) {
         BASE64.encode_string(line, out);

@@ -8,10 +8,13 @@
 //! | --- | --- |
 //! | `keys/NAME.key` | a secret key, PKCS #8 in PEM; NAME is made of its public key |
 //! | `keys/NAME.csr` | the request for its certificate (RFC 2986) |
+//! | `keys/NAME.asked` | when the domain was asked for its certificate last; there where it is the domain's to issue |
 //! | `keys/NAME.pem` | its certificate and those above it |
+//! | `keys/NAME.revoked` | its certificate was revoked at its owner's wish |
 //! | `keys/NAME.past` | its certificates before that, the latest first: messages are encrypted to them |
 //! | `certificates/ADDRESS.pem` | the latest certificate of somebody, behind lines that say when it was in use, and what its owner can decrypt |
 
+use std::borrow::Cow;
 use std::fs;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
@@ -24,6 +27,7 @@ use super::account::directory_name;
 use crate::address::Mailbox;
 use crate::disk;
 use crate::limits;
+use crate::smime::authority::Request;
 use crate::smime::{Certificate, Cipher, Fault, Identity, Key, KeyKind};
 use crate::timestamp::Timestamp;
 
@@ -240,16 +244,94 @@ impl Keys {
         let path = self.file(&name, "pem");
         let before = read(&path)?.and_then(|text| Certificate::from_pem(&text).ok()?.into_iter().next());
         if let Some(before) = before.filter(|before| before != first) {
-            // What is damaged reads nothing.
-            let mut past: Vec<Certificate> = self.past(&name).unwrap_or_default();
-            past.retain(|one| *one != before);
-            past.insert(0, before);
-            let text: String = past.iter().take(PAST).map(Certificate::to_pem).collect();
-            self.write(&self.own, &self.file(&name, "past"), text.as_bytes())?;
+            self.put_behind(&name, before)?;
         }
         let text: String = chain.iter().map(Certificate::to_pem).collect();
         self.write(&self.own, &self.file(&name, "pem"), text.as_bytes())?;
         Ok(Some(name))
+    }
+
+    /// A key's request, in DER.
+    pub fn request(&self, name: &str) -> Result<Vec<u8>, KeyError> {
+        let path = self.request_file(name);
+        let text = read(&path)?.unwrap_or_default();
+        let der = Request::der(text.as_bytes()).map(Cow::into_owned);
+        der.map_err(|fault| KeyError::Content { path, fault })
+    }
+
+    /// The domain is asked for a key's certificate now.
+    pub fn asked(&self, name: &str, at: Timestamp) -> Result<(), KeyError> {
+        self.write(&self.own, &self.file(name, "asked"), format!("{}\n", at.secs()).as_bytes())
+    }
+
+    /// A key's certificate is not the domain's to issue.
+    pub fn not_asked(&self, name: &str) -> Result<(), KeyError> {
+        let path = self.file(name, "asked");
+        match fs::remove_file(&path) {
+            Err(source) if source.kind() != std::io::ErrorKind::NotFound => Err(KeyError::System { path, source }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Nothing is signed by a key any more. Its certificate stays to decrypt with.
+    pub fn retire(&self, own: &Own) -> Result<(), KeyError> {
+        let Some(first) = own.chain.first() else { return Ok(()) };
+        self.put_behind(&own.name, first.clone())?;
+        self.write(&self.own, &self.file(&own.name, "revoked"), b"")?;
+        let path = self.file(&own.name, "pem");
+        fs::remove_file(&path).map_err(|source| KeyError::System { path, source })?;
+        self.not_asked(&own.name)
+    }
+
+    /// Whether a key was retired.
+    pub fn is_retired(&self, name: &str) -> bool {
+        self.file(name, "revoked").exists() && !self.file(name, "pem").exists()
+    }
+
+    /// Puts a certificate among those that a key had before.
+    fn put_behind(&self, name: &str, before: Certificate) -> Result<(), KeyError> {
+        // What is damaged reads nothing.
+        let mut past: Vec<Certificate> = self.past(name).unwrap_or_default();
+        past.retain(|one| *one != before);
+        past.insert(0, before);
+        let text: String = past.iter().take(PAST).map(Certificate::to_pem).collect();
+        self.write(&self.own, &self.file(name, "past"), text.as_bytes())
+    }
+
+    /// When the domain was asked for a key's certificate last; `None`: it is not the domain's to issue.
+    pub fn asked_at(&self, name: &str) -> Result<Option<Timestamp>, KeyError> {
+        let text = read(&self.file(name, "asked"))?;
+        Ok(text.map(|text| Timestamp::from_secs(text.trim().parse().unwrap_or(0))))
+    }
+
+    /// A key for whose certificate the domain was asked, in vain so far.
+    pub fn waiting(&self) -> Result<Option<String>, KeyError> {
+        let waits = |name: &String| {
+            let there = |suffix| self.file(name, suffix).exists();
+            there("asked") && there("csr") && !there("pem")
+        };
+        Ok(self.names()?.into_iter().find(waits))
+    }
+
+    /// The key with the latest certificate.
+    pub fn latest(&self) -> Result<Option<Own>, KeyError> {
+        let certified = self.own()?.into_iter().filter(|own| !own.chain.is_empty());
+        Ok(certified.max_by_key(|own| own.chain.first().map(Certificate::not_before)))
+    }
+
+    /// For the one process that asks for certificates; `None`: another does. It ends with the value.
+    pub fn hold(&self) -> Result<Option<fs::File>, KeyError> {
+        let failed = |source| KeyError::System { path: self.own.clone(), source };
+        let file = match fs::File::open(&self.own) {
+            Ok(file) => file,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(failed(error)),
+        };
+        match file.try_lock() {
+            Ok(()) => Ok(Some(file)),
+            Err(fs::TryLockError::WouldBlock) => Ok(None),
+            Err(fs::TryLockError::Error(error)) => Err(failed(error)),
+        }
     }
 
     /// The file of a key's request.

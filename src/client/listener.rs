@@ -25,6 +25,8 @@ use crate::smtp::turn::Atrn;
 const WAITING: usize = 256;
 /// The first pause, and the longest.
 const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(300));
+/// How often it is looked whether the certificate is to be renewed.
+const RENEWALS: Duration = Duration::from_secs(3600);
 /// A connection that stood so long was a good one.
 const GOOD: Duration = Duration::from_secs(60);
 
@@ -151,8 +153,13 @@ async fn run(shared: Arc<Shared>, news: mpsc::Sender<Incoming>, _hold: Hold, ser
                     let (shared, news) = (Arc::clone(&shared), news.clone());
                     tokio::spawn(async move { empty_outbox(&shared, &news).await })
                 };
+                let renewal = {
+                    let (shared, news) = (Arc::clone(&shared), news.clone());
+                    tokio::spawn(async move { keep_certificate(&shared, &news).await })
+                };
                 let reason = attach::serve(wire.stream, services, &shared, &news).await;
                 outbox.abort();
+                renewal.abort();
                 reason
             }
             Err(error) if error.is_transient() => error.to_string(),
@@ -185,6 +192,19 @@ async fn empty_outbox(shared: &Shared, news: &mpsc::Sender<Incoming>) {
         // Another process empties it, or the connection for submission failed: the next occasion will do.
         Err(ClientError::History(_)) => {}
         Err(error) => _ = news.send(Incoming::State(Link::Trouble(error.to_string()))).await,
+    }
+}
+
+/// Renews the certificate when it is time, as long as there is a connection.
+async fn keep_certificate(shared: &Shared, news: &mpsc::Sender<Incoming>) {
+    loop {
+        if let Err(error) = shared.renew_if_due().await {
+            let text = format!("the certificate is not renewed, that is tried again: {error}");
+            if news.send(Incoming::State(Link::Trouble(text))).await.is_err() {
+                return;
+            }
+        }
+        tokio::time::sleep(RENEWALS).await;
     }
 }
 

@@ -22,6 +22,7 @@
 //! | [`keys`], `protector`, [`mark`] | keys and certificates; signing, encrypting, and what is found of signatures |
 //! | [`history`] | what was exchanged, and the outbox |
 //! | [`presence`] | how people are, and who sees it |
+//! | `enrol` | certificates: asked for, renewed, revoked; those of others |
 //! | `link`, `submit`, `attach`, [`listener`] | connections: found, for sending, for receiving, for good |
 //! | [`cli`], [`chat`] | the command `impart` |
 
@@ -31,6 +32,7 @@ pub mod chat;
 pub mod clean;
 pub mod cli;
 pub mod compose;
+mod enrol;
 mod error;
 pub mod history;
 pub mod keys;
@@ -48,14 +50,13 @@ mod tests;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use tokio::task::JoinSet;
-
 use crate::address::Mailbox;
-use crate::dns::{self, Resolve};
+use crate::dns::Resolve;
 use crate::random;
 use crate::sasl::Credentials;
 use crate::smtp::extension::Services;
 pub use account::{Account, Password, Server};
+pub use enrol::Enrolled;
 pub use error::ClientError;
 pub use history::{Fate, History, State};
 pub use listener::{Incoming, Link, Listener};
@@ -207,22 +208,6 @@ impl Client {
         let id = self.queue(message)?;
         let waits = self.flush().await.err().map(|error| error.to_string());
         Ok(self.sent(id, waits))
-    }
-
-    /// Asks the domains of those to whom it is to be encrypted, and of whom no certificate is known, what they publish.
-    pub async fn look_up(&self, to: &[Mailbox], protect: Protect) -> Result<(), ClientError> {
-        let Some(resolver) = &self.shared.resolver else { return Ok(()) };
-        let mut questions = JoinSet::new();
-        for who in self.shared.protector.lacking(to, protect, now())? {
-            let resolver = Arc::clone(resolver);
-            questions.spawn(async move { (dns::published(&*resolver, &who, attach::SIGNERS).await, who) });
-        }
-        while let Some(answer) = questions.join_next().await {
-            if let Ok((Some(published), who)) = answer {
-                self.shared.protector.publish(&who, published.certificates(&who));
-            }
-        }
-        Ok(())
     }
 
     /// Writes a message into the outbox, for [`Client::flush`] to send; its Message-ID.

@@ -21,7 +21,7 @@ use crate::address::{Mailbox, ReversePath};
 use crate::mime::signed::describe;
 use crate::mime::{self, Fields, unfold};
 use crate::smime::protect::{Scheme, prepare};
-use crate::smime::trust::{Anchors, Distrust, Pin, Published, Trust};
+use crate::smime::trust::{Anchors, Distrust, Pin, Presented, Published, Trust};
 use crate::smime::{
     Certificate, Cipher, Circumstances, EncryptOptions, Examined, Finding, Form, Identity, SignOptions, Verdict,
     encrypt, examine, sign,
@@ -195,6 +195,25 @@ impl Protector {
             }
         }
         Ok((found, missing))
+    }
+
+    /// The person's keys, and the certificates of others.
+    pub(super) fn keys(&self) -> &Keys {
+        &self.keys
+    }
+
+    /// Keeps a certificate that somebody's domain tells, if the person believes whoever vouches for it, or believes the first
+    /// of somebody of whom nothing is known.
+    pub(super) fn take(&self, who: &Mailbox, certificate: Certificate, now: Timestamp) -> Result<bool, KeyError> {
+        if !names(&certificate, who) || !certificate.may_encrypt() || !is_in_time(&certificate, now) {
+            return Ok(false);
+        }
+        let presented = Presented { certificate: &certificate, offered: &[], lists: &[], signed_at: now, now };
+        let vouched = self.trust.as_ref().is_ok_and(|trust| trust.judge(&presented, who, None, &[]).is_ok());
+        if vouched || (self.trust_first && self.keys.of(who)?.is_none()) {
+            return self.keys.learn(who, &Known { chain: vec![certificate], ciphers: Vec::new(), seen: now });
+        }
+        Ok(false)
     }
 
     /// Signs a notice, if there is a key; else it stays as it is.

@@ -65,6 +65,7 @@ fn sections(text: &str, path: &Path, document: &DeTable<'_>, problems: &mut Prob
     let dns = dns(&single(section("dns"), problems), problems);
     let smime = smime::smime(&single(section("smime"), problems), &domains, problems);
     let signers = smime::signers(text, document, &domains, problems);
+    let issuers = smime::issuers(text, document, &domains, problems);
     let limits = limits(&single(section("limits"), problems), problems);
     let presence = presence(&single(section("presence"), problems), problems);
     let policy = single(section("policy"), problems).value(&keys::POLICY_PEER_IDENTITY, problems);
@@ -94,6 +95,7 @@ fn sections(text: &str, path: &Path, document: &DeTable<'_>, problems: &mut Prob
         accounts: accounts?,
         smime: smime?,
         signers,
+        issuers,
         limits: limits?,
         queue,
         presence: presence?,

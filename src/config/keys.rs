@@ -417,6 +417,7 @@ pub static SECTIONS: &[Section] = &[
     OAUTH,
     SMIME,
     SIGNER,
+    AUTHORITY,
     LIMITS,
     QUEUE,
     PRESENCE,

@@ -77,6 +77,8 @@ pub struct Config {
     pub smime: Smime,
     /// What domains sign with; each domain once.
     pub signers: Vec<Signer>,
+    /// Domains for whose users the daemon issues certificates; each once.
+    pub issuers: Vec<Issuer>,
     /// What others may use up.
     pub limits: Limits,
     /// How messages leave.
@@ -111,6 +113,13 @@ pub struct MailRoute {
     pub server: MailServer,
     /// How the server proves itself.
     pub tls: TlsPolicy,
+}
+
+impl Config {
+    /// The directory of authorities.
+    pub fn authorities(&self) -> PathBuf {
+        self.smime.authorities.clone().unwrap_or_else(|| self.accounts.file.with_file_name("ca"))
+    }
 }
 
 /// A domain served here.
@@ -252,6 +261,8 @@ pub struct Smime {
     pub require: Vec<Who>,
     /// Whether lists of revoked certificates are fetched from where certificates name them.
     pub fetch_crls: FetchLists,
+    /// The directory of authorities, where it is not beside the file of accounts.
+    pub authorities: Option<PathBuf>,
 }
 
 /// From where lists of revoked certificates are fetched.
@@ -274,6 +285,19 @@ pub struct Signer {
     pub chain: PathBuf,
     /// Its key.
     pub key: PathBuf,
+}
+
+/// A domain for whose users the daemon issues certificates.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Issuer {
+    /// The domain.
+    pub domain: Domain,
+    /// The file with the pass phrase of the authority's key.
+    pub passphrase_file: Option<PathBuf>,
+    /// The credential of systemd with it, where there is no file.
+    pub credential: String,
+    /// How many days a certificate is valid.
+    pub days: u32,
 }
 
 /// What others may use up.

@@ -87,6 +87,17 @@ fn whole(value: &DeValue<'_>) -> Result<usize, String> {
 pub(super) const COUNT: Kind<usize> =
     Kind { name: "a whole number from 1 to 1000000", read: |value| scalar(value, whole) };
 
+/// A number of days.
+pub(super) const DAYS: Kind<usize> = Kind {
+    name: "a whole number from 1 to 3650",
+    read: |value| {
+        scalar(value, |v| {
+            let days = whole(v)?;
+            if days <= 3650 { Ok(days) } else { Err(format!("{days} is out of range")) }
+        })
+    },
+};
+
 /// A size with its unit.
 pub(super) const SIZE: Kind<u64> = Kind {
     name: "a size from \"1 KiB\" to \"1 GiB\", such as \"512 KiB\" or \"10 MiB\"",

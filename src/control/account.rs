@@ -68,7 +68,7 @@ pub fn run(
         }
         Wanted::Disable { account } => changed(path, account, Change::Disabled(true), None),
         Wanted::Enable { account } => changed(path, account, Change::Disabled(false), None),
-        Wanted::Remove { account } => changed(path, account, Change::Remove, None),
+        Wanted::Remove { account, .. } => changed(path, account, Change::Remove, None),
     }
 }
 

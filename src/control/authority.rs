@@ -1,26 +1,38 @@
-//! `impartctl cert`: the authority of a domain, on the disk, without the daemon.
+//! `impartctl cert`: the authority of a domain, on the disk, without the daemon. A daemon that issues by itself, by
+//! [`online`], keeps to the same files and the same lock.
 //!
 //! In: what is wanted, the directory of authorities, the time, a way to ask for the pass phrase. Out: text to print. Each
-//! authority is a directory with the domain's name: `ca.pem` its certificate, `ca.key` its key, encrypted (PBES2),
+//! authority is a directory with the domain's name: `ca.pem` its certificate, `ca.key` its key, encrypted (PBES2), or
+//! `ca.token` the URI of its key in a token,
 //! `ca.crl` its revocation list, `issued/SERIAL.pem` what it issued. Invariants: the key is on the disk encrypted only;
 //! what is issued is on the disk before it is printed; a revocation list never loses an entry and its number grows.
 //! Whatever needs the key renews the list too. Fails: [`AuthorityError`], and then nothing is changed but what was told.
 
-use std::fs::{self, File};
+mod files;
+mod held;
+pub mod online;
+mod register;
+
+use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
+
+use files::{Files, content, first_certificate, old_list, read, system};
+use held::Held;
 
 use super::cli::{Cert, Certified};
 use super::protocol::Finding;
 use crate::address::{Domain, Mailbox};
 use crate::sasl::Secret;
-use crate::smime::authority::{Authority, Request, RevocationList, Revoked, Validity, revocation_list_pem, serial};
+use crate::smime::authority::{Authority, Request, RevocationList, Revoked, Validity, serial};
 use crate::smime::trust::{Record, names_of};
 use crate::smime::{Certificate, Fault, Key, KeyKind};
 use crate::timestamp::Timestamp;
-use crate::{disk, limits, random};
+use crate::token::TokenKey;
+use crate::{disk, random};
 
 /// How long an authority's own certificate is valid.
 const AUTHORITY_DAYS: u32 = 3650;
@@ -84,16 +96,17 @@ pub fn run(
     ask: impl FnOnce(&Domain, PassPhrase) -> Result<Secret, String>,
 ) -> Result<String, AuthorityError> {
     match wanted {
-        Cert::Init { domain, name, .. } => init(place, domain, name.as_deref(), ask),
+        Cert::Init { domain, name, pkcs11, .. } => init(place, domain, (name.as_deref(), pkcs11.as_deref()), ask),
         Cert::Issue { address, request, out, days, .. } => {
-            let held = Held::open(place, address.domain(), ask)?;
+            let opened = Opened::new(place, address.domain(), ask)?;
+            let held = opened.held()?;
             let request =
                 request.as_deref().map(|path| read(path).and_then(|text| content(path, Request::read(&text))));
             match request.transpose()? {
                 Some(request) => {
                     let certificate = held.issue(address, &request.spki, *days)?;
                     held.renew_list(&[])?;
-                    held.give(&certificate, address, None, out.as_deref())
+                    opened.give(&certificate, address, None, out.as_deref())
                 }
                 None => {
                     let key = Key::generate(KeyKind::P256).map_err(refused)?;
@@ -103,33 +116,45 @@ pub fn run(
                     let issued = issued.and_then(|certificate| held.renew_list(&[]).map(|_| certificate));
                     // A key without a certificate would only stand in the way of the next.
                     let certificate = issued.inspect_err(|_| _ = fs::remove_file(&path))?;
-                    held.give(&certificate, address, Some(&path), Some(out))
+                    opened.give(&certificate, address, Some(&path), Some(out))
                 }
             }
         }
-        Cert::Renew { what: Certified::Domain(domain), .. } => {
-            let held = Held::open(place, domain, ask)?;
-            held.renew_list(&[])
-        }
+        Cert::Renew { what: Certified::Domain(domain), .. } => Opened::new(place, domain, ask)?.held()?.renew_list(&[]),
         Cert::Renew { what, out, days, .. } => {
             let (domain, old) = place.newest(what)?;
-            let held = Held::open(place, &domain, ask)?;
+            let opened = Opened::new(place, &domain, ask)?;
+            let held = opened.held()?;
             let certificate = held.issue(&old.address, old.certificate.spki(), *days)?;
             held.renew_list(&[])?;
-            held.give(&certificate, &old.address, None, out.as_deref())
+            opened.give(&certificate, &old.address, None, out.as_deref())
         }
         Cert::Revoke { what: Certified::Domain(_), .. } => {
             Err(AuthorityError::Refused("name an address or a serial number to revoke".to_owned()))
         }
         Cert::Revoke { what, .. } => {
             let (domain, found) = place.matching(what)?;
-            let held = Held::open(place, &domain, ask)?;
-            let revoked: Vec<Revoked> =
-                found.iter().map(|one| Revoked { serial: one.certificate.serial().to_vec(), at: place.now }).collect();
-            held.renew_list(&revoked)
+            Opened::new(place, &domain, ask)?.held()?.renew_list(&revocations(&found, place.now))
         }
         Cert::List { domain, .. } => place.list(domain.as_ref()),
     }
+}
+
+/// Those of these addresses that have certificates which are not revoked.
+pub fn certified(place: Place<'_>, addresses: &[Mailbox]) -> Result<Vec<Mailbox>, AuthorityError> {
+    let mut found = Vec::new();
+    for address in addresses {
+        if !Files::of(place.directory, address.domain()).certificate().exists() {
+            continue;
+        }
+        let issued = place.issued(address.domain())?;
+        let holds = |one: &Issued| one.revoked.is_none() && one.certificate.not_after() >= place.now;
+        let its = |one: &Issued| one.address.key() == address.key() && holds(one);
+        if issued.iter().any(its) {
+            found.push(address.clone());
+        }
+    }
+    Ok(found)
 }
 
 /// The record by which a domain publishes its authority, where it has one: owner name and data.
@@ -164,96 +189,74 @@ struct Issued {
     revoked: Option<Timestamp>,
 }
 
-/// An authority whose key is open.
-struct Held<'a> {
-    place: Place<'a>,
-    domain: Domain,
-    directory: PathBuf,
-    authority: Authority,
-    /// Two that issue at the same time would lose an entry of the list.
-    _lock: File,
-}
-
 fn init(
     place: Place<'_>,
     domain: &Domain,
-    name: Option<&str>,
+    (name, token): (Option<&str>, Option<&str>),
     ask: impl FnOnce(&Domain, PassPhrase) -> Result<Secret, String>,
 ) -> Result<String, AuthorityError> {
     if !place.served.contains(domain) {
         let fault = format!("{domain} is not served here; add a section [[domain]] for it first");
         return Err(AuthorityError::Refused(fault));
     }
-    let directory = place.directory.join(domain.as_str());
-    let certificate = directory.join("ca.pem");
-    fs::create_dir_all(directory.join("issued")).map_err(system(&directory))?;
+    let files = Files::of(place.directory, domain);
+    let certificate = files.certificate();
+    files::make(&files.issued())?;
     // Two at one time would each write a key.
-    let lock = lock(&directory)?;
+    let lock = files::lock(files.directory())?;
     if certificate.exists() {
         let fault = format!("{domain} has an authority already: {}", certificate.display());
         return Err(AuthorityError::Refused(fault));
     }
     let pass_phrase = ask(domain, PassPhrase::New).map_err(AuthorityError::Refused)?;
-    let key = Key::generate(KeyKind::P256).map_err(refused)?;
+    let key = match token {
+        Some(uri) => TokenKey::generate(&uri.parse().map_err(refused)?, &pass_phrase).map_err(refused)?.into(),
+        None => Arc::from(Key::generate(KeyKind::P256).map_err(refused)?),
+    };
     let name = name.map_or_else(|| format!("{domain} messages"), str::to_owned);
     let serial = serial(entropy()?);
     let authority =
         Authority::create(domain, &name, key, validity(place.now, AUTHORITY_DAYS), &serial).map_err(refused)?;
-    let pem = authority.key_pem(pass_phrase.reveal()).map_err(refused)?;
-    write(&directory.join("ca.key"), 0o600, pem.as_bytes())?;
-    let held = Held { place, domain: domain.clone(), directory, authority, _lock: lock };
+    match token {
+        Some(uri) => files::write(&files.token(), 0o600, format!("{uri}\n").as_bytes())?,
+        None => {
+            let pem = authority.key_pem(pass_phrase.reveal()).map_err(refused)?;
+            files::write(&files.key(), 0o600, pem.as_bytes())?;
+        }
+    }
+    let held = Held::lock(domain, &files, &authority, place.now, Some(lock))?;
     let list = held.renew_list(&[])?;
     // Last: from now on there is an authority.
-    write(&certificate, 0o644, held.authority.certificate().to_pem().as_bytes())?;
+    files::write(&certificate, 0o644, authority.certificate().to_pem().as_bytes())?;
     Ok(format!("{}\n{list}", certificate.display()))
 }
 
-impl<'a> Held<'a> {
-    fn open(
+/// An authority whose key was opened by an administrator.
+struct Opened<'a> {
+    place: Place<'a>,
+    domain: Domain,
+    files: Files,
+    authority: Authority,
+}
+
+impl<'a> Opened<'a> {
+    fn new(
         place: Place<'a>,
         domain: &Domain,
         ask: impl FnOnce(&Domain, PassPhrase) -> Result<Secret, String>,
     ) -> Result<Self, AuthorityError> {
-        let directory = place.directory.join(domain.as_str());
-        let certificate = directory.join("ca.pem");
-        if !certificate.exists() {
+        let files = Files::of(place.directory, domain);
+        if !files.certificate().exists() {
             let fault = format!("{domain} has no authority; make one with impartctl cert init {domain}");
             return Err(AuthorityError::Refused(fault));
         }
-        let own = first_certificate(&certificate)?;
-        let path = directory.join("ca.key");
-        let text = read_text(&path)?;
         let pass_phrase = ask(domain, PassPhrase::Known).map_err(AuthorityError::Refused)?;
-        let key = content(&path, Key::from_pem(&text, Some(pass_phrase.reveal())))?;
-        let authority = content(&path, Authority::open(own, key))?;
-        let lock = lock(&directory)?;
-        Ok(Held { place, domain: domain.clone(), directory, authority, _lock: lock })
+        let authority = held::open(&files, pass_phrase.reveal())?;
+        Ok(Opened { place, domain: domain.clone(), files, authority })
     }
 
-    fn issue(&self, address: &Mailbox, spki: &[u8], days: u32) -> Result<Certificate, AuthorityError> {
-        let (validity, serial) = (validity(self.place.now, days), serial(entropy()?));
-        let issued = self.authority.issue(&self.domain, address, spki, validity, &serial);
-        let certificate = issued.map_err(refused)?;
-        let path = self.directory.join("issued").join(format!("{}.pem", hexadecimal(&serial)));
-        write(&path, 0o644, certificate.to_pem().as_bytes())?;
-        Ok(certificate)
-    }
-
-    /// Writes a new list with these besides those that are on it.
-    fn renew_list(&self, more: &[Revoked]) -> Result<String, AuthorityError> {
-        let path = self.directory.join("ca.crl");
-        let old = old_list(&path)?;
-        let mut revoked = old.as_ref().map(|list| list.revoked.clone()).unwrap_or_default();
-        for one in more {
-            if revoked.iter().all(|known| known.serial != one.serial) {
-                revoked.push(one.clone());
-            }
-        }
-        let number = old.map_or(0, |list| list.number).saturating_add(1);
-        let until = validity(self.place.now, LIST_DAYS);
-        let list = self.authority.revocation_list(&revoked, until, number).map_err(refused)?;
-        write(&path, 0o644, revocation_list_pem(&list).as_bytes())?;
-        Ok(format!("{}\n", path.display()))
+    fn held(&self) -> Result<Held<'_>, AuthorityError> {
+        Held::lock(&self.domain, &self.files, &self.authority, self.place.now, None)
     }
 
     /// Hands out a certificate with that of the authority: printed, or in a file beside its key.
@@ -272,10 +275,14 @@ impl<'a> Held<'a> {
             text.push_str(&format!("{}\n", path.display()));
         }
         let path = out.join(format!("{name}.pem"));
-        write(&path, 0o644, chain.as_bytes())?;
+        disk::replace(&path, 0o644, &[chain.as_bytes()]).map_err(system(&path))?;
         text.push_str(&format!("{}\n", path.display()));
         Ok(text)
     }
+}
+
+fn revocations(found: &[Issued], at: Timestamp) -> Vec<Revoked> {
+    found.iter().map(|one| Revoked { serial: one.certificate.serial().to_vec(), at }).collect()
 }
 
 impl Place<'_> {
@@ -465,53 +472,6 @@ fn validity(now: Timestamp, days: u32) -> Validity {
 
 fn entropy() -> Result<[u8; 16], AuthorityError> {
     random::octets().map_err(refused)
-}
-
-fn old_list(path: &Path) -> Result<Option<RevocationList>, AuthorityError> {
-    if !path.exists() {
-        return Ok(None);
-    }
-    let octets = read(path)?;
-    content(path, RevocationList::read(&octets)).map(Some)
-}
-
-fn first_certificate(path: &Path) -> Result<Certificate, AuthorityError> {
-    let mut all = content(path, Certificate::from_pem(&read_text(path)?))?;
-    // A text without a certificate is a fault of its own.
-    Ok(all.swap_remove(0))
-}
-
-fn lock(directory: &Path) -> Result<File, AuthorityError> {
-    let file = File::open(directory).map_err(system(directory))?;
-    file.lock().map_err(system(directory))?;
-    Ok(file)
-}
-
-fn read(path: &Path) -> Result<Vec<u8>, AuthorityError> {
-    use std::io::Read as _;
-    let most = u64::try_from(limits::CRL_OCTETS).unwrap_or(u64::MAX);
-    let mut octets = Vec::new();
-    let file = File::open(path).map_err(system(path))?;
-    file.take(most).read_to_end(&mut octets).map_err(system(path))?;
-    Ok(octets)
-}
-
-fn read_text(path: &Path) -> Result<String, AuthorityError> {
-    String::from_utf8(read(path)?)
-        .map_err(|_| AuthorityError::Content { path: path.to_owned(), fault: Fault::Syntax("it is not a PEM text") })
-}
-
-fn write(path: &Path, mode: u32, octets: &[u8]) -> Result<(), AuthorityError> {
-    disk::replace(path, mode, &[octets]).map_err(system(path))
-}
-
-fn content<T>(path: &Path, result: Result<T, Fault>) -> Result<T, AuthorityError> {
-    result.map_err(|fault| AuthorityError::Content { path: path.to_owned(), fault })
-}
-
-fn system(path: &Path) -> impl FnOnce(std::io::Error) -> AuthorityError {
-    let path = path.to_owned();
-    move |error| AuthorityError::System { path, error }
 }
 
 fn refused(fault: impl std::fmt::Display) -> AuthorityError {

@@ -109,11 +109,17 @@ pub enum Account {
         #[arg(value_name = "ADDRESS")]
         account: Mailbox,
     },
-    /// Take it out of the file.
+    /// Take it out of the file, and revoke its certificates.
     Remove {
         /// Its name.
         #[arg(value_name = "ADDRESS")]
         account: Mailbox,
+        /// Leave its certificates as they are.
+        #[arg(long)]
+        keep_certificates: bool,
+        /// Where the authority is, and its pass phrase.
+        #[command(flatten)]
+        authority: AuthorityFiles,
     },
 }
 
@@ -128,6 +134,9 @@ pub enum Cert {
         /// The authority's name.
         #[arg(long, value_name = "TEXT")]
         name: Option<String>,
+        /// Make its key in a PKCS #11 token.
+        #[arg(long, value_name = "URI")]
+        pkcs11: Option<String>,
         /// Where it is, and its pass phrase.
         #[command(flatten)]
         authority: AuthorityFiles,

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::presence::{Ask, Document, Subscription};
 use super::select::Selector;
+use crate::address::Mailbox;
 use crate::envelope::Class;
 use crate::spool::{Disposition, Holder, QueueId, Record, State};
 
@@ -124,6 +125,12 @@ pub enum Call {
     /// Who watches whom, and what they see.
     #[serde(rename = "presence")]
     Presence(Ask),
+    /// Revokes all certificates of these addresses that the daemon's own authorities have issued: [`Row::Changed`].
+    #[serde(rename = "certificates.revoke")]
+    Revoke {
+        /// Whose.
+        addresses: Vec<Mailbox>,
+    },
     /// An administrator has read or changed something of a person's beside the daemon: a line of the log.
     #[serde(rename = "audit")]
     Audit {
@@ -148,6 +155,7 @@ impl Call {
             Call::Check => "check",
             Call::Drain => "drain",
             Call::Presence(_) => "presence",
+            Call::Revoke { .. } => "certificates.revoke",
             Call::Audit { .. } => "audit",
         }
     }

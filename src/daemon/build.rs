@@ -10,7 +10,8 @@ use zeroize::Zeroizing;
 use crate::accounts::file::FileError;
 use crate::accounts::{self, Accounts, LocalDomain, Rules, Users};
 use crate::address::Domain;
-use crate::config::{self, Config};
+use crate::config::{self, Config, Issuer};
+use crate::control::authority::online;
 use crate::policy::{Senders, Service};
 use crate::route::{Configured, MailHop, Rule, Table};
 use crate::smime::{Certificate, Identity, Key, trust};
@@ -54,6 +55,20 @@ pub fn accounts(config: &Config, users: Option<Arc<Users>>, before: &Rules) -> R
         tracing::warn!("the alias {alias} has a member without an inbox, {member}: add its account or its inbox");
     }
     Ok(accounts)
+}
+
+/// The authorities that issue by themselves.
+pub fn issuers(config: &Config) -> Vec<online::Options> {
+    let one = |issuer: &Issuer| online::Options {
+        domain: issuer.domain.clone(),
+        directory: config.authorities(),
+        pass_phrase: online::PassPhrases {
+            file: issuer.passphrase_file.clone(),
+            credential: issuer.credential.clone(),
+        },
+        days: issuer.days,
+    };
+    config.issuers.iter().map(one).collect()
 }
 
 /// What the domains sign with. A certificate that does not say so is of no use, and that is said.

@@ -8,15 +8,17 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use tokio::sync::{mpsc, oneshot};
 
+use crate::address::Mailbox;
 use crate::attached::Attached;
 use crate::control::Selector;
+use crate::control::authority::online::Online;
 use crate::control::offline::{self, Offline};
 use crate::control::protocol::{self, Call, Fault, FaultCode, Finding, Row};
 use crate::control::server::{Answer, Handler, Rows};
 use crate::daemon::presence;
 use crate::daemon::waiting::Waiting;
 use crate::deliver::Peers;
-use crate::presence::Handle;
+use crate::presence::{Certifier as _, Handle};
 use crate::queue::schedule::Standing;
 use crate::queue::{Command, Counters};
 use crate::receive::Context;
@@ -57,6 +59,8 @@ pub struct Running {
     pub attached: Attached,
     /// Who shows what to whom.
     pub presence: Handle,
+    /// Who issues certificates.
+    pub issuers: Arc<Online>,
     /// Receiving.
     pub receive: Arc<Context>,
 }
@@ -73,6 +77,7 @@ impl Handler for Running {
                     presence::audit(&rows, &text);
                     Ok(())
                 }
+                Call::Revoke { addresses } => self.revoke(addresses, &rows).await,
                 Call::Drain => self.requests.send(Request::Drain).await.map_err(|_| ending()),
                 Call::List { select, limit } => {
                     let (waiting, now) = (self.waiting().await, self.receive.clock.now());
@@ -198,6 +203,21 @@ impl Running {
         };
         for finding in [spool, aside] {
             let _ = rows.send(Row::Finding(finding)).await;
+        }
+        Ok(())
+    }
+
+    async fn revoke(&self, addresses: Vec<Mailbox>, rows: &Rows) -> Result<(), Fault> {
+        let all: Vec<String> = addresses.iter().map(ToString::to_string).collect();
+        presence::audit(rows, &format!("certificates revoke {}", all.join(" ")));
+        let (issuers, now) = (self.issuers.clone(), self.receive.clock.now());
+        let done = tokio::task::spawn_blocking(move || issuers.revoke(&addresses, None, now)).await;
+        let done = done.map_err(|_| Fault::new(FaultCode::Failed, "the authority did not finish"))?;
+        let count = done.map_err(|refusal| Fault::new(FaultCode::Failed, refusal.to_string()))?;
+        if count > 0 {
+            let changed =
+                protocol::Changed { id: all.join(" "), what: format!("{count} certificates revoked"), recipients: all };
+            let _ = rows.send(Row::Changed(changed)).await;
         }
         Ok(())
     }

@@ -14,7 +14,7 @@ mod signatures;
 mod waiting;
 mod watching;
 
-pub use build::accounts;
+pub use build::{accounts, issuers};
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -32,6 +32,7 @@ use crate::attached::{Attached, Attachment};
 use crate::clock::{self, Clock};
 use crate::config::{self, Config};
 use crate::control;
+use crate::control::authority::online::Online;
 use crate::control::offline::{Compose, Offline};
 use crate::deliver::{Devices, Peers, Report};
 use crate::dns::{self, Resolve};
@@ -163,6 +164,7 @@ struct Daemon {
     lists_stamp: Vec<Option<crate::accounts::file::Stamp>>,
     /// Word of lists that were fetched.
     lists: lists::Changes,
+    issuers: Arc<Online>,
 }
 
 /// What most parts need.
@@ -219,7 +221,9 @@ impl Daemon {
         let (signatures, believed) = watch::channel(Arc::new(signatures::signatures(&config, false, &fetched)?));
         let (lists_stamp, (life, lives)) = (signatures::lists_stamp(&config), unbounded_channel());
         let ((closing, closed), (finishing, finished)) = (watch::channel(false), watch::channel(false));
-        let presence = watching::tables(&config, &spool, &clock, &accounts).map_err(DaemonError::Presence)?;
+        let issuers = Arc::new(Online::new(build::issuers(&config)));
+        let presence = watching::tables(&config, &spool, &clock, &accounts, issuers.clone());
+        let presence = presence.map_err(DaemonError::Presence)?;
         let base = Base { spool, clock, resolver, accounts: local, table: routes, signatures: believed, presence };
         let connector = Arc::new(Connector::new(roots.clone(), certificates.clone(), build::connect(&config)));
         let options = build::authority(&config, &connector, &base.spool)?;
@@ -251,7 +255,7 @@ impl Daemon {
         listen(&config, &context, &certificates, &closed, &mut tasks)?;
         let Base { spool, clock, presence, .. } = base;
         let (administration, requests) =
-            administer(&config, clock, &spool, commands, peers.clone(), counters, context).await?;
+            administer(&config, clock, &spool, commands, (peers.clone(), issuers.clone()), counters, context).await?;
         let reloadable = Arc::new(Reloadable { accounts, table, certificates, signatures, users, fetched });
         Ok(Daemon {
             config,
@@ -272,6 +276,7 @@ impl Daemon {
             accounts_stamp,
             lists_stamp,
             lists,
+            issuers,
         })
     }
 
@@ -320,6 +325,8 @@ impl Daemon {
             }
         }
         self.look_at_lists();
+        let (issuers, now) = (self.issuers.clone(), self.presence.now());
+        tokio::task::spawn_blocking(move || issuers.keep(now).iter().for_each(|fault| tracing::error!("{fault}")));
         let authority = self.authority.clone();
         tokio::spawn(async move { authority.refresh().await });
     }
@@ -414,7 +421,7 @@ async fn administer(
     clock: Arc<dyn Clock>,
     spool: &Spool,
     commands: tokio::sync::mpsc::Sender<queue::Command>,
-    peers: Arc<Peers>,
+    (peers, issuers): (Arc<Peers>, Arc<Online>),
     counters: Arc<queue::Counters>,
     context: Arc<Context>,
 ) -> Result<(JoinHandle<()>, tokio::sync::mpsc::Receiver<handler::Request>), DaemonError> {
@@ -430,6 +437,7 @@ async fn administer(
         counters,
         attached: context.attached.clone(),
         presence: context.presence.clone(),
+        issuers,
         receive: context,
     };
     let socket = control::server::bind(&config.control).await;
@@ -540,6 +548,7 @@ fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
     differ("[presence]", old.presence != new.presence);
     differ("[bridge]", old.bridge != new.bridge);
     differ("[policy]", old.policy != new.policy);
+    differ("[[authority]]", old.issuers != new.issuers || old.authorities() != new.authorities());
     differ("[log]", old.log != new.log);
     differ("smime.fetch_crls", old.smime.fetch_crls != new.smime.fetch_crls);
     keys

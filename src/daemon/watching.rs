@@ -10,6 +10,7 @@ use super::{Base, build};
 use crate::accounts::{Accounts, Rules};
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::control::authority::online::Online;
 use crate::deliver::Peers;
 use crate::presence::{self, Handle};
 use crate::queue::look_up::LookUp;
@@ -23,6 +24,7 @@ pub(super) fn tables(
     spool: &Spool,
     clock: &Arc<dyn Clock>,
     accounts: &watch::Sender<Arc<Accounts>>,
+    certifier: Arc<Online>,
 ) -> Result<Handle, SpoolError> {
     let (rules, sender, one) = (config.accounts.rules.clone(), accounts.clone(), Mutex::new(()));
     // Rules alone are read: the rest of the accounts is the newest that a reload has brought.
@@ -46,6 +48,7 @@ pub(super) fn tables(
         clock: clock.clone(),
         rules: config.accounts.rules.clone(),
         reload: Box::new(reload),
+        certifier: Some(certifier),
     })
 }
 

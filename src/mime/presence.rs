@@ -251,6 +251,19 @@ impl Directive {
         }
     }
 
+    /// The same of another event; what has none stays.
+    #[must_use]
+    pub fn about(mut self, about: Event) -> Directive {
+        if let Directive::Publish { event, .. }
+        | Directive::Subscribe { event, .. }
+        | Directive::Fetch { event, .. }
+        | Directive::Notify { event, .. } = &mut self
+        {
+            *event = about;
+        }
+        self
+    }
+
     /// That of an entity; it has exactly one.
     pub fn of(entity: &[u8]) -> Result<Directive, PresenceError> {
         let mut found = None;

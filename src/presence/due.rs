@@ -316,6 +316,9 @@ impl Engine {
     /// The answer to one watcher: with its identifier, its state, and the whole view when it is active.
     fn own_answer(&mut self, facts: &Facts<'_>, number: u32) -> Option<Outgoing> {
         let one = self.tables.subscriptions.get(number)?.clone();
+        if self.enclosed.contains_key(&number) {
+            return self.enclosed_answer(facts, number, &one);
+        }
         let (state, text, seq) = self.answer_of(facts, number, &one)?;
         let remaining = one.expires.saturating_sub(facts.second());
         let over = one.marks.has(Marks::FETCH) || matches!(state, State::Terminated(_));
@@ -405,7 +408,7 @@ impl Engine {
 
     fn fetch_request(&mut self, facts: &Facts<'_>, id: SubscriptionId) -> Option<Outgoing> {
         let fetch = self.fetches.get(&id)?.clone();
-        let directive = Directive::Fetch { id, event: Event::Presence };
+        let directive = Directive::Fetch { id, event: fetch.event };
         self.ask(facts, (fetch.watcher, fetch.presentity), &directive, Flight::Fetch(id))
     }
 
@@ -422,7 +425,7 @@ impl Engine {
         Some(self.fly(flight, from, vec![to], written, facts))
     }
 
-    fn fly(
+    pub(super) fn fly(
         &mut self,
         flight: Flight,
         sender: Mailbox,

@@ -7,6 +7,7 @@ use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use super::Refusal;
+use super::certificates::Told;
 use super::due::{Due, Flight};
 use super::feeds::{Feeds, Item};
 use super::lists;
@@ -155,6 +156,8 @@ pub(super) struct Engine {
     pub behind: usize,
     /// Answers that wait to be given to those without a subscription.
     pub answers: usize,
+    /// Those of them that tell of certificates.
+    pub enclosed: HashMap<u32, Told>,
     /// Of them those for one domain.
     pub answers_at: HashMap<DomainId, usize>,
     pub counts: Counts,
@@ -189,6 +192,7 @@ impl Engine {
             next_flight: 1,
             behind: 0,
             answers: 0,
+            enclosed: HashMap::new(),
             answers_at: HashMap::new(),
             counts: Counts::default(),
             revising: Vec::new(),
@@ -206,6 +210,9 @@ impl Engine {
             Directive::Subscribe { event: Event::Presence, .. }
             | Directive::Fetch { event: Event::Presence, .. }
             | Directive::Cancel { .. } => self.each_presentity(facts, request),
+            Directive::Subscribe { event: Event::Certificate, .. } => {
+                Err(refuse(554, (5, 6, 0), "certificates are not watched; fetch them"))
+            }
             Directive::Subscribe { id, event, .. } | Directive::Fetch { id, event } => {
                 self.own(facts, request, *id, event)
             }

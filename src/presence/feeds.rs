@@ -211,7 +211,7 @@ impl Engine {
         let names = &self.tables.names;
         if let (Some(from), Some(to)) = (names.get(fetch.presentity).cloned(), names.get(fetch.watcher).cloned()) {
             let over = State::Terminated(Some(super::Reason::Noresource));
-            let directive = due::notify(Some(id), facts.now.millis(), over, Some(0));
+            let directive = due::notify(Some(id), facts.now.millis(), over, Some(0)).about(fetch.event.clone());
             let entropy = self.random();
             let letter =
                 Letter { from: &from, to: Some(&to), directive: &directive, now: facts.now, entropy, body: None };

@@ -3,6 +3,8 @@
 //! Here are the lock, the clock and the store. Invariant: rows are handed to the spool under the lock, in the order in which
 //! the tables changed; whoever says something hears of success when they are on stable storage.
 
+mod certificate;
+
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering::Relaxed};
@@ -26,6 +28,8 @@ use crate::mime::presence::{Directive, Event, SubscriptionId};
 use crate::rules::{Circumstances, Handling, Ruleset};
 use crate::spool::{Spool, SpoolError};
 use crate::timestamp::Timestamp;
+use certificate::Wanted;
+pub use certificate::{Certifier, no_authority};
 
 /// The longest sleep of the one who looks at timers.
 const LONGEST_SLEEP: Duration = Duration::from_secs(60);
@@ -46,6 +50,8 @@ pub struct Parts {
     pub rules: PathBuf,
     /// Has the rules read again; returns when they count.
     pub reload: Box<dyn Fn() + Send + Sync>,
+    /// Who issues certificates.
+    pub certifier: Option<Arc<dyn Certifier>>,
 }
 
 struct Shared {
@@ -56,6 +62,7 @@ struct Shared {
     clock: Arc<dyn Clock>,
     rules: PathBuf,
     reload: Box<dyn Fn() + Send + Sync>,
+    certifier: Option<Arc<dyn Certifier>>,
     /// Rung when something is due elsewhere.
     work: Notify,
     /// Rung when a timer is sooner than the one that is slept for, which is this.
@@ -92,7 +99,7 @@ fn random(counter: &mut u64) -> [u8; 16] {
 impl Handle {
     /// With what the store has. Within a tokio runtime.
     pub fn new(parts: Parts) -> Result<Handle, SpoolError> {
-        let Parts { options, default, spool, accounts, clock, rules, reload } = parts;
+        let Parts { options, default, spool, accounts, clock, rules, reload, certifier } = parts;
         let mut counter = 0;
         let mut engine = Engine::new(options, Box::new(move || random(&mut counter)));
         let (mut restoring, mut strange) = (Restoring::default(), 0);
@@ -114,6 +121,7 @@ impl Handle {
             clock,
             rules,
             reload,
+            certifier,
             work: Notify::new(),
             timer: Notify::new(),
             until: AtomicI64::new(i64::MAX),
@@ -168,6 +176,7 @@ impl Handle {
                     None => Ok(()),
                 },
                 Ok(Done::Policy(text)) => handle.set_rules(&said.author, &said.recipients, text).await,
+                Ok(Done::Certificate(wanted)) => handle.certificate(&said, wanted).await,
                 Ok(Done::Rules(id)) => handle.show_rules(&said.author.mailbox, id).await,
                 Err(refusal) => Err(refusal),
             }
@@ -176,7 +185,14 @@ impl Handle {
 
     fn done(&self, said: &Said) -> Result<Done, Refusal> {
         let directive = Directive::of(&said.entity).map_err(|fault| refuse(554, (5, 6, 0), fault.to_string()))?;
-        let body = letter::body_of(&said.entity);
+        if let Some(wanted) = Wanted::of(&directive) {
+            return Ok(Done::Certificate(wanted));
+        }
+        let body = match directive {
+            // It is handed on, and nothing here is decided by it.
+            Directive::Notify { event: Event::Certificate, .. } => Some(Default::default()),
+            _ => letter::body_of(&said.entity),
+        };
         let (media, text) =
             body.ok_or_else(|| refuse(554, (5, 6, 1), "the body must be one part of text in UTF-8; send it so"))?;
         let own = said.recipients.iter().all(|recipient| recipient.key() == said.author.mailbox.key());
@@ -393,6 +409,7 @@ impl Handle {
 enum Done {
     Written(Option<Writing>),
     Policy(String),
+    Certificate(Wanted),
     Rules(SubscriptionId),
 }
 

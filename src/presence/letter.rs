@@ -42,7 +42,21 @@ pub struct Written {
 impl Letter<'_> {
     /// Writes it.
     pub fn write(&self) -> Written {
-        let Letter { from, to, directive, now, entropy, body } = self;
+        let body = self.body.map(|(media, text)| {
+            let charset = if media.contains(';') { "" } else { "; charset=utf-8" };
+            (format!("{media}{charset}"), transferred(text))
+        });
+        self.with(body)
+    }
+
+    /// Writes it with a body that is no text, in place of its own.
+    pub fn write_octets(&self, media: &str, octets: &[u8]) -> Written {
+        self.with(Some((media.to_owned(), ("base64", encoded(octets)))))
+    }
+
+    /// With this body: its type, its transfer encoding, and it in that.
+    fn with(&self, body: Option<(String, (&str, String))>) -> Written {
+        let Letter { from, to, directive, now, entropy, .. } = self;
         let to = to.map_or("watchers:;".to_owned(), |to| format!("<{to}>"));
         let id = u128::from_be_bytes(*entropy);
         let mut text = format!(
@@ -55,12 +69,10 @@ impl Letter<'_> {
         let mut eight_bit = false;
         match body {
             None => text.push_str("\r\n"),
-            Some((media, body)) => {
-                let charset = if media.contains(';') { "" } else { "; charset=utf-8" };
-                let (encoding, octets) = transferred(body);
+            Some((media, (encoding, octets))) => {
                 eight_bit = encoding == "8bit";
                 text.push_str(&format!(
-                    "Content-Type: {media}{charset}\r\nContent-Transfer-Encoding: {encoding}\r\n\r\n{octets}"
+                    "Content-Type: {media}\r\nContent-Transfer-Encoding: {encoding}\r\n\r\n{octets}"
                 ));
             }
         }
@@ -73,7 +85,7 @@ pub(super) fn transferred(text: &str) -> (&'static str, String) {
     match in_lines(text) {
         Some(lines) if lines.is_ascii() => ("7bit", lines),
         Some(lines) => ("8bit", lines),
-        None => ("base64", encoded(text)),
+        None => ("base64", encoded(text.as_bytes())),
     }
 }
 
@@ -90,8 +102,8 @@ fn in_lines(text: &str) -> Option<String> {
     Some(lines)
 }
 
-fn encoded(text: &str) -> String {
-    let all = STANDARD.encode(text);
+fn encoded(octets: &[u8]) -> String {
+    let all = STANDARD.encode(octets);
     let mut lines = String::with_capacity(all.len() + all.len() / ENCODED_LINE * 2 + 2);
     for line in all.as_bytes().chunks(ENCODED_LINE) {
         lines.extend(line.iter().copied().map(char::from));
@@ -103,6 +115,12 @@ fn encoded(text: &str) -> String {
 /// The body of an entity that is one part, decoded: its media type in lower case, without parameters, and its text.
 /// `None`: it has another form, or is no UTF-8. Without a body there is an empty text.
 pub(super) fn body_of(entity: &[u8]) -> Option<(String, String)> {
+    let (media, octets) = octets_of(entity)?;
+    Some((media, String::from_utf8(octets).ok()?))
+}
+
+/// As [`body_of`], of whatever octets.
+pub(super) fn octets_of(entity: &[u8]) -> Option<(String, Vec<u8>)> {
     let message = mail_parser::MessageParser::default().parse(entity)?;
     let part = message.parts.first()?;
     if part.is_multipart() || part.is_message() {
@@ -115,8 +133,7 @@ pub(super) fn body_of(entity: &[u8]) -> Option<(String, String)> {
     let media = content.map_or("text/plain".to_owned(), |content| {
         format!("{}/{}", content.ctype(), content.subtype().unwrap_or_default()).to_ascii_lowercase()
     });
-    let text = std::str::from_utf8(part.contents()).ok()?.to_owned();
-    Some((media, text))
+    Some((media, part.contents().to_vec()))
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@
 //! Everything is in memory behind one lock that is held for a few instructions; the engine does no I/O and asks no clock.
 //! RFC 3856, RFC 3857, RFC 3859, RFC 6665 in their sense, not their syntax.
 
+mod certificates;
 mod due;
 mod engine;
 mod feeds;
@@ -35,7 +36,7 @@ mod watch;
 
 pub use due::{Fate, Outgoing};
 pub use engine::Options;
-pub use handle::{Handle, Notice, NoticeFeed, Parts, Session};
+pub use handle::{Certifier, Handle, Notice, NoticeFeed, Parts, Session, no_authority};
 pub use letter::Written;
 
 use bytes::Bytes;

@@ -112,7 +112,7 @@ impl Engine {
     ) -> Result<(), Refusal> {
         let rejected = State::Terminated(Some(Reason::Rejected));
         if handling == Handling::Block && !author.client {
-            return self.answer_once(facts, (presentity, watcher), (id, author.proven), rejected);
+            return self.answer_once(facts, (presentity, watcher), (id, author.proven), rejected).map(drop);
         }
         let undecided = handling == Handling::Confirm && author.proven;
         let full = self.tables.presentities.get(&presentity).is_some_and(|one| {
@@ -219,7 +219,7 @@ impl Engine {
             self.fetched_here(facts, presentity, watcher, id);
             return Ok(());
         }
-        self.answer_once(facts, (presentity, watcher), (id, author.proven), State::Active)
+        self.answer_once(facts, (presentity, watcher), (id, author.proven), State::Active).map(drop)
     }
 
     /// A fetch that the presentity has not decided on: it learns of it, as of a request that came and went.
@@ -261,14 +261,14 @@ impl Engine {
     }
 
     /// An answer to one watcher elsewhere who has no subscription by it. It is not written down: who does not get it asks
-    /// again.
+    /// again. Its number.
     pub(super) fn answer_once(
         &mut self,
         facts: &Facts<'_>,
         (presentity, watcher): (NameId, NameId),
         (id, proven): (SubscriptionId, bool),
         state: State,
-    ) -> Result<(), Refusal> {
+    ) -> Result<u32, Refusal> {
         let domain = self.tables.names.domain_of(watcher);
         let there = domain.and_then(|domain| self.answers_at.get(&domain)).copied().unwrap_or_default();
         if self.answers >= limits::PRESENCE_ANSWERS || there >= limits::ANSWERS_AT_DOMAIN {
@@ -295,7 +295,7 @@ impl Engine {
         });
         self.file(number);
         self.queue_subscription(number);
-        Ok(())
+        Ok(number)
     }
 
     /// Ends a subscription on behalf of who asked for it; an identifier that is not known gets nothing.
@@ -399,6 +399,7 @@ impl Engine {
                     self.answers_at.remove(&domain);
                 }
             }
+            self.enclosed.remove(&number);
             self.unqueue(number);
             self.tables.unlink(number);
         }

@@ -35,6 +35,7 @@ const FETCHED_WITHIN: Duration = Duration::from_secs(120);
 pub(super) struct Fetch {
     pub watcher: NameId,
     pub presentity: NameId,
+    pub event: Event,
     pub until: u32,
 }
 
@@ -43,11 +44,12 @@ pub(super) type Fetches = HashMap<SubscriptionId, Fetch>;
 
 /// What a notification says beside its view.
 #[derive(Clone, Copy)]
-struct Said {
+struct Said<'a> {
     id: Option<SubscriptionId>,
     seq: u64,
     state: presence::State,
     expires: Option<u32>,
+    event: &'a Event,
 }
 
 impl Engine {
@@ -61,7 +63,7 @@ impl Engine {
         let (watcher, presentity) = (self.hold(&request.author.mailbox, facts), self.hold(presentity, facts));
         let result = match request.directive {
             Directive::Subscribe { id, expires: Some(0), .. } | Directive::Fetch { id, .. } => {
-                self.fetch_elsewhere(facts, watcher, presentity, *id)
+                self.fetch_elsewhere(facts, watcher, presentity, (*id, Event::Presence))
             }
             Directive::Subscribe { .. } => self.watch(facts, watcher, presentity),
             Directive::Cancel { .. } => {
@@ -178,15 +180,16 @@ impl Engine {
         }
     }
 
-    fn fetch_elsewhere(
+    pub(super) fn fetch_elsewhere(
         &mut self,
         facts: &Facts<'_>,
         watcher: NameId,
         presentity: NameId,
-        id: SubscriptionId,
+        (id, event): (SubscriptionId, Event),
     ) -> Result<(), Refusal> {
         // What is cached for this watcher is as good as what would come: changes are told at once.
-        if let Some(number) = self.tables.watch(watcher, presentity)
+        if event == Event::Presence
+            && let Some(number) = self.tables.watch(watcher, presentity)
             && self.tables.watches.get(number).is_some_and(|one| one.state == State::Active && one.view.is_some())
         {
             self.answer(facts, watcher, Item::Contact(ContactAt::Away(number)));
@@ -199,7 +202,7 @@ impl Engine {
         let until = facts.after(FETCHED_WITHIN);
         self.tables.names.hold_again(watcher);
         self.tables.names.hold_again(presentity);
-        self.fetches.insert(id, Fetch { watcher, presentity, until });
+        self.fetches.insert(id, Fetch { watcher, presentity, event, until });
         self.timers.file(until, Timer::Sweep);
         self.queue_fetch(id);
         Ok(())
@@ -226,10 +229,10 @@ impl Engine {
 
     /// A presentity's server notifies watchers here.
     pub(super) fn notified(&mut self, facts: &Facts<'_>, request: &Request<'_>) -> Result<(), Refusal> {
-        let Directive::Notify { id, seq, state, expires, .. } = request.directive else { return Ok(()) };
+        let Directive::Notify { id, seq, state, expires, event } = request.directive else { return Ok(()) };
         let presentity = self.may_notify(request)?;
         let (media, text) = request.body;
-        if *state == presence::State::Active {
+        if *state == presence::State::Active && *event == Event::Presence {
             if media != pidf::MEDIA {
                 return Err(refuse(554, (5, 6, 1), format!("a view is of the type {}", pidf::MEDIA)));
             }
@@ -245,7 +248,7 @@ impl Engine {
             eight_bit: !entity.is_ascii(),
             entity: entity.clone(),
         });
-        let said = Said { id: *id, seq: *seq, state: *state, expires: *expires };
+        let said = Said { id: *id, seq: *seq, state: *state, expires: *expires, event };
         self.tables.names.hold_again(presentity);
         let mut taken = false;
         for recipient in request.recipients {
@@ -266,7 +269,7 @@ impl Engine {
             let text = "the presentity's domain is not proven; notifications are taken from its own servers alone";
             return Err(refuse(550, (5, 7, 1), text));
         }
-        if *event != Event::Presence {
+        if !matches!(event, Event::Presence | Event::Certificate) {
             return Err(refuse(550, (5, 7, 1), format!("nobody here has asked for the event {event}")));
         }
         if request.entity.len() > 2 * limits::PIDF_OCTETS + limits::HEADER_OCTETS {
@@ -280,11 +283,12 @@ impl Engine {
             ));
         }
         let presentity = self.tables.names.find(&author.mailbox).ok_or_else(unsolicited)?;
-        let fetch = id.as_ref().and_then(|id| self.fetches.get(id));
+        let fetch = id.as_ref().and_then(|id| self.fetches.get(id)).filter(|fetch| fetch.event == *event);
         let asked = |recipient: &Mailbox| {
             self.tables.names.find(recipient).is_some_and(|watcher| {
                 let fetched = |fetch: &Fetch| (fetch.watcher, fetch.presentity) == (watcher, presentity);
-                fetch.is_some_and(fetched) || self.tables.watch(watcher, presentity).is_some()
+                let watches = *event == Event::Presence && self.tables.watch(watcher, presentity).is_some();
+                fetch.is_some_and(fetched) || watches
             })
         };
         if request.recipients.iter().any(asked) { Ok(presentity) } else { Err(unsolicited()) }
@@ -296,18 +300,23 @@ impl Engine {
         facts: &Facts<'_>,
         presentity: NameId,
         recipient: &Mailbox,
-        said: Said,
+        said: Said<'_>,
         seen: &Arc<Seen>,
     ) -> bool {
         let Some(watcher) = self.tables.names.find(recipient) else { return false };
         if let Some(id) = said.id
-            && self.fetches.get(&id).is_some_and(|fetch| fetch.watcher == watcher && fetch.presentity == presentity)
+            && self.fetches.get(&id).is_some_and(|fetch| {
+                fetch.watcher == watcher && fetch.presentity == presentity && fetch.event == *said.event
+            })
         {
             if let Some(presentity) = self.tables.names.get(presentity).cloned() {
                 self.answer(facts, watcher, Item::Seen(presentity, seen.clone()));
             }
             self.end_fetch(id);
             return true;
+        }
+        if *said.event != Event::Presence {
+            return false;
         }
         let Some(number) = self.tables.watch(watcher, presentity) else { return false };
         let Some(one) = self.tables.watches.get(number) else { return false };
@@ -325,7 +334,7 @@ impl Engine {
     }
 
     /// A newer notification for a watch.
-    fn take_view(&mut self, facts: &Facts<'_>, number: u32, said: Said, seen: &Arc<Seen>) {
+    fn take_view(&mut self, facts: &Facts<'_>, number: u32, said: Said<'_>, seen: &Arc<Seen>) {
         let (second, longest) = (facts.second(), self.options.longest);
         // Between a half and four fifths of its time, so that those that began together do not go on together.
         let lasts = said.expires.map(|seconds| seconds.min(u32::try_from(longest.as_secs()).unwrap_or(FOREVER)).max(1));

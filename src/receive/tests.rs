@@ -77,6 +77,7 @@ impl Stage {
             clock: clock.clone(),
             rules: directory.path().join("rules"),
             reload: Box::new(|| ()),
+            certifier: None,
         });
         let context = Context {
             options: options_of(host.clone()),

@@ -6,11 +6,16 @@
 //! names the address as rfc822Name (or SmtpUTF8Mailbox) and as `im:` URI. Fails: [`Fault`].
 //! RFC 5280 §4 and §5, RFC 2986 §4, RFC 9598 §3, RFC 9734 §3.
 
+use std::borrow::Cow;
+use std::sync::Arc;
+
 use aws_lc_rs::digest;
 use const_oid::ObjectIdentifier;
 use zeroize::Zeroizing;
 
 use super::ber::{self, Reader};
+use super::signing::Signing;
+use super::trust::Names;
 use super::{Certificate, Fault, Key, KeyKind, PublicKey, RsaScheme, check, der, oid, pem};
 use crate::address::{Domain, Mailbox};
 use crate::limits;
@@ -29,6 +34,7 @@ const EXTENDED_KEY_USAGE: ObjectIdentifier = extension_oid("2.5.29.37");
 const CRL_NUMBER: ObjectIdentifier = extension_oid("2.5.29.20");
 const EMAIL_PROTECTION: ObjectIdentifier = extension_oid("1.3.6.1.5.5.7.3.4");
 const IM_URI: ObjectIdentifier = extension_oid("1.3.6.1.5.5.7.3.40");
+const EXTENSION_REQUEST: ObjectIdentifier = extension_oid("1.2.840.113549.1.9.14");
 
 // Tags that CMS does not use.
 const UTF8_STRING: u8 = 0x0c;
@@ -70,13 +76,15 @@ pub struct RevocationList {
 pub struct Request {
     /// DER of the public key, whose secret part signed the request.
     pub spki: Vec<u8>,
+    /// The subject alternative name that it asks for, as it came.
+    asked: Option<Vec<u8>>,
 }
 
 /// An authority that can issue.
 #[derive(Clone, Debug)]
 pub struct Authority {
     certificate: Certificate,
-    key: Key,
+    key: Arc<dyn Signing>,
 }
 
 /// A serial number from 128 random bits: positive, and with as many octets whatever they are (RFC 5280 §4.1.2.2).
@@ -88,7 +96,14 @@ pub fn serial(entropy: [u8; 16]) -> Vec<u8> {
 
 impl Authority {
     /// Makes a root for one domain.
-    pub fn create(domain: &Domain, name: &str, key: Key, validity: Validity, serial: &[u8]) -> Result<Self, Fault> {
+    pub fn create(
+        domain: &Domain,
+        name: &str,
+        key: impl Into<Arc<dyn Signing>>,
+        validity: Validity,
+        serial: &[u8],
+    ) -> Result<Self, Fault> {
+        let key = key.into();
         let subject = common_name(name)?;
         let usage = [0x06]; // keyCertSign, cRLSign
         let permitted = der::sequence(&[&der::element(ber::context_primitive(1), &[domain.as_str().as_bytes()])]);
@@ -99,13 +114,15 @@ impl Authority {
             extension(oid::SUBJECT_KEY_IDENTIFIER, false, &der::octet_string(&key_identifier(key.spki()))),
         ];
         let contents = Contents { serial, issuer: &subject, validity, subject: &subject, spki: key.spki() };
-        let certificate = contents.signed(&extensions, &key)?;
+        let certificate = contents.signed(&extensions, &*key)?;
         Ok(Authority { certificate, key })
     }
 
     /// From what is on the disk; fails where the key is another's.
-    pub fn open(certificate: Certificate, key: Key) -> Result<Self, Fault> {
-        if !key.matches(&certificate.public_key()?) {
+    pub fn open(certificate: Certificate, key: impl Into<Arc<dyn Signing>>) -> Result<Self, Fault> {
+        let key = key.into();
+        let (own, named) = (PublicKey::from_spki(key.spki())?, certificate.public_key()?);
+        if own.kind != named.kind || own.octets != named.octets {
             return Err(Fault::Key("it is not that of the authority's certificate"));
         }
         Ok(Authority { certificate, key })
@@ -116,9 +133,9 @@ impl Authority {
         &self.certificate
     }
 
-    /// Its key as PEM, encrypted with the pass phrase.
+    /// Its key as PEM, encrypted with the pass phrase; one in a token stays there.
     pub fn key_pem(&self, pass_phrase: &str) -> Result<Zeroizing<String>, Fault> {
-        self.key.to_encrypted_pem(pass_phrase)
+        self.key.encrypted_pem(pass_phrase)
     }
 
     /// Issues a certificate for an address of `domain`, which is the authority's. `spki` is the DER of the public key.
@@ -153,7 +170,7 @@ impl Authority {
             extension(AUTHORITY_KEY_IDENTIFIER, false, &above),
         ];
         let contents = Contents { serial, issuer: self.certificate.subject(), validity, subject: &subject, spki };
-        contents.signed(&extensions, &self.key)
+        contents.signed(&extensions, &*self.key)
     }
 
     /// The value of the authority key identifier (RFC 5280 §4.2.1.1).
@@ -175,7 +192,7 @@ impl Authority {
             &extension(AUTHORITY_KEY_IDENTIFIER, false, &above),
             &extension(CRL_NUMBER, false, &der::integer(number)),
         ]);
-        signed(&self.key, |algorithm| {
+        signed(&*self.key, |algorithm| {
             der::sequence(&[
                 &der::integer(1),
                 algorithm,
@@ -253,9 +270,8 @@ impl Request {
         Ok(der::sequence(&[&info, &signature.algorithm, &der::bit_string(&signature.value)]))
     }
 
-    /// Reads a request in DER or PEM, and checks that whoever made it has the key. The names that it asks for are not
-    /// taken up: whom a certificate names is for the authority to say.
-    pub fn read(octets: &[u8]) -> Result<Self, Fault> {
+    /// The DER of a request in PEM; DER stays as it is.
+    pub fn der(octets: &[u8]) -> Result<Cow<'_, [u8]>, Fault> {
         let from_pem = match std::str::from_utf8(octets) {
             Ok(text) if text.contains("-----BEGIN") => {
                 let mut blocks = pem::blocks(text)?.into_iter();
@@ -263,7 +279,13 @@ impl Request {
             }
             _ => None,
         };
-        let octets = from_pem.as_ref().map_or(octets, |block| &block.der);
+        Ok(from_pem.map_or(Cow::Borrowed(octets), |block| Cow::Owned(block.der.to_vec())))
+    }
+
+    /// Reads a request in DER or PEM, and checks that whoever made it has the key. Whom a certificate names is for the
+    /// authority to say, whatever is asked for.
+    pub fn read(octets: &[u8]) -> Result<Self, Fault> {
+        let octets = &*Request::der(octets)?;
         if octets.len() > limits::CERTIFICATE_OCTETS {
             return Err(Fault::Certificate("the request is too large"));
         }
@@ -275,9 +297,41 @@ impl Request {
         fields.take(ber::INTEGER)?;
         fields.take(ber::SEQUENCE)?;
         let spki = fields.take(ber::SEQUENCE)?.raw;
-        check(&PublicKey::from_spki(spki)?, algorithm, info.raw, value)?;
-        Ok(Request { spki: spki.to_vec() })
+        let key = PublicKey::from_spki(spki)?;
+        // Whoever makes others check larger ones makes them work.
+        if key.kind == KeyKind::Rsa && spki.len() > limits::REQUESTED_SPKI_OCTETS {
+            return Err(Fault::Key("it has more than 4096 bits; make a smaller one"));
+        }
+        check(&key, algorithm, info.raw, value)?;
+        let asked = fields.optional(ber::context(0))?.map_or(Ok(None), |all| alternative_name(all.inside()))?;
+        Ok(Request { spki: spki.to_vec(), asked })
     }
+
+    /// The addresses that it asks for; none where it leaves them to the authority. Fails where it asks for what is none.
+    pub fn names(&self) -> Result<Names, Fault> {
+        self.asked.as_deref().map_or(Ok(Names::default()), Names::read)
+    }
+}
+
+/// The subject alternative name among the extensions that are asked for (RFC 2985 §5.4.2).
+fn alternative_name(mut attributes: Reader<'_>) -> Result<Option<Vec<u8>>, Fault> {
+    while !attributes.is_empty() {
+        let mut attribute = attributes.sequence()?;
+        if attribute.oid()? != EXTENSION_REQUEST {
+            continue;
+        }
+        let mut extensions = attribute.take(ber::SET)?.inside().sequence()?;
+        while !extensions.is_empty() {
+            let mut extension = extensions.sequence()?;
+            let name = extension.oid()?;
+            extension.optional(ber::BOOLEAN)?;
+            let value = extension.take(ber::OCTET_STRING)?.contents;
+            if name == SUBJECT_ALT_NAME {
+                return Ok(Some(value.to_vec()));
+            }
+        }
+    }
+    Ok(None)
 }
 
 /// What a certificate says besides its extensions.
@@ -290,7 +344,7 @@ struct Contents<'a> {
 }
 
 impl Contents<'_> {
-    fn signed(&self, extensions: &[Vec<u8>], key: &Key) -> Result<Certificate, Fault> {
+    fn signed(&self, extensions: &[Vec<u8>], key: &dyn Signing) -> Result<Certificate, Fault> {
         let octets = signed(key, |algorithm| {
             der::sequence(&[
                 &der::element(ber::context(0), &[&der::integer(2)]),
@@ -308,11 +362,11 @@ impl Contents<'_> {
 }
 
 /// SIGNED of RFC 5280 §4.1.1: what `contents` makes, knowing the algorithm that it must name.
-fn signed(key: &Key, contents: impl Fn(&[u8]) -> Vec<u8>) -> Result<Vec<u8>, Fault> {
+fn signed(key: &dyn Signing, contents: impl Fn(&[u8]) -> Vec<u8>) -> Result<Vec<u8>, Fault> {
     // The algorithm depends on the kind of key only: a first signature tells it.
-    let algorithm = key.sign(&[], RsaScheme::Pkcs1)?.algorithm;
+    let algorithm = key.sign(&[])?.algorithm;
     let contents = contents(&algorithm);
-    let signature = key.sign(&contents, RsaScheme::Pkcs1)?;
+    let signature = key.sign(&contents)?;
     Ok(der::sequence(&[&contents, &signature.algorithm, &der::bit_string(&signature.value)]))
 }
 

@@ -187,6 +187,12 @@ impl Certificate {
         self.0.not_after
     }
 
+    /// Whether it is time for another one: less than a third of its time is left.
+    pub fn is_due(&self, now: Timestamp) -> bool {
+        let third = self.not_after().since(self.not_before()) / 3;
+        self.not_after() < now.after(third)
+    }
+
     /// Whether its key usage, where it has one, lets its key sign messages (RFC 8550 §4.4.2).
     pub fn may_sign(&self) -> bool {
         self.0.usage.is_none_or(|bits| bits & (DIGITAL_SIGNATURE | CONTENT_COMMITMENT) != 0)

@@ -59,6 +59,9 @@ pub enum Fault {
     /// The part that should be signed would not pass every hop as it is.
     #[error("it cannot be made fit for every hop before it is signed: {0}")]
     NotClean(crate::mime::Defect),
+    /// A token that holds a key does not sign; what it says.
+    #[error("the token does not sign: {0}")]
+    Token(String),
     /// The source of random octets failed.
     #[error("the system gives no random numbers")]
     Random,

@@ -41,6 +41,7 @@ pub mod protect;
 mod scheme;
 mod sign;
 mod signed_data;
+pub mod signing;
 mod transport;
 pub mod trust;
 pub mod verdict;

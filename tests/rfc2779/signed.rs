@@ -96,12 +96,12 @@ fn replaced_inside(octets: &[u8], old: &str, new: &str) -> Vec<u8> {
     format!("{}{new}{}", &text[..at], &text[at + old.len()..]).into_bytes()
 }
 
-fn check(reply: &Reply, code: u16, start: &str) {
+pub fn check(reply: &Reply, code: u16, start: &str) {
     assert!(reply.code == code && reply.lines[0].starts_with(start), "{reply:?}");
 }
 
 /// A part as another program protects it (RFC 9788), and the message around it when it is signed.
-fn protected(somebody: &Somebody, fields: &[(&str, &str)], text: &str) -> Vec<u8> {
+pub fn protected(somebody: &Somebody, fields: &[(&str, &str)], text: &str) -> Vec<u8> {
     let header: String = fields.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
     let part = format!("{header}Content-Type: text/plain; charset=us-ascii; hp=\"clear\"\r\n\r\n{text}\r\n");
     [header.as_bytes(), &somebody.sign(part.as_bytes())].concat()
@@ -111,7 +111,7 @@ fn path(path: &Path) -> &str {
     path.to_str().expect("a path in UTF-8")
 }
 
-fn date(seconds: i64) -> String {
+pub fn date(seconds: i64) -> String {
     impart::timestamp::Timestamp::from_secs(now().secs() + seconds).rfc5322()
 }
 

@@ -1,4 +1,5 @@
-//! `impart key`: the person's keys and the certificates of others; no connection is made.
+//! `impart key`: the person's keys and the certificates of others. A connection is made only to ask the domain for
+//! certificates, and to have them revoked.
 
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -8,10 +9,10 @@ use std::process::Command;
 use serde_json::json;
 use zeroize::Zeroizing;
 
-use super::{Algorithm, Export, Failure, Import, KeyCommand, exit, print};
+use super::{Algorithm, Arguments, Export, Failure, Import, KeyCommand, exit, open, print};
 use crate::address::Mailbox;
 use crate::client::keys::{KeyError, Keys, Known, Own};
-use crate::client::{Account, clean, terminal};
+use crate::client::{Account, Enrolled, clean, terminal};
 use crate::smime::{Certificate, Fault, Identity, Key, KeyKind, trust};
 use crate::timestamp::Timestamp;
 
@@ -30,17 +31,31 @@ impl From<KeyError> for Failure {
 }
 
 /// Does what the command says.
-pub fn run(account: &Account, command: &KeyCommand, now: Timestamp) -> Result<(), Failure> {
+pub async fn run(
+    arguments: &Arguments,
+    account: &Account,
+    command: &KeyCommand,
+    now: Timestamp,
+) -> Result<(), Failure> {
     let keys = Keys::at(&account.directory()?);
     match command {
-        KeyCommand::New { algorithm } => new(account, &keys, *algorithm),
+        KeyCommand::New { algorithm, request } => {
+            let name = new(account, &keys, *algorithm)?;
+            if *request {
+                by_hand(account, &keys, &name);
+                return Ok(());
+            }
+            enrol(arguments, account, &keys, &name).await
+        }
+        KeyCommand::Renew => renew(arguments, account, &keys).await,
+        KeyCommand::Revoke { name, .. } => revoke(arguments, &keys, name.as_deref()).await,
         KeyCommand::Import(import) => self::import(account, &keys, import, now),
         KeyCommand::Export(export) => self::export(&keys, export, now),
         KeyCommand::List { json } => list(&keys, *json, now),
     }
 }
 
-fn new(account: &Account, keys: &Keys, algorithm: Algorithm) -> Result<(), Failure> {
+fn new(account: &Account, keys: &Keys, algorithm: Algorithm) -> Result<String, Failure> {
     let kind = match algorithm {
         Algorithm::P256 => KeyKind::P256,
         Algorithm::P384 => KeyKind::P384,
@@ -48,15 +63,90 @@ fn new(account: &Account, keys: &Keys, algorithm: Algorithm) -> Result<(), Failu
         Algorithm::Ed25519 => KeyKind::Ed25519,
     };
     let (name, _) = keys.make(&account.address, kind)?;
-    print(&format!(
-        "The key {name} was made. Its request for a certificate is in\n    {}\nGive that file to the administrator of {} \
-         (impartctl cert issue), or to another authority; then\n    impart key import CERTIFICATE\n",
-        keys.request_file(&name).display(),
-        account.address.domain()
-    ));
+    print(&format!("The key {name} was made.\n"));
     if kind == KeyKind::Ed25519 {
         print("Keys of this kind sign; nobody can encrypt to them.\n");
     }
+    Ok(name)
+}
+
+/// What to do with a request that the domain does not answer by itself.
+fn by_hand(account: &Account, keys: &Keys, name: &str) {
+    print(&format!(
+        "Its request for a certificate is in\n    {}\nGive that file to the administrator of {} \
+         (impartctl cert issue), or to another authority; then\n    impart key import CERTIFICATE\n",
+        keys.request_file(name).display(),
+        account.address.domain()
+    ));
+}
+
+/// Asks the domain for the certificate. The key and its request stay, whatever comes of it.
+async fn enrol(arguments: &Arguments, account: &Account, keys: &Keys, name: &str) -> Result<(), Failure> {
+    let asked = async {
+        let client = open(arguments).await?;
+        let enrolled = client.enrol(name).await;
+        client.close().await;
+        enrolled.map_err(Failure::from)
+    };
+    match asked.await {
+        Ok(enrolled) => told(account, keys, name, enrolled),
+        Err(Failure { code, text }) => {
+            let file = keys.request_file(name);
+            let text = format!(
+                "{text}\nThere is no certificate for the key {name} yet; `impart key renew` asks again. Its request is in {}",
+                file.display()
+            );
+            return Err(Failure::new(code, text));
+        }
+    }
+    Ok(())
+}
+
+fn told(account: &Account, keys: &Keys, name: &str, enrolled: Enrolled) {
+    match enrolled {
+        Enrolled::Certified(until) => print(&format!("It has its certificate, good until {}.\n", day(until))),
+        Enrolled::NoAuthority => {
+            print(&format!("{} issues no certificates by itself. ", account.address.domain()));
+            by_hand(account, keys, name);
+        }
+    }
+}
+
+async fn renew(arguments: &Arguments, account: &Account, keys: &Keys) -> Result<(), Failure> {
+    let client = open(arguments).await?;
+    let renewed = client.renew().await;
+    client.close().await;
+    match renewed? {
+        Some((name, enrolled)) => {
+            print(&format!("The key {name} takes the place of the one before.\n"));
+            told(account, keys, &name, enrolled);
+            Ok(())
+        }
+        None => {
+            let text = "there is no certificate of your domain's here; impart key new makes a key and asks for one";
+            Err(Failure::new(exit::DATA, text))
+        }
+    }
+}
+
+async fn revoke(arguments: &Arguments, keys: &Keys, name: Option<&str>) -> Result<(), Failure> {
+    let own = keys.own()?;
+    let chosen = name.map(|name| own.iter().find(|own| own.name.starts_with(name)));
+    let only = match chosen {
+        None => None,
+        Some(Some(own)) if !own.chain.is_empty() => Some(own),
+        Some(_) => {
+            let text = "there is no such key with a certificate; impart key list shows them";
+            return Err(Failure::new(exit::DATA, text));
+        }
+    };
+    let client = open(arguments).await?;
+    let revoked = client.revoke(only).await;
+    client.close().await;
+    revoked?;
+    let text = "Revoked: whoever has the new revocation list believes no signature by it any more. What was encrypted to it \
+                can still be read here.\n";
+    print(text);
     Ok(())
 }
 
@@ -178,7 +268,7 @@ fn export(keys: &Keys, export: &Export, now: Timestamp) -> Result<(), Failure> {
 
 fn list(keys: &Keys, json: bool, now: Timestamp) -> Result<(), Failure> {
     for own in keys.own()? {
-        let state = state(&own, now);
+        let state = if keys.is_retired(&own.name) { "revoked" } else { state(&own, now) };
         let names: Vec<String> = own.chain.first().map(names_of).unwrap_or_default().iter().map(shown).collect();
         let until = own.chain.first().map(|certificate| day(certificate.not_after()));
         if json {

@@ -80,11 +80,25 @@ pub enum Command {
 /// Keep keys and certificates.
 #[derive(Clone, Debug, Subcommand)]
 pub enum KeyCommand {
-    /// Make a key, and the request for its certificate.
+    /// Make a key, and ask the domain for its certificate.
     New {
         /// What kind of key.
         #[arg(long, value_name = "KIND", value_enum, default_value_t)]
         algorithm: Algorithm,
+        /// Ask nobody for the certificate.
+        #[arg(long)]
+        request: bool,
+    },
+    /// Ask the domain for another certificate now, for a new key.
+    Renew,
+    /// Have the domain revoke certificates of yours.
+    Revoke {
+        /// Of which key; the start of its name is enough.
+        #[arg(value_name = "KEY", required_unless_present = "all")]
+        name: Option<String>,
+        /// All that the domain has issued, of keys that are not here too.
+        #[arg(long, conflicts_with = "name")]
+        all: bool,
     },
     /// Take a key, or a certificate, from a file.
     Import(Import),
@@ -401,7 +415,7 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Send(send) => send::run(&open(&arguments).await?, send).await,
         Command::Listen(listen) => listen::run(&open(&arguments).await?, listen).await,
         Command::History(shown) => history::run(&account(&arguments)?, shown),
-        Command::Key(command) => key::run(&account(&arguments)?, command, super::submit::now()),
+        Command::Key(command) => key::run(&arguments, &account(&arguments)?, command, super::submit::now()).await,
         Command::Chat(chat) => super::chat::run(open(&arguments).await?, chat.with.as_deref(), chat.line).await,
         Command::Status(status) => presence::status(&open(&arguments).await?, status).await,
         Command::Watch(who) => presence::watch(&open(&arguments).await?, who).await,

@@ -53,6 +53,9 @@ pub async fn run(client: &Client, send: &Send) -> Result<(), Failure> {
         Some(seconds) => wait(client, sent, told, Duration::from_secs(seconds)).await?,
         None => sent,
     };
+    if let Err(error) = client.renew_if_due().await {
+        complain(format_args!("the certificate is not renewed, that is tried again: {error}"));
+    }
     client.close().await;
     verdict(&sent.fates, send.wait.is_some())
 }

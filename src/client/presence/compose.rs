@@ -21,6 +21,10 @@ use crate::timestamp::Timestamp;
 pub const PIDF: &str = "application/pidf+xml";
 /// The media type of rules.
 pub const POLICY: &str = "application/auth-policy+xml";
+/// The media type of a request for a certificate.
+pub const REQUEST: &str = "application/pkcs10";
+/// The media type of a certificate.
+pub const CERTIFICATE: &str = "application/pkix-cert";
 /// The publication of what the person says; any device replaces it.
 pub const STATUS: &str = "status";
 
@@ -70,12 +74,19 @@ pub fn document(me: &Mailbox, status: &Status, now: Timestamp) -> Result<String,
     Document::compose(me, &tuples, &[], &persons).map(Document::into_text)
 }
 
+/// What an entity has for a body.
+#[derive(Clone, Debug)]
+enum Content {
+    Text(String),
+    Octets(Vec<u8>),
+}
+
 /// An entity that can be written for any server.
 #[derive(Clone, Debug)]
 pub struct Entity {
     head: String,
     media: Option<&'static str>,
-    body: String,
+    body: Content,
     envelope: Envelope,
 }
 
@@ -87,6 +98,29 @@ pub fn entity(
     body: Option<(&'static str, &str)>,
     now: Timestamp,
 ) -> Result<Entity, NoRandomness> {
+    let (media, body) = body.map_or((None, ""), |(media, body)| (Some(media), body));
+    with(from, to, directive, (media, Content::Text(body.to_owned())), now)
+}
+
+/// As [`entity`], with a body that is no text.
+pub fn entity_of_octets(
+    from: &Mailbox,
+    to: &Mailbox,
+    directive: &Directive,
+    body: Option<(&'static str, &[u8])>,
+    now: Timestamp,
+) -> Result<Entity, NoRandomness> {
+    let (media, octets) = body.map_or((None, &[][..]), |(media, octets)| (Some(media), octets));
+    with(from, to, directive, (media, Content::Octets(octets.to_vec())), now)
+}
+
+fn with(
+    from: &Mailbox,
+    to: &Mailbox,
+    directive: &Directive,
+    (media, body): (Option<&'static str>, Content),
+    now: Timestamp,
+) -> Result<Entity, NoRandomness> {
     let mut head = frame(from, std::slice::from_ref(to), now, &compose::message_id(from)?);
     let _ = write!(head, "{FIELD}: {directive}\r\n");
     let envelope = Envelope {
@@ -94,17 +128,20 @@ pub fn entity(
         sender: ReversePath::Mailbox(from.clone()),
         ..compose::envelope(from, std::slice::from_ref(to), Notify::NEVER)
     };
-    let (media, body) = body.map_or((None, ""), |(media, body)| (Some(media), body));
-    Ok(Entity { head, media, body: body.to_owned(), envelope })
+    Ok(Entity { head, media, body, envelope })
 }
 
 impl Entity {
     /// For a server that takes 8-bit text, or does not.
     pub fn of(&self, eight_bit: bool) -> (Envelope, Bytes) {
         let mut out = self.head.clone();
-        match self.media {
-            Some(media) => TextPart::of(&self.body, eight_bit).write_as(media, &mut out),
-            None => out.push_str("\r\n"),
+        match (self.media, &self.body) {
+            (Some(media), Content::Text(text)) => TextPart::of(text, eight_bit).write_as(media, &mut out),
+            (Some(media), Content::Octets(octets)) => {
+                let _ = write!(out, "Content-Type: {media}\r\nContent-Transfer-Encoding: base64\r\n\r\n");
+                compose::base64(octets, &mut out);
+            }
+            (None, _) => out.push_str("\r\n"),
         }
         let body = if eight_bit { Body::EightBitMime } else { Body::SevenBit };
         (Envelope { body, ..self.envelope.clone() }, Bytes::from(out))

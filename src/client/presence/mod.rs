@@ -193,11 +193,11 @@ fn welcome(document: Option<&str>, who: &Who) -> Result<Edited, RulesError> {
 }
 
 impl Shared {
-    async fn answers(&self) -> Result<Answers, ClientError> {
+    pub(super) async fn answers(&self) -> Result<Answers, ClientError> {
         Answers::open(&self.account, &self.credentials).await
     }
 
-    fn silent(&self, who: &Mailbox) -> ClientError {
+    pub(super) fn silent(&self, who: &Mailbox) -> ClientError {
         ClientError::Silent { account: self.account.address.clone(), who: who.clone() }
     }
 
@@ -208,7 +208,20 @@ impl Shared {
         directive: &Directive,
         body: Option<(&'static str, &str)>,
     ) -> Result<(), ClientError> {
-        let entity = compose::entity(&self.account.address, to, directive, body, now())?;
+        self.submit(to, &compose::entity(&self.account.address, to, directive, body, now())?).await
+    }
+
+    /// As [`Shared::tell`], with a body that is no text.
+    pub(super) async fn tell_octets(
+        &self,
+        to: &Mailbox,
+        directive: &Directive,
+        body: Option<(&'static str, &[u8])>,
+    ) -> Result<(), ClientError> {
+        self.submit(to, &compose::entity_of_octets(&self.account.address, to, directive, body, now())?).await
+    }
+
+    async fn submit(&self, to: &Mailbox, entity: &compose::Entity) -> Result<(), ClientError> {
         let fates = self.submission.lock().await.send(|eight_bit| entity.of(eight_bit), &[0]).await?;
         match fates.into_iter().next().map(|(_, fate)| fate) {
             Some(Fate::Accepted { .. }) => Ok(()),
@@ -230,7 +243,7 @@ impl Shared {
     }
 
     /// Asks, and waits for the answer that fits.
-    async fn ask(
+    pub(super) async fn ask(
         &self,
         who: &Mailbox,
         event: Event,

@@ -12,6 +12,7 @@ use crate::mime::presence::{Directive, Event, State, SubscriptionId};
 use crate::pidf::rlmi::{Instance, List};
 use crate::pidf::watcherinfo::WatcherInfo;
 use crate::pidf::{Basic, Document};
+use crate::smime::Certificate;
 use crate::timestamp::Timestamp;
 
 /// A notice.
@@ -46,7 +47,8 @@ pub fn read(entity: &[u8], now: Timestamp) -> Option<Told> {
         Event::Contacts => News::Contacts(contacts(&message, seq, now)?),
         // Without rules there is nothing in it.
         Event::Policy => News::Policy(part(&message, "auth-policy+xml").filter(|text| !text.trim().is_empty())),
-        Event::Certificate | Event::Other(_) => return None,
+        Event::Certificate => News::Certificate { certificate: certificate(&message), who: from },
+        Event::Other(_) => return None,
     };
     Some(Told { id, news })
 }
@@ -61,14 +63,15 @@ fn standing(state: State) -> (Standing, Option<String>) {
 
 /// The first part `application/SUBTYPE` as text.
 fn part(message: &Message<'_>, subtype: &str) -> Option<String> {
-    let is = |part: &&mail_parser::MessagePart<'_>| {
-        let kind = part.content_type();
-        kind.is_some_and(|kind| {
-            kind.ctype().eq_ignore_ascii_case("application")
-                && kind.subtype().is_some_and(|found| found.eq_ignore_ascii_case(subtype))
-        })
-    };
-    message.parts.iter().find(is).and_then(text)
+    message.parts.iter().find(|part| is_of(part, subtype)).and_then(text)
+}
+
+/// Whether a part is `application/SUBTYPE`.
+fn is_of(part: &mail_parser::MessagePart<'_>, subtype: &str) -> bool {
+    part.content_type().is_some_and(|kind| {
+        kind.ctype().eq_ignore_ascii_case("application")
+            && kind.subtype().is_some_and(|found| found.eq_ignore_ascii_case(subtype))
+    })
 }
 
 fn text(part: &mail_parser::MessagePart<'_>) -> Option<String> {
@@ -77,6 +80,12 @@ fn text(part: &mail_parser::MessagePart<'_>) -> Option<String> {
         PartType::Binary(octets) | PartType::InlineBinary(octets) => String::from_utf8(octets.to_vec()).ok(),
         PartType::Message(_) | PartType::Multipart(_) => None,
     }
+}
+
+/// The first part that is a certificate (RFC 2585 §4.1).
+fn certificate(message: &Message<'_>) -> Option<Certificate> {
+    let part = message.parts.iter().find(|part| is_of(part, "pkix-cert"))?;
+    Certificate::from_der(part.contents()).ok()
 }
 
 /// What a document says, as far as it is shown.

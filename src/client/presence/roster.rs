@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use super::view::{Standing, View, Watcher};
 use crate::address::Mailbox;
 use crate::limits;
+use crate::smime::Certificate;
 
 /// What a server tells of presence.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +26,13 @@ pub enum News {
     },
     /// The person's rules as they are stored; `None`: there are none.
     Policy(Option<String>),
+    /// Somebody's certificate; `None`: there is none, or it is not told.
+    Certificate {
+        /// Whose.
+        who: Mailbox,
+        /// It.
+        certificate: Option<Certificate>,
+    },
 }
 
 /// What is new for the person.
@@ -84,7 +92,7 @@ impl Roster {
             // The time of a list is its own, not that of the views in it: an older one is not told by it.
             News::Contacts(views) => views.iter().filter_map(|view| self.listed(view)).collect(),
             News::Watchers { full, list } => self.list(*full, list),
-            News::Policy(_) => Vec::new(),
+            News::Policy(_) | News::Certificate { .. } => Vec::new(),
         }
     }
 

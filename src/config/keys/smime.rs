@@ -52,6 +52,14 @@ impl Choice for FetchLists {
         &[("no", FetchLists::No), ("public", FetchLists::Public), ("any", FetchLists::Any)];
 }
 
+pub(in crate::config) static SMIME_AUTHORITIES: Key<PathBuf> = key(
+    "authorities",
+    value::PATH,
+    Default::Derived("ca beside the file of accounts"),
+    "\"/var/lib/impart/ca\"",
+    "The directory of the authorities that `impartctl cert init` makes, one for each domain. \
+     Where the daemon issues certificates by itself it must be able to write there.",
+);
 pub(in crate::config) static SIGNER_DOMAIN: Key<Domain> =
     key("domain", value::DOMAIN, Default::Required, "\"a.example\"", "The domain that signs, served here.");
 pub(in crate::config) static SIGNER_CHAIN: Key<PathBuf> = key(
@@ -69,12 +77,53 @@ pub(in crate::config) static SIGNER_KEY: Key<PathBuf> = key(
     "PEM file of its private key; no one else should be able to read it.",
 );
 
+pub(in crate::config) static AUTHORITY_DOMAIN: Key<Domain> = key(
+    "domain",
+    value::DOMAIN,
+    Default::Required,
+    "\"a.example\"",
+    "The domain, served here, whose authority `impartctl cert init` has made.",
+);
+pub(in crate::config) static AUTHORITY_PASSPHRASE_FILE: Key<PathBuf> = key(
+    "passphrase_file",
+    value::PATH,
+    Default::Derived("the credential"),
+    "\"/etc/impart/smime/ca.passphrase\"",
+    "The file whose first line is the pass phrase of the authority's key; no one else should be able to read it.",
+);
+pub(in crate::config) static AUTHORITY_CREDENTIAL: Key<String> = standard(
+    "credential",
+    value::CREDENTIAL,
+    "\"impart-ca\"",
+    "Where there is no such file: the credential of systemd with the pass phrase, given by LoadCredentialEncrypted=.",
+);
+pub(in crate::config) static AUTHORITY_DAYS: Key<usize> = standard(
+    "days",
+    value::DAYS,
+    "365",
+    "How many days a certificate is valid. Clients renew it when a third of that is left.",
+);
+
 pub(in crate::config) const SMIME: Section = Section {
     name: "smime",
     repeated: false,
     commented: false,
     text: "Signatures of messages.",
-    keys: &[&SMIME_ROOTS.info, &SMIME_REVOCATIONS.info, &SMIME_FETCH_CRLS.info, &SMIME_REQUIRE.info],
+    keys: &[
+        &SMIME_ROOTS.info,
+        &SMIME_REVOCATIONS.info,
+        &SMIME_FETCH_CRLS.info,
+        &SMIME_REQUIRE.info,
+        &SMIME_AUTHORITIES.info,
+    ],
+};
+pub(in crate::config) const AUTHORITY: Section = Section {
+    name: "authority",
+    repeated: true,
+    commented: true,
+    text: "A domain whose users get their certificates from the daemon, by `impart key new`. \
+           The daemon can then sign certificates, as can whoever takes it over; without this section it cannot.",
+    keys: &[&AUTHORITY_DOMAIN.info, &AUTHORITY_PASSPHRASE_FILE.info, &AUTHORITY_CREDENTIAL.info, &AUTHORITY_DAYS.info],
 };
 pub(in crate::config) const SIGNER: Section = Section {
     name: "signer",

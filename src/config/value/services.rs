@@ -44,6 +44,18 @@ fn parse_text(text: &str) -> Result<String, String> {
 pub(in crate::config) const TEXT: Kind<String> =
     Kind { name: "a text, not empty", read: |value| scalar(value, |v| parse_text(string(v)?)) };
 
+/// The name of a credential of systemd, which is a file's.
+pub(in crate::config) const CREDENTIAL: Kind<String> = Kind {
+    name: "the name of a credential",
+    read: |value| {
+        scalar(value, |v| {
+            let text = parse_text(string(v)?)?;
+            let plain = !text.starts_with('.') && !text.contains('/');
+            if plain { Ok(text) } else { Err(quoted(&text, "not the name of a file")) }
+        })
+    },
+};
+
 /// A text with a place for the account.
 pub(in crate::config) const TEMPLATE: Kind<String> = Kind {
     name: "a distinguished name with {local}, {domain} or {address} in it",

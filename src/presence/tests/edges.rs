@@ -1,6 +1,8 @@
 //! Plays at the edges: pauses, restarts, refusals, those who are removed.
 
-use super::super::State;
+use super::super::certificates::Told;
+use super::super::engine::{Engine, Facts};
+use super::super::{Author, Fate, State};
 use super::net::{Line, Net, id, mailbox, open, publish, subscribe};
 use crate::address::Domain;
 use crate::limits;
@@ -250,4 +252,78 @@ fn a_restart_changes_no_view() {
     net.pass(100);
     net.b.crash(net.now, usize::MAX);
     assert!(net.exchange().is_empty(), "nothing has changed");
+}
+
+fn told(number: u8, event: Event) -> Directive {
+    let state = presence::State::Terminated(Some(Reason::Noresource));
+    Directive::Notify { id: Some(id(number)), seq: 1, state, expires: Some(0), event }
+}
+
+#[test]
+fn a_certificate_is_told_to_whom_has_asked_for_it_once() {
+    let mut net = Net::new();
+    let (alice, bob) = (mailbox(ALICE), mailbox(BOB));
+    let ask = |engine: &mut Engine, facts: &Facts<'_>| engine.fetch_certificate(facts, &alice, &bob, id(1));
+    net.a.at(net.now, false, ask).unwrap();
+    assert!(net.a.at(net.now, false, ask).is_err(), "under the same identifier");
+    let domain = Domain::parse("b.test").unwrap();
+    let due = net.a.at(net.now, false, |engine, facts| engine.due(facts, &domain));
+    let asked = Directive::of(&due[0].written.entity).unwrap();
+    assert_eq!(asked, Directive::Fetch { id: id(1), event: Event::Certificate });
+    let mut answer = |directive: Directive, from: &str, to: &str| {
+        net.a.say(net.now, &client(from, &[to], directive, ""), (true, false)).is_ok()
+    };
+    for (directive, from, to) in [
+        (told(1, Event::Presence), BOB, ALICE),
+        (told(2, Event::Certificate), BOB, ALICE),
+        (told(1, Event::Certificate), CAROL, ALICE),
+        (told(1, Event::Certificate), BOB, "dave@a.test"),
+        (told(1, Event::Policy), BOB, ALICE),
+    ] {
+        assert!(!answer(directive.clone(), from, to), "{directive} from {from} to {to}");
+    }
+    assert!(answer(told(1, Event::Certificate), BOB, ALICE));
+    assert!(!answer(told(1, Event::Certificate), BOB, ALICE), "it was answered");
+    assert_eq!(net.a.device(net.now, ALICE).len(), 1);
+    assert!(net.a.engine.fetches.is_empty());
+}
+
+#[test]
+fn a_watched_presentity_tells_no_certificate_unasked() {
+    let mut net = Net::new();
+    net.asks(ALICE, 1);
+    net.exchange();
+    let told = net.a.say(net.now, &client(BOB, &[ALICE], told(1, Event::Certificate), ""), (true, false));
+    assert!(told.is_err());
+    let subscribe = Directive::Subscribe { id: id(3), expires: None, event: Event::Certificate };
+    assert_eq!(
+        net.b.say(net.now, &client(ALICE, &[BOB], subscribe, ""), (true, false)).unwrap_err().to_string().get(..3),
+        Some("554")
+    );
+}
+
+#[test]
+fn answers_about_certificates_are_bounded_and_forgotten() {
+    let mut net = Net::new();
+    let bob = mailbox(BOB);
+    let author = Author { mailbox: mailbox(ALICE), proven: true, client: false };
+    let tell = |engine: &mut Engine, facts: &Facts<'_>, number: u32| {
+        let id = presence::SubscriptionId::new(u128::from(number).to_be_bytes());
+        engine.tell_certificate(facts, &bob, &author, id, Told::Certificate(vec![7; 900]))
+    };
+    for number in 0..limits::ANSWERS_AT_DOMAIN as u32 {
+        net.b.at(net.now, false, |engine, facts| tell(engine, facts, number)).unwrap();
+    }
+    let more = net.b.at(net.now, false, |engine, facts| tell(engine, facts, u32::MAX));
+    assert_eq!(more.unwrap_err().to_string().get(..3), Some("452"));
+    assert_eq!(net.b.engine.enclosed.len(), limits::ANSWERS_AT_DOMAIN);
+    // One goes; what nobody takes is forgotten.
+    let domain = Domain::parse("a.test").unwrap();
+    let due = net.b.at(net.now, false, |engine, facts| engine.due(facts, &domain));
+    let text = String::from_utf8(due[0].written.entity.to_vec()).unwrap();
+    assert!(text.contains("Content-Type: application/pkix-cert\r\n") && text.contains("BwcH"), "{text}");
+    net.b.at(net.now, false, |engine, facts| engine.reported(facts, due[0].token, &[(0, Fate::Accepted)]));
+    assert_eq!(net.b.engine.enclosed.len(), limits::ANSWERS_AT_DOMAIN - 1);
+    net.pass(700);
+    assert!(net.b.engine.enclosed.is_empty() && net.b.engine.answers == 0);
 }

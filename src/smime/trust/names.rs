@@ -7,6 +7,7 @@
 //! an `im:` URI would be a way around them for the other.
 
 use const_oid::ObjectIdentifier;
+use der::Decode as _;
 use der::asn1::Utf8StringRef;
 use x509_cert::Certificate as Parsed;
 use x509_cert::ext::pkix::name::{GeneralName, OtherName};
@@ -14,6 +15,7 @@ use x509_cert::ext::pkix::{NameConstraints, SubjectAltName};
 
 use crate::address::Mailbox;
 use crate::limits;
+use crate::smime::Fault;
 
 /// id-on-SmtpUTF8Mailbox (RFC 9598 §3).
 pub const SMTP_UTF8_MAILBOX: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.8.9");
@@ -38,6 +40,16 @@ impl Names {
             return Names::default();
         };
         Names(names.iter().take(limits::CERTIFICATE_NAMES).filter_map(name).collect())
+    }
+
+    /// Reads the value of a subject alternative name, as a request has it.
+    pub(in crate::smime) fn read(value: &[u8]) -> Result<Names, Fault> {
+        let fault = |_| Fault::Certificate("its alternative names cannot be read");
+        let SubjectAltName(names) = SubjectAltName::from_der(value).map_err(fault)?;
+        let read: Vec<Option<Name>> = names.iter().take(limits::CERTIFICATE_NAMES).map(name).collect();
+        // What nobody understands is not what anybody owns.
+        let all: Option<Vec<Name>> = read.into_iter().collect();
+        all.map(Names).ok_or(Fault::Certificate("it asks for a name that is no address; ask for addresses alone"))
     }
 
     /// Whether the author is among them: ASCII in any letter case (RFC 9788 §4.4.5), else octet for octet (RFC 9598 §5).

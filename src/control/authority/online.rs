@@ -1,0 +1,312 @@
+//! The authorities of the domains for which the daemon issues certificates by itself.
+//!
+//! In: which domains, where the pass phrases of their keys are; requests of people who have logged in. Out: certificates,
+//! revocations, on the disk before they are given out. Invariants: a certificate is issued for an address of who asks,
+//! for a key that signed the request and was never revoked, and no more of them than [`limits`] say; asked for the same
+//! key again, the same certificate comes back. Fails with the reply that refuses. RFC 2986 §4, RFC 5280 §5.
+
+use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use super::files::Files;
+use super::held::{self, Held};
+use super::register::Register;
+use super::{AuthorityError, SLACK};
+use crate::accounts::file::{Stamp, stamp};
+use crate::address::{Domain, Mailbox};
+use crate::control::protocol::Finding;
+use crate::limits;
+use crate::presence::{Certifier, Refusal, no_authority};
+use crate::reply::{EnhancedCode, Reply};
+use crate::sasl::Secret;
+use crate::smime::authority::{Authority, Request, Revoked};
+use crate::smime::{Certificate, Fault};
+use crate::timestamp::Timestamp;
+
+/// A day, in which so many certificates are issued.
+const DAY: Duration = Duration::from_secs(86_400);
+
+/// Where the pass phrase of a key is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PassPhrases {
+    /// A file.
+    pub file: Option<PathBuf>,
+    /// The name of a credential that systemd gives.
+    pub credential: String,
+}
+
+impl PassPhrases {
+    /// The file that has it, as far as there is one.
+    pub fn path(&self) -> Option<PathBuf> {
+        let credential = || Some(PathBuf::from(std::env::var_os("CREDENTIALS_DIRECTORY")?).join(&self.credential));
+        self.file.clone().or_else(|| credential().filter(|path| path.exists()))
+    }
+
+    /// The first line of a file.
+    ///
+    /// # Errors
+    /// The fault in words.
+    pub fn read(path: &std::path::Path) -> Result<Secret, String> {
+        let text = std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
+        match text.lines().next().unwrap_or_default() {
+            "" => Err(format!("{}: its first line must be the pass phrase", path.display())),
+            line => Ok(Secret::new(line)),
+        }
+    }
+}
+
+/// One authority that issues.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// The domain.
+    pub domain: Domain,
+    /// The directory of authorities.
+    pub directory: PathBuf,
+    /// Where the pass phrase is.
+    pub pass_phrase: PassPhrases,
+    /// How many days a certificate is valid.
+    pub days: u32,
+}
+
+/// What stamps of the certificate and the key say that they are still those that were read.
+type Stamps = [Option<Stamp>; 2];
+
+#[derive(Debug, Default)]
+struct State {
+    opened: Option<(Authority, Stamps)>,
+    register: Register,
+    /// What was wrong when it was looked after last.
+    fault: Option<String>,
+}
+
+#[derive(Debug)]
+struct One {
+    options: Options,
+    files: Files,
+    state: Mutex<State>,
+}
+
+/// The authorities that issue. Nothing of them is read before it is needed.
+#[derive(Debug)]
+pub struct Online(Vec<One>);
+
+impl Online {
+    /// For these domains.
+    pub fn new(all: Vec<Options>) -> Online {
+        let one = |options: Options| {
+            let files = Files::of(&options.directory, &options.domain);
+            One { options, files, state: Mutex::default() }
+        };
+        Online(all.into_iter().map(one).collect())
+    }
+
+    fn of(&self, address: &Mailbox) -> Result<&One, Refusal> {
+        let one = self.0.iter().find(|one| one.options.domain == *address.domain());
+        one.ok_or_else(no_authority)
+    }
+
+    /// Writes new revocation lists where it is time; what goes wrong is told, the same only once.
+    pub fn keep(&self, now: Timestamp) -> Vec<String> {
+        let keep = |one: &One| {
+            let fault = one.with(now, |held, _| held.keep_list()).err().map(|fault| fault.to_string());
+            let mut state = one.state.lock().unwrap_or_else(PoisonError::into_inner);
+            let before = std::mem::replace(&mut state.fault, fault.clone());
+            Some(format!(
+                "the authority of {}: {}",
+                one.options.domain,
+                fault.filter(|fault| before.as_ref() != Some(fault))?
+            ))
+        };
+        self.0.iter().filter_map(keep).collect()
+    }
+}
+
+/// Whether the authority can be opened, for [`crate::control::check`].
+pub fn finding(options: &Options) -> Finding {
+    let subject = format!("certificates of {}", options.domain);
+    let one = One {
+        options: options.clone(),
+        files: Files::of(&options.directory, &options.domain),
+        state: Mutex::default(),
+    };
+    let opened = one.open(&mut State::default()).map(drop);
+    match opened {
+        Ok(()) => Finding::ok(subject, "the daemon issues them by itself"),
+        Err(fault) => {
+            let remedy = format!(
+                "make the authority with impartctl cert init {}, and let passphrase_file or credential \
+                 of its section [[authority]] lead to its pass phrase",
+                options.domain
+            );
+            Finding::error(subject, fault.to_string(), remedy)
+        }
+    }
+}
+
+impl One {
+    fn open<'a>(&self, state: &'a mut State) -> Result<(&'a Authority, &'a mut Register), AuthorityError> {
+        let key = self.files.token();
+        let key = if key.exists() { key } else { self.files.key() };
+        let stamps = [stamp(&self.files.certificate()), stamp(&key)];
+        let State { opened, register, .. } = state;
+        if opened.as_ref().is_none_or(|(_, seen)| *seen != stamps) {
+            *opened = None;
+            let path = self.options.pass_phrase.path().ok_or_else(|| {
+                AuthorityError::Refused("there is neither a file nor a credential with the pass phrase".to_owned())
+            })?;
+            let pass_phrase = PassPhrases::read(&path).map_err(AuthorityError::Refused)?;
+            *opened = Some((held::open(&self.files, pass_phrase.reveal())?, stamps));
+        }
+        match opened {
+            Some((authority, _)) => Ok((authority, register)),
+            None => Err(AuthorityError::Refused("it is not open".to_owned())),
+        }
+    }
+
+    /// Does something with the authority, locked, and with its register, as it is now.
+    fn with<T>(
+        &self,
+        now: Timestamp,
+        act: impl FnOnce(&Held<'_>, &mut Register) -> Result<T, AuthorityError>,
+    ) -> Result<T, AuthorityError> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let (authority, register) = self.open(&mut state)?;
+        let held = Held::lock(&self.options.domain, &self.files, authority, now, None)?;
+        register.refresh(&self.files)?;
+        act(&held, register)
+    }
+
+    fn issue(
+        &self,
+        address: &Mailbox,
+        request: &Request,
+        now: Timestamp,
+    ) -> Result<Result<Certificate, Refusal>, AuthorityError> {
+        self.with(now, |held, register| {
+            if let Some(known) = register.valid(address, now).find(|one| one.spki() == request.spki && !one.is_due(now))
+            {
+                return Ok(Ok(known.clone()));
+            }
+            if let Err(refusal) = may_issue(register, address, &request.spki, now) {
+                return Ok(Err(refusal));
+            }
+            let certificate = held.issue(address, &request.spki, self.options.days)?;
+            register.forget_stamps();
+            held.keep_list()?;
+            Ok(Ok(certificate))
+        })
+    }
+
+    fn revoke(&self, addresses: &[Mailbox], only: Option<&[u8]>, now: Timestamp) -> Result<usize, AuthorityError> {
+        self.with(now, |held, register| {
+            let all = addresses.iter().flat_map(|address| register.all(address));
+            let meant = all.filter(|one| {
+                !register.is_revoked(one) && one.not_after() >= now && only.is_none_or(|only| one.der() == only)
+            });
+            let revoked: Vec<Revoked> = meant.map(|one| Revoked { serial: one.serial().to_vec(), at: now }).collect();
+            if !revoked.is_empty() {
+                held.renew_list(&revoked)?;
+                register.forget_stamps();
+            }
+            Ok(revoked.len())
+        })
+    }
+}
+
+/// Bounds on what one address gets.
+fn may_issue(register: &Register, address: &Mailbox, spki: &[u8], now: Timestamp) -> Result<(), Refusal> {
+    let all = register.all(address);
+    if all.iter().any(|one| one.spki() == spki && register.is_revoked(one)) {
+        return Err(refuse(550, (5, 7, 1), "that key was revoked; make another by impart key new"));
+    }
+    let today = all.iter().filter(|one| one.not_before().after(SLACK).after(DAY) > now).count();
+    if today >= limits::ISSUED_IN_A_DAY {
+        return Err(refuse(452, (4, 5, 3), "that address has had its certificates of today, try again tomorrow"));
+    }
+    if register.valid(address, now).count() >= limits::CERTIFICATES_HELD {
+        return Err(refuse(452, (4, 5, 3), "that address has too many certificates; revoke one by impart key revoke"));
+    }
+    Ok(())
+}
+
+fn refuse(code: u16, (class, subject, detail): (u8, u16, u16), text: impl Into<String>) -> Refusal {
+    Reply::new(code, EnhancedCode::new(class, subject, detail), text.into())
+}
+
+fn unreadable(fault: Fault) -> Refusal {
+    refuse(554, (5, 6, 0), format!("the request for a certificate is refused: {fault}"))
+}
+
+fn broken(domain: &Domain) -> impl FnOnce(AuthorityError) -> Refusal + '_ {
+    move |fault| {
+        tracing::error!("the authority of {domain} cannot be used: {fault}");
+        refuse(451, (4, 3, 0), "the authority cannot be used now, try again later")
+    }
+}
+
+/// The one address that is asked for, among those of who asks.
+fn address<'a>(addresses: &'a [Mailbox], request: &Request) -> Result<&'a Mailbox, Refusal> {
+    let names = request.names().map_err(unreadable)?;
+    let mut wanted = names.mailboxes();
+    let Some(first) = wanted.next() else { return addresses.first().ok_or_else(no_authority) };
+    if wanted.any(|other| other.key() != first.key()) {
+        return Err(refuse(554, (5, 6, 0), "a certificate is for one address; ask for each by a request of its own"));
+    }
+    let own = addresses.iter().find(|own| own.key() == first.key());
+    own.ok_or_else(|| {
+        refuse(550, (5, 7, 1), "the request is for an address that is not the account's; ask for your own")
+    })
+}
+
+impl Certifier for Online {
+    fn issue(&self, addresses: &[Mailbox], request: &[u8], now: Timestamp) -> Result<Vec<u8>, Refusal> {
+        if addresses.iter().all(|address| self.of(address).is_err()) {
+            return Err(no_authority());
+        }
+        let request = Request::read(request).map_err(unreadable)?;
+        let address = address(addresses, &request)?;
+        let one = self.of(address)?;
+        let issued = one.issue(address, &request, now).map_err(broken(&one.options.domain))?;
+        let certificate = issued?;
+        tracing::info!("a certificate for {address} was issued: {}", super::hexadecimal(certificate.serial()));
+        Ok(certificate.der().to_vec())
+    }
+
+    fn revoke(&self, addresses: &[Mailbox], only: Option<&[u8]>, now: Timestamp) -> Result<usize, Refusal> {
+        let mut count = 0;
+        let mut authority = false;
+        for one in &self.0 {
+            let own: Vec<Mailbox> =
+                addresses.iter().filter(|address| *address.domain() == one.options.domain).cloned().collect();
+            if own.is_empty() {
+                continue;
+            }
+            authority = true;
+            let revoked = one.revoke(&own, only, now).map_err(broken(&one.options.domain))?;
+            if revoked > 0 {
+                tracing::info!("{revoked} certificates of {} were revoked", own[0]);
+            }
+            count += revoked;
+        }
+        match (authority, count) {
+            (false, _) => Err(no_authority()),
+            (true, 0) if only.is_some() => {
+                Err(refuse(550, (5, 7, 1), "that certificate was not issued here to you, or is revoked already"))
+            }
+            _ => Ok(count),
+        }
+    }
+
+    fn find(&self, who: &Mailbox, now: Timestamp) -> Result<Option<Vec<u8>>, Refusal> {
+        let Ok(one) = self.of(who) else { return Ok(None) };
+        let mut state = one.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.register.refresh(&one.files).map_err(broken(&one.options.domain))?;
+        // The newest that messages can be encrypted to; else the newest that proves signatures.
+        let newest = state.register.valid(who, now).max_by_key(|one| (one.may_encrypt(), one.not_before()));
+        Ok(newest.map(|one| one.der().to_vec()))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,221 @@
+use super::super::{PassPhrase, Place, run};
+use super::*;
+use crate::control::cli::{Arguments, Command};
+use crate::smime::authority::RevocationList;
+use crate::smime::{Key, KeyKind};
+use clap::Parser as _;
+
+const NOW: Timestamp = Timestamp::from_secs(1_795_000_000);
+
+struct World {
+    directory: tempfile::TempDir,
+    online: Online,
+}
+
+fn mailbox(text: &str) -> Mailbox {
+    Mailbox::parse(text).unwrap()
+}
+
+fn own() -> Vec<Mailbox> {
+    vec![mailbox("alice@a.example"), mailbox("al@a.example")]
+}
+
+fn later(days: u64) -> Timestamp {
+    NOW.after(Duration::from_secs(days * 86_400))
+}
+
+impl World {
+    fn new() -> World {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("phrase");
+        std::fs::write(&file, "correct horse\nnot this").unwrap();
+        let options = Options {
+            domain: Domain::parse("a.example").unwrap(),
+            directory: directory.path().join("ca"),
+            pass_phrase: PassPhrases { file: Some(file), credential: "impart-ca".to_owned() },
+            days: 90,
+        };
+        let world = World { directory, online: Online::new(vec![options]) };
+        world.ctl(NOW, "init a.example");
+        world
+    }
+
+    /// `impartctl cert`, which is another process.
+    fn ctl(&self, now: Timestamp, line: &str) -> String {
+        let arguments = Arguments::try_parse_from(["impartctl", "cert"].into_iter().chain(line.split(' '))).unwrap();
+        let Command::Cert(wanted) = arguments.command else { panic!("not cert") };
+        let served = [Domain::parse("a.example").unwrap()];
+        let directory = self.directory.path().join("ca");
+        let place = Place { directory: &directory, served: &served, now, json: false };
+        run(&wanted, place, |_, _: PassPhrase| Ok(Secret::new("correct horse"))).unwrap()
+    }
+
+    fn list(&self) -> RevocationList {
+        RevocationList::read(&std::fs::read(self.directory.path().join("ca/a.example/ca.crl")).unwrap()).unwrap()
+    }
+
+    fn issue(&self, now: Timestamp, request: &[u8]) -> Result<Certificate, String> {
+        let issued = self.online.issue(&own(), request, now);
+        issued.map(|der| Certificate::from_der(&der).unwrap()).map_err(|refusal| refusal.to_string())
+    }
+}
+
+/// A request as `impart` and other programs make it, for these addresses.
+fn request(pair: &rcgen::KeyPair, names: &[rcgen::SanType]) -> Vec<u8> {
+    let mut params = rcgen::CertificateParams::new(Vec::<String>::new()).unwrap();
+    params.subject_alt_names = names.to_vec();
+    params.serialize_request(pair).unwrap().der().to_vec()
+}
+
+fn named(name: &str) -> rcgen::SanType {
+    rcgen::SanType::Rfc822Name(name.try_into().unwrap())
+}
+
+fn asked(pair: &rcgen::KeyPair, names: &[&str]) -> Vec<u8> {
+    request(pair, &names.iter().map(|name| named(name)).collect::<Vec<_>>())
+}
+
+#[test]
+fn a_certificate_is_issued_once_for_a_key() {
+    let world = World::new();
+    let pair = rcgen::KeyPair::generate().unwrap();
+    let first = world.issue(NOW, &asked(&pair, &["alice@a.example"])).unwrap();
+    assert_eq!(first.not_after(), later(90));
+    // Whoever has lost the answer gets the same again; near the end another one.
+    assert_eq!(world.issue(later(1), &asked(&pair, &["Alice@a.example"])).unwrap(), first);
+    let second = world.issue(later(70), &asked(&pair, &[])).unwrap();
+    assert!(second != first && second.spki() == first.spki());
+    // impartctl sees both, and the daemon what impartctl does.
+    assert_eq!(world.ctl(NOW, "list").lines().count(), 2);
+    assert_eq!(world.online.find(&own()[0], later(71)).unwrap().unwrap(), second.der());
+    world.ctl(later(71), "revoke alice@a.example");
+    assert_eq!(world.online.find(&own()[0], later(71)).unwrap(), None);
+    let refused = world.issue(later(71), &asked(&pair, &["alice@a.example"])).unwrap_err();
+    assert!(refused.starts_with("550 5.7.1") && refused.contains("was revoked"), "{refused}");
+}
+
+#[test]
+fn requests_that_are_refused() {
+    let world = World::new();
+    let pair = rcgen::KeyPair::generate().unwrap();
+    let good = asked(&pair, &["alice@a.example"]);
+    let check = |what: &str, request: &[u8], code: &str| {
+        let refused = world.issue(NOW, request).map(|_| ()).unwrap_err();
+        assert!(refused.starts_with(code), "{what}: {refused}");
+    };
+    let mut altered = good.clone();
+    let at = altered.len() - 8;
+    altered[at] ^= 1;
+    check("a wrong signature", &altered, "554 5.6.0");
+    let mut renamed = good.clone();
+    let place = renamed.windows(5).position(|five| five == b"alice").unwrap();
+    renamed[place..place + 5].copy_from_slice(b"malic");
+    check("altered within", &renamed, "554 5.6.0");
+    check("somebody else", &asked(&pair, &["bob@a.example"]), "550 5.7.1");
+    check("the domain itself", &asked(&pair, &["presence@a.example"]), "550 5.7.1");
+    check("another domain", &asked(&pair, &["alice@b.example"]), "550 5.7.1");
+    check("two", &asked(&pair, &["alice@a.example", "al@a.example"]), "554 5.6.0");
+    check("a host", &request(&pair, &[rcgen::SanType::DnsName("a.example".try_into().unwrap())]), "554 5.6.0");
+    check("nothing", b"", "554 5.6.0");
+    check("garbage", &[0x30; 4000], "554 5.6.0");
+    check("huge", &vec![0x30; limits::CERTIFICATE_OCTETS + 1], "554 5.6.0");
+    for cut in (0..good.len()).step_by(7) {
+        check("cut short", &good[..cut], "554 5.6.0");
+    }
+    assert_eq!(world.ctl(NOW, "list"), "", "nothing was issued");
+    // The same key for the two addresses, each by a request of its own.
+    assert_eq!(
+        world.issue(NOW, &good).unwrap().spki(),
+        world.issue(NOW, &asked(&pair, &["al@a.example"])).unwrap().spki()
+    );
+}
+
+#[test]
+fn so_many_a_day_and_at_one_time() {
+    let world = World::new();
+    let request = || asked(&rcgen::KeyPair::generate().unwrap(), &["alice@a.example"]);
+    for _ in 0..limits::ISSUED_IN_A_DAY {
+        world.issue(NOW, &request()).unwrap();
+    }
+    let refused = world.issue(NOW, &request()).unwrap_err();
+    assert!(refused.starts_with("452 4.5.3"), "{refused}");
+    assert!(
+        world.online.issue(&[mailbox("bob@a.example")], &asked(&rcgen::KeyPair::generate().unwrap(), &[]), NOW).is_ok()
+    );
+    let days = (limits::CERTIFICATES_HELD / limits::ISSUED_IN_A_DAY) as u64;
+    for day in 1..days {
+        (0..limits::ISSUED_IN_A_DAY).for_each(|_| drop(world.issue(later(day), &request()).unwrap()));
+    }
+    let refused = world.issue(later(days), &request()).unwrap_err();
+    assert!(refused.contains("too many certificates"), "{refused}");
+    assert_eq!(world.online.revoke(&own(), None, later(days)).unwrap(), limits::CERTIFICATES_HELD);
+    world.issue(later(days), &request()).unwrap();
+}
+
+#[test]
+fn revocations_are_on_the_list_for_good() {
+    let world = World::new();
+    let pairs = [(); 3].map(|()| rcgen::KeyPair::generate().unwrap());
+    let issued = pairs.each_ref().map(|pair| world.issue(NOW, &asked(pair, &[])).unwrap());
+    let theirs = [mailbox("bob@a.example")];
+    let bobs = world.online.issue(&theirs, &asked(&pairs[0], &["bob@a.example"]), NOW).unwrap();
+    assert!(world.online.revoke(&own(), Some(&bobs), NOW).is_err(), "somebody else's");
+    assert_eq!(world.online.revoke(&own(), Some(issued[1].der()), NOW).unwrap(), 1);
+    assert!(world.online.revoke(&own(), Some(issued[1].der()), NOW).is_err(), "twice");
+    // An administrator has added another one meanwhile.
+    world.ctl(NOW, &format!("revoke {}", super::super::hexadecimal(issued[0].serial())));
+    assert_eq!(world.online.revoke(&own(), None, NOW).unwrap(), 1);
+    assert_eq!(world.online.revoke(&own(), None, NOW).unwrap(), 0);
+    let list: Vec<Vec<u8>> = world.list().revoked.into_iter().map(|one| one.serial).collect();
+    assert_eq!(list, [1, 0, 2].map(|place| issued[place].serial().to_vec()));
+    assert!(world.online.find(&theirs[0], NOW).unwrap().is_some());
+}
+
+#[test]
+fn the_list_is_kept_in_date_and_faults_are_told() {
+    let world = World::new();
+    let first = world.list();
+    assert!(world.online.keep(later(14)).is_empty());
+    assert_eq!(world.list(), first, "not before half of its time is over");
+    assert!(world.online.keep(later(16)).is_empty());
+    assert_eq!((world.list().number, world.list().next_update), (first.number + 1, Some(later(46))));
+    std::fs::write(world.directory.path().join("phrase"), "wrong\n").unwrap();
+    // The key is open; another daemon does not get there.
+    assert!(world.online.keep(later(17)).is_empty());
+    let again = Online::new(vec![world.online.0[0].options.clone()]);
+    let faults = again.keep(later(17));
+    assert!(faults.len() == 1 && faults[0].contains("ca.key"), "{faults:?}");
+    assert!(again.keep(later(17)).is_empty(), "told already");
+    assert!(
+        again
+            .issue(&own(), &asked(&rcgen::KeyPair::generate().unwrap(), &[]), NOW)
+            .unwrap_err()
+            .to_string()
+            .starts_with("451")
+    );
+    assert_eq!(finding(&world.online.0[0].options).level, crate::control::protocol::Level::Error);
+}
+
+#[test]
+fn other_domains_have_no_authority() {
+    let world = World::new();
+    let pair = rcgen::KeyPair::generate().unwrap();
+    let elsewhere = [mailbox("bob@b.example")];
+    let refused = world.online.issue(&elsewhere, &asked(&pair, &[]), NOW).unwrap_err().to_string();
+    assert!(refused.starts_with("550 5.3.3"), "{refused}");
+    assert!(world.online.revoke(&elsewhere, None, NOW).unwrap_err().to_string().starts_with("550 5.3.3"));
+    assert_eq!(world.online.find(&elsewhere[0], NOW).unwrap(), None);
+}
+
+#[test]
+fn small_and_large_rsa_keys() {
+    let world = World::new();
+    let request = |bits: &str| std::fs::read(format!("tests/golden/requests/rsa-{bits}.der")).unwrap();
+    for (bits, words) in [("1024", "554 5.6.0"), ("8192", "more than 4096 bits")] {
+        let refused = world.issue(NOW, &request(bits)).unwrap_err();
+        assert!(refused.contains(words), "{bits}: {refused}");
+    }
+    let key = Key::generate(KeyKind::Rsa).unwrap();
+    let good = Request::make(&key, &own()[0]).unwrap();
+    assert!(world.issue(NOW, &good).unwrap().may_encrypt());
+}

@@ -1,0 +1,161 @@
+//! The event `certificate`, as clients and other domains ask for it.
+//!
+//! In: a request for a certificate (PKCS#10) that a client publishes, the end of such certificates (`expires=0`), a fetch of
+//! somebody's. Out: what the authority of the domain says, behind [`Certifier`]. Invariants: an account gets certificates
+//! for its own addresses alone, in a session of its own; somebody's certificate is told to whoever may send a message to
+//! the same address, and to nobody else. RFC 2986 §4, RFC 5967, RFC 6072 §6.4 in its sense.
+
+use std::sync::Arc;
+
+use super::super::certificates::Told;
+use super::super::engine::refuse;
+use super::super::{Author, Refusal, Said, letter};
+use super::Handle;
+use crate::accounts::Takes;
+use crate::address::Mailbox;
+use crate::limits;
+use crate::mime::presence::{Directive, Event, SubscriptionId};
+use crate::timestamp::Timestamp;
+
+/// The media type of a request.
+const REQUEST: &str = "application/pkcs10";
+/// That of a certificate.
+const CERTIFICATE: &str = "application/pkix-cert";
+
+/// The authorities of the domains here. Files are read and written: not to be called beside the work on sockets.
+pub trait Certifier: Send + Sync {
+    /// Issues a certificate for the key of a request, to one of these addresses, of which the first is the account; in DER.
+    fn issue(&self, addresses: &[Mailbox], request: &[u8], now: Timestamp) -> Result<Vec<u8>, Refusal>;
+
+    /// Revokes the certificates of these addresses; where one is named in DER, that alone. How many there were.
+    fn revoke(&self, addresses: &[Mailbox], only: Option<&[u8]>, now: Timestamp) -> Result<usize, Refusal>;
+
+    /// The certificate to encrypt to somebody with, in DER, where there is one.
+    fn find(&self, who: &Mailbox, now: Timestamp) -> Result<Option<Vec<u8>>, Refusal>;
+}
+
+/// What is wanted of certificates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wanted {
+    Issue,
+    Revoke,
+    Fetch(SubscriptionId),
+}
+
+impl Wanted {
+    /// What a directive wants; `None`: nothing of the kind.
+    pub fn of(directive: &Directive) -> Option<Wanted> {
+        match directive {
+            Directive::Publish { event: Event::Certificate, expires: Some(0), .. } => Some(Wanted::Revoke),
+            Directive::Publish { event: Event::Certificate, .. } => Some(Wanted::Issue),
+            Directive::Fetch { id, event: Event::Certificate } => Some(Wanted::Fetch(*id)),
+            _ => None,
+        }
+    }
+}
+
+impl Handle {
+    /// Does what is wanted; as [`Handle::say`].
+    pub(super) async fn certificate(&self, said: &Said, wanted: Wanted) -> Result<(), Refusal> {
+        match wanted {
+            Wanted::Issue => self.issue(said).await,
+            Wanted::Revoke => self.revoke(said).await,
+            Wanted::Fetch(id) => self.fetch_certificates(said, id).await,
+        }
+    }
+
+    async fn issue(&self, said: &Said) -> Result<(), Refusal> {
+        let addresses = self.addresses(said)?;
+        let request = body(said, REQUEST)?;
+        let now = said.now;
+        let certificate = self.with_certifier(move |certifier| certifier.issue(&addresses, &request, now)).await?;
+        self.act(|engine, facts| engine.show_issued(facts, &said.author.mailbox, certificate));
+        Ok(())
+    }
+
+    async fn revoke(&self, said: &Said) -> Result<(), Refusal> {
+        let addresses = self.addresses(said)?;
+        let only = if has_body(said) { Some(body(said, CERTIFICATE)?) } else { None };
+        let now = said.now;
+        self.with_certifier(move |certifier| certifier.revoke(&addresses, only.as_deref(), now)).await.map(drop)
+    }
+
+    /// The addresses of whoever asks: the account's own name first.
+    fn addresses(&self, said: &Said) -> Result<Vec<Mailbox>, Refusal> {
+        let Author { mailbox, client, .. } = &said.author;
+        if !client || said.recipients.iter().any(|recipient| recipient.key() != mailbox.key()) {
+            let text = "certificates are asked for by their owner alone, in a session of its own";
+            return Err(refuse(550, (5, 7, 1), text));
+        }
+        let accounts = self.0.accounts.borrow().clone();
+        let further = accounts.entries().get(&mailbox.key()).map(|account| account.addresses.clone());
+        Ok(std::iter::once(mailbox.clone()).chain(further.unwrap_or_default()).collect())
+    }
+
+    async fn with_certifier<T: Send + 'static>(
+        &self,
+        act: impl FnOnce(&dyn Certifier) -> Result<T, Refusal> + Send + 'static,
+    ) -> Result<T, Refusal> {
+        let Some(certifier) = self.0.certifier.clone() else { return Err(no_authority()) };
+        let done = tokio::task::spawn_blocking(move || act(Arc::as_ref(&certifier))).await;
+        done.unwrap_or_else(|_| Err(refuse(451, (4, 3, 0), "the authority did not finish, try again")))
+    }
+
+    async fn fetch_certificates(&self, said: &Said, id: SubscriptionId) -> Result<(), Refusal> {
+        let (mut refused, mut done) = (None, false);
+        for who in &said.recipients {
+            let here = self.0.accounts.borrow().is_local(who.domain());
+            let result = match (here, said.author.client) {
+                (true, _) => self.fetch_here(said, who, id).await,
+                (false, true) => {
+                    self.act(|engine, facts| engine.fetch_certificate(facts, &said.author.mailbox, who, id))
+                }
+                (false, false) => Err(refuse(550, (5, 7, 1), "we do not relay for that domain")),
+            };
+            match result {
+                Ok(()) => done = true,
+                Err(refusal) => refused = refused.or(Some(refusal)),
+            }
+        }
+        if done { Ok(()) } else { refused.map_or(Ok(()), Err) }
+    }
+
+    async fn fetch_here(&self, said: &Said, who: &Mailbox, id: SubscriptionId) -> Result<(), Refusal> {
+        let accounts = self.0.accounts.borrow().clone();
+        if !accounts.is_presentity(who) {
+            return Err(refuse(550, (5, 1, 1), format!("{who} is no presentity here")));
+        }
+        let identity = Some(&said.author.mailbox).filter(|_| said.author.proven);
+        let told = match accounts.takes(who, identity, said.now) {
+            Takes::Yes if self.0.certifier.is_some() => {
+                let (of, now) = (who.clone(), said.now);
+                let found = self.with_certifier(move |certifier| certifier.find(&of, now)).await?;
+                found.map_or(Told::None, Told::Certificate)
+            }
+            Takes::Yes => Told::None,
+            Takes::No | Takes::Untold => Told::Rejected,
+        };
+        self.act(|engine, facts| engine.tell_certificate(facts, who, &said.author, id, told))
+    }
+}
+
+/// What is said where nobody issues certificates; clients know it by its code.
+pub fn no_authority() -> Refusal {
+    let text = "no authority of this domain issues certificates by itself; give the request to its administrator";
+    refuse(550, (5, 3, 3), text)
+}
+
+fn has_body(said: &Said) -> bool {
+    letter::octets_of(&said.entity).is_none_or(|(_, octets)| !octets.trim_ascii().is_empty())
+}
+
+/// The body, which must be of this type.
+fn body(said: &Said, media: &str) -> Result<Vec<u8>, Refusal> {
+    if said.entity.len() > 2 * limits::CERTIFICATE_OCTETS {
+        return Err(refuse(552, (5, 3, 4), "no request and no certificate is so large"));
+    }
+    match letter::octets_of(&said.entity) {
+        Some((found, octets)) if found == media => Ok(octets),
+        _ => Err(refuse(554, (5, 6, 1), format!("the body must be one part of the type {media}"))),
+    }
+}
