@@ -29,7 +29,11 @@ fn composed(document: &Document, presentity: &str) -> Document {
 
 fn decided(rules: &str, who: &str) -> Decision {
     let rules = Ruleset::parse(rules).unwrap_or_else(|fault| panic!("{fault}\n{rules}"));
-    decide(Some(&rules), Watcher { identity: Some(&mailbox(who)) }, Circumstances { now: now(), sphere: None })
+    decide(
+        Some(&rules),
+        Watcher { identity: Some(&mailbox(who)) },
+        Circumstances { now: now(), ..Circumstances::default() },
+    )
 }
 
 #[test]
