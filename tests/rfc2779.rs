@@ -21,6 +21,8 @@ mod failures;
 mod formats;
 #[path = "rfc2779/hops.rs"]
 mod hops;
+#[path = "rfc2779/notified.rs"]
+mod notified;
 #[path = "rfc2779/once.rs"]
 mod once;
 #[path = "rfc2779/people.rs"]
@@ -35,6 +37,8 @@ mod rules;
 mod seen;
 #[path = "rfc2779/signed.rs"]
 mod signed;
+#[path = "rfc2779/subscribed.rs"]
+mod subscribed;
 #[path = "terminal/people.rs"]
 mod two;
 #[path = "rfc2779/watching.rs"]

@@ -208,7 +208,8 @@ fn keep(
     for Taken { ticket, class, sender, recipients, entity } in taken {
         if class == Class::Pres {
             // The server tells it again to whoever attaches: it is not kept.
-            let passing = presence::read::read(&entity, at).map(|told| Incoming::Presence(told.news));
+            let open = |entity: &[u8], lasting| protector.open_presence(entity, lasting, at);
+            let passing = presence::read::read(&entity, at, &open).map(|told| Incoming::Presence(told.news));
             whole.push((ticket, Vec::from_iter(passing)));
             continue;
         }

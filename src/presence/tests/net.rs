@@ -176,6 +176,7 @@ impl Server {
                 directive: &line.directive,
                 body: (media, line.body),
                 entity: &entity,
+                signed: false,
                 document: None,
             };
             engine.say(facts, &request)
@@ -194,6 +195,7 @@ impl Server {
                 directive: &directive,
                 body: (&media, &text),
                 entity: &outgoing.written.entity,
+                signed: false,
                 document: None,
             };
             engine.say(facts, &request)
