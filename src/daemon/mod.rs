@@ -14,6 +14,7 @@ mod waiting;
 mod watching;
 
 pub use build::accounts;
+pub use watching::ask_offline as ask_presence_offline;
 
 use std::path::PathBuf;
 use std::sync::Arc;

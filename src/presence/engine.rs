@@ -24,7 +24,7 @@ use crate::rules::{Circumstances, Decision};
 use crate::timestamp::Timestamp;
 
 /// What the administrator decides.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
     /// How long a subscription lasts without refresh, at most.
     pub longest: Duration,

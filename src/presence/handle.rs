@@ -16,6 +16,7 @@ use super::engine::{Engine, Facts, Options, Request, refuse};
 use super::feeds::Shown;
 use super::letter::{self, Written};
 use super::restore::Restoring;
+use super::row::Row;
 use super::rulings::Ruled;
 use super::{Author, Contact, Refusal, Said, State, Status, Watcher};
 use crate::accounts::{Accounts, rules};
@@ -62,6 +63,9 @@ struct Shared {
     timer: Notify,
     until: AtomicI64,
     closing: AtomicBool,
+    /// Whether everything is written; and rows that wait for that.
+    runs: AtomicBool,
+    left: Mutex<Vec<Row>>,
     /// Domains that have shown life lately.
     alive: Mutex<Vec<Domain>>,
 }
@@ -90,7 +94,7 @@ fn random(counter: &mut u64) -> [u8; 16] {
 }
 
 impl Handle {
-    /// With what the store has. Within a tokio runtime.
+    /// With what the store has. Nothing changes by time, and nothing is written but what is waited for, until it runs.
     pub fn new(parts: Parts) -> Result<Handle, SpoolError> {
         let Parts { options, default, spool, accounts, clock, rules, reload } = parts;
         let mut counter = 0;
@@ -106,6 +110,8 @@ impl Handle {
             tracing::error!("{} rows of presence cannot be read and are left out", damaged + strange);
         }
         engine.restored(&facts, restoring);
+        // Until it runs what a start takes out is kept here.
+        let left = engine.take_rows();
         let handle = Handle(Arc::new(Shared {
             engine: Mutex::new(engine),
             default,
@@ -118,11 +124,24 @@ impl Handle {
             timer: Notify::new(),
             until: AtomicI64::new(i64::MAX),
             closing: AtomicBool::new(false),
+            runs: AtomicBool::new(false),
+            left: Mutex::new(left),
             alive: Mutex::default(),
         }));
-        tokio::spawn(keep_time(Arc::downgrade(&handle.0)));
-        tokio::spawn(follow_rules(Arc::downgrade(&handle.0), handle.0.accounts.clone()));
         Ok(handle)
+    }
+
+    /// From now on time passes, and everything is written. Within a tokio runtime, once.
+    pub fn run(&self) {
+        self.0.runs.store(true, Relaxed);
+        self.act(|engine, facts| {
+            std::mem::take(&mut *self.0.left.lock().unwrap_or_else(PoisonError::into_inner))
+                .into_iter()
+                .for_each(|row| engine.write(row));
+            engine.drop_removed(facts);
+        });
+        tokio::spawn(keep_time(Arc::downgrade(&self.0)));
+        tokio::spawn(follow_rules(Arc::downgrade(&self.0), self.0.accounts.clone()));
     }
 
     /// Does something with the engine; the rows go to the spool in order. Out: the result, and who wants to wait for the rows.
@@ -135,7 +154,8 @@ impl Handle {
         let mut engine = shared.engine.lock().unwrap_or_else(PoisonError::into_inner);
         let result = act(&mut engine, &facts);
         let rows = engine.take_rows();
-        let written = (!rows.is_empty()).then(|| -> Writing { Box::pin(shared.spool.put(rows, durable)) });
+        let wanted = !rows.is_empty() && (durable || shared.runs.load(Relaxed));
+        let written = wanted.then(|| -> Writing { Box::pin(shared.spool.put(rows, durable)) });
         let (work, next) = (engine.is_awake(), engine.timers.next());
         // Under the lock: nobody files a timer between what was looked at and what is slept for.
         let sooner = next.is_some_and(|next| next.millis() < shared.until.load(Relaxed));

@@ -69,7 +69,6 @@ impl Engine {
             self.write((key, None));
         }
         self.revising = self.tables.presentities.keys().copied().collect();
-        self.drop_removed(facts);
     }
 
     /// What is left of those who lived here and do so no more: nobody would ever take it back.

@@ -76,6 +76,7 @@ impl Stage {
             rules: directory.path().join("rules"),
             reload: Box::new(|| ()),
         });
+        presence.as_ref().unwrap().run();
         let context = Context {
             options: options_of(host.clone()),
             spool,

@@ -228,7 +228,8 @@ fn r3_2_4_a_client_on_whose_way_all_packets_are_dropped_is_out_of_contact() {
     let took = becomes("closed", Duration::from_secs(70));
     assert!(took > Duration::from_secs(15), "nobody has told the server: {took:?}");
     // Her own client knows it too.
-    let knows = || hers.events().into_iter().find(|event| event["event"] == "state" && event["state"] != "connected");
+    let lost = |event: &serde_json::Value| event["event"] == "connection" && event["state"] != "connected";
+    let knows = || hers.events().into_iter().rev().take_while(|event| event["state"] != "connected").find(lost);
     wait::until("her client knows", knows);
     // A message waits, and nobody is told that it came.
     let receipt = bob.run(&["send", "alice@a.test", "-m", "are you there?", "--wait", "1"]);

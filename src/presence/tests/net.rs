@@ -124,6 +124,7 @@ impl Server {
                 assert!(engine.restore(facts, &mut restoring, key, content));
             }
             engine.restored(facts, restoring);
+            engine.drop_removed(facts);
         });
     }
 

@@ -27,7 +27,7 @@ fn asks(net: &mut Net, number: u16) {
 }
 
 /// The lists that a device of bob's is shown now, each answered.
-fn lists(net: &mut Net, feed: u64) -> Vec<WatcherInfo> {
+pub fn lists(net: &mut Net, feed: u64) -> Vec<WatcherInfo> {
     net.b.at(net.now, true, |engine, facts| {
         let mut all = Vec::new();
         while engine.waits(feed) {
@@ -43,7 +43,7 @@ fn lists(net: &mut Net, feed: u64) -> Vec<WatcherInfo> {
     })
 }
 
-fn opened(net: &mut Net) -> u64 {
+pub fn opened(net: &mut Net) -> u64 {
     net.b.at(net.now, true, |engine, facts| engine.open_feed(facts, &mailbox(BOB), Arc::default()))
 }
 
