@@ -58,7 +58,7 @@ pub(in crate::config) static PRESENCE_WATCHERS: Key<usize> = standard(
     "watchers",
     value::COUNT,
     "20000",
-    "Subscriptions that one presentity may have, at most 50 of them of watchers that have not authenticated.",
+    "Subscriptions that one presentity may have, 50 of them not authenticated.",
 );
 pub(in crate::config) static PRESENCE_UNDECIDED: Key<usize> = standard(
     "undecided",

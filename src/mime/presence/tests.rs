@@ -84,7 +84,7 @@ fn faults() {
     check("cancel; id=+0313233343536373839616263646566", PresenceError::Value("id", "32 hexadecimal digits"));
     check("publish; id=\"a b\"", PresenceError::Value("id", "1 to 64 letters, digits, dots, underscores and hyphens"));
     check("publish; expires=-1", PresenceError::Value("expires", "a number of seconds"));
-    check("notify; seq=+1", PresenceError::Value("seq", "a number of milliseconds since 1970"));
+    check("notify; seq=+1", PresenceError::Value("seq", "a number of at most 64 bits"));
     check("notify; seq=1; state=maybe", PresenceError::Value("state", "active, pending or terminated"));
     check(
         &format!("policy; for={}", "x".repeat(65)),

@@ -232,6 +232,7 @@ impl World {
             let at = DOMAINS.iter().position(|domain| watcher.ends_with(domain)).unwrap();
             let sees = self.servers[at].sees(now, &watcher, &presentity);
             let note = self.notes.get(&presentity).map(|note| format!(" {note}")).unwrap_or_default();
+            assert_ne!(sees, "nothing", "seed {seed}: {watcher} of {presentity} is forgotten");
             // Whoever sees anything sees the latest, and nobody anything that they may not see now.
             match self.rule_of(&presentity, &watcher) {
                 Handling::Allow if sees.starts_with("Active") => {
