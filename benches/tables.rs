@@ -26,7 +26,8 @@ const CHANGES: usize = 2000;
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
-    let (Some(directory), Some(count)) = (arguments.first(), arguments.get(1).and_then(|text| text.parse().ok())) else {
+    let (Some(directory), Some(count)) = (arguments.first(), arguments.get(1).and_then(|text| text.parse().ok()))
+    else {
         println!("tables: nothing to do; say a directory and a number of presentities");
         return;
     };

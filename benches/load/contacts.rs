@@ -1,4 +1,4 @@
-//! Clients who watch many: how long it takes until each sees all of them, first, and when all clients come back at once.
+//! Clients who watch many: how long it takes until each sees all of them, first, and when all come back at once.
 //!
 //! A client asks to watch, attaches, and counts the views that it is shown. Then all connections end, and all clients
 //! attach again at one time, as after a failure of the network.
@@ -44,7 +44,8 @@ pub struct Options {
 
 /// Has everybody watch, ends all connections, and has everybody attach again.
 pub async fn run(options: Options) -> Result<serde_json::Value> {
-    let (rest, count) = options.clients.rsplit_once(',').ok_or_else(|| Error::other("ADDRESS:PORT,user@domain,COUNT"))?;
+    let (rest, count) =
+        options.clients.rsplit_once(',').ok_or_else(|| Error::other("ADDRESS:PORT,user@domain,COUNT"))?;
     let pattern = Person::parse(rest)?;
     let count: usize = count.parse().map_err(Error::other)?;
     let clients: Vec<Person> = (0..count).map(|number| pattern.numbered(number)).collect();

@@ -55,9 +55,16 @@ pub(super) fn tables(
 }
 
 /// What an administrator asks about presence, of a spool that no daemon has.
-pub async fn ask_offline(config: &Config, spool: &Spool, clock: &Arc<dyn Clock>, ask: Ask, rows: &Rows) -> Result<(), Fault> {
+pub async fn ask_offline(
+    config: &Config,
+    spool: &Spool,
+    clock: &Arc<dyn Clock>,
+    ask: Ask,
+    rows: &Rows,
+) -> Result<(), Fault> {
     let fault = |code| move |fault: &dyn std::fmt::Display| Fault::new(code, fault.to_string());
-    let accounts = super::accounts(config, None, &Rules::default()).map_err(|error| fault(FaultCode::Config)(&error))?;
+    let accounts =
+        super::accounts(config, None, &Rules::default()).map_err(|error| fault(FaultCode::Config)(&error))?;
     let (accounts, _follow) = watch::channel(Arc::new(accounts));
     let handle = Handle::new(presence::Parts {
         options: config.presence.options.clone(),

@@ -418,7 +418,8 @@ impl Engine {
     ) -> Option<Outgoing> {
         let (from, to) = (self.tables.names.get(watcher)?.clone(), self.tables.names.get(presentity)?.clone());
         let entropy = self.random();
-        let written = Letter { from: &from, to: Some(&to), directive, now: facts.now, entropy, body: None, signed: &[] }.write();
+        let written =
+            Letter { from: &from, to: Some(&to), directive, now: facts.now, entropy, body: None, signed: &[] }.write();
         Some(self.fly(flight, from, vec![to], written, facts))
     }
 

@@ -255,8 +255,15 @@ impl Engine {
             let over = State::Terminated(Some(super::Reason::Noresource));
             let directive = due::notify(Some(id), facts.now.millis(), over, Some(0));
             let entropy = self.random();
-            let letter =
-                Letter { from: &from, to: Some(&to), directive: &directive, now: facts.now, entropy, body: None, signed: &[] };
+            let letter = Letter {
+                from: &from,
+                to: Some(&to),
+                directive: &directive,
+                now: facts.now,
+                entropy,
+                body: None,
+                signed: &[],
+            };
             let written = Arc::new(letter.write());
             self.answer(facts, fetch.watcher, Item::Written(from, written));
         }
@@ -395,7 +402,15 @@ impl Engine {
         let expires = (state == State::Asked).then_some(0);
         let directive = due::notify(id, seq, state, expires);
         let entropy = self.random();
-        let letter = Letter { from: &from, to: Some(&to), directive: &directive, now: facts.now, entropy, body: None, signed: &[] };
+        let letter = Letter {
+            from: &from,
+            to: Some(&to),
+            directive: &directive,
+            now: facts.now,
+            entropy,
+            body: None,
+            signed: &[],
+        };
         let written = letter.write();
         Some((from, written))
     }

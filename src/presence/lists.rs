@@ -3,9 +3,9 @@
 //! Out: entities for the owner's devices. RFC 3858, RFC 4662 §5.
 
 use super::engine::{Engine, Facts};
+use super::feeds::Changed;
 use super::letter::{Letter, Written};
 use super::names::NameId;
-use super::feeds::Changed;
 use super::tables::{ContactAt, FOREVER, Marks, Subscription, is_undecided};
 use super::{Contact, State, Watcher, letter};
 use crate::address::{Mailbox, uri};
@@ -178,7 +178,8 @@ pub(super) fn own(
 ) -> (Mailbox, Written) {
     let directive = Directive::Notify { id, seq, state: presence::State::Active, expires: None, event };
     let entropy = engine.random();
-    let letter = Letter { from: &owner, to: Some(&owner), directive: &directive, now: facts.now, entropy, body, signed: &[] };
+    let letter =
+        Letter { from: &owner, to: Some(&owner), directive: &directive, now: facts.now, entropy, body, signed: &[] };
     let written = letter.write();
     (owner, written)
 }

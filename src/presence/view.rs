@@ -95,7 +95,8 @@ pub(super) fn compose(mailbox: &Mailbox, presentity: &Presentity, names: &Names,
 
 /// What the authors have signed.
 fn signed(presentity: &Presentity) -> Vec<Bytes> {
-    let mut all: Vec<_> = presentity.publications.iter().filter_map(|one| Some((one.at, one.signed.as_ref()?))).collect();
+    let mut all: Vec<_> =
+        presentity.publications.iter().filter_map(|one| Some((one.at, one.signed.as_ref()?))).collect();
     all.sort_by_key(|(at, _)| std::cmp::Reverse(*at));
     let mut octets = 0;
     all.retain(|(_, entity)| {

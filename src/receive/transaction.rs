@@ -199,7 +199,9 @@ impl Judge {
         let digest = mime::digest(&entity);
         let id = self.context.spool.reserve();
         let told = match mail.class {
-            Some(Class::Pres) => self.presence(&mail, &mut rcpts, &entity, signature.as_ref(), proven.is_some()).await?,
+            Some(Class::Pres) => {
+                self.presence(&mail, &mut rcpts, &entity, signature.as_ref(), proven.is_some()).await?
+            }
             _ => None,
         };
         let entity = self.stamped(entity, &mail, finding.as_ref(), signature.as_ref(), id);

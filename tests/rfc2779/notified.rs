@@ -10,7 +10,9 @@ use crate::common::openssl::{Authority, Somebody};
 use crate::common::person::Person;
 use crate::common::tools::have;
 use crate::common::wait;
-use crate::presence::{ALICE, CAROL, SHOWS, accepted, document, id, publish, refused, rule, server, subscribe, tell, told};
+use crate::presence::{
+    ALICE, CAROL, SHOWS, accepted, document, id, publish, refused, rule, server, subscribe, tell, told,
+};
 use crate::world::{World, now};
 
 const OPENSSL: &[&str] = &["openssl"];
@@ -219,7 +221,9 @@ fn r5_3_1_one_signature_for_all_who_see_the_same() {
     assert_eq!(carols.rcpts.len(), 2, "erin sees the same");
     let content = two.authority.verified(&carols.octets);
     let content = String::from_utf8(content).expect("text");
-    for part in ["From: <alice@a.test>", "Presence: notify", "application/pidf+xml", "message/rfc822", "Presence: publish"] {
+    for part in
+        ["From: <alice@a.test>", "Presence: notify", "application/pidf+xml", "message/rfc822", "Presence: publish"]
+    {
         assert!(content.contains(part), "{part} in\n{content}");
     }
     // The person's own signature is in it whole: another program verifies it.

@@ -114,7 +114,10 @@ fn r5_1_13_one_is_refused_and_the_others_are_not() {
     let hers: Vec<_> = c.arrivals().iter().filter(|one| one.entity.contains("not for carol")).cloned().collect();
     assert!(!hers.is_empty() && hers.iter().all(|one| one.rcpts.iter().all(|rcpt| !rcpt.contains(CAROL))), "{hers:?}");
     // In the name of another she gets nothing either.
-    refused(tell(&mut peer, "bob@a.test", ALICE, &format!("subscribe; id={}", id(8)), &document(ALICE, "")), "550 5.7.1");
+    refused(
+        tell(&mut peer, "bob@a.test", ALICE, &format!("subscribe; id={}", id(8)), &document(ALICE, "")),
+        "550 5.7.1",
+    );
 }
 
 #[test]

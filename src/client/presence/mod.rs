@@ -193,9 +193,7 @@ impl Client {
         };
         let Edited { text, remarks } = edited.map_err(|error| ClientError::Rules(error.to_string()))?;
         match text {
-            Some(text) if Some(&text) != old.as_ref() => {
-                Ok(self.set_policy(&text, version).await?.then_some(remarks))
-            }
+            Some(text) if Some(&text) != old.as_ref() => Ok(self.set_policy(&text, version).await?.then_some(remarks)),
             _ => Ok(Some(remarks)),
         }
     }

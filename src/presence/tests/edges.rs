@@ -1,8 +1,8 @@
 //! Plays at the edges: pauses, restarts, refusals, those who are removed.
 
 use super::super::State;
-use super::told::{lists, opened};
 use super::net::{Line, Net, id, mailbox, open, publish, subscribe};
+use super::told::{lists, opened};
 use crate::address::Domain;
 use crate::limits;
 use crate::mime::presence::{self, Directive, Event, Reason};
