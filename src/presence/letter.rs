@@ -155,7 +155,7 @@ fn encoded(text: &str) -> String {
 }
 
 /// The body of an entity that is one part, decoded: its media type in lower case, without parameters, and its text.
-/// Of parts that belong together the first counts (RFC 2387 §3.2). `None`: it has another form, or is no UTF-8. Without a
+/// Of parts that belong together the first counts (RFC 2387). `None`: it has another form, or is no UTF-8. Without a
 /// body there is an empty text.
 pub(super) fn body_of(entity: &[u8]) -> Option<(String, String)> {
     let message = mail_parser::MessageParser::default().parse(entity)?;
