@@ -46,7 +46,8 @@ def give_to(directory, user):
 class Names:
     """DNS and the files of names, in this namespace only."""
 
-    def __init__(self, directory):
+    def __init__(self, directory, domains=0):
+        """Besides a.test and b.test so many domains that b.test's server serves too."""
         write(f"{directory}/hosts", "127.0.0.1 localhost\n127.0.0.2 a.test\n127.0.0.3 b.test\n")
         write(f"{directory}/resolv.conf", "nameserver 127.0.0.1\noptions timeout:1 attempts:1\n")
         for name in ("hosts", "resolv.conf"):
@@ -59,6 +60,8 @@ class Names:
                         f"--srv-host=_xmpp-server._tcp.{domain},{domain},5269",
                         f"--srv-host=_im._impp.{domain},mx.{domain},2779",
                         f"--srv-host=_pres._impp.{domain},mx.{domain},2779"]
+        for number in range(domains):
+            command += [f"--srv-host=_{service}._impp.d{number}.test,mx.b.test,2779" for service in ("im", "pres")]
         self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
     def stop(self):
@@ -164,7 +167,9 @@ class Ejabberd(Xmpp):
         for module in ("mod_mqtt: {}", "mod_stun_disco: {}", "mod_fail2ban: {}", "mod_bosh: {}", "mod_http_api: {}"):
             text = text.replace(f"  {module}\n", "", 1)
         text = re.sub(r"  mod_pres_counter:\n    count: 5\n    interval: 60\n", "", text)
-        text = re.sub(r"  mod_register:\n(    .*\n)+", "  mod_register:\n    ip_access: all\n    access: all\n", text)
+        # Debian's file does not load it: whoever registers before authentication is answered not-authorized.
+        text = re.sub(r"  mod_register:\n(    .*\n)+", "", text)
+        text = text.replace("modules:\n", "modules:\n  mod_register:\n    ip_access: all\n    access: all\n", 1)
         text = re.sub(r"^registration_timeout:.*\n", "", text, flags=re.M) + "\nregistration_timeout: infinity\n"
         text = text.replace("auth_password_format: scram", "auth_password_format: plain")
         text = text.replace("    normal: all\n  s2s_shaper: fast", "    none: all\n  s2s_shaper: none")
@@ -199,13 +204,14 @@ class Impart:
 
     name = "Impart"
 
-    def __init__(self, directory, users):
+    def __init__(self, directory, users, domains=0):
         shutil.rmtree(directory, ignore_errors=True)
         self.directories = {key: f"{directory}/{key}" for key in ADDRESS}
         self.processes = {}
+        self.domains = {"a": [], "b": [f"d{number}.test" for number in range(domains)]}
         for key, place in self.directories.items():
             os.makedirs(place)
-            certificate(place, f"{key}.test", [f"{key}.test", f"mx.{key}.test"])
+            certificate(place, f"{key}.test", [f"{key}.test", f"mx.{key}.test", *self.domains[key]])
         for key, place in self.directories.items():
             self.configure(key, place, users)
             self.start(key)
@@ -235,10 +241,13 @@ validation = "off"
 [limits]
 connections = 20000
 messages_per_minute = 1000000
-''')
+[presence]
+default = "allow"
+''' + "".join(f'[[domain]]\nname = "{domain}"\n' for domain in self.domains[key]))
         person = {"a": "u", "b": "v"}[key]
         names = [f"{person}{number}" for number in range(users)] + ["p"]
-        accounts = "".join(f'[account."{name}@{key}.test"]\nscram-sha-256 = "{VERIFIER}"\n' for name in names)
+        names = [f"{name}@{key}.test" for name in names] + [f"p@{domain}" for domain in self.domains[key]]
+        accounts = "".join(f'[account."{name}"]\nscram-sha-256 = "{VERIFIER}"\n' for name in names)
         write(f"{place}/accounts.toml", accounts)
         os.chmod(f"{place}/accounts.toml", 0o600)
 
@@ -267,6 +276,11 @@ messages_per_minute = 1000000
         groups = [f"{ADDRESS['a']}:2780,u{{}}@a.test,{same}", f"{ADDRESS['b']}:2780,v{{}}@b.test,{other}"]
         return run_load("presence", "--kind", "impp", "--presentity", f"{ADDRESS['a']}:2780,p@a.test", "--password", PASSWORD,
                         *(word for group in groups for word in ("--watchers", group)), "--changes", changes)
+
+    def contacts(self, clients, contacts, among, each):
+        """Each of so many clients of a.test watches so many; then all come back at once."""
+        return run_load("contacts", "--clients", f"{ADDRESS['a']}:2780,u{{}}@a.test,{clients}", "--contacts", contacts, "--among",
+                        among, "--each", each, "--password", PASSWORD)
 
     def memory(self, key):
         return memory(self.processes[key].pid)

@@ -5,6 +5,7 @@ Every measurement is taken in rounds; in each round the two take turns in the or
 
 import argparse
 import fcntl
+import json
 import os
 import shutil
 import socket
@@ -40,7 +41,7 @@ class Run:
 
     def note(self, measurement, unit, relay, value):
         self.units[measurement] = unit
-        if self.part in ("chat", "presence", "attached"):
+        if self.part in ("chat", "presence", "presence_large", "attached"):
             self.of_chat.add(measurement)
         self.figures.setdefault(measurement, {}).setdefault(relay, []).append(value)
         print(f"{measurement:58} {relay:8} {value:12,.1f} {unit}", flush=True)
@@ -291,6 +292,48 @@ class Run:
             self.note(name, "notifications/s", server.name, report["per_second"])
             self.note(f"{name}, the last, p50", "ms", server.name, report["last_us"]["p50"] / 1000)
 
+    # Many of everything, for Impart alone: what the others are asked for would take them hours to set up.
+
+    def presence_large(self, round_number):
+        if round_number > 0:
+            return
+        watchers, domains, (clients, each) = (300, 20, (50, 20)) if self.quick else (10_000, 300, (1000, 200))
+        names = chat.Names(f"{self.place}/names", domains)
+        pair = chat.Impart(f"{self.place}/chat", max(watchers, clients), domains)
+        report = pair.fan_out(watchers, 0, 5)
+        name = f"a change for {watchers:,} watchers, on the same server"
+        self.note(name, "notifications/s", "Impart", report["per_second"])
+        self.note(f"{name}, the last, p50", "ms", "Impart", report["last_us"]["p50"] / 1000)
+        report = pair.contacts(1, "p@d{}.test", domains, domains)
+        name = f"a watcher with {domains} domains"
+        self.note(f"time until all are seen first, {name}", "s", "Impart", report["watched_seconds"])
+        self.note(f"time until all are seen again, {name}", "s", "Impart", report["again_seconds"])
+        pair.stop()
+        # On a server of its own: those above watch too.
+        pair = chat.Impart(f"{self.place}/chat", clients)
+        report = pair.contacts(clients, "u{}@a.test", clients, each)
+        name = f"{clients:,} clients with {each} contacts come back at once"
+        self.note(f"time until all have all views, {name}", "s", "Impart", report["again_seconds"])
+        self.note(f"views, {name}", "views/s", "Impart", report["views_per_second"])
+        pair.stop()
+        names.stop()
+
+    def presence_store(self, round_number):
+        """Tables of presentities with ten watchers each, elsewhere."""
+        if round_number > 0:
+            return
+        for presentities in [1000, 10_000] if self.quick else [1000, 10_000, 100_000, 1_000_000]:
+            place = f"{self.place}/tables"
+            shutil.rmtree(place, ignore_errors=True)
+            os.makedirs(place)
+            said = subprocess.run([os.environ["TABLES"], place, str(presentities)], capture_output=True, text=True, check=True)
+            report = json.loads(said.stdout.splitlines()[-1])
+            name = f"{presentities:,} presentities with 10 watchers each"
+            self.note(f"memory, {name}", "MiB", "Impart", report["memory_octets"] / 2**20)
+            self.note(f"a change until it is due to all, p50, {name}", "us", "Impart", report["change_us"]["p50"])
+            self.note(f"a change until it is due to all, p99, {name}", "us", "Impart", report["change_us"]["p99"])
+            self.note(f"start, {name}", "s", "Impart", report["start_seconds"])
+
     def attached(self, round_number):
         if round_number > 0:
             return
@@ -363,7 +406,7 @@ class Run:
 
     def all(self):
         parts = ["disk", "direct", "accept", "accept_large", "relay", "two_hops", "latency", "long_queue", "chat", "presence",
-                 "attached", "signatures", "smime"]
+                 "presence_large", "presence_store", "attached", "signatures", "smime"]
         for round_number in range(self.rounds):
             for part in parts:
                 if not self.only or part in self.only:
@@ -523,7 +566,7 @@ def main():
     parser.add_argument("--quick", action="store_true", help="a small run of each measurement")
     parser.add_argument("--rounds", type=int, help="rounds (5; 1 with --quick)")
     parser.add_argument("--only", action="append", help="a part: disk, direct, accept, accept_large, relay, two_hops, "
-                        "latency, long_queue, chat, presence, attached, signatures, smime; may be given more than once")
+                        "latency, long_queue, chat, presence, presence_large, presence_store, attached, signatures, smime; may be given more than once")
     parser.add_argument("--write", action="store_true", help="write RESULTS.md after a quick or partial run too")
     parser.add_argument("--results", default="RESULTS.md", help=argparse.SUPPRESS)
     arguments = parser.parse_args()

@@ -47,6 +47,8 @@ pub const PRESENCE_FIELD_OCTETS: usize = 4 * 1024;
 pub const EVENT_OCTETS: usize = 64;
 /// Octets of a presence document, published or composed; a view has no more.
 pub const PIDF_OCTETS: usize = 64 * 1024;
+/// Octets of the signed publications that go along with a view.
+pub const SIGNED_OCTETS: usize = 128 * 1024;
 /// Octets of a list of watchers, or of one's subscriptions: some 10,000 of them.
 pub const LIST_OCTETS: usize = 8 * 1024 * 1024;
 /// Attributes of an element, declarations of namespaces among them, in any document that is XML.
@@ -189,5 +191,7 @@ pub const PRESENCE_ANSWERS: usize = 10_000;
 pub const ANSWERS_KEPT: usize = 16;
 /// Notices that wait for one device.
 pub const NOTICES: usize = 20_000;
-/// Watchers in a list of all of them.
+/// Watchers in one list of those that have changed; the rest follows in the next.
 pub const WATCHERS_LISTED: usize = 1_000;
+/// Watchers in the answer to who asks for all of them; the rest follows.
+pub const WATCHERS_ANSWERED: usize = 10_000;

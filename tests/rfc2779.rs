@@ -27,6 +27,8 @@ mod formats;
 mod hops;
 #[path = "rfc2779/mail.rs"]
 mod mail;
+#[path = "rfc2779/notified.rs"]
+mod notified;
 #[path = "rfc2779/once.rs"]
 mod once;
 #[path = "rfc2779/people.rs"]
@@ -41,6 +43,8 @@ mod rules;
 mod seen;
 #[path = "rfc2779/signed.rs"]
 mod signed;
+#[path = "rfc2779/subscribed.rs"]
+mod subscribed;
 #[path = "terminal/people.rs"]
 mod two;
 #[path = "rfc2779/watching.rs"]

@@ -2,10 +2,11 @@
 //!
 //! `load send` offers messages over many sessions and tells how many were accepted and how long each took; `load sink`
 //! takes whatever comes and tells how many came and how long they were on their way; `load attach` does the same for inboxes
-//! to which it logs in; `load presence` has many watch one. All run on one thread and do as
+//! to which it logs in; `load presence` has many watch one, `load contacts` each watch many. All run on one thread and do as
 //! little as possible, because they share the machine with what they measure. Each prints one line of JSON at its end.
 
 mod attach;
+mod contacts;
 mod message;
 mod presence;
 mod send;
@@ -41,6 +42,8 @@ enum Command {
     Xmpp(xmpp::Options),
     /// Have many watch one, who changes.
     Presence(presence::Options),
+    /// Have each watch many, and all come back at once.
+    Contacts(contacts::Options),
 }
 
 fn main() -> ExitCode {
@@ -59,6 +62,7 @@ fn main() -> ExitCode {
         Command::Attach(options) => local.block_on(&runtime, attach::run(options)),
         Command::Xmpp(options) => local.block_on(&runtime, xmpp::run(options)),
         Command::Presence(options) => local.block_on(&runtime, presence::run(options)),
+        Command::Contacts(options) => local.block_on(&runtime, contacts::run(options)),
     };
     match outcome {
         Ok(line) => {

@@ -102,15 +102,24 @@ impl Shared {
     }
 }
 
-struct Person {
-    server: SocketAddr,
-    address: String,
+/// Somebody with an account at a server.
+pub struct Person {
+    /// Where clients go.
+    pub server: SocketAddr,
+    /// The address.
+    pub address: String,
 }
 
 impl Person {
-    fn parse(text: &str) -> Result<Person> {
+    /// From ADDRESS:PORT,user@domain.
+    pub fn parse(text: &str) -> Result<Person> {
         let (server, address) = text.split_once(',').ok_or_else(|| Error::other("ADDRESS:PORT,user@domain"))?;
         Ok(Person { server: server.parse().map_err(Error::other)?, address: address.to_owned() })
+    }
+
+    /// One of many.
+    pub fn numbered(&self, number: usize) -> Person {
+        Person { server: self.server, address: numbered(&self.address, number) }
     }
 
     fn user(&self) -> (&str, &str) {
@@ -246,13 +255,16 @@ fn rules() -> String {
 type Tls = tokio_rustls::client::TlsStream<TcpStream>;
 
 /// A connection on which somebody submits.
-struct Submission {
-    replies: Replies<tokio::io::ReadHalf<Tls>>,
-    writer: tokio::io::WriteHalf<Tls>,
+pub struct Submission {
+    /// What the server says.
+    pub replies: Replies<tokio::io::ReadHalf<Tls>>,
+    /// What it is told.
+    pub writer: tokio::io::WriteHalf<Tls>,
 }
 
 impl Submission {
-    async fn open(who: &Person, password: &str) -> Result<Submission> {
+    /// Logged in.
+    pub async fn open(who: &Person, password: &str) -> Result<Submission> {
         let stream = TcpStream::connect(who.server).await?;
         stream.set_nodelay(true)?;
         let stream = tls::connector(None, None)?.connect(tls::name()?, stream).await?;
@@ -264,20 +276,31 @@ impl Submission {
 
     /// An entity of class PRES; `rest` is its further header and its body.
     async fn tell(&mut self, from: &str, to: &str, directive: &str, rest: &str) -> Result<()> {
+        self.say(from, &[to.to_owned()], directive, rest).await
+    }
+
+    /// The same to several, without a body.
+    pub async fn tell_all(&mut self, from: &str, to: &[String], directive: &str) -> Result<()> {
+        self.say(from, to, directive, "").await
+    }
+
+    async fn say(&mut self, from: &str, to: &[String], directive: &str, rest: &str) -> Result<()> {
+        let named = to.iter().map(|to| format!("<{to}>")).collect::<Vec<_>>().join(",\r\n ");
         let entity = format!(
-            "From: <{from}>\r\nTo: <{to}>\r\nDate: {}\r\nMessage-ID: <{:x}.load@load.test>\r\nMIME-Version: 1.0\r\n\
+            "From: <{from}>\r\nTo: {named}\r\nDate: {}\r\nMessage-ID: <{:x}.load@load.test>\r\nMIME-Version: 1.0\r\n\
              Presence: {directive}\r\n{}",
             jiff::Zoned::now().strftime("%a, %d %b %Y %H:%M:%S %z"),
             nanoseconds(),
             if rest.is_empty() { "\r\n" } else { rest }
         );
         let group = format!(
-            "RSET\r\nMAIL FROM:<{from}> IMPP=PRES\r\nRCPT TO:<{to}> NOTIFY=NEVER\r\nBDAT {} LAST\r\n{entity}",
+            "RSET\r\nMAIL FROM:<{from}> IMPP=PRES\r\n{}BDAT {} LAST\r\n{entity}",
+            to.iter().map(|to| format!("RCPT TO:<{to}> NOTIFY=NEVER\r\n")).collect::<String>(),
             entity.len()
         );
         self.writer.write_all(group.as_bytes()).await?;
         self.writer.flush().await?;
-        for _ in 0..4 {
+        for _ in 0..3 + to.len() {
             self.replies.good().await?;
         }
         Ok(())
@@ -285,7 +308,28 @@ impl Submission {
 }
 
 /// The device's side of a reversed connection: whatever comes is taken, and looked at for stamps.
-async fn device<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, shared: Rc<Shared>) {
+async fn device<S: AsyncRead + AsyncWrite + Unpin>(stream: S, shared: Rc<Shared>) {
+    take(stream, |chunk| {
+        shared.scan(chunk);
+        false
+    })
+    .await;
+}
+
+/// The same until so many views have come.
+pub async fn attached<S: AsyncRead + AsyncWrite + Unpin>(stream: S, views: usize) -> Result<()> {
+    let (seen, mut left) = (Cell::new(false), views);
+    take(stream, |chunk| {
+        left -= usize::from(memchr::memmem::find(chunk, b"<presence").is_some()).min(left);
+        seen.set(left == 0);
+        left == 0
+    })
+    .await;
+    if seen.get() { Ok(()) } else { Err(Error::other("the server has ended the session")) }
+}
+
+/// Whatever comes is taken, until `enough` says so of a chunk.
+async fn take<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, mut enough: impl FnMut(&[u8]) -> bool) {
     let (mut input, mut output) = (Vec::new(), b"220 device ready\r\n".to_vec());
     let mut chunk = 0;
     loop {
@@ -306,7 +350,9 @@ async fn device<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, shared: Rc<Sha
                 if input.len() - at < chunk {
                     break;
                 }
-                shared.scan(&input[at..at + chunk]);
+                if enough(&input[at..at + chunk]) {
+                    return;
+                }
                 at += chunk;
                 chunk = 0;
                 output.extend(b"250 2.0.0 taken\r\n");

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use aws_lc_rs::digest;
+use xxhash_rust::xxh3::xxh3_64;
 
 use super::file::{Exclusive, FileError, Stamp, make, stamp, stamp_of};
 use crate::address::Mailbox;
@@ -200,6 +201,11 @@ pub fn document(directory: &Path, inbox: &Mailbox) -> Result<Option<String>, Fil
         Ok(_) => {}
     }
     read(&path).map(Some).map_err(|fault| FileError::Change(format!("{}: {fault}", path.display())))
+}
+
+/// The version of a document, by its octets; 0: there is none.
+pub fn version(document: Option<&str>) -> u64 {
+    document.map_or(0, |text| xxh3_64(text.as_bytes()).max(1))
 }
 
 /// Changes the document of an inbox under a lock: what `change` makes of it takes its place, and nothing takes it away.

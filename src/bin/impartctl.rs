@@ -1,6 +1,7 @@
 //! `impartctl`: asks the daemon, or the spool of one that does not run, and prints the answer.
 
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::Parser;
 use impart::accounts;
@@ -253,12 +254,37 @@ async fn whom(config: &Config, wanted: &Presence, printer: &mut Printer) -> Resu
             return Ok(());
         }
     };
-    ask(config, Call::Presence(Ask { what, address: address.clone(), watcher }), printer).await
+    let asked = Ask { what, address: address.clone(), watcher };
+    match ask(config, Call::Presence(asked.clone()), printer).await {
+        Err(failure) if failure.code == exit::UNAVAILABLE => whom_offline(config, asked, printer).await,
+        done => done,
+    }
+}
+
+/// The same on the disk, while no daemon has it.
+async fn whom_offline(config: &Config, ask: Ask, printer: &mut Printer) -> Result<(), Failure> {
+    let spool = open_spool(config, "presence as it is on the disk")?;
+    let clock: Arc<dyn Clock> = Arc::new(System::new());
+    let (rows, mut receiver) = Rows::channel(256);
+    let asked = async {
+        let done = daemon::ask_presence_offline(config, &spool, &clock, ask, &rows).await;
+        drop(rows);
+        done
+    };
+    let print = async {
+        while let Some(row) = receiver.recv().await {
+            printer.row(&row);
+        }
+    };
+    let (outcome, ()) = tokio::join!(asked, print);
+    spool.close().await;
+    Ok(outcome?)
 }
 
 fn presence_limits(config: &Config) -> Vec<Finding> {
     let domains: Vec<_> = config.domains.iter().map(|one| (one.name.clone(), one.im, one.presence)).collect();
-    let config::Presence { default, longest, shortest, interval, watchers, undecided, contacts } = config.presence;
+    let config::Presence { default, options } = config.presence.clone();
+    let impart::presence::Options { longest, shortest, interval, watchers, undecided, contacts, .. } = options;
     let watchers = (watchers, undecided);
     presence::limits(&domains, presence::Chosen { default, lasts: (shortest, longest), interval, watchers, contacts })
 }
@@ -392,12 +418,9 @@ impl Printer {
     }
 }
 
-/// The queue on the disk, while no daemon has it.
-async fn offline(config: &Config, call: Call, printer: &mut Printer) -> Result<(), Failure> {
+/// The spool, while no daemon has it.
+fn open_spool(config: &Config, what: &str) -> Result<Spool, Failure> {
     let path = &config.spool;
-    if call.changes().is_some_and(impart::control::Selector::is_empty) {
-        return Err(Failure::new(exit::USAGE, "nothing is selected; name messages, or say --all"));
-    }
     let data =
         std::fs::metadata(path).map_err(|error| Failure::new(exit::IO, format!("{}: {error}", path.display())))?;
     let owner = std::os::unix::fs::MetadataExt::uid(&data);
@@ -409,10 +432,19 @@ async fn offline(config: &Config, call: Call, printer: &mut Printer) -> Result<(
         );
         return Err(Failure::new(exit::PERMISSION, text));
     }
-    complain("impartctl", format_args!("impartd is not running; this is the queue on the disk, {}", path.display()));
+    complain("impartctl", format_args!("impartd is not running; this is {what}, {}", path.display()));
     let (spool, opened) =
         Spool::open(path, spool::Options::default()).map_err(|error| Failure::new(exit::IO, error))?;
     drop(opened);
+    Ok(spool)
+}
+
+/// The queue on the disk, while no daemon has it.
+async fn offline(config: &Config, call: Call, printer: &mut Printer) -> Result<(), Failure> {
+    if call.changes().is_some_and(impart::control::Selector::is_empty) {
+        return Err(Failure::new(exit::USAGE, "nothing is selected; name messages, or say --all"));
+    }
+    let spool = open_spool(config, "the queue on the disk")?;
     let offline = Offline::new(spool.clone(), compose(config), Box::new(System::new()));
     let (rows, mut receiver) = Rows::channel(256);
     let print = async {

@@ -282,10 +282,27 @@ pub struct Entry {
     /// Servers of the DNS.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub dns: Vec<SocketAddr>,
+    /// Idle seconds after which the server gives a sign of life.
+    #[serde(default = "noop", deserialize_with = "idle", skip_serializing_if = "is_noop")]
+    pub noop: u16,
 }
 
 fn yes() -> bool {
     true
+}
+
+fn noop() -> u16 {
+    NOOP_SECONDS
+}
+
+fn is_noop(seconds: &u16) -> bool {
+    *seconds == NOOP_SECONDS
+}
+
+fn idle<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<u16, D::Error> {
+    let seconds = u16::deserialize(deserializer)?;
+    let wrong = || serde::de::Error::custom(format!("`noop` is {seconds}; write 30 to 1740 seconds"));
+    Some(seconds).filter(|seconds| (30..=1740).contains(seconds)).ok_or_else(wrong)
 }
 
 impl Entry {
@@ -309,6 +326,7 @@ impl Entry {
             revocations: self.smime_crls.clone(),
             trust_first: self.trust_first,
             dns: self.dns.clone(),
+            noop: self.noop,
             ..Account::new(self.address.clone())
         }
     }

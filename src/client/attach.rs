@@ -248,7 +248,8 @@ fn keep(
         if class == Class::Pres {
             // The server tells it again to whoever attaches: it is not kept.
             // Certificates are told to whoever has asked for them.
-            let told = presence::read::read(&entity, at).map(|told| told.news);
+            let open = |entity: &[u8], lasting| protector.open_presence(entity, lasting, at);
+            let told = presence::read::read(&entity, at, &open).map(|told| told.news);
             let passing =
                 told.filter(|news| !matches!(news, presence::News::Certificate { .. })).map(Incoming::Presence);
             whole.push((ticket, Vec::from_iter(passing)));

@@ -218,9 +218,27 @@ impl Protector {
 
     /// Signs a notice, if there is a key; else it stays as it is.
     pub fn sign_notice(&self, entity: Bytes, now: Timestamp) -> Bytes {
-        let signer = self.keys.signer(now).ok().flatten();
         // The notice is worth more than its signature.
-        signer.and_then(|signer| protected(&entity, Some(&signer), &[], now).ok()).map_or(entity, Bytes::from)
+        self.signed(&entity, now).unwrap_or(entity)
+    }
+
+    /// An entity, signed; `None`: there is no key that signs.
+    pub fn signed(&self, entity: &[u8], now: Timestamp) -> Option<Bytes> {
+        let signer = self.keys.signer(now).ok().flatten()?;
+        protected(entity, Some(&signer), &[], now).ok().map(Bytes::from)
+    }
+
+    /// What an entity of class PRES says, and what is proven of it. A `lasting` one was published for longer than a message
+    /// is under way; whoever has signed around it says that it holds now.
+    pub fn open_presence(&self, entity: &[u8], lasting: bool, now: Timestamp) -> (Vec<u8>, Mark) {
+        let date = Fields::new(entity).flatten().find(|field| field.is("date"));
+        let date = date.and_then(|date| mime::date(date.value)).filter(|_| lasting);
+        let recipients = if lasting { &[][..] } else { std::slice::from_ref(&self.address) };
+        let now = date.map_or(now, |date| date.min(now));
+        // What is only signed can be read without the keys; then nothing of it is proven.
+        let Ok(unsealed) = self.unseal(entity) else { return (entity.to_vec(), Mark::default()) };
+        let opened = self.open(entity, unsealed, None, &Arrival { sender: &ReversePath::Null, recipients, now });
+        (opened.entity.into_owned(), opened.mark)
     }
 
     /// Takes the layers of an entity off; `None`: it has none.

@@ -461,15 +461,16 @@ fn presence(table: &Table<'_>, problems: &mut Problems) -> Option<Presence> {
         let problem = Problem::new(longest.span(), "`longest`: less than `shortest`");
         problems.push(problem.expected("a duration that is not shorter"));
     }
-    Some(Presence {
-        default: default?,
+    let options = presence::Options {
         longest: longest.into_inner(),
         shortest,
         interval: interval?,
         watchers: watchers?,
         undecided: undecided?,
         contacts: contacts?,
-    })
+        ..presence::Options::default()
+    };
+    Some(Presence { default: default?, options })
 }
 
 fn queue(table: &Table<'_>, problems: &mut Problems) -> Option<Queue> {

@@ -31,6 +31,7 @@ pub use crate::policy::Senders;
 use crate::policy::Service;
 use crate::policy::identity::Policy as PeerIdentity;
 use crate::policy::identity::mail::Believed;
+use crate::presence;
 use crate::receive::Upstream;
 use crate::route::{MailServer, Pattern, Target, TlsPolicy};
 use crate::rules::Handling;
@@ -347,18 +348,8 @@ pub struct Queue {
 pub struct Presence {
     /// What becomes of a subscription to somebody without rules.
     pub default: Handling,
-    /// How long a subscription lasts without refresh, at most; not less than `shortest`.
-    pub longest: Duration,
-    /// At least.
-    pub shortest: Duration,
-    /// Between two changes that one presentity's watchers are told of.
-    pub interval: Duration,
-    /// Subscriptions of one presentity.
-    pub watchers: usize,
-    /// Of them those that are not decided.
-    pub undecided: usize,
-    /// Presentities that one account watches.
-    pub contacts: usize,
+    /// The rest; `longest` is not less than `shortest`.
+    pub options: presence::Options,
 }
 
 /// What is demanded of others.

@@ -112,6 +112,7 @@ pub fn limits(domains: &[(Domain, bool, bool)], chosen: Chosen) -> Vec<Finding> 
     let most = [
         ("subscriptions of one presentity", chosen.watchers.0.to_string()),
         ("of them not decided", chosen.watchers.1.to_string()),
+        ("of them not authenticated", limits::UNPROVEN_WATCHERS.to_string()),
         ("presentities that one account watches", chosen.contacts.to_string()),
         ("a subscription without refresh", format!("{:?} to {:?}", chosen.lasts.0, chosen.lasts.1)),
         ("between two changes that are told", format!("{:?}", chosen.interval)),

@@ -18,7 +18,7 @@ use crate::smime::{Certificate, Identity, Key, trust};
 use crate::smtp::extension::Services;
 use crate::smtp::server;
 use crate::spool::Spool;
-use crate::{deliver, limits, presence, queue, receive, tls};
+use crate::{deliver, limits, queue, receive, tls};
 
 /// The least time that a sender may give for delivery (RFC 2852 §2).
 const DELIVER_BY_MIN: Duration = Duration::from_secs(1);
@@ -179,13 +179,6 @@ pub fn session(config: &Config, service: Service, starttls: bool) -> server::Opt
         deliver_by_min: DELIVER_BY_MIN,
         postmaster: config.postmaster(),
     }
-}
-
-/// Presence.
-pub fn presence(config: &Config) -> presence::Options {
-    let config::Presence { longest, shortest, interval, watchers, undecided, contacts, .. } = config.presence;
-    let defaults = presence::Options::default();
-    presence::Options { longest, shortest, interval, watchers, undecided, contacts, ..defaults }
 }
 
 /// Receiving.

@@ -15,6 +15,7 @@ mod waiting;
 mod watching;
 
 pub use build::{accounts, issuers};
+pub use watching::ask_offline as ask_presence_offline;
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -11,6 +11,9 @@ use crate::accounts::{Accounts, Rules};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::control::authority::online::Online;
+use crate::control::presence::Ask;
+use crate::control::protocol::{Fault, FaultCode};
+use crate::control::server::Rows;
 use crate::deliver::Peers;
 use crate::presence::{self, Handle};
 use crate::queue::look_up::LookUp;
@@ -40,8 +43,8 @@ pub(super) fn tables(
             Err(fault) => tracing::error!("the rules stay as they were: {fault}"),
         }
     };
-    Handle::new(presence::Parts {
-        options: build::presence(config),
+    let handle = Handle::new(presence::Parts {
+        options: config.presence.options.clone(),
         default: config.presence.default,
         spool: spool.clone(),
         accounts: accounts.subscribe(),
@@ -49,7 +52,34 @@ pub(super) fn tables(
         rules: config.accounts.rules.clone(),
         reload: Box::new(reload),
         certifier: Some(certifier),
-    })
+    })?;
+    handle.run();
+    Ok(handle)
+}
+
+/// What an administrator asks about presence, of a spool that no daemon has.
+pub async fn ask_offline(
+    config: &Config,
+    spool: &Spool,
+    clock: &Arc<dyn Clock>,
+    ask: Ask,
+    rows: &Rows,
+) -> Result<(), Fault> {
+    let fault = |code| move |fault: &dyn std::fmt::Display| Fault::new(code, fault.to_string());
+    let accounts =
+        super::accounts(config, None, &Rules::default()).map_err(|error| fault(FaultCode::Config)(&error))?;
+    let (accounts, _follow) = watch::channel(Arc::new(accounts));
+    let handle = Handle::new(presence::Parts {
+        options: config.presence.options.clone(),
+        default: config.presence.default,
+        spool: spool.clone(),
+        accounts: accounts.subscribe(),
+        clock: clock.clone(),
+        rules: config.accounts.rules.clone(),
+        reload: Box::new(|| {}),
+        certifier: None,
+    });
+    super::presence::answer(&handle.map_err(|error| fault(FaultCode::Spool)(&error))?, ask, rows).await
 }
 
 /// The loop that delivers; its connections are its own. What it remembers of domains is for messages too.

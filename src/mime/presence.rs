@@ -222,7 +222,7 @@ pub enum Directive {
     Notify {
         /// What it answers; `None`: a change.
         id: Option<SubscriptionId>,
-        /// The time of the view in milliseconds since 1970; one that is not newer is dropped.
+        /// The time of the view in milliseconds since 1970; one that is not newer is dropped. Of rules their version.
         seq: u64,
         /// Of the subscription.
         state: State,
@@ -235,6 +235,8 @@ pub enum Directive {
     Policy {
         /// What they rule over.
         for_: Event,
+        /// The version of those in whose place they are put; 0: there are none. `None`: whatever they are.
+        seq: Option<u64>,
     },
 }
 
@@ -302,7 +304,7 @@ impl Directive {
                 expires: parameters.seconds()?,
                 event: parameters.event("event")?.unwrap_or_default(),
             },
-            _ => Directive::Policy { for_: parameters.event("for")?.unwrap_or_default() },
+            _ => Directive::Policy { for_: parameters.event("for")?.unwrap_or_default(), seq: parameters.seq()? },
         })
     }
 }
@@ -341,7 +343,10 @@ impl fmt::Display for Directive {
                 seconds(f, expires)?;
                 write!(f, "; event={event}")
             }
-            Directive::Policy { for_ } => write!(f, "; for={for_}"),
+            Directive::Policy { for_, seq } => {
+                write!(f, "; for={for_}")?;
+                seq.map_or(Ok(()), |seq| write!(f, "; seq={seq}"))
+            }
         }
     }
 }
@@ -443,7 +448,7 @@ impl Parameters {
     }
 
     fn seq(&mut self) -> Result<Option<u64>, PresenceError> {
-        let fault = PresenceError::Value("seq", "a number of milliseconds since 1970");
+        let fault = PresenceError::Value("seq", "a number of at most 64 bits");
         let digits = |text: &String| text.bytes().all(|octet| octet.is_ascii_digit());
         let read = |text: String| Some(text).filter(digits).and_then(|text| text.parse().ok()).ok_or(fault);
         self.take("seq").map(read).transpose()

@@ -106,6 +106,24 @@ pub fn stamp(entity: Bytes, prepend: &str, own_authserv_id: &str) -> Bytes {
     stamped.freeze()
 }
 
+/// The entity without the fields that servers put before it on its way.
+pub fn without(entity: &Bytes) -> Bytes {
+    let is_trace = |field: &Field<'_>| {
+        let all = ["Received", "Return-Path", "Authentication-Results", "Delivered-To"];
+        all.iter().any(|name| field.is(name))
+    };
+    let (mut out, mut from) = (BytesMut::new(), 0);
+    for field in Fields::new(entity).flatten().filter(is_trace) {
+        out.put_slice(&entity[from..field.range.start]);
+        from = field.range.end;
+    }
+    if from == 0 {
+        return entity.clone();
+    }
+    out.put_slice(&entity[from..]);
+    out.freeze()
+}
+
 fn is_ours(field: &Field<'_>, own: &str) -> bool {
     match field.name.len() {
         11 => field.is("return-path"),

@@ -108,7 +108,8 @@ impl Engine {
     ) -> Written {
         let directive = due::notify(id, facts.now.millis(), told.state(), Some(0)).about(Event::Certificate);
         let entropy = self.random();
-        let letter = Letter { from, to: Some(to), directive: &directive, now: facts.now, entropy, body: None };
+        let letter =
+            Letter { from, to: Some(to), directive: &directive, now: facts.now, entropy, body: None, signed: &[] };
         match told {
             Told::Certificate(octets) => letter.write_octets(MEDIA, octets),
             Told::None | Told::Rejected => letter.write(),

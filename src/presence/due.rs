@@ -293,7 +293,7 @@ impl Engine {
     fn change(&mut self, facts: &Facts<'_>, presentity: NameId, view: &View, numbers: &[u32]) -> Option<Outgoing> {
         let sender = self.tables.names.get(presentity)?.clone();
         let entropy = self.random();
-        let written = view.entity(&sender, facts.now, || entropy).clone();
+        let written = view.entity(&sender, facts.now, || entropy);
         let mut recipients = Vec::with_capacity(numbers.len());
         for number in numbers {
             self.write_behind(*number);
@@ -319,16 +319,16 @@ impl Engine {
         if self.enclosed.contains_key(&number) {
             return self.enclosed_answer(facts, number, &one);
         }
-        let (state, text, seq) = self.answer_of(facts, number, &one)?;
+        let (state, view, seq) = self.answer_of(facts, number, &one)?;
         let remaining = one.expires.saturating_sub(facts.second());
         let over = one.marks.has(Marks::FETCH) || matches!(state, State::Terminated(_));
         let expires = if over { 0 } else { remaining };
         let directive = notify(Some(one.id), seq, state, Some(expires));
         let (sender, watcher) =
             (self.tables.names.get(one.presentity)?.clone(), self.tables.names.get(one.watcher)?.clone());
-        let body = text.as_deref().map(|text| (pidf::MEDIA, text));
-        let entropy = self.random();
-        let letter = Letter { from: &sender, to: Some(&watcher), directive: &directive, now: facts.now, entropy, body };
+        let (now, entropy, to) = (facts.now, self.random(), Some(&watcher));
+        let (body, signed) = body_of(view.as_deref());
+        let letter = Letter { from: &sender, to, directive: &directive, now, entropy, body, signed };
         let written = letter.write();
         self.write_behind(number);
         if let Some(one) = self.tables.subscriptions.get_mut(number) {
@@ -347,7 +347,7 @@ impl Engine {
         facts: &Facts<'_>,
         number: u32,
         one: &Subscription,
-    ) -> Option<(State, Option<String>, i64)> {
+    ) -> Option<(State, Option<Arc<View>>, i64)> {
         let fetch = one.marks.has(Marks::FETCH);
         let proven = one.marks.has(Marks::PROVEN);
         let told = if fetch && matches!(one.state, State::Terminated(_)) {
@@ -371,7 +371,7 @@ impl Engine {
                 {
                     one.view = view.digest;
                 }
-                (state, view.map(|view| view.text.clone()))
+                (state, view)
             })?
         };
         let now = facts.now.millis();
@@ -421,7 +421,8 @@ impl Engine {
     ) -> Option<Outgoing> {
         let (from, to) = (self.tables.names.get(watcher)?.clone(), self.tables.names.get(presentity)?.clone());
         let entropy = self.random();
-        let written = Letter { from: &from, to: Some(&to), directive, now: facts.now, entropy, body: None }.write();
+        let written =
+            Letter { from: &from, to: Some(&to), directive, now: facts.now, entropy, body: None, signed: &[] }.write();
         Some(self.fly(flight, from, vec![to], written, facts))
     }
 
@@ -516,6 +517,11 @@ impl Engine {
             Fate::Later => self.queue_watch(number),
         }
     }
+}
+
+/// What an answer says of a view.
+pub(super) fn body_of(view: Option<&View>) -> (Option<(&str, &str)>, &[bytes::Bytes]) {
+    (view.map(|view| (pidf::MEDIA, view.text.as_str())), view.map_or(&[], |view| &view.signed))
 }
 
 /// How long one attempt may take.

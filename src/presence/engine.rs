@@ -16,6 +16,7 @@ use super::row::{self, Row, SubscriptionRow, WatchRow};
 use super::tables::{ContactAt, FOREVER, Marks, Subscription, Tables};
 use super::timers::{Timer, Timers};
 use super::watch::Fetches;
+use crate::accounts::rules;
 use crate::address::{Domain, Mailbox};
 use crate::mime::presence::{self, Directive, Event, SubscriptionId};
 use crate::pidf::{self, Document};
@@ -24,7 +25,7 @@ use crate::rules::{Circumstances, Decision};
 use crate::timestamp::Timestamp;
 
 /// What the administrator decides.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
     /// How long a subscription lasts without refresh, at most.
     pub longest: Duration,
@@ -103,6 +104,8 @@ pub(super) struct Request<'a> {
     /// Media type and text, decoded.
     pub body: (&'a str, &'a str),
     pub entity: &'a bytes::Bytes,
+    /// Whether the author has signed the entity.
+    pub signed: bool,
     /// The text as a document, where it was read before.
     pub document: Option<&'a Document>,
 }
@@ -403,7 +406,8 @@ impl Engine {
     pub fn answer_rules(&mut self, facts: &Facts<'_>, owner: &Mailbox, id: SubscriptionId, document: Option<&str>) {
         let name = self.hold(owner, facts);
         let body = document.map(|document| ("application/auth-policy+xml", document));
-        let (from, written) = lists::own(self, facts, owner.clone(), Some(id), Event::Policy, body);
+        let version = (Event::Policy, rules::version(document));
+        let (from, written) = lists::own(self, facts, owner.clone(), Some(id), version, body);
         self.answer(facts, name, Item::Written(from, written.into()));
         self.tables.names.release(name);
     }

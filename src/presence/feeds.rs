@@ -3,7 +3,7 @@
 //! In: contacts that changed, devices that come, answer and go. Out: what to show next. Invariants: of a contact that changes
 //! while its last notice is unanswered one notice follows, with what is latest then; nothing is composed before it is taken.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
 use tokio::sync::Notify;
@@ -16,7 +16,6 @@ use super::{State, due, lists};
 use crate::address::Mailbox;
 use crate::limits;
 use crate::mime::presence::SubscriptionId;
-use crate::pidf;
 
 /// How long an answer is kept for devices that may attach.
 const KEPT: std::time::Duration = std::time::Duration::from_secs(60);
@@ -26,7 +25,7 @@ const KEPT: std::time::Duration = std::time::Duration::from_secs(60);
 pub(super) enum Item {
     /// The state and view of a contact.
     Contact(ContactAt),
-    /// Who watches: those that wait for a decision and what has changed; all, where it was asked for by this.
+    /// Who watches: those that have changed; all, at first and where it was asked for by this.
     Watchers(Option<SubscriptionId>),
     /// All contacts, asked for by this.
     Contacts(SubscriptionId),
@@ -48,9 +47,36 @@ fn key(item: &Item) -> Key {
     }
 }
 
+/// Watchers that have changed, by the numbers of their subscriptions, with who they were and whether that was proven.
+pub(super) type Changed = BTreeMap<u32, (NameId, bool, Mailbox)>;
+
+/// What a device knows of who watches its owner (RFC 3858 §4): all, but for those that have changed since.
+#[derive(Debug, Default)]
+pub(super) struct Listing {
+    /// The version of the last document; greater than before a restart.
+    version: u64,
+    all: bool,
+    changed: Changed,
+}
+
+impl Listing {
+    fn change(&mut self, number: u32, who: (NameId, bool, Mailbox)) {
+        if !self.all {
+            return;
+        }
+        self.changed.insert(number, who);
+        // A device that takes nothing is told all again.
+        self.all = self.changed.len() <= limits::NOTICES;
+        if !self.all {
+            self.changed.clear();
+        }
+    }
+}
+
 #[derive(Debug)]
 struct Feed {
     watcher: NameId,
+    listing: Listing,
     wake: Arc<Notify>,
     due: VecDeque<Item>,
     /// Items that are due or on their way; true: due again when that is answered.
@@ -105,6 +131,21 @@ impl Feeds {
         }
     }
 
+    /// Whether anybody is shown what concerns this one.
+    pub fn has(&self, watcher: NameId) -> bool {
+        self.of.contains_key(&watcher)
+    }
+
+    /// One who watches has changed, for the devices of whom it watches.
+    pub fn watcher_changed(&mut self, presentity: NameId, number: u32, who: &(NameId, bool, Mailbox)) {
+        for feed in self.of.get(&presentity).into_iter().flatten() {
+            if let Some(feed) = self.feeds.get_mut(feed) {
+                feed.listing.change(number, who.clone());
+                feed.mark(Item::Watchers(None));
+            }
+        }
+    }
+
     /// Forgets what was kept for too long; gives the names that are not held for that any more.
     pub fn sweep(&mut self, second: u32) -> Vec<NameId> {
         let over = self.kept.extract_if(|_, (until, _)| *until <= second);
@@ -128,8 +169,9 @@ impl Engine {
         let contacts = self.shown_contacts(name);
         self.feeds.next += 1;
         let id = self.feeds.next;
-        let mut feed =
-            Feed { watcher: name, wake, due: VecDeque::new(), known: HashMap::new(), flying: HashMap::new() };
+        let listing = Listing { version: facts.second().into(), ..Listing::default() };
+        let (due, known, flying) = (VecDeque::new(), HashMap::new(), HashMap::new());
+        let mut feed = Feed { watcher: name, listing, wake, due, known, flying };
         contacts.into_iter().for_each(|contact| feed.mark(Item::Contact(contact)));
         if self.tables.presentities.get(&name).is_some_and(|one| one.undecided + one.unproven > 0) {
             feed.mark(Item::Watchers(None));
@@ -191,16 +233,16 @@ impl Engine {
             state: State::Active,
             marks,
         };
-        let Some((state, text, seq)) = self.answer_of(facts, u32::MAX, &asked) else { return };
+        let Some((state, view, seq)) = self.answer_of(facts, u32::MAX, &asked) else { return };
         let (Some(from), Some(to)) =
             (self.tables.names.get(presentity).cloned(), self.tables.names.get(watcher).cloned())
         else {
             return;
         };
         let directive = due::notify(Some(id), seq, state, Some(0));
-        let body = text.as_deref().map(|text| (pidf::MEDIA, text));
-        let entropy = self.random();
-        let letter = Letter { from: &from, to: Some(&to), directive: &directive, now: facts.now, entropy, body };
+        let (now, entropy, to) = (facts.now, self.random(), Some(&to));
+        let (body, signed) = due::body_of(view.as_deref());
+        let letter = Letter { from: &from, to, directive: &directive, now, entropy, body, signed };
         let written = Arc::new(letter.write());
         self.answer(facts, watcher, Item::Written(from, written));
     }
@@ -213,8 +255,15 @@ impl Engine {
             let over = State::Terminated(Some(super::Reason::Noresource));
             let directive = due::notify(Some(id), facts.now.millis(), over, Some(0)).about(fetch.event.clone());
             let entropy = self.random();
-            let letter =
-                Letter { from: &from, to: Some(&to), directive: &directive, now: facts.now, entropy, body: None };
+            let letter = Letter {
+                from: &from,
+                to: Some(&to),
+                directive: &directive,
+                now: facts.now,
+                entropy,
+                body: None,
+                signed: &[],
+            };
             let written = Arc::new(letter.write());
             self.answer(facts, fetch.watcher, Item::Written(from, written));
         }
@@ -231,7 +280,10 @@ impl Engine {
                 *again = false;
             }
             let watcher = one.watcher;
-            let composed = self.compose(facts, watcher, &item);
+            let composed = match &item {
+                Item::Watchers(id) => self.compose_watchers(facts, feed, *id),
+                _ => self.compose(facts, watcher, &item),
+            };
             let Some(to) = self.tables.names.get(watcher).cloned() else { break };
             let token = self.next_flight;
             let Some(one) = self.feeds.feeds.get_mut(&feed) else { break };
@@ -257,9 +309,40 @@ impl Engine {
         let Some(one) = self.feeds.feeds.get_mut(&feed) else { return };
         let Some(item) = one.flying.remove(&token) else { return };
         let changed = key(&item).and_then(|key| one.known.remove(&key)).unwrap_or(false);
+        if again && matches!(item, Item::Watchers(_)) {
+            one.listing.all = false;
+        }
         if changed || again {
             one.mark(item);
         }
+    }
+
+    /// Who watches, for one device: those that have changed, or all where it was asked for or they are not known. What one
+    /// document has no room for follows in the next.
+    fn compose_watchers(
+        &mut self,
+        facts: &Facts<'_>,
+        feed: u64,
+        id: Option<SubscriptionId>,
+    ) -> Option<(Mailbox, Written)> {
+        let one = self.feeds.feeds.get_mut(&feed)?;
+        let (presentity, full) = (one.watcher, id.is_some() || !one.listing.all);
+        one.listing.version += 1;
+        let version = one.listing.version;
+        let mut changed = std::mem::take(&mut one.listing.changed);
+        if full {
+            changed = self.watchers_by_number(presentity);
+        }
+        let room = if id.is_some() { limits::WATCHERS_ANSWERED } else { limits::WATCHERS_LISTED };
+        let rest = lists::page(self, &mut changed, room);
+        let composed = lists::watchers(self, facts, presentity, id, (version, full), &changed);
+        let one = self.feeds.feeds.get_mut(&feed)?;
+        one.listing.all = true;
+        if !rest.is_empty() {
+            one.listing.changed = rest;
+            one.mark(Item::Watchers(None));
+        }
+        composed
     }
 
     /// The entity, and whose it is; `None`: there is nothing to be shown any more.
@@ -269,7 +352,8 @@ impl Engine {
             Item::Contact(ContactAt::Away(number)) => self.contact_away(facts, watcher, *number),
             Item::Seen(presentity, seen) => Some((presentity.clone(), written(seen))),
             Item::Written(from, written) => Some((from.clone(), written.as_ref().clone())),
-            Item::Watchers(id) => lists::watchers(self, facts, watcher, *id),
+            // Each device has had others.
+            Item::Watchers(_) => None,
             Item::Contacts(id) => lists::contacts(self, facts, watcher, *id),
         }
     }
@@ -284,7 +368,7 @@ impl Engine {
             engine.reconsider(facts, mailbox, hot, version, number);
             let one = engine.tables.subscriptions.get(number).filter(|one| one.state == State::Active)?;
             let view = hot.views.iter().find(|view| view.digest == one.view)?;
-            Some((mailbox.clone(), view.entity(mailbox, facts.now, || entropy).clone()))
+            Some((mailbox.clone(), view.entity(mailbox, facts.now, || entropy)))
         })?;
         if shared.is_some() {
             return shared;
@@ -318,12 +402,20 @@ impl Engine {
         let expires = (state == State::Asked).then_some(0);
         let directive = due::notify(id, seq, state, expires);
         let entropy = self.random();
-        let letter = Letter { from: &from, to: Some(&to), directive: &directive, now: facts.now, entropy, body: None };
+        let letter = Letter {
+            from: &from,
+            to: Some(&to),
+            directive: &directive,
+            now: facts.now,
+            entropy,
+            body: None,
+            signed: &[],
+        };
         let written = letter.write();
         Some((from, written))
     }
 }
 
 fn written(seen: &Seen) -> Written {
-    Written { entity: seen.entity.clone(), utf8: seen.utf8, eight_bit: seen.eight_bit }
+    Written::by_others(seen.entity.clone(), seen.utf8, seen.eight_bit)
 }

@@ -16,8 +16,9 @@ use tokio::sync::{Notify, watch};
 use super::due::{Fate, Outgoing};
 use super::engine::{Engine, Facts, Options, Request, refuse};
 use super::feeds::Shown;
-use super::letter;
+use super::letter::{self, Written};
 use super::restore::Restoring;
+use super::row::Row;
 use super::rulings::Ruled;
 use super::{Author, Contact, Refusal, Said, State, Status, Watcher};
 use crate::accounts::{Accounts, rules};
@@ -69,6 +70,9 @@ struct Shared {
     timer: Notify,
     until: AtomicI64,
     closing: AtomicBool,
+    /// Whether everything is written; and rows that wait for that.
+    runs: AtomicBool,
+    left: Mutex<Vec<Row>>,
     /// Domains that have shown life lately.
     alive: Mutex<Vec<Domain>>,
 }
@@ -97,7 +101,7 @@ fn random(counter: &mut u64) -> [u8; 16] {
 }
 
 impl Handle {
-    /// With what the store has. Within a tokio runtime.
+    /// With what the store has. Nothing changes by time, and nothing is written but what is waited for, until it runs.
     pub fn new(parts: Parts) -> Result<Handle, SpoolError> {
         let Parts { options, default, spool, accounts, clock, rules, reload, certifier } = parts;
         let mut counter = 0;
@@ -113,6 +117,8 @@ impl Handle {
             tracing::error!("{} rows of presence cannot be read and are left out", damaged + strange);
         }
         engine.restored(&facts, restoring);
+        // Until it runs what a start takes out is kept here.
+        let left = engine.take_rows();
         let handle = Handle(Arc::new(Shared {
             engine: Mutex::new(engine),
             default,
@@ -126,11 +132,24 @@ impl Handle {
             timer: Notify::new(),
             until: AtomicI64::new(i64::MAX),
             closing: AtomicBool::new(false),
+            runs: AtomicBool::new(false),
+            left: Mutex::new(left),
             alive: Mutex::default(),
         }));
-        tokio::spawn(keep_time(Arc::downgrade(&handle.0)));
-        tokio::spawn(follow_rules(Arc::downgrade(&handle.0), handle.0.accounts.clone()));
         Ok(handle)
+    }
+
+    /// From now on time passes, and everything is written. Within a tokio runtime, once.
+    pub fn run(&self) {
+        self.0.runs.store(true, Relaxed);
+        self.act(|engine, facts| {
+            std::mem::take(&mut *self.0.left.lock().unwrap_or_else(PoisonError::into_inner))
+                .into_iter()
+                .for_each(|row| engine.write(row));
+            engine.drop_removed(facts);
+        });
+        tokio::spawn(keep_time(Arc::downgrade(&self.0)));
+        tokio::spawn(follow_rules(Arc::downgrade(&self.0), self.0.accounts.clone()));
     }
 
     /// Does something with the engine; the rows go to the spool in order. Out: the result, and who wants to wait for the rows.
@@ -143,7 +162,8 @@ impl Handle {
         let mut engine = shared.engine.lock().unwrap_or_else(PoisonError::into_inner);
         let result = act(&mut engine, &facts);
         let rows = engine.take_rows();
-        let written = (!rows.is_empty()).then(|| -> Writing { Box::pin(shared.spool.put(rows, durable)) });
+        let wanted = !rows.is_empty() && (durable || shared.runs.load(Relaxed));
+        let written = wanted.then(|| -> Writing { Box::pin(shared.spool.put(rows, durable)) });
         let (work, next) = (engine.is_awake(), engine.timers.next());
         // Under the lock: nobody files a timer between what was looked at and what is slept for.
         let sooner = next.is_some_and(|next| next.millis() < shared.until.load(Relaxed));
@@ -175,7 +195,7 @@ impl Handle {
                     Some(written) => written.await.map_err(|fault| fault.reply()),
                     None => Ok(()),
                 },
-                Ok(Done::Policy(text)) => handle.set_rules(&said.author, &said.recipients, text).await,
+                Ok(Done::Policy(text, seq)) => handle.set_rules(&said.author, &said.recipients, (text, seq)).await,
                 Ok(Done::Certificate(wanted)) => handle.certificate(&said, wanted).await,
                 Ok(Done::Rules(id)) => handle.show_rules(&said.author.mailbox, id).await,
                 Err(refusal) => Err(refusal),
@@ -184,20 +204,21 @@ impl Handle {
     }
 
     fn done(&self, said: &Said) -> Result<Done, Refusal> {
-        let directive = Directive::of(&said.entity).map_err(|fault| refuse(554, (5, 6, 0), fault.to_string()))?;
+        let content = said.content();
+        let directive = Directive::of(content).map_err(|fault| refuse(554, (5, 6, 0), fault.to_string()))?;
         if let Some(wanted) = Wanted::of(&directive) {
             return Ok(Done::Certificate(wanted));
         }
         let body = match directive {
             // It is handed on, and nothing here is decided by it.
             Directive::Notify { event: Event::Certificate, .. } => Some(Default::default()),
-            _ => letter::body_of(&said.entity),
+            _ => letter::body_of(content),
         };
         let (media, text) =
             body.ok_or_else(|| refuse(554, (5, 6, 1), "the body must be one part of text in UTF-8; send it so"))?;
         let own = said.recipients.iter().all(|recipient| recipient.key() == said.author.mailbox.key());
         match &directive {
-            Directive::Policy { for_: Event::Presence } => return Ok(Done::Policy(text)),
+            Directive::Policy { for_: Event::Presence, seq } => return Ok(Done::Policy(text, *seq)),
             Directive::Fetch { id, event: Event::Policy } | Directive::Subscribe { id, event: Event::Policy, .. }
                 if own && said.author.client =>
             {
@@ -211,6 +232,7 @@ impl Handle {
             directive: &directive,
             body: (&media, &text),
             entity: &said.entity,
+            signed: said.signed.as_ref().is_some_and(|signed| signed.by_author),
             document: None,
         };
         let document;
@@ -224,17 +246,33 @@ impl Handle {
         result.map(|()| Done::Written(written))
     }
 
-    /// New rules of their owner's.
-    async fn set_rules(&self, author: &Author, recipients: &[Mailbox], text: String) -> Result<(), Refusal> {
+    /// New rules of their owner's, in place of those of a version where one is named.
+    async fn set_rules(
+        &self,
+        author: &Author,
+        recipients: &[Mailbox],
+        (text, seq): (String, Option<u64>),
+    ) -> Result<(), Refusal> {
         let owner = author.mailbox.clone();
         if !author.client || recipients.iter().any(|recipient| recipient.key() != owner.key()) {
             return Err(refuse(550, (5, 7, 1), "rules are set by their owner alone, in a session of its own"));
         }
         Ruleset::parse(&text).map_err(|fault| refuse(554, (5, 6, 0), fault.to_string()))?;
         let (directory, of) = (self.0.rules.clone(), owner.clone());
-        let written = tokio::task::spawn_blocking(move || rules::change(&directory, &of, |_| Ok(Some(text)))).await;
-        match written {
-            Ok(Ok(_)) => {}
+        let written = tokio::task::spawn_blocking(move || {
+            let mut others = false;
+            let written = rules::change(&directory, &of, |old| {
+                others = seq.is_some_and(|seq| seq != rules::version(old));
+                Ok(if others { old.map(str::to_owned) } else { Some(text) })
+            });
+            written.map(|_| others)
+        });
+        match written.await {
+            Ok(Ok(false)) => {}
+            Ok(Ok(true)) => {
+                let text = "the rules have changed since they were read; read them, and change them again";
+                return Err(refuse(450, (4, 5, 0), text));
+            }
             Ok(Err(fault)) => {
                 tracing::error!("the rules of {owner} cannot be written: {fault}");
                 return Err(refuse(452, (4, 3, 1), "the rules cannot be written now, try again later"));
@@ -386,7 +424,19 @@ impl Handle {
 
     /// The first of what is due at a domain; empty when nothing is. Each is answered by [`Handle::reported`].
     pub fn due(&self, domain: &Domain) -> Vec<Outgoing> {
-        self.act(|engine, facts| engine.due(facts, domain))
+        let mut due = self.act(|engine, facts| engine.due(facts, domain));
+        for one in &mut due {
+            self.sign(&one.sender, &mut one.written);
+        }
+        due
+    }
+
+    /// Has the domain in whose name it is sign what is told; nobody else waits for that.
+    fn sign(&self, author: &Mailbox, written: &mut Written) {
+        let accounts = self.0.accounts.borrow().clone();
+        if let Some(signer) = accounts.signer(author.domain()) {
+            *written = written.clone().signed(Some(signer), self.now());
+        }
     }
 
     /// Domains that have notified watchers here.
@@ -408,7 +458,7 @@ impl Handle {
 /// What is left to do of something said.
 enum Done {
     Written(Option<Writing>),
-    Policy(String),
+    Policy(String, Option<u64>),
     Certificate(Wanted),
     Rules(SubscriptionId),
 }
@@ -494,13 +544,10 @@ impl NoticeFeed {
     /// earlier notice is unanswered waits for that.
     pub fn take(&self, room: usize) -> Vec<Notice> {
         let shown = self.handle.act(|engine, facts| engine.take(facts, self.id, room));
-        let notice = |Shown { token, from, to, written }| Notice {
-            token,
-            utf8: written.utf8 || !from.is_ascii() || !to.is_ascii(),
-            from,
-            to,
-            eight_bit: written.eight_bit,
-            entity: written.entity,
+        let notice = |Shown { token, from, to, mut written }| {
+            self.handle.sign(&from, &mut written);
+            let utf8 = written.utf8 || !from.is_ascii() || !to.is_ascii();
+            Notice { token, utf8, from, to, eight_bit: written.eight_bit, entity: written.entity }
         };
         shown.into_iter().map(notice).collect()
     }

@@ -1,15 +1,22 @@
-//! Entities of the class PRES: what we write, and the body of what came.
+//! Entities of the class PRES: what we write and sign, and the body of what came.
 //!
 //! In: a directive, addresses, a body. Out: an entity in lines that every IMPP server takes. A body in long lines is
-//! encoded; XML is otherwise sent as it is, its line ends as CRLF, which to XML are the same (XML 1.0 §2.11).
+//! encoded; XML is otherwise sent as it is, its line ends as CRLF, which to XML are the same (XML 1.0 §2.11). Invariant: what
+//! many are told is signed once, by whoever takes it first. RFC 2387, RFC 8551 §3.5, RFC 9788.
+
+use std::sync::{Arc, OnceLock};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
+use mail_parser::MimeHeaders as _;
 
 use crate::address::Mailbox;
 use crate::limits;
+use crate::mime::Fields;
 use crate::mime::presence::Directive;
+use crate::smime::protect::prepare;
+use crate::smime::{Form, Identity, Layer, SignOptions, open, sign};
 use crate::timestamp::Timestamp;
 
 /// Octets of a line of base64 (RFC 2045 §6.8).
@@ -26,6 +33,8 @@ pub(super) struct Letter<'a> {
     pub entropy: [u8; 16],
     /// Media type and text.
     pub body: Option<(&'a str, &'a str)>,
+    /// What the presentity has signed of it: entities that go along as they are.
+    pub signed: &'a [Bytes],
 }
 
 /// An entity, and what its envelope must say.
@@ -37,6 +46,34 @@ pub struct Written {
     pub utf8: bool,
     /// It needs 8BITMIME.
     pub eight_bit: bool,
+    /// What it is when it is signed, for all who have this one; `None`: somebody else has written it. Within: it cannot be.
+    seal: Option<Arc<OnceLock<Option<Bytes>>>>,
+}
+
+impl Written {
+    /// What somebody else has written.
+    pub(super) fn by_others(entity: Bytes, utf8: bool, eight_bit: bool) -> Written {
+        Written { entity, utf8, eight_bit, seal: None }
+    }
+
+    /// Signed, if it is ours and there is something to sign with. What cannot be signed so that it passes every hop matters
+    /// more than its signature.
+    pub(super) fn signed(self, signer: Option<&Identity>, now: Timestamp) -> Written {
+        let (Some(signer), Some(seal)) = (signer, &self.seal) else { return self };
+        match seal.get_or_init(|| sealed(&self.entity, signer, now)) {
+            Some(entity) => Written { entity: entity.clone(), utf8: self.utf8, eight_bit: false, seal: None },
+            None => self,
+        }
+    }
+}
+
+fn sealed(entity: &[u8], signer: &Identity, now: Timestamp) -> Option<Bytes> {
+    let prepared = prepare(entity, false).ok()?;
+    let header = Fields::new(prepared.payload());
+    // Addresses in UTF-8 do not pass every hop in a part that is readable.
+    let form = if prepared.payload()[..header.body()].is_ascii() { Form::Detached } else { Form::Opaque };
+    let part = sign(prepared.payload(), signer, &SignOptions { form, ..SignOptions::new(now) }).ok()?;
+    Some(Bytes::from(prepared.message(&part)))
 }
 
 impl Letter<'_> {
@@ -56,7 +93,7 @@ impl Letter<'_> {
 
     /// With this body: its type, its transfer encoding, and it in that.
     fn with(&self, body: Option<(String, (&str, String))>) -> Written {
-        let Letter { from, to, directive, now, entropy, .. } = self;
+        let Letter { from, to, directive, now, entropy, signed, .. } = self;
         let to = to.map_or("watchers:;".to_owned(), |to| format!("<{to}>"));
         let id = u128::from_be_bytes(*entropy);
         let mut text = format!(
@@ -69,6 +106,23 @@ impl Letter<'_> {
         let mut eight_bit = false;
         match body {
             None => text.push_str("\r\n"),
+            Some((media, (encoding, octets))) if !signed.is_empty() => {
+                let boundary = format!("{id:032x}");
+                let kind = media.split(';').next().unwrap_or_default();
+                eight_bit = encoding == "8bit";
+                text.push_str(&format!(
+                    "Content-Type: multipart/related; type=\"{kind}\"; boundary={boundary}\r\n\
+                     Content-Transfer-Encoding: {}\r\n\r\n--{boundary}\r\n\
+                     Content-Type: {media}\r\nContent-Transfer-Encoding: {encoding}\r\n\r\n{octets}",
+                    if eight_bit { "8bit" } else { "7bit" }
+                ));
+                for entity in *signed {
+                    text.push_str(&format!("\r\n--{boundary}\r\nContent-Type: message/rfc822\r\n\r\n"));
+                    // Only what is US-ASCII goes along.
+                    text.push_str(&String::from_utf8_lossy(entity));
+                }
+                text.push_str(&format!("\r\n--{boundary}--\r\n"));
+            }
             Some((media, (encoding, octets))) => {
                 eight_bit = encoding == "8bit";
                 text.push_str(&format!(
@@ -76,7 +130,7 @@ impl Letter<'_> {
                 ));
             }
         }
-        Written { entity: Bytes::from(text), utf8, eight_bit }
+        Written { entity: Bytes::from(text), utf8, eight_bit, seal: Some(Arc::default()) }
     }
 }
 
@@ -113,7 +167,8 @@ fn encoded(octets: &[u8]) -> String {
 }
 
 /// The body of an entity that is one part, decoded: its media type in lower case, without parameters, and its text.
-/// `None`: it has another form, or is no UTF-8. Without a body there is an empty text.
+/// Of parts that belong together the first counts (RFC 2387). `None`: it has another form, or is no UTF-8. Without a
+/// body there is an empty text.
 pub(super) fn body_of(entity: &[u8]) -> Option<(String, String)> {
     let (media, octets) = octets_of(entity)?;
     Some((media, String::from_utf8(octets).ok()?))
@@ -122,7 +177,12 @@ pub(super) fn body_of(entity: &[u8]) -> Option<(String, String)> {
 /// As [`body_of`], of whatever octets.
 pub(super) fn octets_of(entity: &[u8]) -> Option<(String, Vec<u8>)> {
     let message = mail_parser::MessageParser::default().parse(entity)?;
-    let part = message.parts.first()?;
+    let mut part = message.parts.first()?;
+    if let mail_parser::PartType::Multipart(parts) = &part.body
+        && part.content_type().is_some_and(|kind| kind.subtype().is_some_and(|it| it.eq_ignore_ascii_case("related")))
+    {
+        part = message.parts.get(usize::try_from(*parts.first()?).ok()?)?;
+    }
     if part.is_multipart() || part.is_message() {
         return None;
     }
@@ -134,6 +194,20 @@ pub(super) fn octets_of(entity: &[u8]) -> Option<(String, Vec<u8>)> {
         format!("{}/{}", content.ctype(), content.subtype().unwrap_or_default()).to_ascii_lowercase()
     });
     Some((media, part.contents().to_vec()))
+}
+
+/// The text of a view that came, whoever has signed it: that was looked at when it came.
+pub(super) fn view_of(entity: &[u8]) -> Option<String> {
+    let body = match open(entity) {
+        Ok(Layer::Signed(signed)) => body_of(&signed.content),
+        _ => body_of(entity),
+    };
+    body.map(|(_, text)| text)
+}
+
+/// Whether somebody has signed an entity, and it can go along with others as it is.
+pub(super) fn is_signed(entity: &[u8]) -> bool {
+    entity.is_ascii() && matches!(open(entity), Ok(Layer::Signed(_)))
 }
 
 #[cfg(test)]
@@ -148,7 +222,7 @@ mod tests {
         );
         let body = Some(("application/pidf+xml", body));
         let now = Timestamp::from_secs(1_795_000_000);
-        Letter { from: &bob, to: None, directive: &directive, now, entropy: [1; 16], body }.write()
+        Letter { from: &bob, to: None, directive: &directive, now, entropy: [1; 16], body, signed: &[] }.write()
     }
 
     #[test]

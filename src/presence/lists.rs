@@ -3,9 +3,10 @@
 //! Out: entities for the owner's devices. RFC 3858, RFC 4662 §5.
 
 use super::engine::{Engine, Facts};
+use super::feeds::Changed;
 use super::letter::{Letter, Written};
 use super::names::NameId;
-use super::tables::{ContactAt, FOREVER, Marks};
+use super::tables::{ContactAt, FOREVER, Marks, Subscription, is_undecided};
 use super::{Contact, State, Watcher, letter};
 use crate::address::{Mailbox, uri};
 use crate::limits;
@@ -64,13 +65,15 @@ impl Engine {
             expires: seconds(one.expires),
             seen: view.as_ref().map(|(_, seq)| Timestamp::from_millis(*seq)),
             view: view.map(|(text, _)| text),
+            signed: None,
         })
     }
 
     fn known_away(&self, number: u32) -> Option<Contact> {
         let one = self.tables.watches.get(number)?;
         let view = one.view.as_ref().filter(|_| one.state == State::Active);
-        let text = view.and_then(|view| letter::body_of(&view.entity)).map(|(_, text)| text);
+        let text = view.and_then(|view| letter::view_of(&view.entity));
+        let signed = view.map(|view| view.entity.clone()).filter(|entity| letter::is_signed(entity));
         let seq = i64::try_from(one.seq).unwrap_or_default();
         Some(Contact {
             presentity: self.tables.names.get(one.presentity)?.clone(),
@@ -78,57 +81,90 @@ impl Engine {
             expires: seconds(one.expires),
             seen: text.as_ref().map(|_| Timestamp::from_millis(seq)),
             view: text,
+            signed,
         })
     }
 }
 
-fn status(watcher: &Watcher) -> Option<(watcherinfo::Status, watcherinfo::Cause)> {
+fn status(state: State) -> (watcherinfo::Status, watcherinfo::Cause) {
     use watcherinfo::{Cause, Status};
-    Some(match watcher.state {
+    match state {
         State::Pending | State::Asked => (Status::Pending, Cause::Subscribe),
         State::Active => (Status::Active, Cause::Approved),
         State::Waiting => (Status::Waiting, Cause::Ended(Reason::Timeout)),
-        State::Terminated(_) => return None,
-    })
+        State::Terminated(reason) => (Status::Terminated, Cause::Ended(reason.unwrap_or(Reason::Timeout))),
+    }
 }
 
-/// Who watches: all of them, or where they are too many those that wait for a decision.
+/// Leaves in `changed` what one document has room for, first those that wait for a decision; the rest comes out.
+pub(super) fn page(engine: &Engine, changed: &mut Changed, room: usize) -> Changed {
+    if changed.len() <= room {
+        return Changed::new();
+    }
+    let undecided = |number: &u32| engine.tables.subscriptions.get(*number).is_some_and(|one| is_undecided(one.state));
+    let mut order: Vec<u32> = changed.keys().copied().collect();
+    order.sort_by_key(|number| !undecided(number));
+    order.drain(room..).filter_map(|number| changed.remove_entry(&number)).collect()
+}
+
+impl Engine {
+    /// Who watches, by number.
+    pub(super) fn watchers_by_number(&self, presentity: NameId) -> Changed {
+        let Some(one) = self.tables.presentities.get(&presentity) else { return Changed::new() };
+        let known = |number: &u32| {
+            let one = self.tables.subscriptions.get(*number)?;
+            // Whom the rules refuse does not watch.
+            let over = matches!(one.state, State::Terminated(_));
+            let mailbox = self.tables.names.get(one.watcher).filter(|_| !over)?.clone();
+            Some((*number, (one.watcher, one.marks.has(Marks::PROVEN), mailbox)))
+        };
+        one.watchers.iter().filter_map(known).collect()
+    }
+}
+
+/// How these watchers stand now: all there are, or those that have changed.
 pub(super) fn watchers(
     engine: &mut Engine,
     facts: &Facts<'_>,
     presentity: NameId,
     id: Option<SubscriptionId>,
+    (version, full): (u64, bool),
+    changed: &Changed,
 ) -> Option<(Mailbox, Written)> {
     let owner = engine.tables.names.get(presentity)?.clone();
-    let mut all = engine.watchers_of(presentity);
-    let full = all.len() <= limits::WATCHERS_LISTED;
-    if !full {
-        all.retain(|(_, watcher)| matches!(watcher.state, State::Pending | State::Waiting));
-        all.truncate(limits::WATCHERS_LISTED);
-    }
-    let listed = all.iter().filter_map(|(number, watcher)| {
-        let (status, cause) = status(watcher)?;
-        let forever = watcher.expires == Timestamp::MAX;
-        Some(watcherinfo::Watcher {
+    let listed = changed.iter().map(|(number, (watcher, proven, mailbox))| {
+        let same = |one: &&Subscription| {
+            (one.presentity, one.watcher, one.marks.has(Marks::PROVEN)) == (presentity, *watcher, *proven)
+                && !one.marks.has(Marks::GONE)
+        };
+        // One whose number is another's now is over.
+        let one = engine.tables.subscriptions.get(*number).filter(same);
+        let (status, cause) = status(one.map_or(State::Terminated(None), |one| one.state));
+        let lives = one.filter(|_| status != watcherinfo::Status::Terminated);
+        let remaining = |one: &Subscription| one.expires.saturating_sub(facts.second());
+        watcherinfo::Watcher {
             id: format!("w{number}"),
-            uri: watcherinfo::Watcher::uri_of(watcher.proven.then_some(&watcher.watcher)),
+            uri: watcherinfo::Watcher::uri_of(proven.then_some(mailbox)),
             status,
             cause,
             // What it says of itself, and nobody has proven.
-            name: (!watcher.proven).then(|| watcher.watcher.to_string()),
-            expires: (!forever).then(|| watcher.expires.since(facts.now).as_secs()),
-            lasted: Some(facts.now.since(watcher.since).as_secs()),
-            proof: if watcher.proven { watcherinfo::Proof::Domain } else { watcherinfo::Proof::None },
-        })
+            name: (!proven).then(|| mailbox.to_string()),
+            expires: lives.filter(|one| one.expires != FOREVER).map(|one| remaining(one).into()),
+            lasted: lives.map(|one| facts.second().saturating_sub(one.since).into()),
+            proof: if *proven { watcherinfo::Proof::Domain } else { watcherinfo::Proof::None },
+        }
     });
     let list = watcherinfo::List {
         resource: uri::write("pres", &owner),
         package: "presence".to_owned(),
         watchers: listed.collect(),
     };
-    let version = engine.tables.presentities.get(&presentity).map_or(0, |one| one.list.into());
     let text = watcherinfo::WatcherInfo { version, full, lists: vec![list] }.write();
-    Some(own(engine, facts, owner, id, Event::Watchers, Some((watcherinfo::MEDIA, &text))))
+    Some(own(engine, facts, owner, id, (Event::Watchers, time(facts)), Some((watcherinfo::MEDIA, &text))))
+}
+
+fn time(facts: &Facts<'_>) -> u64 {
+    u64::try_from(facts.now.millis()).unwrap_or_default()
 }
 
 /// An entity of the owner's own events.
@@ -137,13 +173,13 @@ pub(super) fn own(
     facts: &Facts<'_>,
     owner: Mailbox,
     id: Option<SubscriptionId>,
-    event: Event,
+    (event, seq): (Event, u64),
     body: Option<(&str, &str)>,
 ) -> (Mailbox, Written) {
-    let seq = u64::try_from(facts.now.millis()).unwrap_or_default();
     let directive = Directive::Notify { id, seq, state: presence::State::Active, expires: None, event };
     let entropy = engine.random();
-    let letter = Letter { from: &owner, to: Some(&owner), directive: &directive, now: facts.now, entropy, body };
+    let letter =
+        Letter { from: &owner, to: Some(&owner), directive: &directive, now: facts.now, entropy, body, signed: &[] };
     let written = letter.write();
     (owner, written)
 }
@@ -164,19 +200,28 @@ pub(super) fn contacts(
             State::Pending | State::Asked | State::Waiting => presence::State::Pending,
             State::Terminated(reason) => presence::State::Terminated(reason),
         };
-        let view = contact.view.filter(|view| {
-            octets += view.len();
+        let cid = contact.view.as_ref().map(|_| format!("{place}.{boundary}@{}", owner.domain()));
+        let part = contact.view.zip(cid.as_ref()).map(|(view, cid)| match &contact.signed {
+            // With the signature of its domain.
+            Some(entity) => {
+                let entity = String::from_utf8_lossy(entity);
+                format!("\r\n--{boundary}\r\nContent-Type: message/rfc822\r\nContent-ID: <{cid}>\r\n\r\n{entity}")
+            }
+            None => {
+                let (encoding, text) = letter::transferred(&view);
+                format!(
+                    "\r\n--{boundary}\r\nContent-Type: {}; charset=utf-8\r\nContent-ID: <{cid}>\r\n\
+                     Content-Transfer-Encoding: {encoding}\r\n\r\n{text}",
+                    pidf::MEDIA
+                )
+            }
+        });
+        let part = part.filter(|part| {
+            octets += part.len();
             octets <= limits::LIST_OCTETS
         });
-        let cid = view.as_ref().map(|_| format!("{place}.{boundary}@{}", owner.domain()));
-        if let (Some(cid), Some(view)) = (&cid, &view) {
-            let (encoding, text) = letter::transferred(view);
-            parts.push_str(&format!(
-                "\r\n--{boundary}\r\nContent-Type: {}; charset=utf-8\r\nContent-ID: <{cid}>\r\n\
-                 Content-Transfer-Encoding: {encoding}\r\n\r\n{text}",
-                pidf::MEDIA
-            ));
-        }
+        let cid = cid.filter(|_| part.is_some());
+        parts.extend(part);
         // What nobody has answered is no subscription yet (RFC 4662 §5.3).
         let instances = match contact.state {
             State::Asked => Vec::new(),
@@ -194,5 +239,5 @@ pub(super) fn contacts(
         owner.domain()
     );
     let media = format!("multipart/related; type=\"{}\"; boundary=\"{boundary}\"", rlmi::MEDIA);
-    Some(own(engine, facts, owner, Some(id), Event::Contacts, Some((&media, &body))))
+    Some(own(engine, facts, owner, Some(id), (Event::Contacts, time(facts)), Some((&media, &body))))
 }

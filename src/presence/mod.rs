@@ -64,10 +64,28 @@ pub struct Said {
     pub author: Author,
     /// To whom; none of them twice. Of a client the presentity may live elsewhere.
     pub recipients: Vec<Mailbox>,
-    /// The entity, without trace fields of ours.
+    /// The entity, without trace fields.
     pub entity: Bytes,
+    /// What was found of its signature, where it has one that was looked at.
+    pub signed: Option<Signed>,
     /// When it came.
     pub now: Timestamp,
+}
+
+impl Said {
+    /// The entity that counts: what is signed, where something is.
+    pub fn content(&self) -> &Bytes {
+        self.signed.as_ref().map_or(&self.entity, |signed| &signed.content)
+    }
+}
+
+/// A signature that does not contradict the entity.
+#[derive(Clone, Debug)]
+pub struct Signed {
+    /// What it protects: an entity with the fields that count.
+    pub content: Bytes,
+    /// Whether it is the author's own, and somebody who is believed says so.
+    pub by_author: bool,
 }
 
 /// Why it was refused; the reply says what to do.
@@ -118,6 +136,8 @@ pub struct Contact {
     pub view: Option<String>,
     /// The time of the view.
     pub seen: Option<Timestamp>,
+    /// The view as it came from its domain, where that has signed it.
+    pub signed: Option<Bytes>,
 }
 
 /// How many there are.

@@ -95,18 +95,21 @@ impl Engine {
         }
         let expires = expires.map_or(FOREVER, |seconds| facts.second().saturating_add(seconds).min(FOREVER - 1));
         let presentity_row = presentity.clone();
+        // What would not pass every hop as it is goes along with no view.
+        let signed = Some(request.entity.clone())
+            .filter(|entity| request.signed && entity.is_ascii() && entity.len() <= limits::SIGNED_OCTETS);
         let one = self.presentity(facts, name);
         let at = facts.now.millis();
         let publication = match place.and_then(|place| one.publications.get_mut(place)) {
             Some(old) => {
                 old.expires = expires;
                 if !refreshed {
-                    (old.at, old.text) = (at, text.into());
+                    (old.at, old.text, old.signed) = (at, text.into(), signed);
                 }
                 old.clone()
             }
             None => {
-                let new = Publication { id: id.into(), by, expires, at, text: text.into() };
+                let new = Publication { id: id.into(), by, expires, at, text: text.into(), signed };
                 one.publications.push(new.clone());
                 self.counts.publications += 1;
                 self.tables.names.hold_again(name);
@@ -121,6 +124,7 @@ impl Engine {
             expires,
             at: publication.at,
             text: publication.text.into_string(),
+            signed: publication.signed,
         };
         self.write(row.write());
         self.keep(name);
@@ -237,8 +241,6 @@ impl Engine {
         let one = self.tables.presentities.entry(name).or_default();
         if one.known == 0 {
             (one.known, one.since) = (now, now);
-            // Greater than before a restart (RFC 3858 §4).
-            one.list = u32::try_from(facts.now.secs()).unwrap_or_default();
         }
         one
     }

@@ -69,7 +69,6 @@ impl Engine {
             self.write((key, None));
         }
         self.revising = self.tables.presentities.keys().copied().collect();
-        self.drop_removed(facts);
     }
 
     /// What is left of those who lived here and do so no more: nobody would ever take it back.
@@ -92,14 +91,14 @@ impl Engine {
     }
 
     fn restore_publication(&mut self, facts: &Facts<'_>, row: PublicationRow) {
-        let PublicationRow { presentity, by, id, expires, at, text } = row;
+        let PublicationRow { presentity, by, id, expires, at, text, signed } = row;
         // They are released when the publication goes.
         let (name, by) = (self.hold(&presentity, facts), self.hold(&by, facts));
         self.counts.publications += 1;
         let one = self.presentity(facts, name);
         one.version = one.version.max(at);
         one.known = one.known.min(at);
-        one.publications.push(Publication { id: id.into(), by, expires, at, text: text.into() });
+        one.publications.push(Publication { id: id.into(), by, expires, at, text: text.into(), signed });
         self.file_publications(name);
     }
 

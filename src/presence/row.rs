@@ -40,6 +40,8 @@ pub(super) struct PublicationRow {
     pub expires: u32,
     pub at: i64,
     pub text: String,
+    /// The entity, where its author has signed it: after a NUL, which no document has.
+    pub signed: Option<bytes::Bytes>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -200,7 +202,9 @@ impl PublicationRow {
             .text(&self.presentity.to_string())
             .text(&self.by.to_string())
             .text(&self.id)
-            .octets(self.text.as_bytes());
+            .octets(self.text.as_bytes())
+            .octets(self.signed.as_ref().map_or(&[], |_| &[0]))
+            .octets(self.signed.as_deref().unwrap_or_default());
         (publication_key(&self.presentity, &self.by, &self.id), Some(content.0))
     }
 }
@@ -260,14 +264,14 @@ pub(super) fn read(key: &[u8], content: &[u8]) -> Option<Read> {
             let version = reader.i64()?;
             Read::Attached { presentity: reader.mailbox()?, version }
         }
-        b'p' => Read::Publication(PublicationRow {
-            expires: reader.u32()?,
-            at: reader.i64()?,
-            presentity: reader.mailbox()?,
-            by: reader.mailbox()?,
-            id: reader.text()?.to_owned(),
-            text: std::str::from_utf8(reader.0).ok()?.to_owned(),
-        }),
+        b'p' => {
+            let (expires, at) = (reader.u32()?, reader.i64()?);
+            let (presentity, by, id) = (reader.mailbox()?, reader.mailbox()?, reader.text()?.to_owned());
+            let mut rest = reader.0.splitn(2, |octet| *octet == 0);
+            let text = std::str::from_utf8(rest.next()?).ok()?.to_owned();
+            let signed = rest.next().map(bytes::Bytes::copy_from_slice);
+            Read::Publication(PublicationRow { presentity, by, id, expires, at, text, signed })
+        }
         b's' => Read::Subscription(SubscriptionRow {
             state: state_of(reader.take()?)?,
             proven: reader.take::<1>()? == [1],
@@ -320,6 +324,7 @@ mod tests {
             expires: 7,
             at: 8,
             text: "<presence/>".to_owned(),
+            signed: None,
         };
         let id = SubscriptionId::new([9; 16]);
         let subscription = SubscriptionRow {

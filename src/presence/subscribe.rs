@@ -7,7 +7,6 @@
 use std::time::Duration;
 
 use super::engine::{Engine, Facts, Request, refuse};
-use super::feeds::Item;
 use super::names::NameId;
 use super::tables::{FOREVER, Marks, Subscription};
 use super::timers::Timer;
@@ -410,10 +409,11 @@ impl Engine {
         let Some(one) = self.tables.subscriptions.get(number).filter(|one| !one.marks.has(Marks::FETCH)) else {
             return;
         };
-        let presentity = one.presentity;
-        if let Some(one) = self.tables.presentities.get_mut(&presentity) {
-            one.list = one.list.wrapping_add(1);
+        let (presentity, watcher, proven) = (one.presentity, one.watcher, one.marks.has(Marks::PROVEN));
+        if self.feeds.has(presentity)
+            && let Some(mailbox) = self.tables.names.get(watcher).cloned()
+        {
+            self.feeds.watcher_changed(presentity, number, &(watcher, proven, mailbox));
         }
-        self.show(presentity, Item::Watchers(None));
     }
 }

@@ -124,6 +124,8 @@ pub(super) struct Publication {
     pub at: i64,
     /// The document.
     pub text: Box<str>,
+    /// The entity, where its author has signed it.
+    pub signed: Option<bytes::Bytes>,
 }
 
 /// A presentity here.
@@ -155,8 +157,6 @@ pub(super) struct Presentity {
     pub timed: bool,
     /// The second of the timer of its publications; zero: it has none.
     pub timer: u32,
-    /// The version of its list of watchers (RFC 3858).
-    pub list: u32,
     /// What was composed, while it is in use.
     pub hot: Option<Box<Hot>>,
 }

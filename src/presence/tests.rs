@@ -4,3 +4,4 @@ mod edges;
 mod net;
 mod plays;
 mod simulation;
+mod told;

@@ -3,14 +3,17 @@
 //! In: publications, sessions, decisions of the rules. Out: views, as text and as the entity that is the same for all their
 //! watchers. Invariant: [`pidf::shown`] makes every view, for notifications, fetches and devices alike. RFC 5025 §3.3.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
+use bytes::Bytes;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::letter::{Letter, Written};
 use super::names::Names;
 use super::tables::{FOREVER, Hot, Presentity};
 use crate::address::Mailbox;
+use crate::limits;
 use crate::mime::presence::{Directive, Event, State};
 use crate::pidf::{self, Document, compose};
 use crate::rules::{Decision, Handling, Provide};
@@ -22,7 +25,12 @@ pub(super) struct Composed {
     pub document: Document,
     /// What its publications agree upon (RFC 5025 §3.1.2).
     pub sphere: Option<String>,
+    /// Its publications as their authors have signed them, the newest first, as far as there is room.
+    pub signed: Vec<Bytes>,
 }
+
+/// For how long an entity is told to more watchers: its signed Date must be believed wherever it comes.
+const FRESH: Duration = Duration::from_secs(86_400);
 
 /// A view.
 #[derive(Debug)]
@@ -34,19 +42,28 @@ pub(super) struct View {
     /// Of the text; never zero.
     pub digest: u64,
     pub text: String,
-    written: OnceLock<Written>,
+    /// What its authors have signed, for those who see everything.
+    pub signed: Vec<Bytes>,
+    written: Mutex<Option<(Timestamp, Written)>>,
 }
 
 impl View {
     /// The entity for all who see this.
-    pub fn entity(&self, presentity: &Mailbox, now: Timestamp, entropy: impl FnOnce() -> [u8; 16]) -> &Written {
-        self.written.get_or_init(|| {
-            let seq = u64::try_from(self.seq).unwrap_or_default();
-            let directive =
-                Directive::Notify { id: None, seq, state: State::Active, expires: None, event: Event::Presence };
-            let body = Some((pidf::MEDIA, self.text.as_str()));
-            Letter { from: presentity, to: None, directive: &directive, now, entropy: entropy(), body }.write()
-        })
+    pub fn entity(&self, presentity: &Mailbox, now: Timestamp, entropy: impl FnOnce() -> [u8; 16]) -> Written {
+        let mut kept = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((at, written)) = &*kept
+            && now.since(*at) < FRESH
+        {
+            return written.clone();
+        }
+        let seq = u64::try_from(self.seq).unwrap_or_default();
+        let directive =
+            Directive::Notify { id: None, seq, state: State::Active, expires: None, event: Event::Presence };
+        let body = Some((pidf::MEDIA, self.text.as_str()));
+        let (entropy, signed) = (entropy(), self.signed.as_slice());
+        let written = Letter { from: presentity, to: None, directive: &directive, now, entropy, body, signed }.write();
+        *kept = Some((now, written.clone()));
+        written
     }
 }
 
@@ -73,7 +90,20 @@ pub(super) fn compose(mailbox: &Mailbox, presentity: &Presentity, names: &Names,
         compose::merge(mailbox, newest.as_slice(), sessions)
     });
     let document = document.unwrap_or_else(|_| Document::closed(mailbox, since));
-    Composed { document, sphere }
+    Composed { document, sphere, signed: signed(presentity) }
+}
+
+/// What the authors have signed.
+fn signed(presentity: &Presentity) -> Vec<Bytes> {
+    let mut all: Vec<_> =
+        presentity.publications.iter().filter_map(|one| Some((one.at, one.signed.as_ref()?))).collect();
+    all.sort_by_key(|(at, _)| std::cmp::Reverse(*at));
+    let mut octets = 0;
+    all.retain(|(_, entity)| {
+        octets += entity.len();
+        octets <= limits::SIGNED_OCTETS
+    });
+    all.into_iter().map(|(_, entity)| entity.clone()).collect()
 }
 
 impl Hot {
@@ -94,7 +124,11 @@ impl Hot {
         let text = pidf::shown(&self.composed.document, mailbox, decision, polite)?.into_text();
         let digest = xxh3_64(text.as_bytes()).max(1);
         let (handling, provide) = (decision.subscription, decision.provide.clone());
-        let view = Arc::new(View { handling, provide, seq: version, digest, text, written: OnceLock::new() });
+        // What is signed shows all that was published.
+        let all = handling == Handling::Allow && provide.is_everything();
+        let signed = if all { self.composed.signed.clone() } else { Vec::new() };
+        let view = View { handling, provide, seq: version, digest, text, signed, written: Mutex::default() };
+        let view = Arc::new(view);
         self.views.push(view.clone());
         Some(view)
     }

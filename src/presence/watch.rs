@@ -272,7 +272,9 @@ impl Engine {
         if !matches!(event, Event::Presence | Event::Certificate) {
             return Err(refuse(550, (5, 7, 1), format!("nobody here has asked for the event {event}")));
         }
-        if request.entity.len() > 2 * limits::PIDF_OCTETS + limits::HEADER_OCTETS {
+        // With a view goes what its authors have signed; what is encoded and signed takes more than what it says.
+        let signed = if *state == presence::State::Active { 2 * limits::SIGNED_OCTETS } else { 0 };
+        if request.entity.len() > 2 * limits::PIDF_OCTETS + limits::HEADER_OCTETS + signed {
             return Err(refuse(552, (5, 3, 4), "a notification is no larger than the largest view; send less"));
         }
         if *state != presence::State::Active && !request.body.1.trim().is_empty() {

@@ -6,10 +6,12 @@
 
 use bytes::Bytes;
 
+use super::signed::Signature;
 use super::transaction::{Accepted, Judge};
 use crate::address::{Domain, ForwardPath, Mailbox};
 use crate::envelope::Class;
 use crate::mime::presence::Directive;
+use crate::mime::trace;
 use crate::policy::Service;
 use crate::presence::{Author, Said};
 use crate::reply::{EnhancedCode, Reply};
@@ -47,6 +49,7 @@ impl Judge {
         mail: &Mail,
         rcpts: &mut Vec<Rcpt>,
         entity: &Bytes,
+        signature: Option<&Signature>,
         proven: bool,
     ) -> Result<Option<Told>, Reply> {
         let directive = Directive::of(entity);
@@ -75,9 +78,13 @@ impl Judge {
         if !client && matches!(directive, Directive::Subscribe { .. } | Directive::Fetch { .. }) {
             self.can_be_answered(sender.domain()).await?;
         }
+        if let Some(signature) = signature {
+            signature.is_of_its_author()?;
+        }
         let author = Author { mailbox: sender, proven: proven || client, client };
-        let (entity, now) = (entity.clone(), self.context.clock.now());
-        let said = Said { author, recipients, entity, now };
+        // Where it has come through concerns nobody who is told of it, and the signed entity goes on as it is.
+        let (entity, now) = (trace::without(entity), self.context.clock.now());
+        let said = Said { author, recipients, entity, signed: signature.map(Signature::content), now };
         Ok(Some(Told(Box::pin(self.context.presence.say(said)))))
     }
 

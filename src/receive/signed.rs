@@ -1,4 +1,4 @@
-//! What is found of signatures of messages for inboxes here.
+//! What is found of signatures of messages for inboxes here, and of what is said of presence here.
 //!
 //! In: an entity and whom it is for. Out: a [`Signature`] with its verdict, or the reply that refuses. Invariants: nothing is
 //! looked at that is not for an inbox here; a large entity is looked at on a thread of its own; what is refused contradicts
@@ -15,7 +15,9 @@ use crate::address::{ForwardPath, Mailbox};
 use crate::dns::published;
 use crate::envelope::{Class, Envelope};
 use crate::mime::signed::describe;
+use crate::policy::Service;
 use crate::policy::inbox::{ASTRAY, UNSIGNED};
+use crate::presence;
 use crate::reply::{EnhancedCode, Reply};
 use crate::rules::Signed;
 use crate::rules::edit::Who;
@@ -122,6 +124,23 @@ impl Signature {
         }
     }
 
+    /// Whether what acts here was signed for all of its recipients, and by nobody else than who says it.
+    pub fn is_of_its_author(&self) -> Result<(), Reply> {
+        if self.is_astray() {
+            return Err(refuse_astray());
+        }
+        match self.verdict.finding {
+            Finding::WrongSender(_) => Err(refused(&self.verdict)),
+            _ => Ok(()),
+        }
+    }
+
+    /// What it protects, for who acts on it.
+    pub fn content(&self) -> presence::Signed {
+        let content = Bytes::copy_from_slice(self.examined.payload());
+        presence::Signed { content, by_author: self.verdict.user().is_some() }
+    }
+
     /// By what it is known again at each recipient who lives here.
     pub fn seen(&self, envelope: &Envelope, accounts: &Accounts) -> Vec<Option<[u8; 32]>> {
         let key = |mailbox: &Mailbox| self.examined.seen_key(mailbox, envelope.sender.mailbox(), &self.verdict);
@@ -139,11 +158,13 @@ impl Judge {
         class: Class,
         accounts: &Accounts,
     ) -> Result<Option<Signature>, Reply> {
-        if class != Class::Im || !is_protected(entity) {
+        if !is_protected(entity) {
             return Ok(None);
         }
+        // Of presence what a client of ours says to others is said to us.
+        let acts = class == Class::Pres && self.listener.service == Service::Client;
         let local = |rcpt: &Rcpt| match &rcpt.path {
-            ForwardPath::Mailbox(mailbox) if accounts.is_local(mailbox.domain()) => {
+            ForwardPath::Mailbox(mailbox) if acts || accounts.is_local(mailbox.domain()) => {
                 let members = accounts.members(mailbox).unwrap_or_default();
                 let inboxes = if members.is_empty() { std::slice::from_ref(mailbox) } else { members };
                 let inboxes = inboxes.iter().map(Mailbox::key).collect();
@@ -275,8 +296,11 @@ fn judge(examined: Examined, case: &Case, circumstances: &Circumstances<'_>) -> 
 /// X.7.7: the message is not what its author sent, or not where and when it was to be.
 fn refusal(verdict: &Verdict) -> Option<Reply> {
     let altered = matches!(verdict.finding, Finding::Altered(_));
-    (altered || verdict.must_be_refused())
-        .then(|| Reply::new(554, EnhancedCode::new(5, 7, 7), format!("the signature is refused: {}", verdict.reason())))
+    (altered || verdict.must_be_refused()).then(|| refused(verdict))
+}
+
+fn refused(verdict: &Verdict) -> Reply {
+    Reply::new(554, EnhancedCode::new(5, 7, 7), format!("the signature is refused: {}", verdict.reason()))
 }
 
 #[cfg(test)]

@@ -79,6 +79,7 @@ impl Stage {
             reload: Box::new(|| ()),
             certifier: None,
         });
+        presence.as_ref().unwrap().run();
         let context = Context {
             options: options_of(host.clone()),
             spool,

@@ -239,12 +239,14 @@ impl Judge {
         let returned = facts.hops > 0 && trace::passed(&entity, &self.context.options.host);
         let digest = mime::digest(&entity);
         let id = self.context.spool.reserve();
-        let results = self.results(finding.as_ref(), signature.as_ref(), results);
-        let entity = self.stamped(entity, &mail, lmtp, &results, id);
         let told = match mail.class {
-            Some(Class::Pres) => self.presence(&mail, &mut rcpts, &entity, proven.is_some()).await?,
+            Some(Class::Pres) => {
+                self.presence(&mail, &mut rcpts, &entity, signature.as_ref(), proven.is_some()).await?
+            }
             _ => None,
         };
+        let results = self.results(finding.as_ref(), signature.as_ref(), results);
+        let entity = self.stamped(entity, &mail, lmtp, &results, id);
         let told = match told {
             Some(told) if rcpts.is_empty() => return Ok(Accepting { returned, future: told.accepted(id) }),
             told => told,

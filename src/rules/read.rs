@@ -6,7 +6,7 @@
 
 use std::collections::HashSet;
 
-use roxmltree::{Document, Node, ParsingOptions};
+use roxmltree::Node;
 
 use super::{
     COMMON, Condition, Decision, Except, Excluded, Handling, IMPART, Kind, Message, Named, PRESENCE, Party, Read, Rule,
@@ -16,59 +16,18 @@ use crate::address::uri::percent_decoded;
 use crate::address::{Domain, Mailbox};
 use crate::limits;
 use crate::timestamp::Timestamp;
-use crate::xml;
+use crate::xml::{self, Bounds};
+
+pub(super) use crate::xml::wrong;
 
 /// What is wrong in a document.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum RulesError {
-    /// Too much.
-    #[error("the document has more than {} octets; join rules, or name domains", limits::RULES_OCTETS)]
-    Size,
-    /// Not XML, or with a DTD.
-    #[error("line {line}, column {column}: {fault}")]
-    Form {
-        /// Counted from 1.
-        line: u32,
-        /// Counted from 1.
-        column: u32,
-        /// What.
-        fault: String,
-    },
-    /// An element.
-    #[error("line {line}, <{element}>: {fault}")]
-    Element {
-        /// Counted from 1.
-        line: u32,
-        /// Its local name.
-        element: String,
-        /// What, and what would be right.
-        fault: String,
-    },
-}
+pub use crate::xml::XmlError as RulesError;
+
+const BOUNDS: Bounds = Bounds { what: "a document of rules", octets: limits::RULES_OCTETS, depth: limits::RULES_DEPTH };
 
 /// Reads a document. Out too: remarks on what has no effect, or more than one might think.
 pub fn read(text: &str) -> Result<(Ruleset, Vec<String>), RulesError> {
-    if text.len() > limits::RULES_OCTETS {
-        return Err(RulesError::Size);
-    }
-    if let Some(at) = xml::crowded(text) {
-        let line = u32::try_from(text[..at].matches('\n').count()).unwrap_or(u32::MAX).saturating_add(1);
-        let fault = format!("an element has more than {} attributes; leave some out", limits::XML_ATTRIBUTES);
-        return Err(RulesError::Form { line, column: 1, fault });
-    }
-    let options = ParsingOptions { allow_dtd: false, ..ParsingOptions::default() };
-    let document = Document::parse_with_options(text, options).map_err(|error| {
-        let place = error.pos();
-        let fault = match error {
-            roxmltree::Error::DtdDetected => "a document of rules has no DTD; take <!DOCTYPE> out".to_owned(),
-            other => format!("not well-formed XML: {other}"),
-        };
-        RulesError::Form { line: place.row, column: place.col, fault }
-    })?;
-    let deep = |node: &Node<'_, '_>| node.ancestors().take(limits::RULES_DEPTH + 2).count() > limits::RULES_DEPTH + 1;
-    if let Some(node) = document.descendants().filter(Node::is_element).find(deep) {
-        return Err(wrong(node, format!("elements are nested deeper than {}", limits::RULES_DEPTH)));
-    }
+    let document = xml::parse(text, BOUNDS)?;
     let root = document.root_element();
     if !is(root, "ruleset") {
         return Err(wrong(root, format!("a document of rules begins with <ruleset xmlns=\"{COMMON}\">")));
@@ -82,10 +41,6 @@ pub fn read(text: &str) -> Result<(Ruleset, Vec<String>), RulesError> {
         }
     }
     Ok((Ruleset { rules }, reader.remarks))
-}
-
-pub(super) fn wrong(node: Node<'_, '_>, fault: impl Into<String>) -> RulesError {
-    RulesError::Element { line: line(node), element: node.tag_name().name().to_owned(), fault: fault.into() }
 }
 
 pub(super) fn line(node: Node<'_, '_>) -> u32 {

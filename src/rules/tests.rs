@@ -248,7 +248,7 @@ fn mistakes_say_where_they_are() {
     check(&action(&deep), "nested deeper than 64");
     let nested = format!("{}{}", "<a>".repeat(9000), "</a>".repeat(9000));
     check(&nested, "nested deeper than 64");
-    check(&" ".repeat(65_537), "more than 65536 octets");
+    check(&" ".repeat(65_537), "at most 65536 octets");
 }
 
 #[test]

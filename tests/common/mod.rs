@@ -8,6 +8,7 @@
 pub mod client;
 pub mod daemon;
 pub mod device;
+pub mod lossy;
 pub mod openssl;
 pub mod person;
 pub mod preload;

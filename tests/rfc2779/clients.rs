@@ -84,6 +84,11 @@ impl Home {
         Person::new(address, &home, self.client, &authorities).log_in("secret")
     }
 
+    /// Where clients come.
+    pub fn client_port(&self) -> SocketAddr {
+        self.client
+    }
+
     /// The daemon.
     pub fn daemon(&mut self) -> &mut Option<Daemon> {
         &mut self.daemon

@@ -8,27 +8,27 @@ use crate::common::sink::{Arrival, Manner, Sink};
 use crate::common::wait;
 use crate::world::World;
 
-const SHOWS: &[&str] = &["PIPELINING", "CHUNKING", "8BITMIME", "SMTPUTF8", "IMPP PRES NOOP=60"];
-const ALICE: &str = "alice@a.test";
-const CAROL: &str = "carol@c.test";
+pub const SHOWS: &[&str] = &["PIPELINING", "CHUNKING", "8BITMIME", "SMTPUTF8", "IMPP PRES NOOP=60"];
+pub const ALICE: &str = "alice@a.test";
+pub const CAROL: &str = "carol@c.test";
 
-fn id(number: u32) -> String {
+pub fn id(number: u32) -> String {
     format!("{number:032x}")
 }
 
-fn manner(say: impl Fn(&str) -> Option<String> + Send + Sync + 'static) -> Manner {
+pub fn manner(say: impl Fn(&str) -> Option<String> + Send + Sync + 'static) -> Manner {
     let mut manner = Manner::default();
     manner.keywords.push("IMPP IM PRES");
     Manner { say: Box::new(say), ..manner }
 }
 
 /// A server of this domain that takes everything.
-fn server(world: &World, domain: &str) -> Sink {
+pub fn server(world: &World, domain: &str) -> Sink {
     world.sink(domain, manner(|_| None))
 }
 
 /// Says something of class PRES.
-fn tell(client: &mut Client, from: &str, to: &str, directive: &str, body: &str) -> Reply {
+pub fn tell(client: &mut Client, from: &str, to: &str, directive: &str, body: &str) -> Reply {
     use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
     static NUMBER: AtomicU32 = AtomicU32::new(0);
     let number = NUMBER.fetch_add(1, Relaxed);
@@ -42,21 +42,21 @@ fn tell(client: &mut Client, from: &str, to: &str, directive: &str, body: &str) 
 }
 
 #[track_caller]
-fn accepted(reply: Reply) {
+pub fn accepted(reply: Reply) {
     assert_eq!(reply.code, 250, "{reply:?}");
 }
 
 #[track_caller]
-fn refused(reply: Reply, expected: &str) {
+pub fn refused(reply: Reply, expected: &str) {
     let found = format!("{} {}", reply.code, reply.lines.first().map_or("", String::as_str));
     assert!(found.starts_with(expected), "{reply:?}");
 }
 
-fn subscribe(client: &mut Client, from: &str, number: u32) -> Reply {
+pub fn subscribe(client: &mut Client, from: &str, number: u32) -> Reply {
     tell(client, from, ALICE, &format!("subscribe; id={}; expires=600; event=presence", id(number)), "")
 }
 
-fn document(of: &str, note: &str) -> String {
+pub fn document(of: &str, note: &str) -> String {
     format!(
         "<presence xmlns=\"urn:ietf:params:xml:ns:pidf\" entity=\"pres:{of}\"><tuple id=\"t\"><status>\
          <basic>open</basic></status><contact>im:{of}</contact></tuple><note>{note}</note></presence>"
@@ -64,7 +64,7 @@ fn document(of: &str, note: &str) -> String {
 }
 
 /// Rules: what becomes of whom; without a name they are for everybody, anonymous ones too.
-fn rules(all: &[(&str, &str)]) -> String {
+pub fn rules(all: &[(&str, &str)]) -> String {
     let rule = |(number, (who, handling)): (usize, &(&str, &str))| {
         let identity = match who.is_empty() {
             true => String::new(),
@@ -85,16 +85,16 @@ fn rules(all: &[(&str, &str)]) -> String {
     )
 }
 
-fn rule(home: &Home, all: &[(&str, &str)]) {
+pub fn rule(home: &Home, all: &[(&str, &str)]) {
     accepted(tell(&mut home.alice(), ALICE, ALICE, "policy; for=presence", &rules(all)));
 }
 
-fn publish(home: &Home, note: &str) {
+pub fn publish(home: &Home, note: &str) {
     accepted(tell(&mut home.alice(), ALICE, ALICE, "publish; id=desk; expires=600", &document(ALICE, note)));
 }
 
 /// What a watcher's server was told, in short: state, whether there is a body, the note.
-fn in_short(arrival: &Arrival) -> String {
+pub fn in_short(arrival: &Arrival) -> String {
     let field = arrival.field("Presence").unwrap_or_default();
     let word = |name: &str| {
         let found = field.split(';').find_map(|part| part.trim().strip_prefix(name)?.strip_prefix('='));
@@ -107,7 +107,7 @@ fn in_short(arrival: &Arrival) -> String {
 
 /// Waits until the last that a watcher was told is this.
 #[track_caller]
-fn told(server: &Sink, watcher: &str, expected: &str) {
+pub fn told(server: &Sink, watcher: &str, expected: &str) {
     let mut last = String::new();
     let found = wait::maybe(|| {
         let arrivals = server.arrivals();
@@ -118,7 +118,7 @@ fn told(server: &Sink, watcher: &str, expected: &str) {
     found.unwrap_or_else(|| panic!("{watcher} was not told {expected:?}; the last is {last:?}"));
 }
 
-fn count(server: &Sink) -> usize {
+pub fn count(server: &Sink) -> usize {
     server.arrivals().len()
 }
 

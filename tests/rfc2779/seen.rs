@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 use crate::clients::Home;
 use crate::common::client::{Client, Reply, entity};
 use crate::common::device::{Delivery, Device};
+use crate::common::lossy::Lossy;
+use crate::common::person::Person;
 use crate::common::wait;
 
 const SHOWS: &[&str] = &["PIPELINING", "CHUNKING", "8BITMIME", "SMTPUTF8", "IMPP PRES NOOP=30"];
@@ -189,6 +191,50 @@ fn r3_2_4_a_device_whose_packets_are_lost_is_out_of_contact() {
     until("closed");
     assert!(began.elapsed() < Duration::from_secs(55), "NOOP after 30 s, no answer in 20: {:?}", began.elapsed());
     drop(phone);
+}
+
+#[test]
+fn r3_2_4_a_client_on_whose_way_all_packets_are_dropped_is_out_of_contact() {
+    let home = Home::new(|setup| setup);
+    let output = home.setup.ctl(&["rules", "watch", "alice@a.test", "bob@a.test", "allow"]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let (bob, way) = (home.person("bob@a.test"), Lossy::to(home.client_port()));
+    let alice = Person::new(
+        "alice@a.test",
+        &home.setup.directory.join("far away"),
+        way.address,
+        &home.world.home("a.test").with_file_name("ca.pem"),
+    )
+    .log_in("secret");
+    let file = alice.home.join("config/impart/config.toml");
+    let config = std::fs::read_to_string(&file).expect("the configuration");
+    std::fs::write(&file, format!("{config}noop = 30\n")).expect("the configuration");
+    let (watching, hers) = (bob.listen(), alice.listen());
+    bob.done(&["watch", "alice@a.test"]);
+    let becomes = |basic: &str, within: Duration| {
+        let began = Instant::now();
+        while began.elapsed() < within {
+            let events = watching.events();
+            let last = events.iter().rev().find(|event| event["who"] == "alice@a.test");
+            if last.is_some_and(|event| event["basic"] == basic) {
+                return began.elapsed();
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        panic!("she is not {basic}: {:?}", watching.events());
+    };
+    becomes("open", Duration::from_secs(30));
+    way.cut();
+    let took = becomes("closed", Duration::from_secs(70));
+    assert!(took > Duration::from_secs(15), "nobody has told the server: {took:?}");
+    // Her own client knows it too.
+    let lost = |event: &serde_json::Value| event["event"] == "connection" && event["state"] != "connected";
+    let knows = || hers.events().into_iter().rev().take_while(|event| event["state"] != "connected").find(lost);
+    wait::until("her client knows", knows);
+    // A message waits, and nobody is told that it came.
+    let receipt = bob.run(&["send", "alice@a.test", "-m", "are you there?", "--wait", "1"]);
+    assert!(!String::from_utf8_lossy(&receipt.stdout).contains("delivered"), "{receipt:?}");
+    assert_eq!(home.setup.wait_for("alice@a.test", 1).len(), 1);
 }
 
 #[test]

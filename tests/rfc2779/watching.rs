@@ -280,3 +280,33 @@ fn r2_4_1_an_administrator_sees_who_watches_and_is_seen_to() {
     }
     assert!(!log.contains("private note"), "no document in the log");
 }
+
+#[test]
+fn r2_4_1_an_administrator_sees_who_watches_while_the_daemon_is_stopped() {
+    let mut people = People::new();
+    people.alice.done(&["allow", "bob@b.test"]);
+    people.alice.done(&["status", "away", "kept"]);
+    people.bob.done(&["watch", "alice@a.test"]);
+    listed(&people.bob, "contacts", "alice@a.test", "state", "active");
+    people.daemons.remove(0).stop();
+    let rows = people.a.rows(&["presence", "watchers", "alice@a.test"]);
+    assert_eq!((&rows[0]["watcher"], &rows[0]["state"]), (&"bob@b.test".into(), &"active".into()));
+    let shown = people.a.ctl(&["presence", "show", "alice@a.test", "--as", "bob@b.test"]);
+    assert!(said(&shown).contains("kept") && said(&shown).contains("impartd is not running"), "{}", said(&shown));
+    let stranger = people.a.ctl(&["presence", "show", "alice@a.test", "--as", "carol@c.test"]);
+    assert!(!said(&stranger).contains("kept"), "{}", said(&stranger));
+    // Looking changes nothing; what is ended is told by the daemon when it runs again.
+    assert_eq!(people.a.rows(&["presence", "watchers", "alice@a.test"]).len(), 1);
+    let removed = people.a.ctl(&["presence", "remove", "alice@a.test", "bob@b.test"]);
+    assert!(removed.status.success(), "{}", said(&removed));
+    let _a = people.a.start();
+    let ended = || {
+        let contacts = rows_of(&people.bob);
+        contacts.iter().all(|row| row["state"] != "active").then_some(())
+    };
+    wait::until("the end", ended);
+}
+
+fn rows_of(person: &Person) -> Vec<Value> {
+    rows(person, &["contacts"])
+}

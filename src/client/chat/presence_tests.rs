@@ -9,7 +9,8 @@ use crate::client::presence::{Shown, Standing, View, Watcher};
 fn view(who: &str, seq: u64, open: bool, activity: Option<&str>, note: Option<&str>) -> Input {
     let activities = activity.into_iter().map(str::to_owned).collect();
     let shown = Shown { open: Some(open), activities, note: note.map(str::to_owned), contacts: Vec::new() };
-    let view = View { who: mailbox(who), standing: Standing::Active, reason: None, seq, shown: Some(shown) };
+    let (who, standing, signature) = (mailbox(who), Standing::Active, Default::default());
+    let view = View { who, standing, reason: None, seq, shown: Some(shown), signature };
     Input::News(Incoming::Presence(News::View(Box::new(view))))
 }
 

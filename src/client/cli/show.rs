@@ -100,7 +100,7 @@ fn presence(news: &News) -> Vec<String> {
         News::View(view) => vec![view.to_string()],
         News::Contacts(views) => views.iter().map(ToString::to_string).collect(),
         News::Watchers { list, .. } => list.iter().map(ToString::to_string).collect(),
-        News::Policy(_) | News::Certificate { .. } => Vec::new(),
+        News::Policy { .. } | News::Certificate { .. } => Vec::new(),
     }
 }
 
@@ -156,7 +156,7 @@ fn presence_json(news: &News) -> Value {
             let list: Value = list.iter().map(|watcher| watcher.json()).collect();
             json!({ "event": "watchers", "full": full, "list": list })
         }
-        News::Policy(text) => json!({ "event": "policy", "text": text }),
+        News::Policy { text, .. } => json!({ "event": "policy", "text": text }),
         News::Certificate { who, certificate } => {
             let until = certificate.as_ref().map(|certificate| certificate.not_after().rfc3339());
             json!({ "event": "certificate", "who": who, "until": until })

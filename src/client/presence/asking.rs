@@ -15,6 +15,7 @@ use crate::client::account::Account;
 use crate::client::attach::options;
 use crate::client::error::ClientError;
 use crate::client::link;
+use crate::client::protector::Protector;
 use crate::client::submit::now;
 use crate::net::Stream;
 use crate::reply::{EnhancedCode, Reply};
@@ -32,6 +33,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 #[derive(Debug)]
 pub struct Answers {
     account: Arc<Account>,
+    protector: Arc<Protector>,
     stream: Stream,
     session: Session,
     input: BytesMut,
@@ -42,12 +44,16 @@ pub struct Answers {
 
 impl Answers {
     /// Attaches.
-    pub(super) async fn open(account: &Arc<Account>, credentials: &Credentials) -> Result<Answers, ClientError> {
+    pub(super) async fn open(
+        account: &Arc<Account>,
+        credentials: &Credentials,
+        protector: &Arc<Protector>,
+    ) -> Result<Answers, ClientError> {
         let atrn = Atrn { inboxes: Vec::new(), domains: Vec::new(), device: None };
         let stream = link::open(account, credentials, Some(atrn)).await?.stream;
         let session = Session::new(Arc::new(options(account, Services { im: false, pres: true })), true);
-        let (account, input) = (Arc::clone(account), BytesMut::new());
-        let mut answers = Answers { account, stream, session, input, ready: false, told: Vec::new() };
+        let (account, protector, input) = (Arc::clone(account), Arc::clone(protector), BytesMut::new());
+        let mut answers = Answers { account, protector, stream, session, input, ready: false, told: Vec::new() };
         let until = Instant::now() + PATIENCE;
         while !answers.ready {
             if !answers.step(until).await? {
@@ -113,7 +119,9 @@ impl Answers {
             Event::Mail(_) => self.session.answer(ok(0)),
             Event::Rcpt(_) => self.session.answer(ok(5)),
             Event::Entity(transaction) => {
-                self.told.extend(read::read(&transaction.entity, now()));
+                let at = now();
+                let open = |entity: &[u8], lasting| self.protector.open_presence(entity, lasting, at);
+                self.told.extend(read::read(&transaction.entity, at, &open));
                 self.session.complete(transaction.ticket, Reply::new(250, EnhancedCode::new(2, 0, 0), "shown"));
             }
             Event::Close | Event::Turn => return true,

@@ -18,14 +18,17 @@ pub mod view;
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::error::ClientError;
 use super::submit::now;
 use super::{Client, Shared};
 use crate::address::{Device, Mailbox};
+use crate::envelope::Envelope;
 use crate::mime::presence::{Directive, Event, SubscriptionId};
 use crate::random;
+use crate::reply::EnhancedCode;
 use crate::rules::edit::{self, Edited, Who};
 use crate::rules::{Handling, RulesError};
 use crate::smtp::client::Fate;
@@ -41,6 +44,8 @@ const OWN: Duration = Duration::from_secs(20);
 pub const ELSEWHERE: Duration = Duration::from_secs(15);
 /// After so long an end is one.
 const SETTLED: Duration = Duration::from_secs(2);
+/// How often rules are read and changed again that another client changes at the same time.
+const ATTEMPTS: usize = 20;
 /// Ten years.
 const AT_LENGTH: Duration = Duration::from_secs(10 * 365 * 86_400);
 
@@ -83,7 +88,8 @@ impl Client {
         let mut answers = self.shared.answers().await?;
         self.ask_to_watch(who).await?;
         let asked = Instant::now();
-        let mut last = View { who: who.clone(), standing: Standing::Unknown, reason: None, seq: 0, shown: None };
+        let (standing, signature) = (Standing::Unknown, super::mark::Mark::default());
+        let mut last = View { who: who.clone(), standing, reason: None, seq: 0, shown: None, signature };
         // The end of an earlier request is told first; where it is all that is told it is the answer.
         let mut until = asked + ELSEWHERE;
         while let Some(told) = answers.next(until).await? {
@@ -150,23 +156,37 @@ impl Client {
         }
     }
 
-    /// The person's rules as they are stored.
-    pub async fn policy(&self) -> Result<Option<String>, ClientError> {
-        match self.shared.ask_own(Event::Policy, |told| matches!(told.news, News::Policy(_))).await? {
-            News::Policy(text) => Ok(text),
-            _ => Ok(None),
+    /// The person's rules as they are stored, and their version.
+    pub async fn policy(&self) -> Result<(Option<String>, u64), ClientError> {
+        match self.shared.ask_own(Event::Policy, |told| matches!(told.news, News::Policy { .. })).await? {
+            News::Policy { text, version } => Ok((text, version)),
+            _ => Ok((None, 0)),
         }
     }
 
-    /// Puts other rules in their place.
-    pub async fn set_policy(&self, text: &str) -> Result<(), ClientError> {
-        let policy = Directive::Policy { for_: Event::Presence };
-        self.shared.tell(&self.account().address, &policy, Some((compose::POLICY, text))).await
+    /// Puts other rules in the place of those of this version; `false` where there are others by now.
+    pub async fn set_policy(&self, text: &str, version: u64) -> Result<bool, ClientError> {
+        let policy = Directive::Policy { for_: Event::Presence, seq: Some(version) };
+        match self.shared.tell(&self.account().address, &policy, Some((compose::POLICY, text))).await {
+            Ok(()) => Ok(true),
+            Err(ClientError::Refused { reply, .. }) if reply.status() == EnhancedCode::new(4, 5, 0) => Ok(false),
+            Err(fault) => Err(fault),
+        }
     }
 
-    /// Decides about somebody; what is to be known of it.
+    /// Decides about somebody; what is to be known of it. What another client changes meanwhile stays.
     pub async fn treat(&self, who: &Who, how: Treatment) -> Result<Vec<String>, ClientError> {
-        let old = self.policy().await?;
+        for _ in 0..ATTEMPTS {
+            if let Some(remarks) = self.try_to_treat(who, how).await? {
+                return Ok(remarks);
+            }
+        }
+        Err(ClientError::Rules("other clients change them all the time; try again".to_owned()))
+    }
+
+    /// `None`: the rules have changed since they were read.
+    async fn try_to_treat(&self, who: &Who, how: Treatment) -> Result<Option<Vec<String>>, ClientError> {
+        let (old, version) = self.policy().await?;
         let edited = match how {
             Treatment::Allow => welcome(old.as_deref(), who),
             Treatment::Confirm => edit::let_watch(old.as_deref(), who, Handling::Confirm),
@@ -175,10 +195,9 @@ impl Client {
         };
         let Edited { text, remarks } = edited.map_err(|error| ClientError::Rules(error.to_string()))?;
         match text {
-            Some(text) if Some(&text) != old.as_ref() => self.set_policy(&text).await?,
-            _ => {}
+            Some(text) if Some(&text) != old.as_ref() => Ok(self.set_policy(&text, version).await?.then_some(remarks)),
+            _ => Ok(Some(remarks)),
         }
-        Ok(remarks)
     }
 }
 
@@ -194,7 +213,7 @@ fn welcome(document: Option<&str>, who: &Who) -> Result<Edited, RulesError> {
 
 impl Shared {
     pub(super) async fn answers(&self) -> Result<Answers, ClientError> {
-        Answers::open(&self.account, &self.credentials).await
+        Answers::open(&self.account, &self.credentials, &self.protector).await
     }
 
     pub(super) fn silent(&self, who: &Mailbox) -> ClientError {
@@ -208,7 +227,16 @@ impl Shared {
         directive: &Directive,
         body: Option<(&'static str, &str)>,
     ) -> Result<(), ClientError> {
-        self.submit(to, &compose::entity(&self.account.address, to, directive, body, now())?).await
+        let at = now();
+        let entity = compose::entity(&self.account.address, to, directive, body, at)?;
+        // What the person says of itself goes on to those who see all of it.
+        let publishes = matches!(directive, Directive::Publish { .. });
+        let signed = publishes.then(|| self.protector.signed(&entity.of(false).1, at)).flatten();
+        let of = |eight_bit| match &signed {
+            Some(octets) => (entity.of(false).0, octets.clone()),
+            None => entity.of(eight_bit),
+        };
+        self.submit(to, of).await
     }
 
     /// As [`Shared::tell`], with a body that is no text.
@@ -218,11 +246,12 @@ impl Shared {
         directive: &Directive,
         body: Option<(&'static str, &[u8])>,
     ) -> Result<(), ClientError> {
-        self.submit(to, &compose::entity_of_octets(&self.account.address, to, directive, body, now())?).await
+        let entity = compose::entity_of_octets(&self.account.address, to, directive, body, now())?;
+        self.submit(to, |eight_bit| entity.of(eight_bit)).await
     }
 
-    async fn submit(&self, to: &Mailbox, entity: &compose::Entity) -> Result<(), ClientError> {
-        let fates = self.submission.lock().await.send(|eight_bit| entity.of(eight_bit), &[0]).await?;
+    async fn submit(&self, to: &Mailbox, of: impl Fn(bool) -> (Envelope, Bytes)) -> Result<(), ClientError> {
+        let fates = self.submission.lock().await.send(of, &[0]).await?;
         match fates.into_iter().next().map(|(_, fate)| fate) {
             Some(Fate::Accepted { .. }) => Ok(()),
             Some(Fate::Refused { reply }) => Err(ClientError::Refused { to: to.clone(), reply }),

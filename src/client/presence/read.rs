@@ -1,13 +1,15 @@
 //! What the server tells of presence, read. Pure.
 //!
-//! In: an entity of class PRES. Out: [`Told`]. Invariants: the server is one's own and has checked it; what makes no sense is
-//! no news. Bounded by the entity. RFC 3863 §4.1, RFC 3858 §4, RFC 4662 §5.
+//! In: an entity of class PRES, and how signatures are taken off. Out: [`Told`]. Invariants: the server is one's own and has
+//! checked it; what makes no sense is no news; what is shown as signed by a person is what that person has signed, not what
+//! its domain has made of it. Bounded by the entity. RFC 3863 §4.1, RFC 3858 §4, RFC 4662 §5.
 
 use mail_parser::{Message, MessageParser, MimeHeaders as _, PartType};
 
 use super::roster::News;
 use super::view::{Shown, Standing, View, Watcher};
 use crate::address::{Mailbox, uri};
+use crate::client::mark::{Mark, Proof};
 use crate::mime::presence::{Directive, Event, State, SubscriptionId};
 use crate::pidf::rlmi::{Instance, List};
 use crate::pidf::watcherinfo::WatcherInfo;
@@ -24,10 +26,15 @@ pub struct Told {
     pub news: News,
 }
 
+/// Takes the signature of an entity off: what it says, and what is proven of it. True: it was published, and holds for
+/// longer than it is under way.
+pub type Open<'a> = &'a dyn Fn(&[u8], bool) -> (Vec<u8>, Mark);
+
 /// Reads an entity; `None`: nothing for the person.
-pub fn read(entity: &[u8], now: Timestamp) -> Option<Told> {
-    let Ok(Directive::Notify { id, seq, state, expires, event }) = Directive::of(entity) else { return None };
-    let message = MessageParser::default().parse(entity)?;
+pub fn read(entity: &[u8], now: Timestamp, open: Open<'_>) -> Option<Told> {
+    let (entity, signature) = open(entity, false);
+    let Ok(Directive::Notify { id, seq, state, expires, event }) = Directive::of(&entity) else { return None };
+    let message = MessageParser::default().parse(&entity)?;
     let from = message.from()?.first()?.address().and_then(|from| Mailbox::parse(from).ok())?;
     let news = match event {
         Event::Presence => {
@@ -38,15 +45,19 @@ pub fn read(entity: &[u8], now: Timestamp) -> Option<Told> {
                 _ => standing(state),
             };
             let shown = document.and_then(|text| shown(&text, now)).filter(|_| standing == Standing::Active);
-            News::View(Box::new(View { who: from, standing, reason, seq, shown }))
+            let signature = proven(&message, &from, shown.as_ref(), signature, now, open);
+            News::View(Box::new(View { who: from, standing, reason, seq, shown, signature }))
         }
         Event::Watchers => {
             let (full, list) = watchers(&part(&message, "watcherinfo+xml")?)?;
             News::Watchers { full, list }
         }
-        Event::Contacts => News::Contacts(contacts(&message, seq, now)?),
+        Event::Contacts => News::Contacts(contacts(&message, (&from, &signature), seq, now, open)?),
         // Without rules there is nothing in it.
-        Event::Policy => News::Policy(part(&message, "auth-policy+xml").filter(|text| !text.trim().is_empty())),
+        Event::Policy => {
+            let text = part(&message, "auth-policy+xml").filter(|text| !text.trim().is_empty());
+            News::Policy { text, version: seq }
+        }
         Event::Certificate => News::Certificate { certificate: certificate(&message), who: from },
         Event::Other(_) => return None,
     };
@@ -88,6 +99,40 @@ fn certificate(message: &Message<'_>) -> Option<Certificate> {
     Certificate::from_der(part.contents()).ok()
 }
 
+/// What is proven of a view: that the person has signed just this, or what is proven of the domain that has made it. What was
+/// signed and is not what it was is said too.
+fn proven(
+    message: &Message<'_>,
+    who: &Mailbox,
+    shown_here: Option<&Shown>,
+    domain: Mark,
+    now: Timestamp,
+    open: Open<'_>,
+) -> Mark {
+    let published: Vec<&[u8]> = message.parts.iter().filter_map(|part| whole(message, part)).collect();
+    for entity in published {
+        let (content, mark) = open(entity, true);
+        if mark.is_broken() {
+            return mark;
+        }
+        let said = MessageParser::default().parse(&content).and_then(|inner| part(&inner, "pidf+xml"));
+        let same = said.and_then(|text| shown(&text, now)).as_ref() == shown_here && shown_here.is_some();
+        let own = mark.proof == Proof::User
+            && mark.signer.as_deref().and_then(|it| Mailbox::parse(it).ok()).is_some_and(|it| it.key() == who.key());
+        if domain.is_valid() && own && same {
+            return mark;
+        }
+    }
+    domain
+}
+
+/// The octets of an entity within another.
+fn whole<'a>(message: &'a Message<'_>, part: &mail_parser::MessagePart<'_>) -> Option<&'a [u8]> {
+    let PartType::Message(_) = &part.body else { return None };
+    let range = usize::try_from(part.offset_body).ok()?..usize::try_from(part.offset_end).ok()?;
+    message.raw_message.get(range)
+}
+
 /// What a document says, as far as it is shown.
 fn shown(text: &str, now: Timestamp) -> Option<Shown> {
     let document = Document::parse(text).ok()?;
@@ -124,25 +169,42 @@ fn watchers(text: &str) -> Option<(bool, Vec<Watcher>)> {
 }
 
 /// One's own subscriptions, with the views that are known.
-fn contacts(message: &Message<'_>, seq: u64, now: Timestamp) -> Option<Vec<View>> {
+fn contacts(
+    message: &Message<'_>,
+    (me, list_signature): (&Mailbox, &Mark),
+    seq: u64,
+    now: Timestamp,
+    open: Open<'_>,
+) -> Option<Vec<View>> {
     let list = List::parse(&part(message, "rlmi+xml")?).ok()?;
     let resource = |resource: &crate::pidf::rlmi::Resource| {
         let who = uri::read(&resource.uri, &["pres", "im"])?;
         let Some(Instance { state, cid, .. }) = resource.instances.first() else {
-            return Some(View { who, standing: Standing::Unknown, reason: None, seq, shown: None });
+            let (standing, signature) = (Standing::Unknown, Mark::default());
+            return Some(View { who, standing, reason: None, seq, shown: None, signature });
         };
         let (standing, reason) = standing(*state);
-        let view = cid.as_deref().and_then(|cid| named(message, cid)).and_then(|text| shown(&text, now));
-        Some(View { who, standing, reason, seq, shown: view })
+        let part = cid.as_deref().and_then(|cid| named(message, cid));
+        if let Some(Told { news: News::View(view), .. }) =
+            part.and_then(|part| whole(message, part)).and_then(|entity| read(entity, now, open))
+            && view.who.key() == who.key()
+        {
+            return Some(View { standing, reason, seq, ..*view });
+        }
+        let view = part.and_then(text).and_then(|text| shown(&text, now));
+        // Whoever has signed the list speaks for its own domain.
+        let own = who.domain() == me.domain() && view.is_some();
+        let signature = if own { list_signature.clone() } else { Mark::default() };
+        Some(View { who, standing, reason, seq, shown: view, signature })
     };
     Some(list.resources.iter().filter_map(resource).collect())
 }
 
 /// The part with this Content-ID (RFC 2392).
-fn named(message: &Message<'_>, cid: &str) -> Option<String> {
+fn named<'a>(message: &'a Message<'a>, cid: &str) -> Option<&'a mail_parser::MessagePart<'a>> {
     let is =
         |part: &&mail_parser::MessagePart<'_>| part.content_id().is_some_and(|id| id.trim_matches(['<', '>']) == cid);
-    message.parts.iter().find(is).and_then(text)
+    message.parts.iter().find(is)
 }
 
 #[cfg(test)]
@@ -150,6 +212,10 @@ mod tests {
     use super::*;
 
     const NOW: Timestamp = Timestamp::from_secs(1_795_000_000);
+
+    fn read(entity: &[u8], now: Timestamp) -> Option<Told> {
+        super::read(entity, now, &|entity, _| (entity.to_vec(), Mark::default()))
+    }
 
     fn entity(directive: &str, rest: &str) -> Vec<u8> {
         let head = "From: <bob@b.test>\r\nTo: <alice@a.test>\r\nMIME-Version: 1.0\r\n";
@@ -225,9 +291,9 @@ mod tests {
     fn rules_and_what_makes_no_sense() {
         let rules = "Content-Type: application/auth-policy+xml\r\n\r\n<ruleset/>\r\n";
         let told = read(&entity("notify; seq=1; event=policy", rules), NOW).unwrap();
-        assert!(matches!(told.news, News::Policy(Some(text)) if text.trim() == "<ruleset/>"));
+        assert!(matches!(told.news, News::Policy { text: Some(text), version: 1 } if text.trim() == "<ruleset/>"));
         let told = read(&entity("notify; seq=1; event=policy", "\r\n"), NOW).unwrap();
-        assert_eq!(told.news, News::Policy(None));
+        assert_eq!(told.news, News::Policy { text: None, version: 1 });
         for odd in ["subscribe; id=0123456789abcdef0123456789abcdef", "notify", "notify; seq=1; event=odd", ""] {
             assert_eq!(read(&entity(odd, "\r\n"), NOW), None, "{odd}");
         }

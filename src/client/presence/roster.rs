@@ -24,8 +24,13 @@ pub enum News {
         /// The list.
         list: Vec<Watcher>,
     },
-    /// The person's rules as they are stored; `None`: there are none.
-    Policy(Option<String>),
+    /// The person's rules as they are stored.
+    Policy {
+        /// The document; `None`: there is none.
+        text: Option<String>,
+        /// Its version.
+        version: u64,
+    },
     /// Somebody's certificate; `None`: there is none, or it is not told.
     Certificate {
         /// Whose.
@@ -92,7 +97,7 @@ impl Roster {
             // The time of a list is its own, not that of the views in it: an older one is not told by it.
             News::Contacts(views) => views.iter().filter_map(|view| self.listed(view)).collect(),
             News::Watchers { full, list } => self.list(*full, list),
-            News::Policy(_) | News::Certificate { .. } => Vec::new(),
+            News::Policy { .. } | News::Certificate { .. } => Vec::new(),
         }
     }
 
@@ -152,7 +157,8 @@ mod tests {
 
     fn view(who: &str, seq: u64, open: bool) -> News {
         let (who, shown) = (Mailbox::parse(who).unwrap(), Some(Shown { open: Some(open), ..Shown::default() }));
-        News::View(Box::new(View { who, standing: Standing::Active, reason: None, seq, shown }))
+        let (standing, signature) = (Standing::Active, Default::default());
+        News::View(Box::new(View { who, standing, reason: None, seq, shown, signature }))
     }
 
     fn watcher(id: &str, who: &str, status: &str) -> Watcher {
@@ -180,7 +186,8 @@ mod tests {
     }
 
     fn roster_end(who: &Mailbox) -> View {
-        View { who: who.clone(), standing: Standing::Terminated, reason: None, seq: 9, shown: None }
+        let (who, standing, signature) = (who.clone(), Standing::Terminated, Default::default());
+        View { who, standing, reason: None, seq: 9, shown: None, signature }
     }
 
     #[test]

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use crate::address::Mailbox;
 use crate::client::clean;
+use crate::client::mark::{Mark, Proof};
 
 /// Characters of a note that are shown.
 const NOTE_CHARACTERS: usize = 200;
@@ -90,6 +91,8 @@ pub struct View {
     pub seq: u64,
     /// How; `None` where nothing may be shown, or nothing is known any more.
     pub shown: Option<Shown>,
+    /// Who has signed that.
+    pub signature: Mark,
 }
 
 impl View {
@@ -136,13 +139,19 @@ impl View {
             "activities": shown.map(|shown| shown.activities.clone()).unwrap_or_default(),
             "note": shown.and_then(|shown| shown.note.clone()),
             "contacts": shown.map(contacts).unwrap_or_default(), "seq": self.seq,
+            "signature": self.signature.proof,
         })
     }
 }
 
 impl fmt::Display for View {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", clean::line(&self.who.to_string()), self.words())
+        write!(f, "{}: {}", clean::line(&self.who.to_string()), self.words())?;
+        match self.signature.proof {
+            // Few domains sign: that one does not is no news.
+            Proof::Unsigned => Ok(()),
+            _ => write!(f, " [{}]", self.signature.words()),
+        }
     }
 }
 
@@ -228,7 +237,8 @@ mod tests {
     use super::*;
 
     fn view(standing: Standing, shown: Option<Shown>) -> View {
-        View { who: Mailbox::parse("bob@b.test").unwrap(), standing, reason: None, seq: 1, shown }
+        let who = Mailbox::parse("bob@b.test").unwrap();
+        View { who, standing, reason: None, seq: 1, shown, signature: Mark::default() }
     }
 
     fn shown(open: Option<bool>, activities: &[&str], note: Option<&str>) -> Option<Shown> {

@@ -54,8 +54,12 @@ pub(in crate::config) static PRESENCE_INTERVAL: Key<Duration> = standard(
     "\"10ms\"",
     "The least time between two changes that the watchers of one presentity are told of; after it the latest is told.",
 );
-pub(in crate::config) static PRESENCE_WATCHERS: Key<usize> =
-    standard("watchers", value::COUNT, "20000", "Subscriptions that one presentity may have.");
+pub(in crate::config) static PRESENCE_WATCHERS: Key<usize> = standard(
+    "watchers",
+    value::COUNT,
+    "20000",
+    "Subscriptions that one presentity may have, 50 of them not authenticated.",
+);
 pub(in crate::config) static PRESENCE_UNDECIDED: Key<usize> = standard(
     "undecided",
     value::COUNT,

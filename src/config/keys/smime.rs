@@ -129,6 +129,6 @@ pub(in crate::config) const SIGNER: Section = Section {
     name: "signer",
     repeated: true,
     commented: true,
-    text: "What a domain signs with what it says itself: receipts.",
+    text: "What a domain signs with what it says itself: receipts, and what is told of presence.",
     keys: &[&SIGNER_DOMAIN.info, &SIGNER_CHAIN.info, &SIGNER_KEY.info],
 };

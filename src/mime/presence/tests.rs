@@ -46,7 +46,8 @@ fn directives() {
     check("notify; seq=7; state=pending; reason=rejected", change(State::Pending));
     check("notify; seq=7; state=Terminated; reason=Rejected", change(State::Terminated(Some(Reason::Rejected))));
     check("notify; seq=7; state=terminated; reason=new", change(State::Terminated(None)));
-    check("policy; for=presence", Directive::Policy { for_: Event::Presence });
+    check("policy; for=presence", Directive::Policy { for_: Event::Presence, seq: None });
+    check("policy; for=presence; seq=0", Directive::Policy { for_: Event::Presence, seq: Some(0) });
     check("fetch; id=ID; event=X-New", Directive::Fetch { id: id(), event: Event::Other("x-new".into()) });
 }
 
@@ -83,7 +84,7 @@ fn faults() {
     check("cancel; id=+0313233343536373839616263646566", PresenceError::Value("id", "32 hexadecimal digits"));
     check("publish; id=\"a b\"", PresenceError::Value("id", "1 to 64 letters, digits, dots, underscores and hyphens"));
     check("publish; expires=-1", PresenceError::Value("expires", "a number of seconds"));
-    check("notify; seq=+1", PresenceError::Value("seq", "a number of milliseconds since 1970"));
+    check("notify; seq=+1", PresenceError::Value("seq", "a number of at most 64 bits"));
     check("notify; seq=1; state=maybe", PresenceError::Value("state", "active, pending or terminated"));
     check(
         &format!("policy; for={}", "x".repeat(65)),
@@ -121,7 +122,7 @@ fn directive() -> impl Strategy<Value = Directive> {
         id.clone().prop_map(|id| Directive::Cancel { id }),
         (proptest::option::of(id), any::<u64>(), state, expires, event())
             .prop_map(|(id, seq, state, expires, event)| { Directive::Notify { id, seq, state, expires, event } }),
-        event().prop_map(|for_| Directive::Policy { for_ }),
+        (event(), proptest::option::of(any::<u64>())).prop_map(|(for_, seq)| Directive::Policy { for_, seq }),
     ]
 }
 

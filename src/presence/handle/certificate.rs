@@ -146,7 +146,7 @@ pub fn no_authority() -> Refusal {
 }
 
 fn has_body(said: &Said) -> bool {
-    letter::octets_of(&said.entity).is_none_or(|(_, octets)| !octets.trim_ascii().is_empty())
+    letter::octets_of(said.content()).is_none_or(|(_, octets)| !octets.trim_ascii().is_empty())
 }
 
 /// The body, which must be of this type.
@@ -154,7 +154,7 @@ fn body(said: &Said, media: &str) -> Result<Vec<u8>, Refusal> {
     if said.entity.len() > 2 * limits::CERTIFICATE_OCTETS {
         return Err(refuse(552, (5, 3, 4), "no request and no certificate is so large"));
     }
-    match letter::octets_of(&said.entity) {
+    match letter::octets_of(said.content()) {
         Some((found, octets)) if found == media => Ok(octets),
         _ => Err(refuse(554, (5, 6, 1), format!("the body must be one part of the type {media}"))),
     }

@@ -4,6 +4,7 @@ use super::super::certificates::Told;
 use super::super::engine::{Engine, Facts};
 use super::super::{Author, Fate, State};
 use super::net::{Line, Net, id, mailbox, open, publish, subscribe};
+use super::told::{lists, opened};
 use crate::address::Domain;
 use crate::limits;
 use crate::mime::presence::{self, Directive, Event, Reason};
@@ -221,12 +222,16 @@ fn a_refresh_is_no_news_to_the_presentity() {
     let again = client(ALICE, &[BOB], subscribe(1), "");
     net.b.say(net.now, &again, (true, false)).unwrap();
     let name = net.b.engine.tables.names.find(&mailbox(BOB)).unwrap();
-    let before = net.b.engine.tables.presentities[&name].list;
+    let feed = opened(&mut net);
+    net.b.say(net.now, &client("w1@a.test", &[BOB], subscribe(2), ""), (true, false)).unwrap();
+    let first = lists(&mut net, feed).remove(0);
+    assert!(first.full && first.version > 1_000_000, "greater than before a restart");
     net.b.say(net.now, &again, (true, false)).unwrap();
-    assert_eq!(net.b.engine.tables.presentities[&name].list, before);
-    assert!(before > 1_000_000, "greater than before a restart");
+    assert!(lists(&mut net, feed).is_empty());
+    net.b.say(net.now, &client(ALICE, &[BOB], Directive::Cancel { id: id(1) }, ""), (true, false)).unwrap();
+    assert_eq!(lists(&mut net, feed)[0].version, first.version + 1);
     let states: Vec<_> = net.b.engine.watchers_of(name).into_iter().map(|(_, watcher)| watcher.state).collect();
-    assert_eq!(states, [State::Active]);
+    assert_eq!(states, [State::Pending]);
 }
 
 #[test]

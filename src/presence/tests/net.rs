@@ -124,6 +124,7 @@ impl Server {
                 assert!(engine.restore(facts, &mut restoring, key, content));
             }
             engine.restored(facts, restoring);
+            engine.drop_removed(facts);
         });
     }
 
@@ -176,6 +177,7 @@ impl Server {
                 directive: &line.directive,
                 body: (media, line.body),
                 entity: &entity,
+                signed: false,
                 document: None,
             };
             engine.say(facts, &request)
@@ -194,6 +196,7 @@ impl Server {
                 directive: &directive,
                 body: (&media, &text),
                 entity: &outgoing.written.entity,
+                signed: false,
                 document: None,
             };
             engine.say(facts, &request)

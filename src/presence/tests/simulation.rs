@@ -1,7 +1,8 @@
 //! The seeded simulation: domains on virtual time, a wire that loses, doubles and delays, daemons that are killed.
 //!
 //! What must hold for any seed: nobody ever has a view of which they were never allowed to see; when all is quiet, every
-//! watcher has the latest view that they may see, and none where they may see none.
+//! watcher has the latest view that they may see, and none where they may see none; and soon, not by a refresh, whoever
+//! has a view has the latest.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
@@ -219,9 +220,84 @@ impl World {
         self.send();
     }
 
+    fn everybody() -> impl Iterator<Item = (usize, String)> {
+        let people =
+            (0..PEOPLE).flat_map(|number| DOMAINS.iter().enumerate().map(move |(at, domain)| (at, number, domain)));
+        people.map(|(at, number, domain)| (at, format!("p{number}@{domain}")))
+    }
+
+    fn kill_all(&mut self) {
+        let now = self.now;
+        for at in 0..DOMAINS.len() {
+            self.lives[at] += 1;
+            self.servers[at].crash(now, usize::MAX);
+        }
+        self.now = now.after(Duration::from_secs(1));
+    }
+
+    /// Everybody says a last word, which is lost on its way, and all daemons are killed.
+    fn last_words(&mut self) {
+        for (at, who) in World::everybody() {
+            self.numbers += 1;
+            let note = format!("n{}", self.numbers);
+            self.notes.insert(who.clone(), note.clone());
+            self.note_allowed(&who);
+            self.say(at, &who, &who, publish(None), &open(&who, &note));
+        }
+        self.send();
+        self.flying.clear();
+        self.kill_all();
+    }
+
+    /// Whoever is allowed is blocked politely; that comes, but the daemons are killed before they hear of it; and all is as
+    /// it was.
+    fn change_of_mind(&mut self) {
+        let allowed: Vec<_> =
+            self.rules.iter().filter(|(_, how)| **how == Handling::Allow).map(|(pair, _)| pair.clone()).collect();
+        let rule = |world: &mut World, how: Handling| {
+            let now = world.now;
+            for (presentity, watcher) in &allowed {
+                let at = DOMAINS.iter().position(|domain| presentity.ends_with(domain)).unwrap();
+                world.servers[at].rule(now, presentity, watcher, how);
+            }
+        };
+        rule(self, Handling::PoliteBlock);
+        self.send();
+        self.kill_all();
+        rule(self, Handling::Allow);
+    }
+
+    /// What everybody sees a short while after the wire has mended: long before anything is refreshed.
+    fn check_soon(&mut self, seed: u64) {
+        self.lossy = false;
+        for _ in 0..90 {
+            self.step(Duration::from_secs(2));
+        }
+        let now = self.now;
+        let watched: Vec<_> = self.watched.iter().cloned().collect();
+        for (watcher, presentity) in watched {
+            let at = DOMAINS.iter().position(|domain| watcher.ends_with(domain)).unwrap();
+            let sees = self.servers[at].sees(now, &watcher, &presentity);
+            let note = self.notes.get(&presentity).map(|note| format!(" {note}")).unwrap_or_default();
+            assert_ne!(sees, "nothing", "seed {seed}: {watcher} of {presentity} is forgotten");
+            // Whoever sees anything sees the latest, and nobody anything that they may not see now.
+            match self.rule_of(&presentity, &watcher) {
+                Handling::Allow if sees.starts_with("Active") => {
+                    assert_eq!(sees, format!("Active closed{note}"), "seed {seed}: {watcher} of {presentity}, soon");
+                }
+                Handling::PoliteBlock if sees.starts_with("Active") => {
+                    assert_eq!(sees, "Active closed", "seed {seed}: {watcher} of {presentity}, soon");
+                }
+                Handling::Block | Handling::Confirm => {
+                    assert!(!sees.starts_with("Active"), "seed {seed}: {watcher} of {presentity}, soon: {sees}");
+                }
+                _ => {}
+            }
+        }
+    }
+
     /// Everybody watches whom they want to; then all is quiet for a while.
     fn settle(&mut self) {
-        self.lossy = false;
         let watched: Vec<_> = self.watched.iter().cloned().collect();
         for _ in 0..200 {
             self.step(Duration::from_secs(40));
@@ -271,6 +347,11 @@ fn run(seed: u64) {
         let time = Duration::from_millis(world.random(4000) as u64);
         world.step(time);
     }
+    world.check_soon(seed);
+    world.last_words();
+    world.check_soon(seed);
+    world.change_of_mind();
+    world.check_soon(seed);
     world.settle();
     world.check(seed);
 }
