@@ -210,12 +210,18 @@ impl Source {
                 tokio::task::spawn_local(device(stream, shared.clone()));
             }
             Source::Xmpp(writer) => {
-                let (reader, mut theirs) = jabber(options, who).await?;
+                let (mut reader, mut theirs) = jabber(options, who).await?;
                 theirs.write_all(format!("<presence type='subscribe' to='{presentity}'/>").as_bytes()).await?;
-                // Said once more than needed: it is allowed as soon as it is asked for.
                 let allow = format!("<presence type='subscribed' to='{}'/>", who.address);
-                tokio::time::sleep(Duration::from_millis(5)).await;
-                writer.write_all(allow.as_bytes()).await?;
+                let (mut input, until) = (Vec::new(), Instant::now() + PATIENCE);
+                while memchr::memmem::find(&input, b"subscribed").is_none() {
+                    if Instant::now() > until {
+                        return Err(Error::other(format!("{} may not watch", who.address)));
+                    }
+                    // What is said before it was asked for is dropped: said again until it counts.
+                    writer.write_all(allow.as_bytes()).await?;
+                    let _ = tokio::time::timeout(Duration::from_millis(20), reader.read_buf(&mut input)).await;
+                }
                 tokio::task::spawn_local(watch(reader, theirs, shared.clone()));
             }
         }

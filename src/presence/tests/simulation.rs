@@ -274,6 +274,9 @@ impl World {
             self.step(Duration::from_secs(2));
         }
         let now = self.now;
+        // What everybody has is not told again.
+        assert!(self.flying.is_empty(), "seed {seed}: {} entities are still on their way", self.flying.len());
+        assert!(self.servers.iter().all(|server| server.engine.behind == 0), "seed {seed}: somebody is behind");
         let watched: Vec<_> = self.watched.iter().cloned().collect();
         for (watcher, presentity) in watched {
             let at = DOMAINS.iter().position(|domain| watcher.ends_with(domain)).unwrap();
