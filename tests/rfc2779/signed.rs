@@ -481,7 +481,7 @@ fn r2_5_1_lists_of_revoked_certificates_are_fetched_where_that_is_allowed() {
             }
         }
         let expected = if allowed == "any" { "policy reason=\"the certificate was revoked\"" } else { "pass" };
-        assert!(found.starts_with(expected), "{allowed}: {found}");
+        assert!(found.starts_with(expected), "{allowed}: {found}\n{}", two.b.log());
         // Her authority's list is one of others too.
         assert!(finding("carol@a.test", &carol).starts_with("pass"), "{allowed}");
         if allowed != "any" {
