@@ -224,7 +224,7 @@ impl Verdict {
         }
     }
 
-    /// Who is proven, as `body.smime-identifier` names it (RFC 7281 §5).
+    /// Who is proven, as `body.smime-identifier` names it (RFC 7281).
     pub fn identifier(&self) -> Option<String> {
         match &self.finding {
             Finding::ValidUser(user) => Some(user.to_string()),

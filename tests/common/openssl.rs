@@ -80,12 +80,16 @@ impl Authority {
     /// Writes `ca.crl`, a list of revoked certificates with this one on it.
     pub fn revoke(&self, somebody: &Somebody) {
         let (settings, index, list) = (self.file("ca.cnf"), self.file("index.txt"), self.file("ca.crl"));
+        // Only a list with a number is of the second version, which RFC 5280 §5 wants.
+        let number = self.file("number.txt");
         let lines = format!(
-            "[ca]\ndefault_ca=this\n[this]\ndatabase={}\ndefault_md=sha256\ndefault_crl_days=2\n",
-            text(&index)
+            "[ca]\ndefault_ca=this\n[this]\ndatabase={}\ncrlnumber={}\ndefault_md=sha256\ndefault_crl_days=2\n",
+            text(&index),
+            text(&number)
         );
         fs::write(&settings, lines).expect("the settings");
         fs::write(&index, "").expect("the index");
+        fs::write(&number, "01\n").expect("the number");
         let (key, ca) = (self.file("ca.key"), self.certificate());
         let common = ["ca", "-config", text(&settings), "-keyfile", text(&key), "-cert", text(&ca)];
         openssl(&[&common[..], &["-revoke", text(&somebody.certificate)]].concat(), b"");
