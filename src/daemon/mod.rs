@@ -222,7 +222,8 @@ impl Daemon {
         let (signatures, believed) = watch::channel(Arc::new(signatures::signatures(&config, false, &fetched)?));
         let (lists_stamp, (life, lives)) = (signatures::lists_stamp(&config), unbounded_channel());
         let ((closing, closed), (finishing, finished)) = (watch::channel(false), watch::channel(false));
-        let issuers = Arc::new(Online::new(build::issuers(&config)));
+        let (issuers, counters) =
+            (Arc::new(Online::new(build::issuers(&config))), Arc::new(queue::Counters::default()));
         let presence = watching::tables(&config, &spool, &clock, &accounts, issuers.clone());
         let presence = presence.map_err(DaemonError::Presence)?;
         let base = Base { spool, clock, resolver, accounts: local, table: routes, signatures: believed, presence };
@@ -234,7 +235,6 @@ impl Daemon {
         let Delivery { peers, attached, attach, devices, reports } =
             Delivery::start(&config, &base, connector, opened.devices);
         let (commands, commanded) = channel(COMMANDS);
-        let counters = Arc::new(queue::Counters::default());
         let parts = Parts {
             spool: base.spool.clone(),
             arrivals: opened.arrivals,

@@ -448,7 +448,7 @@ async fn fail_and_recover() {
     assert_eq!(settling.await.unwrap(), Ok(Settled { applied: true }));
     assert_eq!(later.await.unwrap(), Ok(Settled { applied: true }));
     assert_eq!(spool.status().read_only, None);
-    let receipt = opened.arrivals.try_recv().unwrap();
+    let receipt = opened.arrivals.recv().await.unwrap();
     assert!(opened.arrivals.try_recv().is_err(), "the receipt and nothing else");
     assert_eq!(ids(&spool), [second.0, receipt.id.0]);
     let third = spool.accept(one("3@a.example")).await.unwrap();

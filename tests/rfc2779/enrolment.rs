@@ -165,7 +165,9 @@ fn r5_4_3_an_account_is_removed_while_no_daemon_runs() {
     let two = Two::new();
     two.alice.done(&["key", "new"]);
     let Two { a, _daemons: daemons, .. } = two;
-    daemons.into_iter().for_each(|daemon| drop(daemon.stop()));
+    for daemon in daemons {
+        daemon.stop();
+    }
     // Without the pass phrase neither is done.
     let phrase = a.directory.join("phrase");
     fs::rename(&phrase, a.directory.join("elsewhere")).expect("it is moved");

@@ -231,6 +231,10 @@ fn r3_2_4_a_client_on_whose_way_all_packets_are_dropped_is_out_of_contact() {
     let lost = |event: &serde_json::Value| event["event"] == "connection" && event["state"] != "connected";
     let knows = || hers.events().into_iter().rev().take_while(|event| event["state"] != "connected").find(lost);
     wait::until("her client knows", knows);
+    // A message waits for her: the server has it, and says so.
+    let sent = bob.run(&["send", "alice@a.test", "-m", "are you there?"]);
+    assert!(sent.status.success(), "{sent:?}");
+    assert_eq!(home.setup.wait_for("alice@a.test", 1).len(), 1);
 }
 
 #[test]
