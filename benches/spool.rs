@@ -55,6 +55,7 @@ fn message(number: u64) -> NewMessage {
         entity: Bytes::from(entity),
         digest,
         message_id: Some(format!("{number:032x}@a.example")),
+        repeatable: true,
         signed: Vec::new(),
         origin: Origin::Mail,
         arrived,

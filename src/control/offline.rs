@@ -289,6 +289,7 @@ mod tests {
                 entity: Bytes::new(),
                 digest: [0; 32],
                 message_id: None,
+                repeatable: false,
                 signed: Vec::new(),
                 origin: crate::spool::Origin::Own,
                 arrived: now,

@@ -238,6 +238,7 @@ impl Daemon {
         let parts = Parts {
             spool: base.spool.clone(),
             arrivals: opened.arrivals,
+            withdrawn: opened.withdrawn,
             first_new: opened.first_new,
             deliver: peers.clone(),
             reports,

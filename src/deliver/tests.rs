@@ -104,6 +104,7 @@ impl World {
             entity: Bytes::from(entity.to_owned()),
             digest: [0; 32],
             message_id: None,
+            repeatable: true,
             signed: Vec::new(),
             origin: Origin::Mail,
             arrived: now,

@@ -26,21 +26,31 @@ pub struct Origin<'a> {
     pub entropy: [u8; 16],
 }
 
+/// A submission with all that it needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Completed {
+    /// The entity.
+    pub entity: Bytes,
+    /// Whether it comes out the same when it is sent again: its Date and Message-ID are its sender's.
+    pub repeatable: bool,
+}
+
 /// The entity with From, Date and Message-ID where it has none, and MIME-Version where it has a Content-Type without; and
 /// without Bcc and Resent-Bcc: whom they name is in the envelope, and nobody else's business. They are never signed: what is
 /// signed with the header (RFC 9788 §5.2) has them inside, where they stay.
 /// Copies the entity only if something is to be done. One that does not begin with a field is left for
 /// [`super::inspect()`] to refuse.
-pub fn complete(entity: Bytes, origin: &Origin<'_>) -> Bytes {
+pub fn complete(entity: Bytes, origin: &Origin<'_>) -> Completed {
     let mut found = Found::default();
     for item in Fields::new(&entity) {
         // Nothing may come before what is no field: it would continue ours.
-        let Ok(field) = item else { return entity };
+        let Ok(field) = item else { return Completed { entity, repeatable: false } };
         found.take(&field);
     }
     let added = found.missing(origin);
+    let repeatable = found.date && found.message_id;
     if added.is_empty() && found.hidden.is_empty() {
-        return entity;
+        return Completed { entity, repeatable };
     }
     let mut complete = BytesMut::with_capacity(added.len() + entity.len());
     complete.put_slice(added.as_bytes());
@@ -50,7 +60,7 @@ pub fn complete(entity: Bytes, origin: &Origin<'_>) -> Bytes {
         at = hidden.end;
     }
     complete.put_slice(&entity[at..]);
-    complete.freeze()
+    Completed { entity: complete.freeze(), repeatable }
 }
 
 /// The fields that matter here.
@@ -136,7 +146,8 @@ mod tests {
         let now = Timestamp::from_secs(1_795_000_000);
         let origin = Origin { sender: sender.as_ref(), domain: &domain, now, entropy: [0xab; 16] };
         let got = complete(Bytes::copy_from_slice(entity.as_bytes()), &origin);
-        assert_eq!(std::str::from_utf8(&got).unwrap(), format!("{added}{entity}"));
+        assert_eq!(std::str::from_utf8(&got.entity).unwrap(), format!("{added}{entity}"));
+        assert_eq!(got.repeatable, !added.contains("Date:") && !added.contains("Message-ID:"));
     }
 
     const ALL: &str = "From: alice@a.example\r\nDate: Wed, 18 Nov 2026 11:06:40 +0000\r\n\
@@ -170,9 +181,9 @@ mod tests {
             let now = Timestamp::from_secs(1_795_000_000);
             let origin = Origin { sender: None, domain: &domain, now, entropy: [0xab; 16] };
             let got = complete(Bytes::copy_from_slice(entity.as_bytes()), &origin);
-            assert_eq!(std::str::from_utf8(&got).unwrap(), expected);
+            assert_eq!(std::str::from_utf8(&got.entity).unwrap(), expected);
             // Who offers it again offers the same.
-            assert_eq!(complete(got.clone(), &origin), got);
+            assert_eq!(complete(got.entity.clone(), &origin), got);
         };
         let all = "From: a@a.example\r\nDate: x\r\nMessage-ID: <x@y>\r\n";
         let body = "\r\nBcc: in the text\r\n";

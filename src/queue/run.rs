@@ -5,28 +5,30 @@
 //! so it is never offered twice at once, and what is under way is bounded together with what waits for the disk.
 
 mod fallback;
+mod parts;
+
+pub use parts::{Command, Counters, Options, Parts};
 
 use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-use tokio::sync::mpsc::{Receiver, UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::sync::{oneshot, watch};
 
 use crate::accounts::{Accounts, Found};
 use crate::address::{Domain, Mailbox};
-use crate::attached::{Attached, Concluded};
+use crate::attached::Concluded;
 use crate::clock::Clock;
 use crate::deliver::{Deliver, Destination, DeviceAnswer, Job, Outcome, Report, Work};
 use crate::envelope::{ByMode, Class};
 use crate::queue::complete::{Completer, Completion};
 use crate::queue::conclude::{self, Conclusion};
 use crate::queue::inboxes::Inboxes;
+use crate::queue::log;
 use crate::queue::look_up::{self, MAILBOXES, goes_to, place};
-use crate::queue::schedule::{Ended, Entry, Onward, Resolved, Schedule, Standing, Step};
-use crate::queue::{log, schedule};
+use crate::queue::schedule::{Ended, Entry, Onward, Resolved, Schedule, Step};
 use crate::reply::EnhancedCode;
 use crate::route::Table;
 use crate::spool::{QueueId, Record, Spool};
@@ -42,80 +44,6 @@ const UNCERTAIN: usize = 100_000;
 const ENDING_POLL: Duration = Duration::from_millis(50);
 /// How long an expiry waits for an attempt that is under way.
 const UNDER_WAY_PAUSE: Duration = Duration::from_secs(10);
-
-/// What the administrator decides.
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// This host's name, for receipts.
-    pub host: Domain,
-    /// The schedule's.
-    pub schedule: schedule::Options,
-    /// After how long the sender is told that a message is late.
-    pub delay_notice: Duration,
-}
-
-/// What the queue is wired to.
-pub struct Parts {
-    /// The spool.
-    pub spool: Spool,
-    /// What enters it from now on.
-    pub arrivals: UnboundedReceiver<Arc<Record>>,
-    /// The first identifier of those; what is before was there when the daemon started.
-    pub first_new: QueueId,
-    /// Who delivers.
-    pub deliver: Arc<dyn Deliver>,
-    /// What became of it.
-    pub reports: UnboundedReceiver<Report>,
-    /// Who is attached.
-    pub attached: Attached,
-    /// Who knows where domains' servers are.
-    pub look_up: look_up::LookUp,
-    /// Who lives here.
-    pub accounts: watch::Receiver<Arc<Accounts>>,
-    /// The configured routes.
-    pub table: watch::Receiver<Arc<Table>>,
-    /// The time.
-    pub clock: Arc<dyn Clock>,
-    /// Domains that have shown life.
-    pub life: UnboundedReceiver<Domain>,
-    /// The administrator's commands.
-    pub commands: Receiver<Command>,
-    /// What is counted.
-    pub counters: Arc<Counters>,
-}
-
-/// What has happened since the start, counted by recipients.
-#[derive(Debug, Default)]
-pub struct Counters {
-    /// Handed to the next hop.
-    pub delivered: AtomicU64,
-    /// Failed.
-    pub failed: AtomicU64,
-    /// Attempts that were deferred.
-    pub deferred: AtomicU64,
-}
-
-impl Counters {
-    fn count(&self, outcomes: &[(usize, Outcome)]) {
-        for (_, outcome) in outcomes {
-            let counter = match outcome {
-                Outcome::Delivered { .. } | Outcome::Relayed { .. } | Outcome::Stored { .. } => &self.delivered,
-                Outcome::Failed { .. } => &self.failed,
-                Outcome::Deferred { .. } => &self.deferred,
-            };
-            counter.fetch_add(1, Relaxed);
-        }
-    }
-}
-
-/// What an administrator asks of the running queue.
-#[derive(Debug)]
-pub enum Command {
-    /// How the destinations stand.
-    Standings(oneshot::Sender<Vec<Standing>>),
-    /// The message was changed in the spool, for these recipients, or is to be tried at once.
-    Changed(QueueId, Vec<Mailbox>),
-}
 
 enum Event {
     Restored(Vec<Arc<Record>>, oneshot::Sender<()>),
@@ -164,7 +92,18 @@ struct Run {
 pub async fn run(parts: Parts, options: Options, mut stop: watch::Receiver<bool>, grace: Duration) {
     let (events, mut happened) = unbounded_channel();
     let Parts {
-        spool, mut arrivals, first_new, deliver, mut reports, look_up, accounts, table, clock, counters, ..
+        spool,
+        mut arrivals,
+        mut withdrawn,
+        first_new,
+        deliver,
+        mut reports,
+        look_up,
+        accounts,
+        table,
+        clock,
+        counters,
+        ..
     } = parts;
     let (mut life, mut commands) = (parts.life, parts.commands);
     tokio::spawn(restore(spool.clone(), first_new, events.clone()));
@@ -202,6 +141,13 @@ pub async fn run(parts: Parts, options: Options, mut stop: watch::Receiver<bool>
             count = arrivals.recv_many(&mut arrived, 512) => {
                 if count == 0 { return }
                 arrived.drain(..).for_each(|record| run.arrive(&record, true));
+            }
+            Some(record) = withdrawn.recv() => {
+                // It has arrived before.
+                while let Ok(arrived) = arrivals.try_recv() {
+                    run.arrive(&arrived, true);
+                }
+                run.take_back(&record);
             }
             _ = reports.recv_many(&mut reported, 512) => reported.drain(..).for_each(|report| run.report(&report)),
             _ = happened.recv_many(&mut done, 512) => done.drain(..).for_each(|event| run.happened(event)),
@@ -307,6 +253,12 @@ impl Run {
                 conclude::failure(record, &strangers, EnhancedCode::new(5, 1, 1), "there is no such inbox here");
             self.complete(record, conclusion, None);
         }
+    }
+
+    /// A message that the spool could not keep: whoever is to have it does not wait for it. Its sender was refused.
+    fn take_back(&mut self, record: &Record) {
+        let recipients: Vec<Mailbox> = record.envelope.recipients.iter().map(|to| to.address.clone()).collect();
+        self.inboxes.gone(record.id, &recipients);
     }
 
     /// A message for inboxes here: first what its sender is told of that is written, then it is offered.

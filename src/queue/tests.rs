@@ -112,6 +112,7 @@ impl World {
         let parts = Parts {
             spool: spool.clone(),
             arrivals: opened.arrivals,
+            withdrawn: opened.withdrawn,
             first_new: opened.first_new,
             deliver: Arc::new(Nobody),
             reports: reported,
@@ -179,6 +180,7 @@ impl World {
             entity: Bytes::from(format!("From: carol@a.example\r\n\r\n{text}\r\n")),
             digest: [0; 32],
             message_id: None,
+            repeatable: true,
             signed: Vec::new(),
             origin: Origin::Mail,
             arrived,

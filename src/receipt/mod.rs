@@ -198,6 +198,7 @@ fn message(facts: &Facts<'_>, sender: &Mailbox, entity: bytes::Bytes, message_id
         digest: mime::digest(&entity),
         entity,
         message_id: Some(message_id),
+        repeatable: false,
         signed: Vec::new(),
         origin: Origin::Own,
         arrived: facts.now,

@@ -229,7 +229,7 @@ impl Judge {
         let Crossing { transaction, results, anonymous } = crossing;
         let Transaction { mut mail, mut rcpts, entity, lmtp, .. } = transaction;
         let now = self.context.clock.now();
-        let entity = self.completed(&mail, entity)?;
+        let submission::Completed { entity, repeatable } = self.completed(&mail, entity)?;
         let (entity, facts) = self.inspected(&mut mail, entity)?;
         let finding = self.finding_of(&mail, &entity)?;
         let proven = self.author(&mail, &facts, finding.as_ref()).await;
@@ -277,6 +277,7 @@ impl Judge {
             entity,
             digest,
             message_id: facts.message_id,
+            repeatable,
             signed,
             origin,
             arrived: now,
@@ -445,10 +446,10 @@ impl Judge {
     }
 
     /// A submission gets the fields that every message has.
-    fn completed(&self, mail: &Mail, entity: Bytes) -> Result<Bytes, Reply> {
+    fn completed(&self, mail: &Mail, entity: Bytes) -> Result<submission::Completed, Reply> {
         // A mail that comes again must be the same message.
         if self.listener.service == Service::Relay || self.listener.bridge.is_some() {
-            return Ok(entity);
+            return Ok(submission::Completed { entity, repeatable: true });
         }
         let sender = mail.sender.mailbox();
         let domain = self.principal().map_or(&self.context.options.host, |principal| principal.account.domain());

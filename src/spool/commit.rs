@@ -63,6 +63,7 @@ pub(super) struct Committer {
     pub store: Arc<Store>,
     pub meters: Arc<Meters>,
     pub arrivals: mpsc::UnboundedSender<Arc<Record>>,
+    pub withdrawn: mpsc::UnboundedSender<Arc<Record>>,
     pub unsure: watch::Sender<Option<Unsure>>,
     pub expiry: Arc<Expiry>,
     pub disk: Disk,
@@ -142,6 +143,7 @@ struct Work {
     store: Arc<Store>,
     meters: Arc<Meters>,
     arrivals: mpsc::UnboundedSender<Arc<Record>>,
+    withdrawn: mpsc::UnboundedSender<Arc<Record>>,
     unsure: watch::Sender<Option<Unsure>>,
     expiry: Arc<Expiry>,
     disk: Disk,
@@ -156,11 +158,25 @@ struct Work {
 impl Committer {
     /// Works until the inbox is closed and empty; then closes the store and gives up the lock.
     pub fn run(self) {
-        let Committer { inbox, store, meters, arrivals, unsure, expiry, disk, state, next, lock, done } = self;
+        let Committer { inbox, store, meters, arrivals, withdrawn, unsure, expiry, disk, state, next, lock, done } =
+            self;
         let (unsynced, down) = (Unsynced::default(), None);
         let reclaim = Reclaim::new(store.clone());
-        let mut work =
-            Work { inbox, store, meters, arrivals, unsure, expiry, disk, state, next, unsynced, down, reclaim };
+        let mut work = Work {
+            inbox,
+            store,
+            meters,
+            arrivals,
+            withdrawn,
+            unsure,
+            expiry,
+            disk,
+            state,
+            next,
+            unsynced,
+            down,
+            reclaim,
+        };
         work.run();
         work.reclaim.finish();
         work.store.close();
@@ -291,6 +307,7 @@ impl Work {
                 let mut redo = Redo::default();
                 redo.undo(accepts);
                 self.meters.holds(&self.state, 0);
+                announce(&self.withdrawn, group.arrivals);
                 self.go_down(&fault, redo, Some(settles));
                 self.keep(group.settled, group.receipts, group.written.into_iter().chain(group.answers));
             }
@@ -311,7 +328,7 @@ impl Work {
         if let Some((first, last)) = ids().min().zip(ids().max()) {
             self.unsure.send_replace(Some(Unsure { ids: first..=last, lost: false }));
         }
-        announce(&self.arrivals, std::mem::take(&mut group.arrivals));
+        announce(&self.arrivals, group.arrivals.iter().cloned());
         group.written.drain(..).for_each(Answer::give);
         if sync {
             self.store.sync()?;
@@ -429,7 +446,7 @@ fn refuse(command: Command, error: SpoolError) {
     }
 }
 
-fn announce(arrivals: &mpsc::UnboundedSender<Arc<Record>>, records: Vec<Arc<Record>>) {
+fn announce(arrivals: &mpsc::UnboundedSender<Arc<Record>>, records: impl IntoIterator<Item = Arc<Record>>) {
     for record in records {
         // An administrator's program does not listen.
         let _ = arrivals.send(record);

@@ -71,6 +71,7 @@ async fn a_sync_that_fails_takes_back_what_was_announced_and_keeps_what_was_sett
     assert!(matches!(refused, SpoolError::ReadOnly(_)), "{refused}");
     let second = opened.arrivals.recv().await.unwrap();
     assert!(!spool.is_durable(second.id).await);
+    assert_eq!(opened.withdrawn.recv().await.unwrap().id, second.id);
     assert!(spool.is_durable(first).await);
     let settling =
         tokio::spawn(spool.settle(closing(second.id, 0, vec![message("r@b.example", &["alice@a.example"])])));
@@ -82,11 +83,19 @@ async fn a_sync_that_fails_takes_back_what_was_announced_and_keeps_what_was_sett
 }
 
 #[tokio::test]
-async fn what_has_no_key_against_second_copies_is_announced_when_it_is_durable() {
+async fn what_comes_again_as_another_message_is_announced_when_it_is_durable() {
+    for message in
+        [NewMessage { message_id: None, ..one("1@a.example") }, NewMessage { repeatable: false, ..one("1@a.example") }]
+    {
+        announced_late(message).await;
+    }
+}
+
+async fn announced_late(message: NewMessage) {
     let dir = tempfile::tempdir().unwrap();
     let (spool, mut opened) = open(dir.path());
     disk_is(dir.path(), "slow");
-    let accepting = tokio::spawn(spool.accept(NewMessage { message_id: None, ..one("1@a.example") }));
+    let accepting = tokio::spawn(spool.accept(message));
     tokio::time::sleep(Duration::from_millis(20)).await;
     assert!(opened.arrivals.try_recv().is_err() && !accepting.is_finished());
     disk_is(dir.path(), "well");

@@ -39,6 +39,8 @@ pub(super) struct Prepared {
     size: u64,
     row: Vec<u8>,
     entity: Vec<u8>,
+    /// Whether a second copy would be known everywhere as one.
+    repeatable: bool,
     /// Dedup keys, each with the index of its recipient.
     keys: Vec<(usize, Key)>,
     /// What accepting it causes, each with the index of the recipient that it is about.
@@ -56,10 +58,11 @@ impl Prepared {
     pub fn new(message: NewMessage) -> Prepared {
         let row = row::record(&message, None);
         let keys = dedup::keys(&message);
+        let repeatable = message.repeatable && message.message_id.is_some();
         let NewMessage { id, envelope, entity, origin, arrived, expires, .. } = message;
         let size = entity.len() as u64;
         let entity = row::entity(&entity);
-        Prepared { id, envelope, origin, arrived, expires, size, row, entity, keys, receipts: Vec::new() }
+        Prepared { id, envelope, origin, arrived, expires, size, row, entity, repeatable, keys, receipts: Vec::new() }
     }
 }
 
@@ -186,7 +189,7 @@ pub(super) struct Group<'a> {
     pub written: Vec<Answer>,
     /// Messages that were accepted, and are announced when they are written.
     pub arrivals: Vec<Arc<Record>>,
-    /// What else accepting added, and is announced after the sync: receipts, and messages without dedup keys.
+    /// What else accepting added, and is announced after the sync: receipts, and messages that are not repeatable.
     pub late: Vec<Arc<Record>>,
     /// Receipts that settling caused.
     pub receipts: Vec<Arc<Record>>,
@@ -258,8 +261,8 @@ impl<'a> Group<'a> {
         // Also a second copy is answered after the first is durable, which may be in this very batch.
         self.sync = true;
         let (acceptance, record) = self.store_message(&mut message, &firsts, Cause::Accepting);
-        // Without a key nobody could tell a second copy: it is announced when there will be none.
-        let announced = if message.keys.is_empty() { &mut self.late } else { &mut self.arrivals };
+        // Where a second copy would not be known as one, it is announced when there will be none.
+        let announced = if message.repeatable { &mut self.arrivals } else { &mut self.late };
         announced.extend(record);
         for (index, mut receipt) in std::mem::take(&mut message.receipts) {
             if firsts.get(index).is_none_or(Option::is_none) {

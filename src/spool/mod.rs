@@ -123,6 +123,8 @@ pub struct Opened {
     /// Each record that is new since the start and has an open recipient, once, when it can be read; a message that was
     /// accepted may not be durable by then ([`Spool::is_durable`]), a receipt is.
     pub arrivals: mpsc::UnboundedReceiver<Arc<Record>>,
+    /// Each record that was announced and is taken back, since the write failed.
+    pub withdrawn: mpsc::UnboundedReceiver<Arc<Record>>,
     /// The identifier of the first new record; smaller ones were there, and [`Spool::page`] shows them.
     pub first_new: QueueId,
     /// The devices that are known.
@@ -212,6 +214,7 @@ impl Spool {
         set_aside.extend(store.aside().map_err(unreadable)?.into_iter().map(|(id, reason)| (id.to_string(), reason)));
         let devices = store.devices().map_err(unreadable)?;
         let (arrivals, opened) = mpsc::unbounded_channel();
+        let (taken_back, withdrawn) = mpsc::unbounded_channel();
         let (done, finished) = oneshot::channel();
         let (unsure, watched) = watch::channel(None);
         let (store, meters) = (Arc::new(store), Arc::new(Meters::default()));
@@ -224,6 +227,7 @@ impl Spool {
             store: store.clone(),
             meters: meters.clone(),
             arrivals,
+            withdrawn: taken_back,
             unsure,
             expiry,
             disk,
@@ -238,7 +242,7 @@ impl Spool {
             .map_err(|error| OpenError::Io { path: dir.to_owned(), error })?;
         let (done, thread) = (Mutex::new(Some(finished)), Mutex::new(Some(thread)));
         let spool = Spool(Arc::new(Inner { inbox, store, meters, next, unsure: watched, done, thread }));
-        Ok((spool, Opened { arrivals: opened, first_new: QueueId(state.next), devices, set_aside }))
+        Ok((spool, Opened { arrivals: opened, withdrawn, first_new: QueueId(state.next), devices, set_aside }))
     }
 
     /// A secret for another use, by name: the same as long as the spool is, and of no help in guessing the spool's own.

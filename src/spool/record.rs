@@ -79,6 +79,8 @@ pub struct NewMessage {
     pub digest: [u8; 32],
     /// The Message-ID; part of the dedup key. `None` where the entity has none: then it is not deduplicated.
     pub message_id: Option<String>,
+    /// Whether its sender, sending it again, sends just the same; not where a field that tells it from others was added here.
+    pub repeatable: bool,
     /// For each recipient who lives here, what tells what was signed or encrypted from all else, whatever envelope it comes
     /// in: a dedup key of its own. Empty where nothing is protected.
     pub signed: Vec<Option<[u8; 32]>>,

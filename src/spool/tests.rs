@@ -29,6 +29,7 @@ pub(crate) fn message(message_id: &str, recipients: &[&str]) -> NewMessage {
         entity: Bytes::from(format!("Message-ID: <{message_id}>\r\n\r\nhello\r\n")),
         digest,
         message_id: Some(message_id.to_owned()),
+        repeatable: true,
         signed: Vec::new(),
         origin: Origin::Mail,
         arrived: Timestamp::from_secs(1_800_000_000),

@@ -81,6 +81,7 @@ fn make() -> tempfile::TempDir {
                 entity: entity(),
                 digest: [number as u8; 32],
                 message_id: Some(format!("<{number}@a.test>")),
+                repeatable: true,
                 signed: Vec::new(),
                 origin: Origin::Mail,
                 arrived: Timestamp::from_secs(1_800_000_000),
