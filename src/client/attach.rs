@@ -201,12 +201,10 @@ async fn store(shared: &Shared, taken: Vec<Taken>) -> Vec<(Ticket, Reply, Vec<In
 /// Takes the layers off, and asks the authors' domains, all at one time, what they publish of their signers.
 async fn ask(shared: &Shared, taken: Vec<Taken>) -> Vec<Asked> {
     let protector = Arc::clone(&shared.protector);
-    let unseal = move |taken: Taken| {
-        let unsealed = if taken.class == Class::Im { protector.unseal(&taken.entity) } else { Ok(None) };
-        Asked { taken, unsealed, published: None }
-    };
-    let work = tokio::task::spawn_blocking(move || taken.into_iter().map(unseal).collect());
-    let mut asked: Vec<Asked> = work.await.unwrap_or_default();
+    let sealed = taken.iter().map(|one| (one.class == Class::Im).then(|| one.entity.clone())).collect();
+    let unsealed = unseal(sealed, move |entity| protector.unseal(entity)).await;
+    let asked = taken.into_iter().zip(unsealed).map(|(taken, unsealed)| Asked { taken, unsealed, published: None });
+    let mut asked: Vec<Asked> = asked.collect();
     let mut questions = JoinSet::new();
     for (at, one) in asked.iter().enumerate() {
         let author = one.unsealed.as_ref().ok().and_then(Option::as_ref).and_then(Unsealed::author);
@@ -220,6 +218,28 @@ async fn ask(shared: &Shared, taken: Vec<Taken>) -> Vec<Asked> {
         }
     }
     asked
+}
+
+/// Takes the layers off, each on its own: at which one there is a fault of ours, that one is shown as it is, unverified, for
+/// otherwise the server would offer all of them again for ever.
+async fn unseal<F>(entities: Vec<Option<Bytes>>, open: F) -> Vec<Result<Option<Unsealed>, KeyError>>
+where
+    F: Fn(&[u8]) -> Result<Option<Unsealed>, KeyError> + Send + Sync + 'static,
+{
+    let open = Arc::new(open);
+    let begin = |entity: Bytes| {
+        let open = Arc::clone(&open);
+        tokio::task::spawn_blocking(move || open(&entity))
+    };
+    let begun: Vec<_> = entities.into_iter().map(|entity| entity.map(begin)).collect();
+    let mut unsealed = Vec::with_capacity(begun.len());
+    for work in begun {
+        unsealed.push(match work {
+            Some(work) => work.await.unwrap_or(Ok(None)),
+            None => Ok(None),
+        });
+    }
+    unsealed
 }
 
 fn trouble(text: &str) -> Reply {
@@ -356,5 +376,23 @@ pub(super) fn incoming(record: Record) -> Option<Incoming> {
         Record::State { id, to, state: State::Displayed, .. } => Some(Incoming::Displayed { id, by: to }),
         Record::State { id, to, state, reason, .. } => Some(Incoming::Receipt { id, to, state, reason }),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_fault_with_one_message_concerns_no_other() {
+        let entity = |text: &'static str| Some(Bytes::from_static(text.as_bytes()));
+        let open = |entity: &[u8]| {
+            assert_ne!(entity, b"odd", "a fault of ours");
+            Err(KeyError::System { path: "keys".into(), source: std::io::ErrorKind::NotFound.into() })
+        };
+        let unsealed = unseal(vec![entity("one"), entity("odd"), None, entity("two")], open).await;
+        let read: Vec<_> = unsealed.iter().map(Result::is_ok).collect();
+        assert_eq!(read, [false, true, true, false], "each is there, in its place");
+        assert!(matches!(unsealed[1], Ok(None)), "as it is");
     }
 }

@@ -228,9 +228,7 @@ impl Daemon {
         let presence = presence.map_err(DaemonError::Presence)?;
         let base = Base { spool, clock, resolver, accounts: local, table: routes, signatures: believed, presence };
         let connector = Arc::new(Connector::new(roots.clone(), certificates.clone(), build::connect(&config)));
-        let options = build::authority(&config, &connector, &base.spool)?;
-        let authority = Authority::new(options, base.accounts.clone(), base.clock.clone())?;
-        authority.refresh().await;
+        let authority = authority(&config, &base, &connector).await?;
         let (notifiers, notices, look_up) = watching::deliver(&config, &base, connector.clone(), finished.clone());
         let Delivery { peers, attached, attach, devices, reports } =
             Delivery::start(&config, &base, connector, opened.devices);
@@ -454,6 +452,14 @@ fn certificates(config: &Config, now: Timestamp) -> Result<Arc<Certificates>, Da
         tracing::warn!("{warning}");
     }
     Ok(certificates)
+}
+
+/// Who says who people are.
+async fn authority(config: &Config, base: &Base, connector: &Connector) -> Result<Authority, DaemonError> {
+    let options = build::authority(config, connector, &base.spool)?;
+    let authority = Authority::new(options, base.accounts.clone(), base.clock.clone())?;
+    authority.refresh().await;
+    Ok(authority)
 }
 
 /// The spool; what was put aside is said.

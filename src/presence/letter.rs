@@ -4,7 +4,7 @@
 //! encoded; XML is otherwise sent as it is, its line ends as CRLF, which to XML are the same (XML 1.0 §2.11). Invariant: what
 //! many are told is signed once, by whoever takes it first. RFC 2387, RFC 8551 §3.5, RFC 9788.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -38,7 +38,7 @@ pub(super) struct Letter<'a> {
 }
 
 /// An entity, and what its envelope must say.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Written {
     /// The octets.
     pub entity: Bytes,
@@ -46,8 +46,17 @@ pub struct Written {
     pub utf8: bool,
     /// It needs 8BITMIME.
     pub eight_bit: bool,
-    /// What it is when it is signed, for all who have this one; `None`: somebody else has written it. Within: it cannot be.
-    seal: Option<Arc<OnceLock<Option<Bytes>>>>,
+    /// What it is when it is signed, for all who have this one; `None`: somebody else has written it.
+    seal: Option<Arc<Mutex<Option<Seal>>>>,
+}
+
+/// An entity as one signer has signed it.
+#[derive(Clone, Debug)]
+struct Seal {
+    /// The fingerprint of the signer's certificate: what another has signed is no use once that is replaced.
+    signer: [u8; 32],
+    /// `None`: it cannot be signed.
+    entity: Option<Bytes>,
 }
 
 impl Written {
@@ -60,9 +69,17 @@ impl Written {
     /// more than its signature.
     pub(super) fn signed(self, signer: Option<&Identity>, now: Timestamp) -> Written {
         let (Some(signer), Some(seal)) = (signer, &self.seal) else { return self };
-        match seal.get_or_init(|| sealed(&self.entity, signer, now)) {
-            Some(entity) => Written { entity: entity.clone(), utf8: self.utf8, eight_bit: false, seal: None },
-            None => self,
+        let fingerprint = signer.certificate().fingerprint();
+        let mut kept = seal.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.as_ref().is_none_or(|seal| seal.signer != fingerprint) {
+            *kept = Some(Seal { signer: fingerprint, entity: sealed(&self.entity, signer, now) });
+        }
+        match kept.as_ref().and_then(|seal| seal.entity.clone()) {
+            Some(entity) => Written { entity, utf8: self.utf8, eight_bit: false, seal: None },
+            None => {
+                drop(kept);
+                self
+            }
         }
     }
 }
@@ -196,18 +213,23 @@ pub(super) fn octets_of(entity: &[u8]) -> Option<(String, Vec<u8>)> {
     Some((media, part.contents().to_vec()))
 }
 
-/// The text of a view that came, whoever has signed it: that was looked at when it came.
-pub(super) fn view_of(entity: &[u8]) -> Option<String> {
-    let body = match open(entity) {
-        Ok(Layer::Signed(signed)) => body_of(&signed.content),
-        _ => body_of(entity),
-    };
-    body.map(|(_, text)| text)
+/// What is in a view that came.
+#[derive(Debug)]
+pub(super) struct Content {
+    /// Its text, whoever has signed it: that was looked at when it came.
+    pub text: Option<String>,
+    /// Whether somebody has signed it, and it can go along with others as it is.
+    pub signed: bool,
 }
 
-/// Whether somebody has signed an entity, and it can go along with others as it is.
-pub(super) fn is_signed(entity: &[u8]) -> bool {
-    entity.is_ascii() && matches!(open(entity), Ok(Layer::Signed(_)))
+/// Opens a view that came.
+pub(super) fn content_of(entity: &[u8]) -> Content {
+    let layer = open(entity);
+    let (body, signed) = match &layer {
+        Ok(Layer::Signed(signed)) => (body_of(&signed.content), entity.is_ascii()),
+        _ => (body_of(entity), false),
+    };
+    Content { text: body.map(|(_, text)| text), signed }
 }
 
 #[cfg(test)]
@@ -223,6 +245,46 @@ mod tests {
         let body = Some(("application/pidf+xml", body));
         let now = Timestamp::from_secs(1_795_000_000);
         Letter { from: &bob, to: None, directive: &directive, now, entropy: [1; 16], body, signed: &[] }.write()
+    }
+
+    fn identity(name: &str) -> Identity {
+        let file = |kind| {
+            let path = format!("{}/tests/golden/smime/rfc9216-{name}.{kind}.pem", env!("CARGO_MANIFEST_DIR"));
+            std::fs::read_to_string(path).unwrap()
+        };
+        Identity::from_pem(&file("key"), &file("crt"), None).unwrap()
+    }
+
+    #[test]
+    fn a_replaced_certificate_signs_again() {
+        let (old, new) = (identity("alice-sign"), identity("bob-sign"));
+        let (written, now) = (letter("<a/>"), Timestamp::from_secs(1_795_000_000));
+        let signed = |signer| written.clone().signed(Some(signer), now).entity;
+        let signers = |entity: &[u8]| {
+            let examined = crate::smime::examine(entity, &[], &[]);
+            examined.signers().iter().map(|signer| signer.certificate.fingerprint()).collect::<Vec<_>>()
+        };
+        let first = signed(&old);
+        assert_eq!(signed(&old).as_ptr(), first.as_ptr(), "signed once");
+        assert_eq!(signers(&first), [old.certificate().fingerprint()]);
+        assert_eq!(signers(&signed(&new)), [new.certificate().fingerprint()]);
+    }
+
+    #[test]
+    fn a_view_that_came_is_opened_once() {
+        let signed = letter("<a/>").signed(Some(&identity("alice-sign")), Timestamp::from_secs(1_795_000_000));
+        for (entity, is_signed) in [(letter("<a/>").entity, false), (signed.entity, true)] {
+            let content = content_of(&entity);
+            assert_eq!((content.text.as_deref(), content.signed), (Some("<a/>\r\n"), is_signed));
+            let seen = super::super::tables::Seen {
+                digest: 1,
+                entity,
+                utf8: false,
+                eight_bit: false,
+                content: std::sync::OnceLock::new(),
+            };
+            assert!(std::ptr::eq(seen.content(), seen.content()));
+        }
     }
 
     #[test]

@@ -72,8 +72,8 @@ impl Engine {
     fn known_away(&self, number: u32) -> Option<Contact> {
         let one = self.tables.watches.get(number)?;
         let view = one.view.as_ref().filter(|_| one.state == State::Active);
-        let text = view.and_then(|view| letter::view_of(&view.entity));
-        let signed = view.map(|view| view.entity.clone()).filter(|entity| letter::is_signed(entity));
+        let text = view.and_then(|view| view.content().text.clone());
+        let signed = view.filter(|view| view.content().signed).map(|view| view.entity.clone());
         let seq = i64::try_from(one.seq).unwrap_or_default();
         Some(Contact {
             presentity: self.tables.names.get(one.presentity)?.clone(),

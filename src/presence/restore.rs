@@ -5,7 +5,7 @@
 //! [`Engine::revise`], a few presentities at a time.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use super::State;
 use super::engine::{Engine, Facts};
@@ -43,7 +43,7 @@ impl Engine {
             Some(Read::Publication(row)) => self.restore_publication(facts, row),
             Some(Read::Subscription(row)) => self.restore_subscription(facts, row),
             Some(Read::View { presentity, digest, utf8, eight_bit, entity }) => {
-                let seen = Arc::new(Seen { digest, utf8, eight_bit, entity: entity.into() });
+                let seen = Arc::new(Seen { digest, utf8, eight_bit, entity: entity.into(), content: OnceLock::new() });
                 restoring.views.insert((presentity, digest), (key.to_vec(), seen));
             }
             Some(Read::Watch(row)) => restoring.watches.push(row),

@@ -4,10 +4,11 @@
 //! is linked is in the index, in its presentity's list, and, where its watcher lives here, in that one's.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use super::State;
 use super::index::{Index, Slab};
+use super::letter::{self, Content};
 use super::names::{NameId, Names};
 use super::view::{Composed, View};
 use crate::address::Mailbox;
@@ -109,6 +110,15 @@ pub(super) struct Seen {
     pub entity: bytes::Bytes,
     pub utf8: bool,
     pub eight_bit: bool,
+    /// What is in it, found out once, when it is asked for first: one may be large, and is asked for as often as anybody likes.
+    pub content: OnceLock<Content>,
+}
+
+impl Seen {
+    /// What is in it.
+    pub fn content(&self) -> &Content {
+        self.content.get_or_init(|| letter::content_of(&self.entity))
+    }
 }
 
 /// What somebody published.

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use xxhash_rust::xxh3::xxh3_64;
+use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::letter::{Letter, Written};
 use super::names::Names;
@@ -39,7 +39,8 @@ pub(super) struct View {
     provide: Provide,
     /// The time of the view.
     pub seq: i64,
-    /// Of the text; never zero.
+    /// Of the text, and of whether anything signed goes along; never zero. Views are found again by it, so what one watcher may
+    /// have and another may not must differ in it.
     pub digest: u64,
     pub text: String,
     /// What its authors have signed, for those who see everything.
@@ -122,14 +123,36 @@ impl Hot {
             return Some(view.clone());
         }
         let text = pidf::shown(&self.composed.document, mailbox, decision, polite)?.into_text();
-        let digest = xxh3_64(text.as_bytes()).max(1);
         let (handling, provide) = (decision.subscription, decision.provide.clone());
         // What is signed shows all that was published.
         let all = handling == Handling::Allow && provide.is_everything();
         let signed = if all { self.composed.signed.clone() } else { Vec::new() };
+        let digest = xxh3_64_with_seed(text.as_bytes(), u64::from(!signed.is_empty())).max(1);
         let view = View { handling, provide, seq: version, digest, text, signed, written: Mutex::default() };
         let view = Arc::new(view);
         self.views.push(view.clone());
         Some(view)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn equal_texts_with_and_without_what_is_signed_are_two_views() {
+        let (bob, now) = (Mailbox::parse("bob@b.example").unwrap(), Timestamp::from_secs(1_795_000_000));
+        let signed = vec![Bytes::from_static(b"signed by bob")];
+        let composed = Composed { document: Document::closed(&bob, now), sphere: None, signed: signed.clone() };
+        let mut hot = Hot { composed, views: Vec::new() };
+        let everything = Decision { provide: Provide::everything(), ..Decision::default() };
+        let mut view = |subscription| {
+            let decision = Decision { subscription, ..everything.clone() };
+            hot.view(&bob, (7, now), &decision).unwrap()
+        };
+        let (whole, polite) = (view(Handling::Allow), view(Handling::PoliteBlock));
+        assert_eq!(whole.text, polite.text);
+        assert_eq!((&whole.signed, &polite.signed), (&signed, &Vec::new()));
+        assert_ne!(whole.digest, polite.digest);
     }
 }

@@ -6,7 +6,7 @@
 //! at a random time. RFC 3856 §6, RFC 6665 §4.1.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use xxhash_rust::xxh3::xxh3_64;
@@ -247,6 +247,7 @@ impl Engine {
             utf8: !entity[..header.min(entity.len())].is_ascii(),
             eight_bit: !entity.is_ascii(),
             entity: entity.clone(),
+            content: OnceLock::new(),
         });
         let said = Said { id: *id, seq: *seq, state: *state, expires: *expires, event };
         self.tables.names.hold_again(presentity);

@@ -261,7 +261,11 @@ impl Index {
         let keys = gone.partners().iter().map(Mailbox::key).chain(self.elsewhere.remove(&number));
         for key in keys {
             let Some(contact) = self.contacts.get_mut(&key) else { continue };
-            contact.messages.retain(|held| *held != number);
+            // They go in the order in which they came, but for those that waited.
+            match contact.messages.front() {
+                Some(front) if *front == number => _ = contact.messages.pop_front(),
+                _ => contact.messages.retain(|held| *held != number),
+            }
             if many && contact.messages.is_empty() {
                 self.contacts.remove(&key);
             }

@@ -11,10 +11,11 @@ use super::super::certificates::Told;
 use super::super::engine::refuse;
 use super::super::{Author, Refusal, Said, letter};
 use super::Handle;
-use crate::accounts::Takes;
+use crate::accounts::{Accounts, Takes};
 use crate::address::Mailbox;
 use crate::limits;
 use crate::mime::presence::{Directive, Event, SubscriptionId};
+use crate::rules::{Circumstances, Signed};
 use crate::timestamp::Timestamp;
 
 /// The media type of a request.
@@ -126,7 +127,7 @@ impl Handle {
             return Err(refuse(550, (5, 1, 1), format!("{who} is no presentity here")));
         }
         let identity = Some(&said.author.mailbox).filter(|_| said.author.proven);
-        let told = match accounts.takes(who, identity, said.now) {
+        let told = match may_write(&accounts, who, identity, said.now) {
             Takes::Yes if self.0.certifier.is_some() => {
                 let (of, now) = (who.clone(), said.now);
                 let found = self.with_certifier(move |certifier| certifier.find(&of, now)).await?;
@@ -137,6 +138,11 @@ impl Handle {
         };
         self.act(|engine, facts| engine.tell_certificate(facts, who, &said.author, id, told))
     }
+}
+
+/// Whether somebody takes messages of whoever asks; what it would write has not come yet, and may be signed.
+fn may_write(accounts: &Accounts, who: &Mailbox, identity: Option<&Mailbox>, now: Timestamp) -> Takes {
+    accounts.takes(who, identity, Circumstances { now, signed: Signed::Unseen, ..Circumstances::default() })
 }
 
 /// What is said where nobody issues certificates; clients know it by its code.
@@ -157,5 +163,34 @@ fn body(said: &Said, media: &str) -> Result<Vec<u8>, Refusal> {
     match letter::octets_of(said.content()) {
         Some((found, octets)) if found == media => Ok(octets),
         _ => Err(refuse(554, (5, 6, 1), format!("the body must be one part of the type {media}"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use super::*;
+    use crate::accounts::{LocalDomain, Rules, rules};
+    use crate::address::Domain;
+    use crate::rules::edit;
+
+    #[test]
+    fn whoever_may_write_with_a_signature_may_encrypt() {
+        let folder = tempfile::tempdir().unwrap();
+        let mailbox = |text: &str| Mailbox::parse(text).unwrap();
+        let alice = mailbox("alice@a.example");
+        let insist =
+            |old: Option<&str>| Ok(edit::let_write_signed(old, &"bob@b.example".parse().unwrap()).unwrap().text);
+        rules::change(folder.path(), &alice, insist).unwrap();
+        let block = |old: Option<&str>| Ok(edit::block(old, &"mallory@b.example".parse().unwrap()).unwrap().text);
+        rules::change(folder.path(), &alice, block).unwrap();
+        let rules = Rules::load(folder.path(), &Rules::default()).unwrap().0;
+        let inboxes = [alice.key()].into();
+        let domain = (Domain::parse("a.example").unwrap(), LocalDomain { im: true, inboxes, ..LocalDomain::default() });
+        let accounts = Accounts::new(HashMap::from([domain])).with_rules(Arc::new(rules));
+        let may = |who: &str| may_write(&accounts, &alice, Some(&mailbox(who)), Timestamp::from_secs(1_795_000_000));
+        assert_eq!(may("bob@b.example"), Takes::Yes);
+        assert_eq!(may("mallory@b.example"), Takes::No);
     }
 }

@@ -27,6 +27,8 @@ pub struct Rules {
     pub of: Rc<RefCell<HashMap<(String, String), Handling>>>,
     pub publish: Rc<RefCell<Vec<(String, String)>>>,
     pub fetch_only: Rc<RefCell<Vec<(String, String)>>>,
+    /// What those see who do not see everything.
+    pub provide: Rc<RefCell<HashMap<(String, String), Provide>>>,
     pub removed: Rc<RefCell<Vec<String>>>,
 }
 
@@ -41,6 +43,7 @@ impl Rulings for Rules {
         let provide = if subscription == Handling::Allow { Provide::everything() } else { Provide::default() };
         let fetch_only = self.fetch_only.borrow().contains(&key(&who));
         let provide = if fetch_only { Provide::everything() } else { provide };
+        let provide = self.provide.borrow().get(&key(&who)).cloned().unwrap_or(provide);
         let publish = self.publish.borrow().contains(&key(&who));
         Decision { subscription, provide, publish, fetch_only, ..Decision::default() }
     }

@@ -6,11 +6,11 @@ use bytes::Bytes;
 
 use super::super::engine::Request;
 use super::super::letter;
-use super::super::{Author, Fate};
+use super::super::{Author, Fate, Outgoing};
 use super::net::{Line, Net, mailbox, open, publish};
 use crate::mime::presence::{Directive, Event};
 use crate::pidf::watcherinfo::{Applied, Status, Table, WatcherInfo};
-use crate::rules::Handling;
+use crate::rules::{Handling, Provide};
 
 const BOB: &str = "bob@b.test";
 
@@ -106,7 +106,9 @@ fn a_list_that_was_not_taken_is_told_whole() {
 /// Bob publishes what he has signed.
 fn publishes(net: &mut Net, entity: &'static str) {
     let (author, bob) = (Author { mailbox: mailbox(BOB), proven: true, client: true }, [mailbox(BOB)]);
-    let text = open(BOB, "signed");
+    // Laid out as views are, so that one of which nothing is left out has the same text.
+    let text = open(BOB, "signed").replace("<status>", "\n    <status>").replace("<contact>", "\n    <contact>");
+    let text = text.replace("</tuple>", "\n  </tuple>");
     let (directive, entity) = (publish(Some(3000)), Bytes::from_static(entity.as_bytes()));
     let request = Request {
         author: &author,
@@ -120,20 +122,31 @@ fn publishes(net: &mut Net, entity: &'static str) {
     net.b.at(net.now, true, |engine, facts| engine.say(facts, &request)).unwrap();
 }
 
-/// The last entity that goes out now, which the other side takes.
-fn goes(net: &mut Net) -> String {
+/// What goes out now, which the other side takes.
+fn all_goes(net: &mut Net) -> Vec<Outgoing> {
     let domain = crate::address::Domain::parse("a.test").unwrap();
     net.b.at(net.now, true, |engine, facts| {
         engine.tick(facts);
         let due = engine.due(facts, &domain);
-        due.iter().for_each(|one| engine.reported(facts, one.token, &[(0, Fate::Accepted)]));
-        due.last().map(|one| String::from_utf8(one.written.entity.to_vec()).unwrap()).unwrap_or_default()
+        for one in &due {
+            let fates: Vec<_> = (0..one.recipients.len()).map(|place| (place, Fate::Accepted)).collect();
+            engine.reported(facts, one.token, &fates);
+        }
+        due
     })
+}
+
+fn text(entity: &Bytes) -> String {
+    String::from_utf8(entity.to_vec()).unwrap()
+}
+
+/// The last entity that goes out now.
+fn goes(net: &mut Net) -> String {
+    all_goes(net).last().map(|one| text(&one.written.entity)).unwrap_or_default()
 }
 
 #[test]
 fn what_the_author_has_signed_goes_along_with_a_whole_view_alone() {
-    const SIGNED: &str = "From: <bob@b.test>\r\nPresence: publish\r\n\r\nsigned by bob\r\n";
     let mut net = Net::new();
     net.b.rule(net.now, BOB, "w1@a.test", Handling::Allow);
     asks(&mut net, 1);
@@ -167,4 +180,62 @@ fn what_the_author_has_signed_goes_along_with_a_whole_view_alone() {
         net.b.say(net.now, &line, (true, true)).unwrap();
     };
     becomes(&mut { says }, false);
+}
+
+/// All but the mood, of which there is none: the text is the same as for those who see everything.
+fn all_but_the_mood() -> Provide {
+    Provide { all_attributes: false, activities: true, note: true, ..Provide::everything() }
+}
+
+const SIGNED: &str = "From: <bob@b.test>\r\nPresence: publish\r\n\r\nsigned by bob\r\n";
+
+#[test]
+fn what_is_signed_does_not_go_to_whom_equal_text_is_shown_elsewhere() {
+    // Whichever of them comes first.
+    for restricted in [1, 2] {
+        let mut net = Net::new();
+        let who = format!("w{restricted}@a.test");
+        net.b.rules.provide.borrow_mut().insert((BOB.to_owned(), who.clone()), all_but_the_mood());
+        for number in [1, 2] {
+            net.b.rule(net.now, BOB, &format!("w{number}@a.test"), Handling::Allow);
+            asks(&mut net, number);
+        }
+        all_goes(&mut net);
+        net.now = net.now.after(std::time::Duration::from_secs(1));
+        publishes(&mut net, SIGNED);
+        let mut told: Vec<(String, String, bool)> = Vec::new();
+        for one in all_goes(&mut net) {
+            let (_, view) = letter::body_of(&one.written.entity).unwrap();
+            let along = text(&one.written.entity).contains("signed by bob");
+            told.extend(one.recipients.iter().map(|to| (to.to_string(), view.trim_end().to_owned(), along)));
+        }
+        told.sort();
+        assert_eq!(told.len(), 2, "{told:?}");
+        assert_eq!(told[0].1, told[1].1, "the texts are equal");
+        assert!(told.iter().all(|(to, _, along)| *along == (*to != who)), "{told:?}");
+    }
+}
+
+#[test]
+fn what_is_signed_is_not_shown_to_devices_of_whom_equal_text_is_shown() {
+    for restricted in ["ann@b.test", "cat@b.test"] {
+        let mut net = Net::new();
+        net.b.rules.provide.borrow_mut().insert((BOB.to_owned(), restricted.to_owned()), all_but_the_mood());
+        for (number, who) in [(1, "ann@b.test"), (2, "cat@b.test")] {
+            net.b.rule(net.now, BOB, who, Handling::Allow);
+            let line = Line { from: who, to: &[BOB], directive: super::net::subscribe(number), body: "" };
+            net.b.say(net.now, &line, (true, true)).unwrap();
+        }
+        net.now = net.now.after(std::time::Duration::from_secs(1));
+        publishes(&mut net, SIGNED);
+        for who in ["ann@b.test", "cat@b.test"] {
+            let shown = net.b.at(net.now, true, |engine, facts| {
+                let feed = engine.open_feed(facts, &mailbox(who), Arc::default());
+                engine.take(facts, feed, 10)
+            });
+            let entity = text(&shown[0].written.entity);
+            assert!(entity.contains("<presence"), "{entity}");
+            assert_eq!(entity.contains("signed by bob"), who != restricted, "{entity}");
+        }
+    }
 }
