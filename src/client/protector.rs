@@ -234,10 +234,11 @@ impl Protector {
         let date = Fields::new(entity).flatten().find(|field| field.is("date"));
         let date = date.and_then(|date| mime::date(date.value)).filter(|_| lasting);
         let recipients = if lasting { &[][..] } else { std::slice::from_ref(&self.address) };
-        let now = date.map_or(now, |date| date.min(now));
+        let accepted = date.map_or(now, |date| date.min(now));
         // What is only signed can be read without the keys; then nothing of it is proven.
         let Ok(unsealed) = self.unseal(entity) else { return (entity.to_vec(), Mark::default()) };
-        let opened = self.open(entity, unsealed, None, &Arrival { sender: &ReversePath::Null, recipients, now });
+        let arrival = Arrival { sender: &ReversePath::Null, recipients, now };
+        let opened = self.open_accepted(entity, unsealed, None, &arrival, accepted);
         (opened.entity.into_owned(), opened.mark)
     }
 
@@ -261,9 +262,21 @@ impl Protector {
         published: Option<&Published>,
         arrival: &Arrival<'_>,
     ) -> Opened<'a> {
+        self.open_accepted(entity, unsealed, published, arrival, arrival.now)
+    }
+
+    /// The same for what was taken at that time at the latest; who is believed is a question of now.
+    fn open_accepted<'a>(
+        &self,
+        entity: &'a [u8],
+        unsealed: Option<Unsealed>,
+        published: Option<&Published>,
+        arrival: &Arrival<'_>,
+        accepted: Timestamp,
+    ) -> Opened<'a> {
         let Some(Unsealed { examined, mut damaged }) = unsealed else { return Opened::unprotected(entity) };
-        let now = received_at(entity).unwrap_or(arrival.now).min(arrival.now);
-        let verdict = self.verdict(&examined, published, &Arrival { now, ..*arrival });
+        let accepted = received_at(entity).unwrap_or(accepted).min(accepted);
+        let verdict = self.verdict(&examined, published, arrival, accepted);
         if !matches!(verdict.finding, Finding::Undecryptable(_)) {
             damaged.clear();
         }
@@ -272,7 +285,13 @@ impl Protector {
         Opened { entity: content(entity, &examined, verdict.is_valid()), mark, damaged }
     }
 
-    fn verdict(&self, examined: &Examined, published: Option<&Published>, arrival: &Arrival<'_>) -> Verdict {
+    fn verdict(
+        &self,
+        examined: &Examined,
+        published: Option<&Published>,
+        arrival: &Arrival<'_>,
+        accepted: Timestamp,
+    ) -> Verdict {
         let Arrival { sender, recipients, now } = *arrival;
         let fallback;
         let trust = match &*self.trust {
@@ -287,7 +306,7 @@ impl Protector {
         };
         let author = examined.author();
         let pins = author.iter().filter(|_| self.trust_first).filter_map(|author| self.pin(author)).collect::<Vec<_>>();
-        let judge = |pins: &[Pin]| examined.judge(&Circumstances { now, recipients, trust, published, pins });
+        let judge = |pins: &[Pin]| examined.judge(&Circumstances { now, accepted, recipients, trust, published, pins });
         let mut verdict = judge(&pins);
         let unknown = matches!(verdict.finding, Finding::Untrusted(Distrust::NoChain));
         if let (true, true, true, Some(author)) = (self.trust_first, pins.is_empty(), unknown, &author)
@@ -300,7 +319,7 @@ impl Protector {
             return verdict;
         }
         if let Some(user) = verdict.user() {
-            self.learn(examined, user, now);
+            self.learn(examined, user, accepted);
         }
         verdict
     }

@@ -348,3 +348,29 @@ fn who_was_revoked_is_not_believed() {
     check(&[], Proof::User);
     check(&[made.certificate()], Proof::Untrusted);
 }
+
+#[test]
+fn what_waited_keeps_its_mark_when_a_newer_list_comes() {
+    let folder = tempfile::tempdir().unwrap();
+    let authority = Authority::root(&AuthorityOptions::new("CA", NOW)).unwrap();
+    let leaf = Leaf { server: false, client: false, ..Leaf::new(&[], NOW) }.with_addresses(&["alice@a.test"]);
+    let made = authority.issue(&leaf).unwrap();
+    let alice = Identity::from_pem(&made.key_pem, &made.chain_pem, None).unwrap();
+    let (file, list) = (folder.path().join("authority.pem"), folder.path().join("list.crl"));
+    std::fs::write(&file, authority.pem()).unwrap();
+    let days = |days: u64| NOW.after(std::time::Duration::from_secs(days * 86_400));
+    let trace = format!("Received: from x by mx.b.test with ESMTPS id 1;\r\n\t{}\r\n", NOW.rfc5322());
+    let received = [trace.into_bytes(), signed(&alice, "hello", "<bob@b.test>")].concat();
+    let check = |revoked: &[&_], expected: Proof| {
+        std::fs::write(&list, authority.revoke(revoked, days(1)).unwrap()).unwrap();
+        let account = Account::new(mailbox("bob@b.test"));
+        let (signer_authorities, revocations) = (Some(file.clone()), vec![list.clone()]);
+        let bob = Protector::new(&Account { signer_authorities, revocations, ..account }, folder.path());
+        let mark = opened(&bob, &received, "alice@a.test", BOB, days(2));
+        assert_eq!(mark.proof, expected, "{mark:?}");
+        let (_, mark) = bob.open_presence(&signed(&alice, "hello", "<bob@b.test>"), true, days(2));
+        assert_eq!(mark.proof, expected, "a publication that lasts: {mark:?}");
+    };
+    check(&[], Proof::User);
+    check(&[made.certificate()], Proof::Untrusted);
+}

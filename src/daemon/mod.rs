@@ -24,7 +24,7 @@ use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc::{Sender, UnboundedReceiver, UnboundedSender, channel, unbounded_channel};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Semaphore, oneshot, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
 use crate::accounts::{Accounts, Authority, Rules, Users};
@@ -120,6 +120,8 @@ struct Reloadable {
     users: Option<Arc<Users>>,
     /// Lists of revoked certificates from elsewhere.
     fetched: Arc<lists::Fetched>,
+    /// In what order those who are believed were read.
+    turns: signatures::Turns,
 }
 
 impl Reloadable {
@@ -131,11 +133,12 @@ impl Reloadable {
     /// Takes a new configuration over, all of what can be or nothing.
     fn take(&self, config: &Config) -> Result<(), DaemonError> {
         let accounts = self.read_accounts(config)?;
+        let turn = self.turns.next();
         let signatures = signatures::signatures(config, true, &self.fetched)?;
         self.certificates.replace(config.certificates.clone())?;
         self.accounts.send_replace(Arc::new(accounts));
         self.table.send_replace(Arc::new(build::table(config)));
-        self.signatures.send_replace(Arc::new(signatures));
+        self.turns.take(turn, || _ = self.signatures.send_replace(Arc::new(signatures)));
         Ok(())
     }
 }
@@ -165,6 +168,8 @@ struct Daemon {
     lists_stamp: Vec<Option<crate::accounts::file::Stamp>>,
     /// Word of lists that were fetched.
     lists: lists::Changes,
+    /// Who reads whom to believe, beside the rest.
+    believing: JoinSet<()>,
     issuers: Arc<Online>,
 }
 
@@ -256,7 +261,15 @@ impl Daemon {
         let Base { spool, clock, presence, .. } = base;
         let (administration, requests) =
             administer(&config, clock, &spool, commands, (peers.clone(), issuers.clone()), counters, context).await?;
-        let reloadable = Arc::new(Reloadable { accounts, table, certificates, signatures, users, fetched });
+        let reloadable = Arc::new(Reloadable {
+            accounts,
+            table,
+            certificates,
+            signatures,
+            users,
+            fetched,
+            turns: signatures::Turns::default(),
+        });
         Ok(Daemon {
             config,
             spool,
@@ -276,6 +289,7 @@ impl Daemon {
             accounts_stamp,
             lists_stamp,
             lists,
+            believing: JoinSet::new(),
             issuers,
         })
     }
@@ -296,10 +310,8 @@ impl Daemon {
                     handler::Request::Reload(answer) => { let _ = answer.send(self.reload()); }
                     handler::Request::Drain => break,
                 },
-                Some(told) = self.lists.recv() => {
-                    self.believe_again();
-                    let _ = told.map(|told| told.send(()));
-                }
+                Some(told) = self.lists.recv(), if self.believing.is_empty() => self.believe_again(told),
+                Some(_) = self.believing.join_next() => {}
                 _ = certificates.tick() => self.look_at_files(),
                 _ = watchdog.tick() => notify(&[sd_notify::NotifyState::Watchdog]),
             }
@@ -338,14 +350,19 @@ impl Daemon {
             return;
         }
         self.lists_stamp = stamp;
-        self.believe_again();
+        self.believe_again(None);
     }
 
-    fn believe_again(&self) {
-        match signatures::signatures(&self.config, true, &self.reloadable.fetched) {
-            Ok(new) => _ = self.reloadable.signatures.send_replace(Arc::new(new)),
-            Err(fault) => tracing::error!("the lists of revoked certificates stay as they were: {fault}"),
-        }
+    fn believe_again(&mut self, told: Option<oneshot::Sender<()>>) {
+        let (config, reloadable) = (self.config.clone(), Arc::clone(&self.reloadable));
+        let turn = reloadable.turns.next();
+        self.believing.spawn_blocking(move || {
+            match signatures::signatures(&config, true, &reloadable.fetched) {
+                Ok(new) => reloadable.turns.take(turn, || _ = reloadable.signatures.send_replace(Arc::new(new))),
+                Err(fault) => tracing::error!("the lists of revoked certificates stay as they were: {fault}"),
+            }
+            let _ = told.map(|told| told.send(()));
+        });
     }
 
     /// Reads the configuration again. What only a restart changes is said; a mistake leaves all as it was.

@@ -3,7 +3,8 @@
 //! In: the configuration. Out: [`Signatures`]. Invariant: files that are named are read at once, so that a mistake is told
 //! when it is made; the system's authorities when the first signed message comes. Fails with the file's name.
 
-use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{LazyLock, Mutex, PoisonError};
 
 use super::lists::Fetched;
 use crate::accounts::file::{Stamp, stamp};
@@ -47,4 +48,43 @@ pub fn signatures(config: &Config, again: bool, fetched: &Fetched) -> Result<Sig
 /// The lists of revoked certificates as they are now: when one changes, they are read again.
 pub fn lists_stamp(config: &Config) -> Vec<Option<Stamp>> {
     config.smime.revocations.iter().map(|path| stamp(path)).collect()
+}
+
+/// An order for what is read beside other work: what was begun earlier never takes the place of what was begun later.
+#[derive(Debug, Default)]
+pub struct Turns {
+    given: AtomicU64,
+    taken: Mutex<u64>,
+}
+
+impl Turns {
+    /// A turn, later than all before.
+    pub fn next(&self) -> u64 {
+        self.given.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// Sets what was read in that turn, unless a later one was faster.
+    pub fn take(&self, turn: u64, set: impl FnOnce()) {
+        // A number that a panic left is whole.
+        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        if turn > *taken {
+            *taken = turn;
+            set();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_begun_earlier_comes_too_late() {
+        let (turns, mut seen) = (Turns::default(), Vec::new());
+        let all: [u64; 3] = std::array::from_fn(|_| turns.next());
+        for turn in [all[1], all[0], all[2]] {
+            turns.take(turn, || seen.push(turn));
+        }
+        assert_eq!(seen, [all[1], all[2]]);
+    }
 }

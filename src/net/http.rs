@@ -102,8 +102,8 @@ fn content(mut answer: Vec<u8>) -> Result<Vec<u8>, String> {
     }
 }
 
-/// Whether an address is anybody's on the Internet: neither of this host nor of a network behind it, nor one that stands for
-/// such an address.
+/// Whether an address is anybody's on the Internet: neither of a loopback nor of a network that is private, nor one that
+/// stands for such an address. A public address of this host is public.
 pub fn is_public(address: IpAddr) -> bool {
     match address.to_canonical() {
         IpAddr::V4(address) => {

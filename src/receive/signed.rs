@@ -22,7 +22,7 @@ use crate::reply::{EnhancedCode, Reply};
 use crate::rules::Signed;
 use crate::rules::edit::Who;
 use crate::smime::trust::{Distrust, ListPlace, Published, Trust};
-use crate::smime::{Circumstances, Examined, Finding, Memory, Verdict, examine_with};
+use crate::smime::{Circumstances, Examined, Finding, Memory, Signer, Verdict, examine_with};
 use crate::smtp::command::Rcpt;
 use bytes::Bytes;
 
@@ -208,11 +208,11 @@ impl Judge {
     async fn judged(&self, examined: Examined, case: &Arc<Case>) -> Result<(Signature, Vec<ListPlace>), Reply> {
         let (signatures, case) = (self.context.signatures.borrow().clone(), Arc::clone(case));
         let now = self.context.clock.now();
-        let mut signers = examined.signers().iter().peekable();
-        let is_known = signers.peek().is_some() && signers.all(|signer| signatures.memory.has(&signer.certificate));
+        let is_known = is_known(examined.signers(), &signatures.memory);
+        let is_quick = is_known && is_quick(examined.signers());
         let work = move || {
             let (trust, published) = (&signatures.trust, case.published.as_ref());
-            let circumstances = Circumstances { now, recipients: &[], trust, published, pins: &[] };
+            let circumstances = Circumstances { now, accepted: now, recipients: &[], trust, published, pins: &[] };
             let judged = judge(examined, &case, &circumstances);
             let mut places = Vec::new();
             for signer in judged.examined.signers().iter().filter(|_| judged.verdict.is_valid() && !is_known) {
@@ -223,8 +223,8 @@ impl Judge {
             }
             (judged, places)
         };
-        // Of others, authorities may have to be read, and chains to be checked.
-        if is_known { Ok(work()) } else { aside(work).await }
+        // Of others, authorities may have to be read, and chains to be checked; lists that came along are read each time.
+        if is_quick { Ok(work()) } else { aside(work).await }
     }
 
     /// What the author's domain publishes of signers, proven by DNSSEC. Where nobody can say, it is as if there were nothing:
@@ -242,6 +242,16 @@ fn is_protected(entity: &[u8]) -> bool {
             || described.is("application", "pkcs7-mime")
             || described.is("application", "x-pkcs7-mime")
     })
+}
+
+/// Whether all who have signed were believed before.
+fn is_known(signers: &[Signer], memory: &Memory) -> bool {
+    !signers.is_empty() && signers.iter().all(|signer| memory.has(&signer.certificate))
+}
+
+/// Whether there is nothing to read beside the certificates of signers who are known.
+fn is_quick(signers: &[Signer]) -> bool {
+    signers.iter().all(|signer| signer.lists.is_empty())
 }
 
 /// Work that may take a while, beside the work on sockets.
@@ -346,6 +356,26 @@ mod tests {
         assert!(!signatures.refuses(&alice, Some(&with(Finding::Undecryptable("no".to_owned())))));
         let absent = crate::smime::verdict::Absence::Plain;
         assert!(signatures.refuses(&alice, Some(&with(Finding::Unsigned(absent)))));
+    }
+
+    #[test]
+    fn lists_that_came_along_are_read_aside() {
+        use crate::tls::make::{Authority, AuthorityOptions, Leaf};
+        let now = crate::timestamp::Timestamp::from_secs(1_795_000_000);
+        let authority = Authority::root(&AuthorityOptions::new("CA", now)).unwrap();
+        let leaf = Leaf { server: false, client: false, ..Leaf::new(&[], now) }.with_addresses(&["alice@a.example"]);
+        let made = authority.issue(&leaf).unwrap();
+        let alice = crate::smime::Identity::from_pem(&made.key_pem, &made.chain_pem, None).unwrap();
+        let part = b"Content-Type: text/plain\r\n\r\nhello\r\n";
+        let entity = crate::smime::sign(part, &alice, &crate::smime::SignOptions::new(now)).unwrap();
+        let entity = [b"From: alice@a.example\r\nMIME-Version: 1.0\r\n".as_slice(), &entity].concat();
+        let mut signers = examine(&entity, &[], &[]).signers().to_vec();
+        let memory = Memory::default();
+        assert!(!is_known(&[], &memory) && signers.len() == 1 && !is_known(&signers, &memory));
+        memory.keep(&signers[0].certificate);
+        assert!(is_known(&signers, &memory) && is_quick(&signers));
+        signers[0].lists = Arc::from(vec![vec![0x30, 0]]);
+        assert!(is_known(&signers, &memory) && !is_quick(&signers));
     }
 
     #[test]

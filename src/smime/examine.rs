@@ -53,8 +53,10 @@ struct Found {
 /// What a verdict depends on besides the message.
 #[derive(Clone, Copy, Debug)]
 pub struct Circumstances<'a> {
-    /// The time now.
+    /// The time now: whoever was revoked meanwhile is not believed.
     pub now: Timestamp,
+    /// When it was taken, at which it must not be too old; it may have waited since.
+    pub accepted: Timestamp,
     /// The addresses that stand for the recipient: the inbox's, and those by which it was reached. Empty: not asked.
     pub recipients: &'a [Mailbox],
     /// Roots and revocation lists.
@@ -284,13 +286,13 @@ impl Examined {
         let (signer, names) = speaking(signers, &author)?;
         // Where no Date is signed, the time of the signature is.
         let signed_at = protected.date().or(signer.signing_time);
-        in_window(signed_at, circumstances.now)?;
+        in_window(signed_at, circumstances.accepted)?;
         meant_for(protected, circumstances.recipients)?;
         let presented = Presented {
             certificate: &signer.certificate,
             offered: &signer.others,
             lists: &signer.lists,
-            signed_at: signed_at.unwrap_or(circumstances.now),
+            signed_at: signed_at.unwrap_or(circumstances.accepted),
             now: circumstances.now,
         };
         let basis = circumstances.trust.judge(&presented, &author, circumstances.published, circumstances.pins);

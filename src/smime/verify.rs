@@ -6,6 +6,7 @@
 //! right, or one is wrong. RFC 5652 §5.4 to §5.6 and §11, RFC 5035 §3, RFC 8419 §3.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use cms::signed_data::SignedAttributes;
@@ -29,8 +30,8 @@ pub struct Signer {
     pub certificate: Certificate,
     /// The other certificates in the message, as material for chains.
     pub others: Vec<Certificate>,
-    /// The revocation lists in the message.
-    pub lists: Vec<Vec<u8>>,
+    /// The revocation lists in the message, the same for all of its signers.
+    pub lists: Arc<[Vec<u8>]>,
     /// When it was signed, by the signer's word.
     pub signing_time: Option<Timestamp>,
     /// The signer's certificate is bound by the signature (signingCertificateV2).
@@ -57,13 +58,13 @@ pub fn verify_with(signed: &Signed<'_>, known: &[Certificate], memory: &Memory) 
     if data.content.is_some() != (signed.form == super::Form::Opaque) {
         return Err(Fault::Syntax("the content stands beside the signature and inside it"));
     }
-    let certificates = data.certificates(memory);
+    let (certificates, lists) = (data.certificates(memory), Arc::from(data.lists()));
     let mut digests = Digests { content: &signed.content, known: Vec::new() };
     let mut found = Vec::new();
     let mut first = None;
     for info in data.signers()? {
         match signer(&info, &certificates, known, &mut digests) {
-            Ok(signer) => found.push(Signer { lists: data.lists(), ..signer }),
+            Ok(signer) => found.push(Signer { lists: Arc::clone(&lists), ..signer }),
             Err(fault @ Fault::Altered(_)) => return Err(fault),
             Err(fault) => _ = first.get_or_insert(fault),
         }
@@ -122,7 +123,7 @@ fn signer(
             return Ok(Signer {
                 certificate: certificate.clone(),
                 others,
-                lists: Vec::new(),
+                lists: Arc::default(),
                 signing_time: attributes.time,
                 bound: attributes.certificate.is_some(),
                 ciphers: attributes.ciphers,

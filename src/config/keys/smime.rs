@@ -40,8 +40,8 @@ pub(in crate::config) static SMIME_FETCH_CRLS: Key<FetchLists> = standard(
     "\"no\"",
     "Whether lists of revoked certificates are fetched, by HTTP, from where certificates of signers who are believed name \
      them. \
-     public: not from loopback, private or link-local addresses. \
-     any: from those too. \
+     public: not from loopback, private or link-local addresses, and from port 80 only. \
+     any: from those too, and from every port. \
      The first message of a signer waits for them, for two seconds at most; where there is no list, it is as if nobody \
      had named one.",
 );

@@ -28,8 +28,14 @@ fn world() -> World {
 impl World {
     fn judge(&self, entity: &[u8], now: Timestamp, recipients: &[&str]) -> Verdict {
         let recipients: Vec<Mailbox> = recipients.iter().map(|text| mailbox(text)).collect();
-        let circumstances =
-            Circumstances { now, recipients: &recipients, trust: &self.trust, published: None, pins: &[] };
+        let circumstances = Circumstances {
+            now,
+            accepted: now,
+            recipients: &recipients,
+            trust: &self.trust,
+            published: None,
+            pins: &[],
+        };
         examine(entity, std::slice::from_ref(&self.bob), &[]).judge(&circumstances)
     }
 
@@ -269,10 +275,32 @@ fn signed_and_encrypted() {
     assert_eq!(protected.field("Subject").unwrap(), Some(&b" secret"[..]));
     // Somebody else, and a server, see that it is encrypted.
     let blind = examine(&entity, std::slice::from_ref(&world.alice), &[]);
-    let circumstances = Circumstances { now: NOW, recipients: &[], trust: &world.trust, published: None, pins: &[] };
+    let trust = &world.trust;
+    let circumstances = Circumstances { now: NOW, accepted: NOW, recipients: &[], trust, published: None, pins: &[] };
     let verdict = blind.judge(&circumstances);
     assert!(matches!(verdict.finding, Finding::Undecryptable(_)));
     assert!(blind.seen_key(&mailbox("bob@b.example"), None, &verdict).is_some());
+}
+
+#[test]
+fn what_waited_is_judged_by_the_lists_of_today() {
+    let world = world();
+    let entity = protect::prepare(hello().as_bytes(), false).unwrap();
+    let entity = entity.message(&signed_part(entity.payload(), &world.alice));
+    let finding = |revoked: &[&Certificate], accepted: u64, now: u64| {
+        // The list is of the second day.
+        let (roots, crls) = (vec![world.root.certificate.clone()], vec![world.root.list(revoked, 2, 30)]);
+        let trust = Trust::new(&Anchors { roots, crls, ..Anchors::default() }).unwrap();
+        let day = |day| NOW.after(std::time::Duration::from_secs(day * 86_400));
+        let (now, accepted, trust) = (day(now), day(accepted), &trust);
+        let circumstances = Circumstances { now, accepted, recipients: &[], trust, published: None, pins: &[] };
+        examine(&entity, &[], &[]).judge(&circumstances).finding
+    };
+    let valid = Finding::ValidUser(mailbox("alice@a.example"));
+    assert_eq!(finding(&[], 1, 3), valid);
+    assert_eq!(finding(&[], 1, 20), valid);
+    assert!(matches!(finding(&[], 20, 20), Finding::Replayed(_)));
+    assert_eq!(finding(&[world.alice.certificate()], 1, 3), Finding::Untrusted(Distrust::Revoked));
 }
 
 #[test]
@@ -485,6 +513,7 @@ mod published {
         let examined = examine(entity.as_bytes(), &[bob.unwrap()], &[]);
         let circumstances = Circumstances {
             now: mime::date(at.as_bytes()).unwrap(),
+            accepted: mime::date(at.as_bytes()).unwrap(),
             recipients: &[mailbox("bob@smime.example")],
             trust: &trust,
             published: None,

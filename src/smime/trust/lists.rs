@@ -5,12 +5,18 @@
 //! and §5.
 
 use certval::compare_names;
-use const_oid::AssociatedOid as _;
+use const_oid::ObjectIdentifier;
+use const_oid::db::rfc5912::{
+    ID_CE_AUTHORITY_KEY_IDENTIFIER, ID_CE_CERTIFICATE_ISSUER, ID_CE_CRL_NUMBER, ID_CE_CRL_REASONS,
+    ID_CE_DELTA_CRL_INDICATOR, ID_CE_FRESHEST_CRL, ID_CE_HOLD_INSTRUCTION_CODE, ID_CE_INVALIDITY_DATE,
+    ID_CE_ISSUING_DISTRIBUTION_POINT,
+};
 use der::Decode;
 use x509_cert::certificate::Raw;
 use x509_cert::crl::CertificateList;
 use x509_cert::ext::pkix::name::{DistributionPointName, GeneralName};
-use x509_cert::ext::pkix::{CrlDistributionPoints, IssuingDistributionPoint};
+use x509_cert::ext::pkix::{CrlDistributionPoints, KeyUsage};
+use x509_cert::time::Time;
 
 use super::super::ber::{self, Reader};
 use super::super::{Certificate, Fault, check};
@@ -54,8 +60,20 @@ fn uris(certificate: &x509_cert::Certificate) -> Vec<String> {
     names.flatten().filter_map(http).take(limits::CERTIFICATE_NAMES).collect()
 }
 
-/// Reads a list of that issuer, DER or PEM: its DER, and until when it is good.
-pub fn read_list(octets: &[u8], issuer: &Certificate) -> Result<(Vec<u8>, Timestamp), Fault> {
+/// A list that its authority has signed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FoundList {
+    /// The list, DER.
+    pub der: Vec<u8>,
+    /// When it was made.
+    pub since: Timestamp,
+    /// Until when it is good.
+    pub until: Timestamp,
+}
+
+/// Reads a list of that issuer, DER or PEM. What could not be asked later is no list: it would take belief from all whom the
+/// issuer certifies (RFC 5280 §6.3.3).
+pub fn read_list(octets: &[u8], issuer: &Certificate, now: Timestamp) -> Result<FoundList, Fault> {
     const NONE: Fault = Fault::Syntax("it is no list of revoked certificates");
     let der = list_octets(octets).ok_or(NONE)?;
     let list = CertificateList::<Raw>::from_der(&der).map_err(|_| NONE)?;
@@ -63,16 +81,80 @@ pub fn read_list(octets: &[u8], issuer: &Certificate) -> Result<(Vec<u8>, Timest
     let (signed, algorithm) = (outer.take(ber::SEQUENCE)?.raw, outer.take(ber::SEQUENCE)?.raw);
     let signature = outer.take(ber::BIT_STRING)?.bits()?;
     check(&issuer.public_key()?, algorithm, signed, signature)?;
-    if !compare_names(&list.tbs_cert_list.issuer, issuer.parsed()?.tbs_certificate().subject()) {
+    let authority = issuer.parsed()?;
+    if !compare_names(&list.tbs_cert_list.issuer, authority.tbs_certificate().subject()) {
         return Err(Fault::Certificate("the list is another authority's"));
     }
-    // One of a part of the certificates tells nothing of the others (RFC 5280 §5.2.5).
-    let extensions = list.tbs_cert_list.crl_extensions.iter().flatten();
-    if extensions.into_iter().any(|extension| extension.extn_id == IssuingDistributionPoint::OID) {
-        return Err(Fault::Unsupported("a list of some of the issuer's certificates".to_owned()));
+    match authority.tbs_certificate().get_extension::<KeyUsage>() {
+        Ok(usage) if usage.is_none_or(|(_, usage)| usage.crl_sign()) => {}
+        _ => return Err(Fault::Certificate("the authority's key usage does not allow lists")),
     }
-    let until = list.tbs_cert_list.next_update.map(|time| time.to_unix_duration().as_secs());
-    let until = until.and_then(|seconds| i64::try_from(seconds).ok());
+    is_whole(&list)?;
+    let seconds = |time: Time| i64::try_from(time.to_unix_duration().as_secs()).ok().map(Timestamp::from_secs);
+    let since = seconds(list.tbs_cert_list.this_update).filter(|since| *since <= now);
+    let since = since.ok_or(Fault::Syntax("the list is of a time to come; is the clock right?"))?;
+    let until = list.tbs_cert_list.next_update.and_then(seconds);
     let until = until.ok_or(Fault::Syntax("the list does not say until when it is good"))?;
-    Ok((der, Timestamp::from_secs(until)))
+    Ok(FoundList { der, since, until })
+}
+
+/// Whether a list tells of all certificates of its issuer, and of nothing else, in a way that is understood. One of a part of
+/// them, or of what has changed, tells nothing of the others (RFC 5280 §5.2.4 and §5.2.5).
+fn is_whole(list: &CertificateList<Raw>) -> Result<(), Fault> {
+    const PARTS: [ObjectIdentifier; 2] = [ID_CE_ISSUING_DISTRIBUTION_POINT, ID_CE_DELTA_CRL_INDICATOR];
+    const KNOWN: [ObjectIdentifier; 3] = [ID_CE_CRL_NUMBER, ID_CE_AUTHORITY_KEY_IDENTIFIER, ID_CE_FRESHEST_CRL];
+    const ENTRIES: [ObjectIdentifier; 3] = [ID_CE_CRL_REASONS, ID_CE_INVALIDITY_DATE, ID_CE_HOLD_INSTRUCTION_CODE];
+    let list = &list.tbs_cert_list;
+    for extension in list.crl_extensions.iter().flatten() {
+        if PARTS.contains(&extension.extn_id) {
+            return Err(Fault::Unsupported("a list of some of the issuer's certificates".to_owned()));
+        }
+        if extension.critical && !KNOWN.contains(&extension.extn_id) {
+            return Err(Fault::Unsupported(format!("the critical extension {} of a list", extension.extn_id)));
+        }
+    }
+    let entries = list.revoked_certificates.iter().flatten();
+    for extension in entries.filter_map(|entry| entry.crl_entry_extensions.as_ref()).flatten() {
+        let strange = extension.critical && !ENTRIES.contains(&extension.extn_id);
+        if strange || extension.extn_id == ID_CE_CERTIFICATE_ISSUER {
+            return Err(Fault::Unsupported(format!("the extension {} of an entry of a list", extension.extn_id)));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use der::asn1::OctetString;
+    use x509_cert::ext::Extension;
+
+    use super::super::tests::pki;
+    use super::*;
+
+    #[test]
+    fn lists_that_do_not_tell_of_all() {
+        let root = pki::root(pki::authority("Root"));
+        let list = CertificateList::<Raw>::from_der(&root.list(&[&root.certificate], -1, 6)).unwrap();
+        let check = |extn_id, critical, in_entry: bool, expected| {
+            let mut list = list.clone();
+            let extension = Extension { extn_id, critical, extn_value: OctetString::new([5, 0]).unwrap() };
+            let entries = list.tbs_cert_list.revoked_certificates.as_mut().unwrap();
+            let place =
+                if in_entry { &mut entries[0].crl_entry_extensions } else { &mut list.tbs_cert_list.crl_extensions };
+            place.get_or_insert_default().push(extension);
+            assert_eq!(is_whole(&list).is_ok(), expected, "{extn_id} {critical} {in_entry}");
+        };
+        assert_eq!(is_whole(&list), Ok(()));
+        let strange = ObjectIdentifier::new_unwrap("1.3.6.1.4.1.1.1");
+        check(ID_CE_DELTA_CRL_INDICATOR, true, false, false);
+        check(ID_CE_DELTA_CRL_INDICATOR, false, false, false);
+        check(ID_CE_ISSUING_DISTRIBUTION_POINT, true, false, false);
+        check(ID_CE_FRESHEST_CRL, true, false, true);
+        check(strange, false, false, true);
+        check(strange, true, false, false);
+        check(strange, false, true, true);
+        check(strange, true, true, false);
+        check(ID_CE_CRL_REASONS, true, true, true);
+        check(ID_CE_CERTIFICATE_ISSUER, false, true, false);
+    }
 }

@@ -15,7 +15,7 @@ mod lists;
 mod names;
 mod smimea;
 
-pub use lists::{ListPlace, read_list};
+pub use lists::{FoundList, ListPlace, read_list};
 pub use names::{Names, SMTP_UTF8_MAILBOX};
 pub use smimea::{Published, Record, Usage, owner, wildcard};
 

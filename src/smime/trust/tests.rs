@@ -297,9 +297,11 @@ fn lists_that_were_fetched() {
     let same_name = pki::root(pki::authority("Root"));
     let until = NOW.after(std::time::Duration::from_secs(6 * 86_400));
     let list = root.list(&[], -1, 6);
-    assert_eq!(read_list(&list, &root.certificate), Ok((list.clone(), until)));
+    let read_list = |octets: &[u8], issuer: &Certificate| read_list(octets, issuer, NOW);
+    let since = NOW.before(std::time::Duration::from_secs(86_400));
+    assert_eq!(read_list(&list, &root.certificate), Ok(FoundList { der: list.clone(), since, until }));
     let pem = pem::write("X509 CRL", &list);
-    assert_eq!(read_list(pem.as_bytes(), &root.certificate).unwrap().0, list);
+    assert_eq!(read_list(pem.as_bytes(), &root.certificate).unwrap().der, list);
     assert!(read_list(&list, &same_name.certificate).is_err(), "of another key");
     assert!(read_list(&other.list(&[], -1, 6), &root.certificate).is_err());
     assert!(read_list(b"no list", &root.certificate).is_err());
@@ -307,6 +309,13 @@ fn lists_that_were_fetched() {
     altered[40] ^= 1;
     assert!(read_list(&altered, &root.certificate).is_err());
     assert!(read_list(&list[..list.len() - 1], &root.certificate).is_err());
+    assert!(read_list(&root.list(&[], 1, 6), &root.certificate).is_err(), "of tomorrow");
+    let middle = root.issue(pki::authority("Middle"));
+    let mut certifies = pki::authority("Middle");
+    certifies.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+    let certifies = root.issue_for(certifies, middle.same_key());
+    assert!(read_list(&middle.list(&[], -1, 6), &middle.certificate).is_ok());
+    assert!(read_list(&middle.list(&[], -1, 6), &certifies.certificate).is_err(), "it may not sign lists");
 }
 
 #[test]

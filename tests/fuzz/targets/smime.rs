@@ -40,7 +40,7 @@ fuzz_target!(|input: &[u8]| {
     }
     let _ = (RevocationList::read(input), Request::read(input));
     let examined = examine(input, &BOB, &[]);
-    let circumstances = Circumstances { now: NOW, recipients: &[], trust: &TRUST, published: None, pins: &[] };
+    let circumstances = Circumstances { now: NOW, accepted: NOW, recipients: &[], trust: &TRUST, published: None, pins: &[] };
     assert!(signature_results("a.example", &examined.judge(&circumstances)).is_ascii());
     if let Ok(key) = Key::from_der(input, None) {
         assert_eq!(Key::from_der(key.pkcs8(), None).expect("what was written is read").spki(), key.spki());
