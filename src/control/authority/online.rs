@@ -75,6 +75,8 @@ type Stamps = [Option<Stamp>; 2];
 #[derive(Debug, Default)]
 struct State {
     opened: Option<(Authority, Stamps)>,
+    /// A pass phrase that did not open it, in words, with the stamps of all that it was tried with.
+    failed: Option<(Stamps, Option<Stamp>, String)>,
     register: Register,
     /// What was wrong when it was looked after last.
     fault: Option<String>,
@@ -149,14 +151,22 @@ impl One {
         let key = self.files.token();
         let key = if key.exists() { key } else { self.files.key() };
         let stamps = [stamp(&self.files.certificate()), stamp(&key)];
-        let State { opened, register, .. } = state;
+        let State { opened, failed, register, .. } = state;
         if opened.as_ref().is_none_or(|(_, seen)| *seen != stamps) {
             *opened = None;
             let path = self.options.pass_phrase.path().ok_or_else(|| {
                 AuthorityError::Refused("there is neither a file nor a credential with the pass phrase".to_owned())
             })?;
+            let phrase = stamp(&path);
+            // A token locks a PIN that was wrong a few times: what did not open it is not tried twice.
+            if let Some((.., fault)) = failed.as_ref().filter(|(seen, with, _)| (seen, with) == (&stamps, &phrase)) {
+                return Err(AuthorityError::Refused(fault.clone()));
+            }
             let pass_phrase = PassPhrases::read(&path).map_err(AuthorityError::Refused)?;
-            *opened = Some((held::open(&self.files, pass_phrase.reveal())?, stamps));
+            let authority = held::open(&self.files, pass_phrase.reveal());
+            let lasting = authority.as_ref().err().filter(|fault| is_lasting(fault));
+            *failed = lasting.map(|fault| (stamps, phrase, fault.to_string()));
+            *opened = Some((authority?, stamps));
         }
         match opened {
             Some((authority, _)) => Ok((authority, register)),
@@ -174,7 +184,13 @@ impl One {
         let (authority, register) = self.open(&mut state)?;
         let held = Held::lock(&self.options.domain, &self.files, authority, now, None)?;
         register.refresh(&self.files)?;
-        act(&held, register)
+        let done = act(&held, register);
+        drop(held);
+        if matches!(done, Err(AuthorityError::Signing(_))) {
+            // The session with the token may be over, as after its restart: the next who asks begins another.
+            state.opened = None;
+        }
+        done
     }
 
     fn issue(
@@ -212,6 +228,11 @@ impl One {
             Ok(revoked.len())
         })
     }
+}
+
+/// Whether another attempt with the same files would fail again. A token that is away may come back.
+fn is_lasting(fault: &AuthorityError) -> bool {
+    matches!(fault, AuthorityError::Pin(_) | AuthorityError::Content { .. })
 }
 
 /// Bounds on what one address gets.

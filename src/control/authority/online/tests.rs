@@ -2,8 +2,10 @@ use super::super::{PassPhrase, Place, run};
 use super::*;
 use crate::control::cli::{Arguments, Command};
 use crate::smime::authority::RevocationList;
+use crate::smime::signing::Signing;
 use crate::smime::{Key, KeyKind};
 use clap::Parser as _;
+use std::sync::Arc;
 
 const NOW: Timestamp = Timestamp::from_secs(1_795_000_000);
 
@@ -194,6 +196,61 @@ fn the_list_is_kept_in_date_and_faults_are_told() {
             .starts_with("451")
     );
     assert_eq!(finding(&world.online.0[0].options).level, crate::control::protocol::Level::Error);
+}
+
+#[test]
+fn a_pass_phrase_that_is_wrong_is_not_tried_again() {
+    let world = World::new();
+    let path = world.directory.path().join("phrase");
+    // The same stamp each time: whether it is read again shows.
+    let write = |text: &str, seconds: u64| {
+        std::fs::write(&path, text).unwrap();
+        let file = std::fs::File::options().write(true).open(&path).unwrap();
+        file.set_modified(std::time::UNIX_EPOCH + Duration::from_secs(seconds)).unwrap();
+    };
+    let request = asked(&rcgen::KeyPair::generate().unwrap(), &[]);
+    write("correct mouse\n", 1);
+    assert!(world.issue(NOW, &request).unwrap_err().starts_with("451"));
+    write("correct horse\n", 1);
+    assert!(world.issue(NOW, &request).unwrap_err().starts_with("451"));
+    assert!(world.online.keep(NOW)[0].contains("ca.key"), "what it was is still known");
+    write("correct horse\n", 2);
+    world.issue(NOW, &request).unwrap();
+}
+
+/// A key in a token that was started anew.
+#[derive(Debug)]
+struct Lost(Vec<u8>);
+
+impl Signing for Lost {
+    fn spki(&self) -> &[u8] {
+        &self.0
+    }
+
+    fn sign(&self, _: &[u8]) -> Result<crate::smime::Signature, Fault> {
+        Err(Fault::Token("its session is over".to_owned()))
+    }
+
+    fn encrypted_pem(&self, _: &str) -> Result<zeroize::Zeroizing<String>, Fault> {
+        Err(Fault::Key("it stays in its token"))
+    }
+}
+
+#[test]
+fn a_session_with_a_token_that_is_over_is_begun_anew() {
+    let world = World::new();
+    let request = asked(&rcgen::KeyPair::generate().unwrap(), &[]);
+    world.issue(NOW, &request).unwrap();
+    {
+        let mut state = world.online.0[0].state.lock().unwrap();
+        let (authority, stamps) = state.opened.take().unwrap();
+        let own = authority.certificate().clone();
+        let lost: Arc<dyn Signing> = Arc::new(Lost(own.spki().to_vec()));
+        state.opened = Some((Authority::open(own, lost).unwrap(), stamps));
+    }
+    let other = asked(&rcgen::KeyPair::generate().unwrap(), &[]);
+    assert!(world.issue(NOW, &other).unwrap_err().starts_with("451"));
+    world.issue(NOW, &other).unwrap();
 }
 
 #[test]
