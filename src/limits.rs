@@ -133,6 +133,8 @@ pub const CERTIFICATE_OCTETS: usize = 64 * 1024;
 pub const REQUESTED_SPKI_OCTETS: usize = 600;
 /// Certificates that a domain's authority issues to one address in a day, when it is asked over the network.
 pub const ISSUED_IN_A_DAY: usize = 10;
+/// Requests of certificates and revocations that are worked on at one time: a key in a token may be slow.
+pub const CERTIFYING: usize = 4;
 /// Certificates of one address that hold at one time, when they are asked for over the network.
 pub const CERTIFICATES_HELD: usize = 50;
 /// Certificates in one message, or in one file of an identity.

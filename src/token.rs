@@ -40,6 +40,11 @@ pub enum TokenError {
     /// It has one already.
     #[error("the token has a key {0:?} already; name another object")]
     Exists(String),
+    /// It does not let us in. Each attempt may be one of the few that it allows.
+    #[error(
+        "the token refuses the PIN: {0}; look at what the file of the pass phrase says, and whether the PIN is locked"
+    )]
+    Pin(Error),
     /// What the library says.
     #[error("the token: {0}")]
     Library(#[from] Error),
@@ -132,10 +137,27 @@ fn session(uri: &Uri, pin: &Secret) -> Result<Session, TokenError> {
         let session = library.open_rw_session(slot)?;
         return match session.login(UserType::User, Some(&AuthPin::new(pin.reveal().to_owned().into()))) {
             Ok(()) | Err(Error::Pkcs11(RvError::UserAlreadyLoggedIn, _)) => Ok(session),
-            Err(error) => Err(error.into()),
+            Err(error) => Err(refused(error)),
         };
     }
     Err(TokenError::NoToken(uri.token.clone()))
+}
+
+/// What a login that failed means: it counts against the PIN, unless the token did not get to see it.
+fn refused(error: Error) -> TokenError {
+    use RvError::{CryptokiNotInitialized, DeviceError, DeviceRemoved, SessionClosed, SessionHandleInvalid};
+    match error {
+        Error::Pkcs11(
+            CryptokiNotInitialized
+            | DeviceError
+            | DeviceRemoved
+            | SessionClosed
+            | SessionHandleInvalid
+            | RvError::TokenNotPresent,
+            _,
+        ) => TokenError::Library(error),
+        other => TokenError::Pin(other),
+    }
 }
 
 fn find(session: &Session, uri: &Uri, class: ObjectClass) -> Result<Option<ObjectHandle>, TokenError> {
@@ -227,6 +249,18 @@ mod tests {
             "pkcs11:token=a;object=b?module-path=/x&pin-value=1234",
         ] {
             assert!(read(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_pin_that_is_refused_is_told_from_a_token_that_is_away() {
+        use cryptoki::context::Function;
+        let is_pin = |error| matches!(refused(Error::Pkcs11(error, Function::Login)), TokenError::Pin(_));
+        for error in [RvError::PinIncorrect, RvError::PinLocked, RvError::PinLenRange, RvError::FunctionFailed] {
+            assert!(is_pin(error), "{error}");
+        }
+        for error in [RvError::DeviceRemoved, RvError::TokenNotPresent, RvError::SessionHandleInvalid] {
+            assert!(!is_pin(error), "{error}");
         }
     }
 

@@ -31,7 +31,7 @@ use crate::smime::authority::{Authority, Request, RevocationList, Revoked, Valid
 use crate::smime::trust::{Record, names_of};
 use crate::smime::{Certificate, Fault, Key, KeyKind};
 use crate::timestamp::Timestamp;
-use crate::token::TokenKey;
+use crate::token::{TokenError, TokenKey};
 use crate::{disk, random};
 
 /// How long an authority's own certificate is valid.
@@ -62,6 +62,12 @@ pub enum AuthorityError {
         /// What is wrong.
         fault: Fault,
     },
+    /// The token of a key refuses its PIN.
+    #[error("{0}")]
+    Pin(TokenError),
+    /// A key that was open does not sign.
+    #[error("{0}")]
+    Signing(Fault),
     /// It cannot be done.
     #[error("{0}")]
     Refused(String),

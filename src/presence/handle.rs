@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 
 use super::due::{Fate, Outgoing};
 use super::engine::{Engine, Facts, Options, Request, refuse};
@@ -64,6 +64,8 @@ struct Shared {
     rules: PathBuf,
     reload: Box<dyn Fn() + Send + Sync>,
     certifier: Option<Arc<dyn Certifier>>,
+    /// Who may wait for the certifier's keys.
+    certifying: Arc<Semaphore>,
     /// Rung when something is due elsewhere.
     work: Notify,
     /// Rung when a timer is sooner than the one that is slept for, which is this.
@@ -128,6 +130,7 @@ impl Handle {
             rules,
             reload,
             certifier,
+            certifying: Arc::new(Semaphore::new(limits::CERTIFYING)),
             work: Notify::new(),
             timer: Notify::new(),
             until: AtomicI64::new(i64::MAX),

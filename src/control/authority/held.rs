@@ -12,9 +12,9 @@ use super::{AuthorityError, LIST_DAYS, entropy, hexadecimal, refused, validity};
 use crate::address::{Domain, Mailbox};
 use crate::sasl::Secret;
 use crate::smime::authority::{Authority, Revoked, revocation_list_pem, serial};
-use crate::smime::{Certificate, Key};
+use crate::smime::{Certificate, Fault, Key};
 use crate::timestamp::Timestamp;
-use crate::token::TokenKey;
+use crate::token::{TokenError, TokenKey};
 
 /// The authority, locked.
 pub(super) struct Held<'a> {
@@ -31,12 +31,23 @@ pub(super) fn open(files: &Files, pass_phrase: &str) -> Result<Authority, Author
     let path = files.token();
     if path.exists() {
         let uri = files::read_text(&path)?.trim().parse().map_err(refused)?;
-        let key = TokenKey::open(&uri, &Secret::new(pass_phrase)).map_err(refused)?;
+        let key = TokenKey::open(&uri, &Secret::new(pass_phrase)).map_err(|error| match error {
+            TokenError::Pin(_) => AuthorityError::Pin(error),
+            other => refused(other),
+        })?;
         return files::content(&files.certificate(), Authority::open(own, key));
     }
     let path = files.key();
     let key = files::content(&path, Key::from_pem(&files::read_text(&path)?, Some(pass_phrase)))?;
     files::content(&path, Authority::open(own, key))
+}
+
+/// What a token says is told apart: another session with it may sign.
+fn signing(fault: Fault) -> AuthorityError {
+    match fault {
+        Fault::Token(_) => AuthorityError::Signing(fault),
+        other => refused(other),
+    }
 }
 
 impl<'a> Held<'a> {
@@ -55,7 +66,7 @@ impl<'a> Held<'a> {
     /// Issues a certificate for a public key, and keeps it.
     pub fn issue(&self, address: &Mailbox, spki: &[u8], days: u32) -> Result<Certificate, AuthorityError> {
         let (validity, serial) = (validity(self.now, days), serial(entropy()?));
-        let certificate = self.authority.issue(self.domain, address, spki, validity, &serial).map_err(refused)?;
+        let certificate = self.authority.issue(self.domain, address, spki, validity, &serial).map_err(signing)?;
         let path = self.files.issued().join(format!("{}.pem", hexadecimal(&serial)));
         files::write(&path, 0o644, certificate.to_pem().as_bytes())?;
         Ok(certificate)
@@ -73,7 +84,7 @@ impl<'a> Held<'a> {
         }
         let number = old.map_or(0, |list| list.number).saturating_add(1);
         let until = validity(self.now, LIST_DAYS);
-        let list = self.authority.revocation_list(&revoked, until, number).map_err(refused)?;
+        let list = self.authority.revocation_list(&revoked, until, number).map_err(signing)?;
         files::write(&path, 0o644, revocation_list_pem(&list).as_bytes())?;
         Ok(format!("{}\n", path.display()))
     }

@@ -6,7 +6,7 @@
 //! key again, the same certificate comes back. Fails with the reply that refuses. RFC 2986 §4, RFC 5280 §5.
 
 use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Duration;
 
 use super::files::Files;
@@ -75,7 +75,8 @@ type Stamps = [Option<Stamp>; 2];
 #[derive(Debug, Default)]
 struct State {
     opened: Option<(Authority, Stamps)>,
-    register: Register,
+    /// A pass phrase that did not open it, in words, with the stamps of all that it was tried with.
+    failed: Option<(Stamps, Option<Stamp>, String)>,
     /// What was wrong when it was looked after last.
     fault: Option<String>,
 }
@@ -84,7 +85,10 @@ struct State {
 struct One {
     options: Options,
     files: Files,
+    /// Locked as long as the key is at work, which may wait for a token.
     state: Mutex<State>,
+    /// Locked for a look at it alone.
+    register: Mutex<Register>,
 }
 
 /// The authorities that issue. Nothing of them is read before it is needed.
@@ -96,7 +100,7 @@ impl Online {
     pub fn new(all: Vec<Options>) -> Online {
         let one = |options: Options| {
             let files = Files::of(&options.directory, &options.domain);
-            One { options, files, state: Mutex::default() }
+            One { options, files, state: Mutex::default(), register: Mutex::default() }
         };
         Online(all.into_iter().map(one).collect())
     }
@@ -109,8 +113,14 @@ impl Online {
     /// Writes new revocation lists where it is time; what goes wrong is told, the same only once.
     pub fn keep(&self, now: Timestamp) -> Vec<String> {
         let keep = |one: &One| {
-            let fault = one.with(now, |held, _| held.keep_list()).err().map(|fault| fault.to_string());
-            let mut state = one.state.lock().unwrap_or_else(PoisonError::into_inner);
+            // A key that is at work is looked after later: its token may hang, and this comes again and again.
+            let mut state = match one.state.try_lock() {
+                Ok(state) => state,
+                Err(TryLockError::Poisoned(state)) => state.into_inner(),
+                Err(TryLockError::WouldBlock) => return None,
+            };
+            let kept = one.with_state(&mut state, now, |held| held.keep_list());
+            let fault = kept.err().map(|fault| fault.to_string());
             let before = std::mem::replace(&mut state.fault, fault.clone());
             Some(format!(
                 "the authority of {}: {}",
@@ -129,6 +139,7 @@ pub fn finding(options: &Options) -> Finding {
         options: options.clone(),
         files: Files::of(&options.directory, &options.domain),
         state: Mutex::default(),
+        register: Mutex::default(),
     };
     let opened = one.open(&mut State::default()).map(drop);
     match opened {
@@ -145,36 +156,68 @@ pub fn finding(options: &Options) -> Finding {
 }
 
 impl One {
-    fn open<'a>(&self, state: &'a mut State) -> Result<(&'a Authority, &'a mut Register), AuthorityError> {
+    fn open<'a>(&self, state: &'a mut State) -> Result<&'a Authority, AuthorityError> {
         let key = self.files.token();
         let key = if key.exists() { key } else { self.files.key() };
         let stamps = [stamp(&self.files.certificate()), stamp(&key)];
-        let State { opened, register, .. } = state;
+        let State { opened, failed, .. } = state;
         if opened.as_ref().is_none_or(|(_, seen)| *seen != stamps) {
             *opened = None;
             let path = self.options.pass_phrase.path().ok_or_else(|| {
                 AuthorityError::Refused("there is neither a file nor a credential with the pass phrase".to_owned())
             })?;
+            let phrase = stamp(&path);
+            // A token locks a PIN that was wrong a few times: what did not open it is not tried twice.
+            if let Some((.., fault)) = failed.as_ref().filter(|(seen, with, _)| (seen, with) == (&stamps, &phrase)) {
+                return Err(AuthorityError::Refused(fault.clone()));
+            }
             let pass_phrase = PassPhrases::read(&path).map_err(AuthorityError::Refused)?;
-            *opened = Some((held::open(&self.files, pass_phrase.reveal())?, stamps));
+            let authority = held::open(&self.files, pass_phrase.reveal());
+            let lasting = authority.as_ref().err().filter(|fault| is_lasting(fault));
+            *failed = lasting.map(|fault| (stamps, phrase, fault.to_string()));
+            *opened = Some((authority?, stamps));
         }
         match opened {
-            Some((authority, _)) => Ok((authority, register)),
+            Some((authority, _)) => Ok(authority),
             None => Err(AuthorityError::Refused("it is not open".to_owned())),
         }
     }
 
-    /// Does something with the authority, locked, and with its register, as it is now.
+    fn lock_register(&self) -> MutexGuard<'_, Register> {
+        self.register.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The register as it is now. Not to be held while the key is at work.
+    fn register(&self) -> Result<MutexGuard<'_, Register>, AuthorityError> {
+        let mut register = self.lock_register();
+        register.refresh(&self.files)?;
+        Ok(register)
+    }
+
+    /// Does something with the authority, locked.
     fn with<T>(
         &self,
         now: Timestamp,
-        act: impl FnOnce(&Held<'_>, &mut Register) -> Result<T, AuthorityError>,
+        act: impl FnOnce(&Held<'_>) -> Result<T, AuthorityError>,
     ) -> Result<T, AuthorityError> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let (authority, register) = self.open(&mut state)?;
+        self.with_state(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner), now, act)
+    }
+
+    fn with_state<T>(
+        &self,
+        state: &mut State,
+        now: Timestamp,
+        act: impl FnOnce(&Held<'_>) -> Result<T, AuthorityError>,
+    ) -> Result<T, AuthorityError> {
+        let authority = self.open(state)?;
         let held = Held::lock(&self.options.domain, &self.files, authority, now, None)?;
-        register.refresh(&self.files)?;
-        act(&held, register)
+        let done = act(&held);
+        drop(held);
+        if matches!(done, Err(AuthorityError::Signing(_))) {
+            // The session with the token may be over, as after its restart: the next who asks begins another.
+            state.opened = None;
+        }
+        done
     }
 
     fn issue(
@@ -183,35 +226,51 @@ impl One {
         request: &Request,
         now: Timestamp,
     ) -> Result<Result<Certificate, Refusal>, AuthorityError> {
-        self.with(now, |held, register| {
+        self.with(now, |held| {
+            let register = self.register()?;
             if let Some(known) = register.valid(address, now).find(|one| one.spki() == request.spki && !one.is_due(now))
             {
                 return Ok(Ok(known.clone()));
             }
-            if let Err(refusal) = may_issue(register, address, &request.spki, now) {
+            if let Err(refusal) = may_issue(&register, address, &request.spki, now) {
                 return Ok(Err(refusal));
             }
+            drop(register);
             let certificate = held.issue(address, &request.spki, self.options.days)?;
-            register.forget_stamps();
+            self.lock_register().forget_stamps();
             held.keep_list()?;
             Ok(Ok(certificate))
         })
     }
 
-    fn revoke(&self, addresses: &[Mailbox], only: Option<&[u8]>, now: Timestamp) -> Result<usize, AuthorityError> {
-        self.with(now, |held, register| {
+    /// How many were revoked now, and whether any of those meant was revoked before.
+    fn revoke(
+        &self,
+        addresses: &[Mailbox],
+        only: Option<&[u8]>,
+        now: Timestamp,
+    ) -> Result<(usize, bool), AuthorityError> {
+        self.with(now, |held| {
+            let register = self.register()?;
             let all = addresses.iter().flat_map(|address| register.all(address));
-            let meant = all.filter(|one| {
-                !register.is_revoked(one) && one.not_after() >= now && only.is_none_or(|only| one.der() == only)
-            });
-            let revoked: Vec<Revoked> = meant.map(|one| Revoked { serial: one.serial().to_vec(), at: now }).collect();
+            let meant = all.filter(|one| only.is_none_or(|only| one.der() == only));
+            let (before, rest): (Vec<_>, Vec<_>) = meant.partition(|one| register.is_revoked(one));
+            let rest = rest.into_iter().filter(|one| one.not_after() >= now);
+            let revoked: Vec<Revoked> = rest.map(|one| Revoked { serial: one.serial().to_vec(), at: now }).collect();
+            let before = !before.is_empty();
+            drop(register);
             if !revoked.is_empty() {
                 held.renew_list(&revoked)?;
-                register.forget_stamps();
+                self.lock_register().forget_stamps();
             }
-            Ok(revoked.len())
+            Ok((revoked.len(), before))
         })
     }
+}
+
+/// Whether another attempt with the same files would fail again. A token that is away may come back.
+fn is_lasting(fault: &AuthorityError) -> bool {
+    matches!(fault, AuthorityError::Pin(_) | AuthorityError::Content { .. })
 }
 
 /// Bounds on what one address gets.
@@ -275,7 +334,7 @@ impl Certifier for Online {
 
     fn revoke(&self, addresses: &[Mailbox], only: Option<&[u8]>, now: Timestamp) -> Result<usize, Refusal> {
         let mut count = 0;
-        let mut authority = false;
+        let (mut authority, mut known) = (false, false);
         for one in &self.0 {
             let own: Vec<Mailbox> =
                 addresses.iter().filter(|address| *address.domain() == one.options.domain).cloned().collect();
@@ -283,27 +342,28 @@ impl Certifier for Online {
                 continue;
             }
             authority = true;
-            let revoked = one.revoke(&own, only, now).map_err(broken(&one.options.domain))?;
+            let (revoked, before) = one.revoke(&own, only, now).map_err(broken(&one.options.domain))?;
             if revoked > 0 {
                 tracing::info!("{revoked} certificates of {} were revoked", own[0]);
             }
             count += revoked;
+            known |= revoked > 0 || before;
         }
-        match (authority, count) {
-            (false, _) => Err(no_authority()),
-            (true, 0) if only.is_some() => {
-                Err(refuse(550, (5, 7, 1), "that certificate was not issued here to you, or is revoked already"))
-            }
-            _ => Ok(count),
+        if !authority {
+            return Err(no_authority());
         }
+        // Whoever has lost the answer asks again, and is told the same.
+        if only.is_some() && !known {
+            return Err(refuse(550, (5, 7, 1), "that certificate was not issued here to you, or its time is over"));
+        }
+        Ok(count)
     }
 
     fn find(&self, who: &Mailbox, now: Timestamp) -> Result<Option<Vec<u8>>, Refusal> {
         let Ok(one) = self.of(who) else { return Ok(None) };
-        let mut state = one.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.register.refresh(&one.files).map_err(broken(&one.options.domain))?;
+        let register = one.register().map_err(broken(&one.options.domain))?;
         // The newest that messages can be encrypted to; else the newest that proves signatures.
-        let newest = state.register.valid(who, now).max_by_key(|one| (one.may_encrypt(), one.not_before()));
+        let newest = register.valid(who, now).max_by_key(|one| (one.may_encrypt(), one.not_before()));
         Ok(newest.map(|one| one.der().to_vec()))
     }
 }

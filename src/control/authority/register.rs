@@ -1,9 +1,11 @@
 //! What an authority has issued and revoked, in memory, as its files say it now.
 //!
 //! In: the files. Out: the certificates of an address. Invariants: what is on the disk when it is asked counts, whoever
-//! wrote it; only what is new is read. A file that cannot be read is told of once and left out: nobody is certified by it.
+//! wrote it; only what is new is read. A file that is no certificate is told of once and left out until it changes: nobody
+//! is certified by it. Fails where the system does not let a file be read, and then it is read the next time.
 
 use std::collections::{HashMap, HashSet};
+use std::ffi::OsString;
 use std::fs;
 
 use super::AuthorityError;
@@ -19,7 +21,9 @@ use crate::timestamp::Timestamp;
 pub(super) struct Register {
     /// The directory of what was issued as it was when it was read.
     seen: Option<Stamp>,
-    known: HashSet<std::ffi::OsString>,
+    known: HashSet<OsString>,
+    /// Those that are no certificates.
+    broken: HashMap<OsString, Option<Stamp>>,
     issued: HashMap<String, Vec<Certificate>>,
     list: Option<Stamp>,
     revoked: HashSet<Vec<u8>>,
@@ -37,21 +41,34 @@ impl Register {
         }
         let folder = files.issued();
         let seen = stamp(&folder);
-        if seen == self.seen && seen.is_some() {
+        let same = |(name, then): (&OsString, &Option<Stamp>)| stamp(&folder.join(name)) == *then;
+        if seen == self.seen && seen.is_some() && self.broken.iter().all(same) {
             return Ok(());
         }
+        self.seen = None;
+        let mut broken = HashMap::new();
         for entry in fs::read_dir(&folder).map_err(system(&folder))? {
             let entry = entry.map_err(system(&folder))?;
-            let path = entry.path();
-            if path.extension().is_none_or(|extension| extension != "pem") || !self.known.insert(entry.file_name()) {
+            let (path, name) = (entry.path(), entry.file_name());
+            if path.extension().is_none_or(|extension| extension != "pem") || self.known.contains(&name) {
                 continue;
             }
+            let then = stamp(&path);
             match files::first_certificate(&path) {
-                Ok(certificate) => self.enter(certificate),
-                Err(fault) => tracing::error!("a certificate that was issued is left out: {fault}"),
+                Ok(certificate) => {
+                    self.known.insert(name);
+                    self.enter(certificate);
+                }
+                Err(fault @ AuthorityError::System { .. }) => return Err(fault),
+                Err(fault) => {
+                    if self.broken.get(&name) != Some(&then) {
+                        tracing::error!("a certificate that was issued is left out: {fault}");
+                    }
+                    broken.insert(name, then);
+                }
             }
         }
-        self.seen = seen;
+        (self.seen, self.broken) = (seen, broken);
         Ok(())
     }
 

@@ -28,7 +28,8 @@ pub trait Certifier: Send + Sync {
     /// Issues a certificate for the key of a request, to one of these addresses, of which the first is the account; in DER.
     fn issue(&self, addresses: &[Mailbox], request: &[u8], now: Timestamp) -> Result<Vec<u8>, Refusal>;
 
-    /// Revokes the certificates of these addresses; where one is named in DER, that alone. How many there were.
+    /// Revokes the certificates of these addresses; where one is named in DER, that alone. How many there were;
+    /// one that is revoked already is none more.
     fn revoke(&self, addresses: &[Mailbox], only: Option<&[u8]>, now: Timestamp) -> Result<usize, Refusal>;
 
     /// The certificate to encrypt to somebody with, in DER, where there is one.
@@ -69,7 +70,7 @@ impl Handle {
         let addresses = self.addresses(said)?;
         let request = body(said, REQUEST)?;
         let now = said.now;
-        let certificate = self.with_certifier(move |certifier| certifier.issue(&addresses, &request, now)).await?;
+        let certificate = self.with_key(move |certifier| certifier.issue(&addresses, &request, now)).await?;
         self.act(|engine, facts| engine.show_issued(facts, &said.author.mailbox, certificate));
         Ok(())
     }
@@ -78,7 +79,7 @@ impl Handle {
         let addresses = self.addresses(said)?;
         let only = if has_body(said) { Some(body(said, CERTIFICATE)?) } else { None };
         let now = said.now;
-        self.with_certifier(move |certifier| certifier.revoke(&addresses, only.as_deref(), now)).await.map(drop)
+        self.with_key(move |certifier| certifier.revoke(&addresses, only.as_deref(), now)).await.map(drop)
     }
 
     /// The addresses of whoever asks: the account's own name first.
@@ -91,6 +92,22 @@ impl Handle {
         let accounts = self.0.accounts.borrow().clone();
         let further = accounts.entries().get(&mailbox.key()).map(|account| account.addresses.clone());
         Ok(std::iter::once(mailbox.clone()).chain(further.unwrap_or_default()).collect())
+    }
+
+    /// As [`Handle::with_certifier`], for what a token may keep waiting: only so many at one time.
+    async fn with_key<T: Send + 'static>(
+        &self,
+        act: impl FnOnce(&dyn Certifier) -> Result<T, Refusal> + Send + 'static,
+    ) -> Result<T, Refusal> {
+        let permit = self.0.certifying.clone().try_acquire_owned();
+        let permit =
+            permit.map_err(|_| refuse(451, (4, 3, 2), "the authority is at work for others, try again later"))?;
+        // Held until it is done, also where nobody waits for it any more.
+        self.with_certifier(move |certifier| {
+            let _permit = permit;
+            act(certifier)
+        })
+        .await
     }
 
     async fn with_certifier<T: Send + 'static>(

@@ -2,8 +2,10 @@ use super::super::{PassPhrase, Place, run};
 use super::*;
 use crate::control::cli::{Arguments, Command};
 use crate::smime::authority::RevocationList;
+use crate::smime::signing::Signing;
 use crate::smime::{Key, KeyKind};
 use clap::Parser as _;
+use std::sync::Arc;
 
 const NOW: Timestamp = Timestamp::from_secs(1_795_000_000);
 
@@ -161,7 +163,8 @@ fn revocations_are_on_the_list_for_good() {
     let bobs = world.online.issue(&theirs, &asked(&pairs[0], &["bob@a.example"]), NOW).unwrap();
     assert!(world.online.revoke(&own(), Some(&bobs), NOW).is_err(), "somebody else's");
     assert_eq!(world.online.revoke(&own(), Some(issued[1].der()), NOW).unwrap(), 1);
-    assert!(world.online.revoke(&own(), Some(issued[1].der()), NOW).is_err(), "twice");
+    assert_eq!(world.online.revoke(&own(), Some(issued[1].der()), NOW).unwrap(), 0, "the answer was lost");
+    assert!(world.online.revoke(&theirs, Some(issued[1].der()), NOW).is_err(), "somebody else's, and revoked");
     // An administrator has added another one meanwhile.
     world.ctl(NOW, &format!("revoke {}", super::super::hexadecimal(issued[0].serial())));
     assert_eq!(world.online.revoke(&own(), None, NOW).unwrap(), 1);
@@ -194,6 +197,96 @@ fn the_list_is_kept_in_date_and_faults_are_told() {
             .starts_with("451")
     );
     assert_eq!(finding(&world.online.0[0].options).level, crate::control::protocol::Level::Error);
+}
+
+#[test]
+fn a_pass_phrase_that_is_wrong_is_not_tried_again() {
+    let world = World::new();
+    let path = world.directory.path().join("phrase");
+    // The same stamp each time: whether it is read again shows.
+    let write = |text: &str, seconds: u64| {
+        std::fs::write(&path, text).unwrap();
+        let file = std::fs::File::options().write(true).open(&path).unwrap();
+        file.set_modified(std::time::UNIX_EPOCH + Duration::from_secs(seconds)).unwrap();
+    };
+    let request = asked(&rcgen::KeyPair::generate().unwrap(), &[]);
+    write("correct mouse\n", 1);
+    assert!(world.issue(NOW, &request).unwrap_err().starts_with("451"));
+    write("correct horse\n", 1);
+    assert!(world.issue(NOW, &request).unwrap_err().starts_with("451"));
+    assert!(world.online.keep(NOW)[0].contains("ca.key"), "what it was is still known");
+    write("correct horse\n", 2);
+    world.issue(NOW, &request).unwrap();
+}
+
+/// A key in a token that was started anew.
+#[derive(Debug)]
+struct Lost(Vec<u8>);
+
+impl Signing for Lost {
+    fn spki(&self) -> &[u8] {
+        &self.0
+    }
+
+    fn sign(&self, _: &[u8]) -> Result<crate::smime::Signature, Fault> {
+        Err(Fault::Token("its session is over".to_owned()))
+    }
+
+    fn encrypted_pem(&self, _: &str) -> Result<zeroize::Zeroizing<String>, Fault> {
+        Err(Fault::Key("it stays in its token"))
+    }
+}
+
+#[test]
+fn a_session_with_a_token_that_is_over_is_begun_anew() {
+    let world = World::new();
+    let request = asked(&rcgen::KeyPair::generate().unwrap(), &[]);
+    world.issue(NOW, &request).unwrap();
+    {
+        let mut state = world.online.0[0].state.lock().unwrap();
+        let (authority, stamps) = state.opened.take().unwrap();
+        let own = authority.certificate().clone();
+        let lost: Arc<dyn Signing> = Arc::new(Lost(own.spki().to_vec()));
+        state.opened = Some((Authority::open(own, lost).unwrap(), stamps));
+    }
+    let other = asked(&rcgen::KeyPair::generate().unwrap(), &[]);
+    assert!(world.issue(NOW, &other).unwrap_err().starts_with("451"));
+    world.issue(NOW, &other).unwrap();
+}
+
+#[test]
+fn what_is_issued_is_read_once_it_can_be() {
+    let world = World::new();
+    let issued = world.issue(NOW, &asked(&rcgen::KeyPair::generate().unwrap(), &[])).unwrap();
+    let folder = world.directory.path().join("ca/a.example/issued");
+    let path = folder.join(format!("{}.pem", super::super::hexadecimal(issued.serial())));
+    let text = std::fs::read(&path).unwrap();
+    let another = Online::new(vec![world.online.0[0].options.clone()]);
+    let find = |online: &Online| online.find(&own()[0], NOW).map(|found| found.is_some()).map_err(|_| ());
+    // A directory cannot be read as a file, whoever reads.
+    std::fs::remove_file(&path).unwrap();
+    std::fs::create_dir(&path).unwrap();
+    assert_eq!([find(&another), find(&another)], [Err(()), Err(())]);
+    std::fs::remove_dir(&path).unwrap();
+    std::fs::write(&path, "no certificate").unwrap();
+    assert_eq!([find(&another), find(&another)], [Ok(false), Ok(false)]);
+    std::fs::write(&path, text).unwrap();
+    assert_eq!(find(&another), Ok(true));
+}
+
+#[test]
+fn a_key_that_hangs_keeps_nobody_from_looking() {
+    let world = World::new();
+    world.issue(NOW, &asked(&rcgen::KeyPair::generate().unwrap(), &[])).unwrap();
+    let online = Arc::new(Online::new(vec![world.online.0[0].options.clone()]));
+    let _at_work = online.0[0].state.lock().unwrap();
+    let (done, told) = std::sync::mpsc::channel();
+    let theirs = online.clone();
+    std::thread::spawn(move || {
+        let found = theirs.find(&own()[0], NOW).unwrap().is_some();
+        done.send((found, theirs.keep(later(20)))).unwrap();
+    });
+    assert_eq!(told.recv_timeout(Duration::from_secs(20)), Ok((true, Vec::new())));
 }
 
 #[test]
