@@ -146,9 +146,14 @@ fn display_name(value: &[u8]) -> Option<String> {
         mail_parser::HeaderValue::Address(address) => address.first()?.name.as_deref()?.to_owned(),
         _ => return None,
     };
-    let name: String = name.split_whitespace().collect::<Vec<_>>().join(" ");
-    let clean = !name.is_empty() && !name.contains('@') && !name.chars().any(char::is_control);
-    clean.then(|| name.chars().take(NAME_CHARS).collect())
+    clean(&name).filter(|name| !name.contains('@')).map(|name| name.chars().take(NAME_CHARS).collect())
+}
+
+/// A decoded name in one line: an encoded word can have anything in it, ends of lines and so fields too. None where
+/// nothing remains, or characters are in it that nobody sees.
+fn clean(name: &str) -> Option<String> {
+    let name = name.split_whitespace().collect::<Vec<_>>().join(" ");
+    (!name.is_empty() && !name.chars().any(char::is_control)).then_some(name)
 }
 
 /// A name as a phrase (RFC 5322 §3.2.5).
@@ -240,8 +245,8 @@ fn names_in_ascii(value: &str) -> Option<String> {
     if addresses.len() != list.len() || addresses.iter().any(|address| !address.is_ascii()) {
         return None;
     }
-    let both = addresses.iter().zip(&list).map(|(address, shown)| match shown.name.as_deref() {
-        Some(name) => format!("{}\r\n <{address}>", quoted(name)),
+    let both = addresses.iter().zip(&list).map(|(address, shown)| match shown.name.as_deref().and_then(clean) {
+        Some(name) => format!("{}\r\n <{address}>", quoted(&name)),
         None => format!("<{address}>"),
     });
     Some(both.collect::<Vec<_>>().join(",\r\n "))

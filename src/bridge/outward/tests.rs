@@ -183,6 +183,18 @@ fn subjects_and_threads_are_those_of_the_conversation() {
 }
 
 #[test]
+fn no_name_brings_a_field_with_it() {
+    for name in ["=?utf-8?B?eA0KQmNjOiB2QGM=?=", "=?utf-8?Q?x=0D=0ABcc=3A_v=40c?=", "=?utf-8?Q?x=00=07=1B?="] {
+        let head = HEAD.replace("To: ", &format!("To: Ü <d@mail.example>, {name} <c@mail.example>,\n "));
+        let mail = mail_of(&envelope("alice@a.example", &["bob@mail.example"]), &format!("{head}\nHello.\n"), true);
+        let entity = String::from_utf8(mail.unwrap().entity.to_vec()).unwrap();
+        let (header, _) = entity.split_once("\r\n\r\n").unwrap();
+        assert!(header.contains("<c@mail.example>") && header.is_ascii(), "{header}");
+        assert!(header.split("\r\n").all(|line| !line.starts_with("Bcc") && !line.contains(char::is_control)));
+    }
+}
+
+#[test]
 fn answers_go_to_the_bridge() {
     let text = |own_sender, bridge: &str, rest: &str| {
         let entity = Bytes::from(with(rest).replace('\n', "\r\n"));
