@@ -208,7 +208,8 @@ impl Connection {
             }
             let id = flying.job.id;
             // A hop without IMPP would not know a second copy, as the sender makes one after a crash.
-            if !self.wire.session.offer().has(Extension::Impp) && !self.context.spool.is_durable(id).await {
+            let all = flying.job.messages();
+            if !self.wire.session.offer().has(Extension::Impp) && !mail::are_durable(&self.context.spool, all).await {
                 self.settle(token, recipients, not_there("the spool could not keep it"));
                 continue;
             }

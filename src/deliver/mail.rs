@@ -10,6 +10,7 @@ use super::peers::Context;
 use super::{Job, Options, Outcome};
 use crate::bridge::outward::{self, Facts, Mail, Unfit};
 use crate::route::{Hop, MailHop};
+use crate::spool::{QueueId, Spool};
 
 /// What it means that this hop accepts.
 pub(super) fn accepts(hop: &Hop) -> Acceptance {
@@ -31,6 +32,16 @@ pub(super) fn compose(
     facts(options, hop, job, recipients, |facts| outward::compose(&Facts { entity, eight_bit, ..facts }))
 }
 
+/// Whether the spool has all of them for good.
+pub(super) async fn are_durable(spool: &Spool, ids: Vec<QueueId>) -> bool {
+    for id in ids {
+        if !spool.is_durable(id).await {
+            return false;
+        }
+    }
+    true
+}
+
 /// One mail of all messages that the job names.
 pub(super) async fn gather(
     context: &Context,
@@ -39,8 +50,7 @@ pub(super) async fn gather(
     recipients: &[usize],
     eight_bit: bool,
 ) -> Result<Mail, Outcome> {
-    let mut ids: Vec<_> = job.gathered.iter().copied().chain([job.id]).collect();
-    ids.sort_unstable();
+    let ids = job.messages();
     let mut messages = Vec::with_capacity(ids.len());
     for id in ids {
         match context.spool.entity(id).await {

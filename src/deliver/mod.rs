@@ -61,6 +61,15 @@ pub struct Job {
     pub gathered: Vec<QueueId>,
 }
 
+impl Job {
+    /// All messages that go with it, itself among them, in their order.
+    pub(crate) fn messages(&self) -> Vec<QueueId> {
+        let mut all: Vec<QueueId> = self.gathered.iter().copied().chain([self.id]).collect();
+        all.sort_unstable();
+        all
+    }
+}
+
 /// Whether a fault is the message's or the hop's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope {

@@ -54,6 +54,8 @@ enum Event {
     Ended(Destination, QueueId, Ended, u64),
     /// These messages become one mail with the first.
     Gathered(QueueId, Vec<QueueId>),
+    /// It is written what became of a message that was in the mail of another.
+    Stored(QueueId),
 }
 
 struct Flight {
@@ -86,6 +88,8 @@ struct Run {
     started: Timestamp,
     /// Messages that wait for the mail store, each with those that become one mail with it.
     gathers: HashMap<QueueId, Vec<QueueId>>,
+    /// Messages that are on their way to the mail store in the mail of another.
+    members: HashSet<QueueId>,
 }
 
 /// Runs the queue until `stop` is true and what was under way has been reported, or the grace is over.
@@ -125,6 +129,7 @@ pub async fn run(parts: Parts, options: Options, mut stop: watch::Receiver<bool>
         table,
         started: clock.now(),
         gathers: HashMap::new(),
+        members: HashSet::new(),
         clock,
         counters,
     };
@@ -436,6 +441,9 @@ impl Run {
             Event::AllRestored => self.inboxes.restored(),
             Event::Taken(record, indexes) => self.offer(&record, &indexes),
             Event::Gathered(id, others) => self.gathered(id, others),
+            Event::Stored(id) => {
+                self.members.remove(&id);
+            }
             Event::Resolved(destination, resolved) => {
                 if let Resolved::Later(reason) = &resolved {
                     tracing::warn!("{destination}: cannot be looked up, tried again later: {reason}");
@@ -476,15 +484,6 @@ impl Run {
             self.schedule.expire_at(id, conclude::last_day(&record));
         }
         self.complete(&record, conclusion, None);
-    }
-
-    fn is_under_way(&self, record: &Record) -> bool {
-        let (table, class) = (self.table.borrow(), record.envelope.class);
-        record.open().any(|index| {
-            let destination = place(&table, record.envelope.recipients[index].address.domain(), class);
-            self.flights.contains_key(&(record.id, destination))
-        }) || self.flights.contains_key(&(record.id, MAILBOXES.into()))
-            || self.inboxes.is_under_way(record)
     }
 
     /// Why the destination of a recipient is not reached at the moment.

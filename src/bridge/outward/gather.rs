@@ -2,7 +2,7 @@
 //!
 //! In: the messages in their order. Out: one mail whose text has each with its time and author, and whose References name
 //! them, so that an answer leads back to them. Invariant: the same messages give the same mail. What is signed, encrypted or
-//! long, or has parts, goes by itself.
+//! long, has parts or a subject, or asks whether it is read, goes by itself.
 
 use std::fmt::Write as _;
 
@@ -10,6 +10,7 @@ use aws_lc_rs::digest;
 use bytes::Bytes;
 
 use super::{Facts, Mail, Unfit, header, unfit, wrapped};
+use crate::envelope::Envelope;
 use crate::mime::part::{Part, leaf};
 use crate::mime::{self, Fields, signed};
 
@@ -18,10 +19,20 @@ const SHORT: usize = 4 * 1024;
 /// Messages that References name: the latest.
 const REFERENCES: usize = 20;
 
+/// Fields that a mail of several messages would lose, or say of all of them.
+const ALONE: [&str; 3] = ["auto-submitted", "subject", "disposition-notification-to"];
+
 /// Whether a message can be one of several in a mail: a short text that a person wrote.
 pub fn is_short(entity: &[u8]) -> bool {
-    let automatic = Fields::new(entity).flatten().any(|field| field.is("auto-submitted"));
-    !automatic && text(entity).is_some_and(|text| text.len() <= SHORT)
+    let alone = Fields::new(entity).flatten().any(|field| ALONE.iter().any(|name| field.is(name)));
+    !alone && text(entity).is_some_and(|text| text.len() <= SHORT)
+}
+
+/// Who takes part in the conversation of a message that can be one of several; `None` where it goes by itself. Only what
+/// has been said among the same people becomes one mail: all of them are named in it.
+pub fn conversation(envelope: &Envelope, entity: &[u8]) -> Option<Vec<String>> {
+    let said = header::Said::read(entity);
+    (is_short(entity) && said.names_all()).then(|| header::keys(&header::participants(envelope, &said)))
 }
 
 /// The text of a message that is nothing but text.

@@ -9,6 +9,7 @@ use bytes::Bytes;
 
 use super::{Facts, TRACE};
 use crate::address::{Domain, Mailbox};
+use crate::envelope::Envelope;
 use crate::mime::{self, Fields};
 use crate::smtp::xtext;
 
@@ -55,6 +56,11 @@ impl<'a> Said<'a> {
         self.from.and_then(display_name).or_else(address).unwrap_or_default()
     }
 
+    /// Whether everybody whom it names can be read.
+    pub(super) fn names_all(&self) -> bool {
+        self.others.iter().all(|value| mime::recipients(value).is_ok())
+    }
+
     fn author(&self) -> Option<Mailbox> {
         mime::mailboxes(self.from?).ok()?.into_iter().next()
     }
@@ -74,7 +80,7 @@ pub(super) fn added(facts: &Facts<'_>, entity: &[u8], protected: bool) -> String
         out.push_str("Chat-Version: 1.0\r\n");
     }
     let author = said.author();
-    let participants = participants(facts, &said);
+    let participants = participants(facts.envelope, &said);
     if !said.subject {
         let _ = write!(out, "Subject: {}\r\n", phrase(&subject(&said, &participants), 9));
     }
@@ -94,7 +100,7 @@ pub(super) fn added(facts: &Facts<'_>, entity: &[u8], protected: bool) -> String
 }
 
 /// Everybody who takes part, author first, none twice.
-fn participants(facts: &Facts<'_>, said: &Said<'_>) -> Vec<Mailbox> {
+pub(super) fn participants(envelope: &Envelope, said: &Said<'_>) -> Vec<Mailbox> {
     let named = said.others.iter().filter_map(|value| mime::recipients(value).ok()).flatten();
     let mut all: Vec<Mailbox> = Vec::new();
     for one in said.author().into_iter().chain(named) {
@@ -103,26 +109,31 @@ fn participants(facts: &Facts<'_>, said: &Said<'_>) -> Vec<Mailbox> {
         }
     }
     if all.len() < 2 {
-        all.extend(facts.envelope.recipients.iter().map(|recipient| recipient.address.clone()));
+        all.extend(envelope.recipients.iter().map(|recipient| recipient.address.clone()));
     }
     all
 }
 
 /// The identifier of the conversation of a message.
 pub(super) fn conversation_of(facts: &Facts<'_>, said: &Said<'_>) -> String {
-    conversation(&participants(facts, said), facts.bridge)
+    conversation(&participants(facts.envelope, said), facts.bridge)
 }
 
 /// The Message-ID that no message has and all of a conversation refer to, with its angle brackets: mail programs put what
 /// refers to it into one thread.
 fn conversation(participants: &[Mailbox], bridge: &Domain) -> String {
-    let mut keys: Vec<String> = participants.iter().map(Mailbox::key).collect();
-    keys.sort_unstable();
-    keys.dedup();
-    let text = format!("conversation\0{}", keys.join("\0"));
+    let text = format!("conversation\0{}", keys(participants).join("\0"));
     let hash = digest::digest(&digest::SHA256, text.as_bytes());
     let hex: String = hash.as_ref()[..16].iter().map(|octet| format!("{octet:02x}")).collect();
     format!("<impart.{hex}@{bridge}>")
+}
+
+/// Who takes part, in one order.
+pub(super) fn keys(participants: &[Mailbox]) -> Vec<String> {
+    let mut keys: Vec<String> = participants.iter().map(Mailbox::key).collect();
+    keys.sort_unstable();
+    keys.dedup();
+    keys
 }
 
 /// The same for each message of an author in a conversation.
@@ -146,9 +157,14 @@ fn display_name(value: &[u8]) -> Option<String> {
         mail_parser::HeaderValue::Address(address) => address.first()?.name.as_deref()?.to_owned(),
         _ => return None,
     };
-    let name: String = name.split_whitespace().collect::<Vec<_>>().join(" ");
-    let clean = !name.is_empty() && !name.contains('@') && !name.chars().any(char::is_control);
-    clean.then(|| name.chars().take(NAME_CHARS).collect())
+    clean(&name).filter(|name| !name.contains('@')).map(|name| name.chars().take(NAME_CHARS).collect())
+}
+
+/// A decoded name in one line: an encoded word can have anything in it, ends of lines and so fields too. None where
+/// nothing remains, or characters are in it that nobody sees.
+fn clean(name: &str) -> Option<String> {
+    let name = name.split_whitespace().collect::<Vec<_>>().join(" ");
+    (!name.is_empty() && !name.chars().any(char::is_control)).then_some(name)
 }
 
 /// A name as a phrase (RFC 5322 §3.2.5).
@@ -240,8 +256,8 @@ fn names_in_ascii(value: &str) -> Option<String> {
     if addresses.len() != list.len() || addresses.iter().any(|address| !address.is_ascii()) {
         return None;
     }
-    let both = addresses.iter().zip(&list).map(|(address, shown)| match shown.name.as_deref() {
-        Some(name) => format!("{}\r\n <{address}>", quoted(name)),
+    let both = addresses.iter().zip(&list).map(|(address, shown)| match shown.name.as_deref().and_then(clean) {
+        Some(name) => format!("{}\r\n <{address}>", quoted(&name)),
         None => format!("<{address}>"),
     });
     Some(both.collect::<Vec<_>>().join(",\r\n "))

@@ -12,7 +12,7 @@ mod header;
 mod tests;
 mod text;
 
-pub use gather::{gather, is_short};
+pub use gather::{conversation, gather, is_short};
 
 use aws_lc_rs::hmac;
 use bytes::Bytes;

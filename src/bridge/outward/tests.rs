@@ -183,6 +183,18 @@ fn subjects_and_threads_are_those_of_the_conversation() {
 }
 
 #[test]
+fn no_name_brings_a_field_with_it() {
+    for name in ["=?utf-8?B?eA0KQmNjOiB2QGM=?=", "=?utf-8?Q?x=0D=0ABcc=3A_v=40c?=", "=?utf-8?Q?x=00=07=1B?="] {
+        let head = HEAD.replace("To: ", &format!("To: Ü <d@mail.example>, {name} <c@mail.example>,\n "));
+        let mail = mail_of(&envelope("alice@a.example", &["bob@mail.example"]), &format!("{head}\nHello.\n"), true);
+        let entity = String::from_utf8(mail.unwrap().entity.to_vec()).unwrap();
+        let (header, _) = entity.split_once("\r\n\r\n").unwrap();
+        assert!(header.contains("<c@mail.example>") && header.is_ascii(), "{header}");
+        assert!(header.split("\r\n").all(|line| !line.starts_with("Bcc") && !line.contains(char::is_control)));
+    }
+}
+
+#[test]
 fn answers_go_to_the_bridge() {
     let text = |own_sender, bridge: &str, rest: &str| {
         let entity = Bytes::from(with(rest).replace('\n', "\r\n"));
@@ -234,6 +246,22 @@ fn several_short_messages_become_one_mail() {
 }
 
 #[test]
+fn only_what_is_said_among_the_same_people_goes_together() {
+    let of = |to: &str, recipients: &[&str]| {
+        let entity = format!("{}\nHello.\n", HEAD.replace("To: <bob@mail.example>\n", to)).replace('\n', "\r\n");
+        conversation(&envelope("alice@a.example", recipients), entity.as_bytes())
+    };
+    let private = of("To: bob@mail.example\n", &["bob@mail.example"]);
+    assert!(private.is_some() && private == of("To: Bob <bob@mail.example>\n", &["bob@mail.example"]));
+    // The spool may have a part of a group's message that is for one recipient.
+    let group = of("To: bob@mail.example\nCc: carol@c.example\n", &["bob@mail.example"]);
+    assert!(group.is_some() && group != private);
+    assert_eq!(group, of("To: carol@c.example, bob@mail.example\n", &["bob@mail.example", "carol@c.example"]));
+    assert_ne!(of("", &["bob@mail.example"]), of("", &["bob@mail.example", "carol@c.example"]));
+    assert_eq!(of("To: bob@, <\n", &["bob@mail.example"]), None);
+}
+
+#[test]
 fn what_is_not_short_text_of_a_person_goes_by_itself() {
     let check = |rest: &str, expected: bool| {
         assert_eq!(is_short(with(rest).replace('\n', "\r\n").as_bytes()), expected, "{rest}");
@@ -243,6 +271,8 @@ fn what_is_not_short_text_of_a_person_goes_by_itself() {
     check("Content-Type: text/plain; charset=koi8-r\n\nHello.\n", false);
     check("Content-Type: text/html\n\nHello.\n", false);
     check(SIGNED, false);
+    check("Subject: Lunch at noon\n\n\n", false);
+    check("Disposition-Notification-To: alice@a.example\n\nHello.\n", false);
     check("Auto-Submitted: auto-generated\n\nHello.\n", false);
     check(&format!("\n{}\n", "long ".repeat(1000)), false);
 }

@@ -2,8 +2,8 @@
 //!
 //! In: a mail as the mail system handed it in, and whose findings are believed. Out: a [`Finding`]. Invariant: only what the
 //! mail system itself has written counts: fields that stand below more fields `Received` than it adds came with the mail,
-//! whatever name they bear (RFC 8601 §7.1). What proves an author is an aligned pass of DMARC (RFC 9989), or that the mail
-//! system has seen them log in.
+//! whatever name they bear (RFC 8601 §7.1), and so may what stands below the first that tells on the author: that one
+//! decides. What proves an author is an aligned pass of DMARC (RFC 9989), or that the mail system has seen them log in.
 
 use super::{AuthenticationResults, By, Finding, MethodResult, results};
 use crate::address::Mailbox;
@@ -16,6 +16,14 @@ pub struct Believed {
     pub authserv_ids: Vec<String>,
     /// How many fields `Received` it adds.
     pub hops: usize,
+}
+
+impl Believed {
+    /// Whether a field that cannot be read has one of the names in it.
+    fn names_itself_in(&self, value: &str) -> bool {
+        let value = value.to_ascii_lowercase();
+        self.authserv_ids.iter().any(|id| value.contains(&id.to_ascii_lowercase()))
+    }
 }
 
 /// Whether `mail` is `author`'s.
@@ -34,19 +42,37 @@ pub fn author(mail: &[u8], author: &Mailbox, believed: &Believed) -> Finding {
         if !field.is("Authentication-Results") {
             continue;
         }
-        let Some(found) = AuthenticationResults::parse(&unfold(field.value)) else { continue };
+        let value = unfold(field.value);
+        let Some(found) = AuthenticationResults::parse(&value) else {
+            // Whoever makes the mail system write what nobody can read is not helped by what stands below it.
+            if believed.names_itself_in(&value) {
+                return unproven("what the mail system has found cannot be read");
+            }
+            continue;
+        };
         if !believed.authserv_ids.iter().any(|id| id.eq_ignore_ascii_case(&found.authserv_id)) {
             continue;
         }
-        if found.results.iter().any(|result| proves(result, author)) {
-            return Finding::Proven { by: By::Upstream };
+        if let Some(finding) = decides(&found.results, author) {
+            return finding;
         }
-        if found.results.iter().any(|result| result.method == "dmarc" && result.result == "temperror") {
-            return Finding::Unknown { reason: "the mail system could not ask the author's domain".to_owned() };
-        }
-        reason = "the mail system found no aligned pass of DMARC";
+        reason = "the mail system has not examined DMARC";
     }
     unproven(reason)
+}
+
+/// What one field says of the author, if it says anything.
+fn decides(results: &[MethodResult], author: &Mailbox) -> Option<Finding> {
+    if !results.iter().any(|result| matches!(result.method.as_str(), "dmarc" | "auth")) {
+        return None;
+    }
+    if results.iter().any(|result| proves(result, author)) {
+        return Some(Finding::Proven { by: By::Upstream });
+    }
+    if results.iter().any(|result| result.method == "dmarc" && result.result == "temperror") {
+        return Some(Finding::Unknown { reason: "the mail system could not ask the author's domain".to_owned() });
+    }
+    Some(Finding::Unproven { reason: "the mail system found no aligned pass of DMARC".to_owned() })
 }
 
 fn proves(result: &MethodResult, author: &Mailbox) -> bool {
@@ -117,6 +143,23 @@ mod tests {
         assert_eq!(found(&format!("{received}{forged}"), 2), "proven");
         assert_eq!(found(&forged.replace("mx.a", "mx.c"), 1), "unproven");
         assert_eq!(found(&forged.replace("mx.a.example", "mx.a.example mx.a.example"), 1), "unproven");
+    }
+
+    #[test]
+    fn the_topmost_finding_about_the_author_decides() {
+        let check = |genuine: &str, expected: &str| {
+            let forged = "Authentication-Results: mx.a.example; dmarc=pass header.from=b.example\r\n";
+            let fields = format!("Authentication-Results: mx.a.example; {genuine}\r\n{forged}");
+            assert_eq!(found(&fields, 1), expected, "{genuine}");
+        };
+        check("dmarc=fail header.from=b.example", "unproven");
+        check("dmarc=none header.from=b.example", "unproven");
+        check("dmarc=pass header.from=c.example", "unproven");
+        check("dmarc=temperror header.from=b.example", "unknown");
+        check("auth=pass smtp.mailfrom=eve@b.example", "unproven");
+        check("auth=pass smtp.auth=bob@b.example; dmarc=fail header.from=b.example", "proven");
+        check("(never ends", "unproven");
+        check(&"dkim=pass header.d=c.example; ".repeat(1000), "unproven");
     }
 
     #[test]

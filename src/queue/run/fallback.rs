@@ -1,10 +1,11 @@
 //! People here who are out of contact: after a while their messages go to the mail store.
 //!
 //! A message is taken out of reach of their devices for the time of an attempt, and given back where it did not succeed, so
-//! that one way has it at a time. Short messages of one sender that wait there become one mail. A mail store that refuses it is no reason to fail: whoever attaches gets it, until its
-//! time is over. Lost with the process, after which the attempt is made again: the mail is the same then. Receipts wait
+//! that one way has it at a time. Short messages of one sender and one conversation that wait there one after the other become
+//! one mail. A mail store that refuses it is no reason to fail: whoever attaches gets it, until its time is over. Lost with the process, after which the attempt is made again: the mail is the same then. Receipts wait
 //! for a client: nobody wants a mail about each message.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,7 +18,7 @@ use crate::deliver::{Destination, Outcome, Report, Scope};
 use crate::limits;
 use crate::queue::conclude::{self, Conclusion};
 use crate::queue::log;
-use crate::queue::look_up::MAILBOXES;
+use crate::queue::look_up::{MAILBOXES, place};
 use crate::queue::schedule::Entry;
 use crate::spool::{QueueId, Record, Spool};
 use crate::timestamp::Timestamp;
@@ -31,7 +32,7 @@ impl Run {
     /// Sets the time at which the message goes to the mail store, if it does. What is on its way there is not for devices.
     pub(super) fn plan_fallback(&mut self, record: &Record, inboxes: &mut Vec<usize>) {
         let table = self.table.borrow().clone();
-        if table.store().is_some() && self.flights.contains_key(&(record.id, MAILBOXES.into())) {
+        if table.store().is_some() && self.goes_to_store(record.id) {
             return inboxes.clear();
         }
         if record.envelope.sender.mailbox().is_none() {
@@ -49,7 +50,10 @@ impl Run {
 
     /// It is time: finds out what else waits there of the same sender, and what of that becomes one mail with it.
     pub(super) fn fall_back(&mut self, id: QueueId) {
-        if self.flights.contains_key(&(id, MAILBOXES.into())) {
+        if self.members.contains(&id) {
+            return self.schedule.mail_at(id, self.clock.now().after(AGAIN));
+        }
+        if self.goes_to_store(id) {
             return;
         }
         let Some(record) = self.current(Entry { id, record: None }).filter(|record| !record.held) else { return };
@@ -63,18 +67,21 @@ impl Run {
         let waiting = self.inboxes.open(&record.envelope.recipients[index].address, limits::GATHERED);
         let (spool, events) = (self.spool.clone(), self.events.clone());
         tokio::spawn(async move {
-            let mut others = Vec::new();
-            if is_short(&spool, &record).await {
-                for Item { id: other, .. } in waiting.into_iter().filter(|item| item.id != id) {
-                    let found = spool.record(other).ok().flatten().filter(|other| goes_with(&record, index, other));
-                    if let Some(found) = found
-                        && is_short(&spool, &found).await
-                    {
-                        others.push(other);
+            let (mut ids, mut fit) = (Vec::new(), HashSet::new());
+            if let Some(said) = conversation(&spool, &record).await {
+                for Item { id: other, .. } in waiting {
+                    let Some(found) = spool.record(other).ok().flatten() else { continue };
+                    if found.envelope.sender != record.envelope.sender {
+                        continue;
+                    }
+                    ids.push(other);
+                    let fits = goes_with(&record, index, &found);
+                    if fits && conversation(&spool, &found).await.as_ref() == Some(&said) {
+                        fit.insert(other);
                     }
                 }
             }
-            let _ = events.send(Event::Gathered(id, others));
+            let _ = events.send(Event::Gathered(id, unbroken(id, &ids, |other| fit.contains(&other))));
         });
     }
 
@@ -96,17 +103,31 @@ impl Run {
         let mut others = Vec::new();
         let ids = if **destination == *MAILBOXES { self.gathers.remove(&record.id) } else { None };
         let (Some(ids), [index]) = (ids, recipients) else { return (Vec::new(), others) };
-        for id in ids {
+        let gathered = unbroken(record.id, &ids, |id| {
             let found = self.current(Entry { id, record: None }).filter(|found| goes_with(record, *index, found));
-            let Some(found) = found.filter(|_| !self.flights.contains_key(&(id, destination.clone()))) else {
-                continue;
-            };
+            let Some(found) = found.filter(|_| !self.goes_to_store(id)) else { return false };
             let at = recipient(&found, &record.envelope.recipients[*index].address);
-            if let Some(at) = at.filter(|at| !self.inboxes.take_away(&found, vec![*at]).is_empty()) {
-                others.push((found, at));
-            }
-        }
-        (others.iter().map(|(other, _)| other.id).collect(), others)
+            let at = at.filter(|at| !self.inboxes.take_away(&found, vec![*at]).is_empty());
+            others.extend(at.map(|at| (found, at)));
+            at.is_some()
+        });
+        self.members.extend(&gathered);
+        (gathered, others)
+    }
+
+    /// Whether it is on its way to the mail store, by itself or in the mail of another.
+    fn goes_to_store(&self, id: QueueId) -> bool {
+        self.members.contains(&id) || self.flights.contains_key(&(id, MAILBOXES.into()))
+    }
+
+    /// Whether somebody may have it at this moment.
+    pub(super) fn is_under_way(&self, record: &Record) -> bool {
+        let (table, class) = (self.table.borrow(), record.envelope.class);
+        record.open().any(|index| {
+            let destination = place(&table, record.envelope.recipients[index].address.domain(), class);
+            self.flights.contains_key(&(record.id, destination))
+        }) || self.goes_to_store(record.id)
+            || self.inboxes.is_under_way(record)
     }
 
     /// The recipients whose time in the inbox is over.
@@ -162,8 +183,12 @@ impl Run {
             if matches!(outcome, Outcome::Stored { .. }) {
                 self.counters.count(&report.outcomes);
                 let conclusion = self.stored(&record, &report, 0);
-                self.complete(&record, conclusion, None);
+                let (events, id) = (self.events.clone(), record.id);
+                self.write(&record, conclusion, move || {
+                    let _ = events.send(Event::Stored(id));
+                });
             } else {
+                self.members.remove(&record.id);
                 self.offer(&record, &[index]);
                 again.push(record.id);
             }
@@ -174,7 +199,20 @@ impl Run {
     }
 }
 
-/// Whether a message waits for the same recipient, is of the same sender, and no one else is among its recipients.
+/// Those of `ids` that fit, as far as none between them and the first does not: what comes after it would come before it.
+fn unbroken(first: QueueId, ids: &[QueueId], mut fits: impl FnMut(QueueId) -> bool) -> Vec<QueueId> {
+    let mut before: Vec<QueueId> = ids.iter().copied().filter(|id| *id < first).collect();
+    let mut after: Vec<QueueId> = ids.iter().copied().filter(|id| *id > first).collect();
+    before.sort_unstable();
+    before.reverse();
+    after.sort_unstable();
+    let mut all: Vec<QueueId> = before.into_iter().take_while(|id| fits(*id)).collect();
+    all.extend(after.into_iter().take_while(|id| fits(*id)));
+    all.sort_unstable();
+    all
+}
+
+/// Whether a message waits for the same recipient and is of the same sender.
 fn goes_with(record: &Record, index: usize, other: &Record) -> bool {
     let address = &record.envelope.recipients[index].address;
     let same = record.envelope.sender == other.envelope.sender && record.envelope.class == other.envelope.class;
@@ -186,7 +224,30 @@ fn recipient(record: &Record, address: &Mailbox) -> Option<usize> {
     record.open().find(|index| record.envelope.recipients[*index].address.key() == address.key())
 }
 
-async fn is_short(spool: &Spool, record: &Record) -> bool {
-    let small = record.size <= limits::TEXT_LINE_OCTETS as u64 * 16 && !record.envelope.require_tls;
-    small && matches!(spool.entity(record.id).await, Ok(Some(entity)) if outward::is_short(&entity))
+/// Who takes part in the conversation of a message that can be one of several.
+async fn conversation(spool: &Spool, record: &Record) -> Option<Vec<String>> {
+    if record.size > limits::TEXT_LINE_OCTETS as u64 * 16 || record.envelope.require_tls {
+        return None;
+    }
+    let entity = spool.entity(record.id).await.ok().flatten()?;
+    outward::conversation(&record.envelope, &entity)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_gathered_leaves_nothing_out_on_its_way() {
+        let check = |first: u64, fit: &[u64], expected: &[u64]| {
+            let ids: Vec<QueueId> = (1..=6).map(QueueId).collect();
+            let all = unbroken(QueueId(first), &ids, |id| fit.contains(&id.0));
+            assert_eq!(all, expected.iter().copied().map(QueueId).collect::<Vec<_>>(), "{first} {fit:?}");
+        };
+        check(1, &[2, 3, 4, 5, 6], &[2, 3, 4, 5, 6]);
+        check(1, &[2, 4, 5], &[2]);
+        check(1, &[3], &[]);
+        check(4, &[1, 3, 5], &[3, 5]);
+        check(4, &[1, 2, 6], &[]);
+    }
 }
