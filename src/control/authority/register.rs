@@ -1,8 +1,8 @@
 //! What an authority has issued and revoked, in memory, as its files say it now.
 //!
 //! In: the files. Out: the certificates of an address. Invariants: what is on the disk when it is asked counts, whoever
-//! wrote it; only what is new is read. A file that is no certificate is told of once and left out until it changes: nobody
-//! is certified by it. Fails where the system does not let a file be read, and then it is read the next time.
+//! wrote it; only what is new is read. A file that is no certificate is told of once and left out until it changes:
+//! nobody is certified by it. Fails where the system does not let a file be read, and then it is read the next time.
 
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsString;
