@@ -95,7 +95,8 @@ impl From<AuthorityError> for Failure {
             AuthorityError::System { error, .. } if error.kind() == std::io::ErrorKind::PermissionDenied => {
                 exit::PERMISSION
             }
-            AuthorityError::System { .. } => exit::IO,
+            AuthorityError::Pin(_) => exit::PERMISSION,
+            AuthorityError::System { .. } | AuthorityError::Signing(_) => exit::IO,
             AuthorityError::Content { .. } | AuthorityError::Refused(_) => exit::DATA,
         };
         Failure::new(code, error)
