@@ -1,9 +1,10 @@
 //! People here who are out of contact: after a while their messages go to the mail store.
 //!
-//! A message is taken out of reach of their devices for the time of an attempt, and given back where it did not succeed, so
-//! that one way has it at a time. Short messages of one sender and one conversation that wait there one after the other become
-//! one mail. A mail store that refuses it is no reason to fail: whoever attaches gets it, until its time is over. Lost with the process, after which the attempt is made again: the mail is the same then. Receipts wait
-//! for a client: nobody wants a mail about each message.
+//! A message is taken out of reach of their devices for the time of an attempt, and given back where it did not succeed,
+//! so that one way has it at a time. Short messages of one sender and one conversation that wait there one after the
+//! other become one mail. A mail store that refuses it is no reason to fail: whoever attaches gets it, until its time is
+//! over. Lost with the process, after which the attempt is made again: the mail is the same then. Receipts wait for a
+//! client: nobody wants a mail about each message.
 
 use std::collections::HashSet;
 use std::sync::Arc;
