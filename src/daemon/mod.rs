@@ -216,10 +216,8 @@ impl Delivery {
 impl Daemon {
     async fn start(config: Config) -> Result<Daemon, DaemonError> {
         let clock: Arc<dyn Clock> = Arc::new(clock::System::new());
-        let certificates = certificates(&config, clock.now())?;
-        let roots = Arc::new(build::roots(&config)?);
-        let resolver: Arc<dyn Resolve> = dns::from_options(config.dns.clone())?;
-        let (spool, opened) = open(&config)?;
+        let (certificates, roots) = (certificates(&config, clock.now())?, Arc::new(build::roots(&config)?));
+        let (resolver, (spool, opened)) = (dns::from_options(config.dns.clone())?, open(&config)?);
         let (users, accounts_stamp) = (build::users(&config), build::accounts_stamp(&config));
         let (accounts, local) = watch::channel(Arc::new(build::accounts(&config, users.clone(), &Rules::default())?));
         let (table, routes) = watch::channel(Arc::new(build::table(&config)));
@@ -256,20 +254,12 @@ impl Daemon {
         };
         let queue = tokio::spawn(queue::run(parts, build::queue(&config), finished, limits::DRAIN_TIMEOUT));
         let context = receiving(&config, &base, roots, authority.clone(), (attached.clone(), attach), life);
-        let mut tasks = JoinSet::new();
+        let (mut tasks, turns) = (JoinSet::new(), signatures::Turns::default());
         listen(&config, &context, &certificates, &closed, &mut tasks)?;
         let Base { spool, clock, presence, .. } = base;
         let (administration, requests) =
             administer(&config, clock, &spool, commands, (peers.clone(), issuers.clone()), counters, context).await?;
-        let reloadable = Arc::new(Reloadable {
-            accounts,
-            table,
-            certificates,
-            signatures,
-            users,
-            fetched,
-            turns: signatures::Turns::default(),
-        });
+        let reloadable = Arc::new(Reloadable { accounts, table, certificates, signatures, users, fetched, turns });
         Ok(Daemon {
             config,
             spool,
