@@ -14,7 +14,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::{oneshot, watch};
 
 use crate::accounts::{Accounts, Found};
@@ -147,13 +147,7 @@ pub async fn run(parts: Parts, options: Options, mut stop: watch::Receiver<bool>
                 if count == 0 { return }
                 arrived.drain(..).for_each(|record| run.arrive(&record, true));
             }
-            Some(record) = withdrawn.recv() => {
-                // It has arrived before.
-                while let Ok(arrived) = arrivals.try_recv() {
-                    run.arrive(&arrived, true);
-                }
-                run.take_back(&record);
-            }
+            Some(record) = withdrawn.recv() => run.take_back(&record, &mut arrivals),
             _ = reports.recv_many(&mut reported, 512) => reported.drain(..).for_each(|report| run.report(&report)),
             _ = happened.recv_many(&mut done, 512) => done.drain(..).for_each(|event| run.happened(event)),
             Some(domain) = life.recv() => run.shows_life(&domain),
@@ -261,7 +255,11 @@ impl Run {
     }
 
     /// A message that the spool could not keep: whoever is to have it does not wait for it. Its sender was refused.
-    fn take_back(&mut self, record: &Record) {
+    fn take_back(&mut self, record: &Record, arrivals: &mut UnboundedReceiver<Arc<Record>>) {
+        // It has arrived before.
+        while let Ok(arrived) = arrivals.try_recv() {
+            self.arrive(&arrived, true);
+        }
         let recipients: Vec<Mailbox> = record.envelope.recipients.iter().map(|to| to.address.clone()).collect();
         self.inboxes.gone(record.id, &recipients);
     }
