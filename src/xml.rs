@@ -18,6 +18,8 @@ pub struct Bounds {
     pub what: &'static str,
     /// Octets.
     pub octets: usize,
+    /// Elements and pieces of text, each of which takes many times the octets of the shortest in memory.
+    pub nodes: usize,
     /// Elements inside of each other.
     pub depth: usize,
 }
@@ -66,8 +68,7 @@ pub fn parse(text: &str, bounds: Bounds) -> Result<Document<'_>, XmlError> {
     if !declared_utf8(text) {
         return Err(XmlError::Encoding);
     }
-    // A node takes many times the octets of the shortest element.
-    let nodes_limit = u32::try_from(bounds.octets / 8).unwrap_or(u32::MAX);
+    let nodes_limit = u32::try_from(bounds.nodes).unwrap_or(u32::MAX);
     let options = ParsingOptions { allow_dtd: false, nodes_limit, ..ParsingOptions::default() };
     if let Some(at) = crowded(text) {
         let line = u32::try_from(text[..at].matches('\n').count()).unwrap_or(u32::MAX).saturating_add(1);
@@ -287,7 +288,7 @@ pub fn is_name(text: &str) -> bool {
 mod tests {
     use super::*;
 
-    const BOUNDS: Bounds = Bounds { what: "a document", octets: 65_536, depth: 16 };
+    const BOUNDS: Bounds = Bounds { what: "a document", octets: 65_536, nodes: 8192, depth: 16 };
 
     fn fault(text: &str) -> String {
         parse(text, BOUNDS).map(|_| ()).unwrap_err().to_string()

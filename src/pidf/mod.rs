@@ -35,8 +35,12 @@ pub const TIMED: &str = "urn:ietf:params:xml:ns:pidf:timed-status";
 /// The namespace of RFC 4482.
 pub const CIPID: &str = "urn:ietf:params:xml:ns:pidf:cipid";
 
-const BOUNDS: Bounds =
-    Bounds { what: "a presence document", octets: crate::limits::PIDF_OCTETS, depth: crate::limits::PIDF_DEPTH };
+const BOUNDS: Bounds = Bounds {
+    what: "a presence document",
+    octets: crate::limits::PIDF_OCTETS,
+    nodes: crate::limits::PIDF_OCTETS / 8,
+    depth: crate::limits::PIDF_DEPTH,
+};
 
 /// Whether messages are taken (RFC 3863 §4.1.4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -18,8 +18,12 @@ pub const MEDIA: &str = "application/rlmi+xml";
 /// The namespace of RFC 4662.
 pub const NAMESPACE: &str = "urn:ietf:params:xml:ns:rlmi";
 
-const BOUNDS: Bounds =
-    Bounds { what: "a list of subscriptions", octets: limits::LIST_OCTETS, depth: limits::PIDF_DEPTH };
+const BOUNDS: Bounds = Bounds {
+    what: "a list of subscriptions",
+    octets: limits::LIST_OCTETS,
+    nodes: limits::LIST_OCTETS / 8,
+    depth: limits::PIDF_DEPTH,
+};
 
 /// One subscription to a resource (RFC 4662 §5.5).
 #[derive(Clone, Debug, PartialEq, Eq)]

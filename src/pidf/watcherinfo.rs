@@ -24,7 +24,12 @@ pub const IMPART: &str = "urn:impart:watcherinfo";
 /// The URI of who has not authenticated (RFC 3323 has it for SIP).
 pub const ANONYMOUS: &str = "pres:anonymous@anonymous.invalid";
 
-const BOUNDS: Bounds = Bounds { what: "a list of watchers", octets: limits::LIST_OCTETS, depth: limits::PIDF_DEPTH };
+const BOUNDS: Bounds = Bounds {
+    what: "a list of watchers",
+    octets: limits::LIST_OCTETS,
+    nodes: limits::LIST_OCTETS / 8,
+    depth: limits::PIDF_DEPTH,
+};
 
 /// The state of a subscription (RFC 3857 §4.7.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]

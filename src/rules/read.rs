@@ -23,7 +23,12 @@ pub(super) use crate::xml::wrong;
 /// What is wrong in a document.
 pub use crate::xml::XmlError as RulesError;
 
-const BOUNDS: Bounds = Bounds { what: "a document of rules", octets: limits::RULES_OCTETS, depth: limits::RULES_DEPTH };
+const BOUNDS: Bounds = Bounds {
+    what: "a document of rules",
+    octets: limits::RULES_OCTETS,
+    nodes: limits::RULES_OCTETS,
+    depth: limits::RULES_DEPTH,
+};
 
 /// Reads a document. Out too: remarks on what has no effect, or more than one might think.
 pub fn read(text: &str) -> Result<(Ruleset, Vec<String>), RulesError> {

@@ -6,9 +6,9 @@
 //! whoever may not have it before it is durable waits for that ([`super::Spool::is_durable`]). Receipts are announced after
 //! the sync: made again after a crash they would be others, which nobody could take for second copies.
 //!
-//! Settlements without receipts need no sync of their own: they are written at once and synced with the next group, or
-//! when the spool has been idle for [`IDLE_SYNC`]; a crash in between offers a delivered message again, which the next
-//! server's dedup drops.
+//! Settlements are answered when they are written, and stand whatever the sync does. Those without receipts need no sync
+//! of their own: they are synced with the next group, or when the spool has been idle for [`IDLE_SYNC`]; a crash in
+//! between offers a delivered message again, which the next server's dedup drops.
 //!
 //! How it fails: when a write or a sync fails, what is on the disk is unknown, and the store takes nothing more. Messages
 //! of the group are refused, and taken out again when the store is back; settlements are kept and written again. Until

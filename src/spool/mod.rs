@@ -1,8 +1,9 @@
 //! The spool: messages on stable storage, from acceptance until the last recipient is completed.
 //!
-//! In: messages and settlements, from any number of tasks. Out: an answer to each when it is durable, each new record
-//! once on a channel, and records and entities when asked. Invariant: what was answered with success survives any crash;
-//! completion of a recipient, the receipt that it causes and the dedup key are one commit.
+//! In: messages and settlements, from any number of tasks. Out: an answer to a message when it is durable, to a settlement
+//! when it is written; each new record once on a channel; records and entities when asked. Invariant: a message that was
+//! answered with success survives any crash; completion of a recipient, the receipt that it causes and the dedup key are
+//! one commit.
 //!
 //! # States of a message
 //!
