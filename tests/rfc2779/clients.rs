@@ -189,7 +189,8 @@ fn r4_1_2_hidden_recipients_are_nobodys_business() {
     for inbox in ["bob@a.test", "alice@a.test"] {
         for message in home.setup.wait_for(inbox, 2) {
             check(&message, "To", "alice@a.test");
-            assert!(!message.to_lowercase().contains("bcc") && !message.contains("carol"), "{message}");
+            // By the field, not by three letters: what a server numbers its messages with may have them too.
+            assert!(field(&message, "Bcc").is_none() && !message.contains("carol"), "{message}");
             assert!(!message.contains("bob@a.test"), "{message}");
         }
     }
