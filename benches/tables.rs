@@ -56,6 +56,7 @@ fn open(directory: &str, accounts: &watch::Receiver<Arc<Accounts>>) -> (Spool, H
         accounts: accounts.clone(),
         clock: Arc::new(System::new()),
         rules: directory.join("rules"),
+        certifier: None,
         reload: Box::new(|| {}),
     });
     let handle = handle.expect("the tables");

@@ -26,7 +26,7 @@ use fjall::config::BlockSizePolicy;
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, KvSeparationOptions, OwnedWriteBatch, PersistMode, Slice};
 
 use super::dedup::{Expiry, Filters, Key};
-use super::files::{journals, octets_under};
+use super::files::{damaged_version, journals, octets_under};
 use super::known;
 use super::record::{Known, QueueId};
 use super::row;
@@ -278,6 +278,8 @@ pub(super) enum Fault {
     Store(fjall::Error),
     /// It panicked while it was opened.
     Panic,
+    /// This file is not what was written.
+    Damaged(PathBuf),
 }
 
 impl std::fmt::Display for Fault {
@@ -288,6 +290,7 @@ impl std::fmt::Display for Fault {
             Fault::Store(fjall::Error::Poisoned) => f.write_str("an earlier write or sync failed"),
             Fault::Store(error) => write!(f, "{error:?}"),
             Fault::Panic => f.write_str("the store is inconsistent"),
+            Fault::Damaged(file) => write!(f, "{} is not what was written", file.display()),
         }
     }
 }
@@ -323,6 +326,7 @@ impl Store {
     }
 
     fn open_tables(&self) -> Result<Tables, Fault> {
+        damaged_version(&self.path).map_or(Ok(()), |version| Err(Fault::Damaged(version)))?;
         let open = || Tables::open(&self.path, self.cache, &self.expiry);
         // It asserts its own invariants on files that may be damaged.
         Ok(catch_unwind(AssertUnwindSafe(open)).map_err(|_| Fault::Panic)??)
