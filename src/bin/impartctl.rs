@@ -15,6 +15,7 @@ use impart::control::cli::{Account, Arguments, AuthorityFiles, Cert, Certified, 
 use impart::control::client::{Client, ClientError};
 use impart::control::offline::{Compose, Offline};
 use impart::control::presence::{self, Ask, What};
+use impart::control::publish::Offer;
 use impart::control::server::{Handler, Rows};
 use impart::control::{
     Call, Fault, FaultCode, Finding, Level, Row, account, certificate, check, mail, publish, rules, show, signers,
@@ -533,15 +534,16 @@ fn addresses(config: &Config, service: Service) -> Vec<std::net::SocketAddr> {
     listeners.filter_map(|listener| tcp(&listener.address)).collect()
 }
 
-fn domains(config: &Config) -> Vec<(impart::address::Domain, bool)> {
-    config.domains.iter().map(|domain| (domain.name.clone(), domain.im)).collect()
+fn offers(config: &Config) -> Vec<Offer> {
+    let served = config.domains.iter();
+    served.map(|one| Offer { domain: one.name.clone(), im: one.im, presence: one.presence }).collect()
 }
 
 fn check_options(config: &Config, running: bool) -> check::Options {
     check::Options {
         file: config.file.clone(),
         host: config.host.clone(),
-        domains: domains(config),
+        domains: offers(config),
         relays: addresses(config, Service::Relay),
         others: [Service::Mail, Service::Client, Service::Odmr].iter().flat_map(|it| addresses(config, *it)).collect(),
         certificates: config.certificates.iter().map(|pair| (pair.chain.clone(), pair.key.clone())).collect(),
@@ -585,7 +587,7 @@ fn publish_facts(config: &Config) -> publish::Facts {
         host: config.host.clone(),
         ports: ports(Service::Relay),
         client_ports: ports(Service::Client),
-        domains: domains(config),
+        domains: offers(config),
         key_digests: config.certificates.iter().filter_map(digest).collect(),
         authorities: config.domains.iter().filter_map(record).collect(),
     }

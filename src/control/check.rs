@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::protocol::Finding;
+use super::publish::Offer;
 use super::{certificate, signers};
 use crate::address::Domain;
 use crate::dns::{Answer, Failure, Resolve, Security, Srv, Tlsa};
@@ -30,8 +31,8 @@ pub struct Options {
     pub file: PathBuf,
     /// The name of the server.
     pub host: Domain,
-    /// The domains served, and whether each has instant inboxes; presence is offered by none.
-    pub domains: Vec<(Domain, bool)>,
+    /// The domains served.
+    pub domains: Vec<Offer>,
     /// Addresses of relays.
     pub relays: Vec<SocketAddr>,
     /// Addresses of other listeners.
@@ -129,7 +130,7 @@ fn certificate(options: &Options, chain: &Path, key: &Path, now: Timestamp) -> V
         found.push(finding);
     }
     found.push(validity(&subject, &facts, now));
-    let names = || options.domains.iter().map(|(name, _)| name).chain([&options.host]);
+    let names = || options.domains.iter().map(|offer| &offer.domain).chain([&options.host]);
     if !names().any(|name| facts.covers(name)) {
         let text = format!("it names {}, and neither the host nor a domain", list(&facts.names));
         let remedy = format!("get one for {}, or publish TLSA records (`impartctl dns`)", options.host);
@@ -218,12 +219,12 @@ pub async fn dns(options: &Options, resolver: &dyn Resolve) -> Vec<Finding> {
         let remedy = "add a section [[listen]] with service = \"relay\", and a certificate";
         found.push(Finding::warning("listen", text, remedy));
     }
-    for (domain, im) in &options.domains {
+    for offer in &options.domains {
         if options.relays.is_empty() {
             break;
         }
-        for (service, offered) in [("_im", *im), ("_pres", false)] {
-            let name = format!("{service}._impp.{domain}");
+        for (service, offered) in offer.services() {
+            let name = format!("{service}._impp.{}", offer.domain);
             let answer = resolver.srv(&name).await;
             found.push(service_records(&name, offered && !ports.is_empty(), &answer, &options.host, &ports));
         }
@@ -338,7 +339,7 @@ mod tests {
         Options {
             file: PathBuf::from("/etc/impart/impart.toml"),
             host: domain("mx.a.example"),
-            domains: vec![(domain("a.example"), true)],
+            domains: vec![Offer { domain: domain("a.example"), im: true, presence: false }],
             relays: vec!["127.0.0.1:0".parse().unwrap()],
             others: Vec::new(),
             certificates: Vec::new(),

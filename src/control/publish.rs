@@ -11,12 +11,30 @@ pub struct Facts {
     pub ports: Vec<u16>,
     /// The ports for clients.
     pub client_ports: Vec<u16>,
-    /// The domains served, and whether each has instant inboxes; presence is offered by none.
-    pub domains: Vec<(Domain, bool)>,
+    /// The domains served.
+    pub domains: Vec<Offer>,
     /// SHA-256 of the public key of each certificate, in hexadecimal.
     pub key_digests: Vec<String>,
     /// The authorities of domains: owner and data of their SMIMEA records.
     pub authorities: Vec<(String, String)>,
+}
+
+/// What a domain offers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Offer {
+    /// The domain.
+    pub domain: Domain,
+    /// Instant inboxes.
+    pub im: bool,
+    /// Presentities.
+    pub presence: bool,
+}
+
+impl Offer {
+    /// The services of RFC 3861 §7, and whether they are offered.
+    pub(super) fn services(&self) -> [(&'static str, bool); 2] {
+        [("_im", self.im), ("_pres", self.presence)]
+    }
 }
 
 /// Seconds that others may keep a record.
@@ -26,9 +44,10 @@ const TTL: u32 = 3600;
 pub fn zone(facts: &Facts) -> String {
     let mut out = String::new();
     let host = &facts.host;
-    for (domain, im) in &facts.domains {
+    for offer in &facts.domains {
+        let domain = &offer.domain;
         out.push_str(&format!("; {domain}: where its services are\n"));
-        for (service, offered) in [("_im", *im), ("_pres", false)] {
+        for (service, offered) in offer.services() {
             let owner = format!("{service}._impp.{domain}.");
             if offered && facts.ports.is_empty() {
                 out.push_str(&format!("; no SRV record at {owner}: the configuration has no relay listener\n"));
@@ -43,7 +62,7 @@ pub fn zone(facts: &Facts) -> String {
                 out.push_str(&record(&owner, "SRV", &format!("0 1 {port} {host}.")));
             }
         }
-        for port in facts.client_ports.iter().filter(|_| *im) {
+        for port in facts.client_ports.iter().filter(|_| offer.im || offer.presence) {
             out.push_str(&record(&format!("_impp-client._tcp.{domain}."), "SRV", &format!("0 1 {port} {host}.")));
         }
     }
@@ -85,7 +104,10 @@ mod tests {
             host: domain("mx.a.example"),
             ports: vec![2779],
             client_ports: vec![2780],
-            domains: vec![(domain("a.example"), true)],
+            domains: vec![
+                Offer { domain: domain("a.example"), im: true, presence: true },
+                Offer { domain: domain("b.example"), im: true, presence: false },
+            ],
             key_digests: vec!["00ff".to_owned()],
             authorities: vec![("*._smimecert.a.example".to_owned(), "2 0 0 3082".to_owned())],
         };
@@ -99,8 +121,11 @@ mod tests {
             records,
             [
                 "_im._impp.a.example. 3600 IN SRV 0 1 2779 mx.a.example.",
-                "_pres._impp.a.example. 3600 IN SRV 0 0 0 .",
+                "_pres._impp.a.example. 3600 IN SRV 0 1 2779 mx.a.example.",
                 "_impp-client._tcp.a.example. 3600 IN SRV 0 1 2780 mx.a.example.",
+                "_im._impp.b.example. 3600 IN SRV 0 1 2779 mx.a.example.",
+                "_pres._impp.b.example. 3600 IN SRV 0 0 0 .",
+                "_impp-client._tcp.b.example. 3600 IN SRV 0 1 2780 mx.a.example.",
                 "*._smimecert.a.example. 3600 IN SMIMEA 2 0 0 3082",
                 "_2779._tcp.mx.a.example. 3600 IN TLSA 3 1 1 00ff",
                 "_2780._tcp.mx.a.example. 3600 IN TLSA 3 1 1 00ff",
@@ -109,6 +134,6 @@ mod tests {
         facts.ports.clear();
         let text = zone(&facts);
         assert!(text.contains("; no SRV record at _im._impp.a.example.: the configuration has no relay listener\n"));
-        assert!(text.contains("_pres._impp.a.example.                   3600 IN SRV  0 0 0 .\n"), "{text}");
+        assert!(text.contains("_pres._impp.b.example.                   3600 IN SRV  0 0 0 .\n"), "{text}");
     }
 }

@@ -95,10 +95,8 @@ pub async fn serve(
             session.input(&mut input);
             progress = Instant::now();
         }
-        if poll_fn(|task| Poll::Ready(settle(task, &mut commits, &mut session, &context.accepted))).await {
-            until.get_or_insert_with(|| Instant::now() + GATHER);
-        }
-        let gathers = gathers(&mut session, &commits, until);
+        let settled = poll_fn(|task| Poll::Ready(settle(task, &mut commits, &mut session, &context.accepted))).await;
+        let gathers = gathers(&mut session, &commits, settled, &mut until);
         if !session.output().is_empty() && !gathers {
             until = None;
             if !write(&mut stream, &mut session, listener.service).await {
@@ -119,8 +117,7 @@ pub async fn serve(
             }
         }
         if session.is_closing() && commits.is_empty() {
-            let _ = timeout(WRITE_TIMEOUT, stream.shutdown()).await;
-            return;
+            return drop(timeout(WRITE_TIMEOUT, stream.shutdown()).await);
         }
         let readable = wants_input(&session, &mut large, &context.large);
         input.reserve(if busy || session.is_receiving() { READ_OCTETS } else { IDLE_OCTETS });
@@ -132,8 +129,7 @@ pub async fn serve(
             },
             () = large.wait(&context.large), if large.waits(session.holds()) => {}
             () = poll_fn(|task| ready(settle(task, &mut commits, &mut session, &context.accepted))), if !commits.is_empty() => {
-                progress = Instant::now();
-                until.get_or_insert(progress + GATHER);
+                until.get_or_insert_with(|| Instant::now() + GATHER);
             }
             () = tokio::time::sleep_until(until.unwrap_or(end)), if gathers && until.is_some() => {}
             () = tokio::time::sleep_until(end), if commits.is_empty() => {
@@ -159,8 +155,11 @@ fn rest(input: &mut BytesMut, busy: bool, session: &mut Session) {
     }
 }
 
-/// Whether replies wait for those to entities whose commit is under way.
-fn gathers(session: &mut Session, commits: &VecDeque<Commit>, until: Option<Instant>) -> bool {
+/// Whether replies wait for those to entities whose commit is under way. `settled`: those to entities are among them.
+fn gathers(session: &mut Session, commits: &VecDeque<Commit>, settled: bool, until: &mut Option<Instant>) -> bool {
+    if settled {
+        until.get_or_insert_with(|| Instant::now() + GATHER);
+    }
     let waiting = 1..=GATHER_OCTETS;
     let may = waiting.contains(&session.output().len()) && !commits.is_empty() && !session.is_closing();
     may && until.is_none_or(|until| until > Instant::now())
