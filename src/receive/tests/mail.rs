@@ -19,7 +19,8 @@ fn stage_with(change: impl FnOnce(Accounts) -> Accounts) -> Stage {
     let domain = |name: &str| Domain::parse(name).unwrap();
     let bridge = bridge::Options {
         domains: HashMap::from([(domain("im.a.example"), domain("a.example"))]),
-        believed: Believed { authserv_ids: vec!["mx.a.example".to_owned()], hops: 1 },
+        believed: Believed { authserv_ids: vec!["mx.a.example".to_owned()], hops: 1, ..Believed::default() },
+        examiner: None,
         spam: SpamField::parse("X-Spam-Flag: YES").into_iter().collect(),
         secret: SECRET,
     };

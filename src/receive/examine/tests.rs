@@ -1,0 +1,1 @@
+//! Mails with signatures, and DNS on loopback.
