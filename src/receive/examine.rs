@@ -3,7 +3,7 @@
 //! In: a mail, its author, its envelope sender and the client that brought it. Out: [`Examined`], on which
 //! [`crate::policy::identity::authorship`] decides. Invariants: bounded in signatures ([`limits::SIGNATURES`]), in the fields
 //! that each names, in time ([`limits::EXAMINATION`]) and in examinations at once; what a signature must not leave out (From,
-//! RFC 6376 §5.4) and what is too weak (rsa-sha1, RFC 8301 §3.1) does not count, nor does one of a part of the body. It never
+//! RFC 6376 §5.4) and what is too weak (rsa-sha1, RFC 8301) does not count, nor does one of a part of the body. It never
 //! fails: what nobody could say in time is [`Outcome::TempError`].
 
 use std::fmt;
@@ -231,4 +231,4 @@ fn of_spf(result: SpfResult) -> Outcome {
 }
 
 #[cfg(test)]
-mod tests;
+pub(in crate::receive) mod tests;

@@ -96,7 +96,8 @@ pub(in crate::config) static BRIDGE_SPAM: Key<Vec<SpamField>> = standard(
     "spam",
     value::SPAM_FIELDS,
     "[\"X-Spam-Flag: YES\", \"X-Spam-Status: Yes\", \"X-Spam: Yes\", \"X-Rspamd-Action: reject\", \
-     \"X-Rspamd-Action: add header\", \"X-Rspamd-Action: rewrite subject\"]",
+     \"X-Rspamd-Action: add header\", \"X-Rspamd-Action: rewrite subject\", \"X-Spamd-Result: default: True\", \
+     \"X-Bogosity: Spam\", \"X-DSPAM-Result: Spam\"]",
     "Fields by which the mail system says that a mail is spam: the name, a colon, and how the value begins, in any letter \
      case. \
      Such mail is refused, and so stays with the mail system.",

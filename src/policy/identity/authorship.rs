@@ -154,7 +154,7 @@ fn saw_a_pass(value: &str, domain: &Domain) -> bool {
     })
 }
 
-/// The whole field that tells on what was found, with its CRLF (RFC 8601 §2.2; RFC 8617 §10.1 for `arc`).
+/// The whole field that tells on what was found, with its CRLF (RFC 8601 §2.2; RFC 8617 for `arc`).
 pub fn results(authserv_id: &str, examined: &Examined, finding: &Finding, author: &Mailbox) -> String {
     let value = results::value;
     let mut field = format!("Authentication-Results: {}", value(authserv_id));
