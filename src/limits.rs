@@ -197,3 +197,9 @@ pub const NOTICES: usize = 20_000;
 pub const WATCHERS_LISTED: usize = 1_000;
 /// Watchers in the answer to who asks for all of them; the rest follows.
 pub const WATCHERS_ANSWERED: usize = 10_000;
+/// Signatures of DKIM that are examined in one mail (RFC 6376 §6.1 leaves the bound to whoever verifies).
+pub const SIGNATURES: usize = 8;
+/// Sets of ARC that are examined in one mail.
+pub const SEALS: usize = 10;
+/// How long the examination of one mail may take, with all that it asks of DNS.
+pub const EXAMINATION: Duration = Duration::from_secs(20);

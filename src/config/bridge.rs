@@ -17,6 +17,8 @@ pub(super) fn bridge(table: &Table<'_>, document: &DeTable<'_>, problems: &mut P
     let tls = table.value(&keys::BRIDGE_TLS, problems);
     let authserv_ids = table.value(&keys::BRIDGE_AUTHSERV_IDS, problems);
     let hops = table.value(&keys::BRIDGE_HOPS, problems);
+    let examination = table.value(&keys::BRIDGE_EXAMINATION, problems);
+    let sealers = table.value(&keys::BRIDGE_SEALERS, problems);
     let spam = table.value(&keys::BRIDGE_SPAM, problems);
     if problems.len() > faults {
         return None;
@@ -37,6 +39,6 @@ pub(super) fn bridge(table: &Table<'_>, document: &DeTable<'_>, problems: &mut P
         _ => route,
     };
     let (via, store) = (via.map(proven), store.map(proven));
-    let believed = Believed { authserv_ids: authserv_ids?, hops: hops? };
-    Some(Bridge { store: store.or_else(|| via.clone()), via, believed, spam: spam? })
+    let believed = Believed { authserv_ids: authserv_ids?, hops: hops?, examination: examination? };
+    Some(Bridge { store: store.or_else(|| via.clone()), via, believed, sealers: sealers?, spam: spam? })
 }

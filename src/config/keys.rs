@@ -22,6 +22,7 @@ use super::{Address, Level, MinVersion, Pattern, PeerIdentity, Roots, Senders, S
 use crate::address::Domain;
 use crate::dns::Validation;
 use crate::envelope::Class;
+use crate::policy::identity::mail::Examination;
 use crate::route::{Target, TlsPolicy};
 
 /// What holds when a key is absent.
@@ -357,6 +358,12 @@ impl Choice for Senders {
     const EXPECTED: &'static str = "\"own\", \"any\" or \"world\"";
     const CHOICES: &'static [(&'static str, Self)] =
         &[("own", Senders::Own), ("any", Senders::Any), ("world", Senders::World)];
+}
+
+impl Choice for Examination {
+    const EXPECTED: &'static str = "\"upstream\", \"either\" or \"own\"";
+    const CHOICES: &'static [(&'static str, Self)] =
+        &[("upstream", Examination::Upstream), ("either", Examination::Either), ("own", Examination::Own)];
 }
 
 impl Choice for MinVersion {

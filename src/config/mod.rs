@@ -101,6 +101,8 @@ pub struct Bridge {
     pub store: Option<MailRoute>,
     /// Who is believed about the authors of mail.
     pub believed: Believed,
+    /// Whose seals are believed.
+    pub sealers: Vec<Domain>,
     /// By which fields the mail system says that a mail is spam.
     pub spam: Vec<SpamField>,
 }

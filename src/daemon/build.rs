@@ -12,7 +12,10 @@ use crate::accounts::{self, Accounts, LocalDomain, Rules, Users};
 use crate::address::Domain;
 use crate::config::{self, Config, Issuer};
 use crate::control::authority::online;
+use crate::dns::{self, SetupError};
+use crate::policy::identity::mail::Examination;
 use crate::policy::{Senders, Service};
+use crate::receive::examine::Examiner;
 use crate::route::{Configured, MailHop, Rule, Table};
 use crate::smime::{Certificate, Identity, Key, trust};
 use crate::smtp::extension::Services;
@@ -200,15 +203,30 @@ pub fn receive(config: &Config) -> receive::Options {
 }
 
 /// How mail becomes messages, on a listener that takes everybody's.
-pub fn bridge(config: &Config, senders: Senders, spool: &Spool) -> Option<Arc<receive::bridge::Options>> {
+pub fn bridge(
+    config: &Config,
+    senders: Senders,
+    spool: &Spool,
+) -> Result<Option<Arc<receive::bridge::Options>>, SetupError> {
+    if senders != Senders::World {
+        return Ok(None);
+    }
+    let examiner = match config.bridge.believed.examination {
+        Examination::Upstream => None,
+        Examination::Either | Examination::Own => {
+            let (resolver, sealers) = (dns::library(&config.dns)?, config.bridge.sealers.clone());
+            Some(Arc::new(Examiner::new(resolver, sealers, config.host.clone())))
+        }
+    };
     let named = config.domains.iter().filter_map(|domain| Some((domain.bridge.clone()?, domain.name.clone())));
-    let options = || receive::bridge::Options {
+    let options = receive::bridge::Options {
         domains: named.collect(),
         believed: config.bridge.believed.clone(),
+        examiner,
         spam: config.bridge.spam.clone(),
         secret: spool.secret("mail bridge"),
     };
-    (senders == Senders::World).then(|| Arc::new(options()))
+    Ok(Some(Arc::new(options)))
 }
 
 /// TLS of the connections that come in.

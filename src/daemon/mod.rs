@@ -536,7 +536,7 @@ fn listen(
         tracing::info!("listening on {} for {}", listener.address, build::purpose(service));
         let session = Arc::new(build::session(config, service, starttls.is_some()));
         let (senders, clear_auth) = (listener.senders, listener.clear_auth);
-        let bridge = build::bridge(config, senders, &context.spool);
+        let bridge = build::bridge(config, senders, &context.spool)?;
         let listener = Arc::new(Listener { service, senders, bridge, session, tls, starttls, clear_auth });
         tasks.spawn(receive::listen(socket, listener, context.clone(), closed.clone()));
     }

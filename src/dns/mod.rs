@@ -6,11 +6,12 @@
 //! RFC 2782, RFC 3861, RFC 4035 §4.3, RFC 6698, RFC 7673.
 //!
 //! [`from_options`] gives the resolver: a cache before either our own stub, which asks a resolver nearby and believes
-//! its AD bit only where that is safe, or before validation in this process. [`authority`] answers questions about
-//! zones that it is given.
+//! its AD bit only where that is safe, or before validation in this process. [`library`] gives one of the same servers to
+//! a library that asks for itself. [`authority`] answers questions about zones that it is given.
 
 pub mod authority;
 mod cache;
+mod library;
 mod options;
 mod published;
 mod resolv_conf;
@@ -19,6 +20,7 @@ mod stub;
 mod validate;
 mod wire;
 
+pub use library::library;
 pub use options::{Options, SetupError, Validation, from_options, resolvers};
 pub use published::published;
 

@@ -75,6 +75,9 @@ pub enum SetupError {
     /// Validation in this process cannot be set up.
     #[error("cannot set up DNSSEC validation: {0}")]
     Validation(String),
+    /// The resolver of the library that examines mails.
+    #[error("cannot set up DNS for the examination of mails: {0}")]
+    Library(String),
 }
 
 /// Builds the resolver. Must be called within a runtime.

@@ -24,7 +24,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::resolver::{Asking, Source};
 use super::wire::{self, Outcome, Question, Walk};
-use super::{Failure, SetupError};
+use super::{Failure, SetupError, library};
 
 /// Questions that are answered at once; more wait. Each may need a dozen queries.
 const AT_ONCE: usize = 64;
@@ -53,7 +53,8 @@ impl Validating {
         options.edns0 = true;
         options.validate = true;
         options.edns_payload_len = wire::PAYLOAD;
-        let tls = TlsConfig::new().map_err(|error| SetupError::Validation(error.to_string()))?;
+        let config = library::no_tls().map_err(|error| SetupError::Validation(error.to_string()))?;
+        let tls = TlsConfig { config };
         let context = Arc::new(PoolContext::new(options, tls));
         let pool = NameServerPool::from_config(servers.iter().map(server), context, TokioRuntimeProvider::default());
         let handle = DnssecDnsHandle::with_trust_anchor(RetryDnsHandle::new(pool, 1), Arc::new(anchors));
@@ -110,7 +111,7 @@ impl Source for Validating {
     }
 }
 
-fn server(address: &SocketAddr) -> NameServerConfig {
+pub(super) fn server(address: &SocketAddr) -> NameServerConfig {
     let mut connections = [ConnectionConfig::udp(), ConnectionConfig::tcp()];
     for connection in &mut connections {
         connection.port = address.port();
@@ -118,7 +119,7 @@ fn server(address: &SocketAddr) -> NameServerConfig {
     NameServerConfig::new(address.ip(), true, connections.into())
 }
 
-fn read_anchors(path: &Path) -> Result<TrustAnchors, SetupError> {
+pub(super) fn read_anchors(path: &Path) -> Result<TrustAnchors, SetupError> {
     let broken = |reason: String| SetupError::TrustAnchor { path: path.to_owned(), reason };
     let text = std::fs::read_to_string(path).map_err(|error| broken(error.to_string()))?;
     // `TrustAnchors::is_empty` counts the root's keys only; a file may well be for one zone.

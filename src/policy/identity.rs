@@ -17,6 +17,7 @@
 //! forbids to refuse a message because the EHLO name does not fit the address: here only domains that prove themselves
 //! are heard, and the name alone is never held against a peer that proves it otherwise.
 
+pub mod authorship;
 pub mod mail;
 mod results;
 
@@ -65,6 +66,10 @@ pub enum By {
     Address,
     /// A relay that the administrator trusts has seen the proof.
     Upstream,
+    /// An aligned pass of DMARC (RFC 9989), examined here.
+    Dmarc,
+    /// A sealer that the administrator trusts has seen one (ARC).
+    Sealer,
 }
 
 impl By {
@@ -76,6 +81,8 @@ impl By {
             By::Host => "host",
             By::Address => "address",
             By::Upstream => "upstream",
+            By::Dmarc => "dmarc",
+            By::Sealer => "arc",
         }
     }
 }
@@ -248,7 +255,7 @@ fn strength(by: By) -> u8 {
     match by {
         By::Certificate | By::Dane => 0,
         By::Host => 1,
-        By::Address | By::Upstream => 2,
+        By::Address | By::Upstream | By::Dmarc | By::Sealer => 2,
     }
 }
 

@@ -6,9 +6,11 @@
 //! and never hears from here. RFC 2033 §4.2, RFC 8601, RFC 3834 §4.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::examine::{Case, Examiner};
 use super::transaction::{Accepting, Crossing, Judge, exists, no_such_inbox};
 use crate::accounts::Found;
 use crate::address::{Domain, ForwardPath, Mailbox, ReversePath};
@@ -17,7 +19,9 @@ use crate::bridge::{inward, report};
 use crate::envelope::{Body, Class, Notify};
 use crate::mime;
 use crate::policy::expand;
-use crate::policy::identity::mail::{Believed, author, mail_results};
+use crate::policy::identity::Finding;
+use crate::policy::identity::authorship::{self, Verdict};
+use crate::policy::identity::mail::{self as identity, Believed, Examination};
 use crate::reply::{EnhancedCode, Reply};
 use crate::smtp::command::{Mail, Rcpt};
 use crate::smtp::server::Transaction;
@@ -35,6 +39,8 @@ pub struct Options {
     pub domains: HashMap<Domain, Domain>,
     /// Who is believed about authors.
     pub believed: Believed,
+    /// Who examines mail here, where that is not left to the mail system.
+    pub examiner: Option<Arc<Examiner>>,
     /// By which fields the mail system says that a mail is spam.
     pub spam: Vec<SpamField>,
     /// What the tokens of bounce addresses are made of.
@@ -58,6 +64,12 @@ impl Options {
     fn name_of<'a>(&'a self, domain: &'a Domain) -> &'a Domain {
         self.domains.iter().find(|(_, own)| *own == domain).map_or(domain, |(name, _)| name)
     }
+}
+
+/// What is found of a mail's author, and the field that tells on it.
+struct Authorship {
+    finding: Finding,
+    results: String,
 }
 
 /// What became of a mail.
@@ -122,7 +134,7 @@ impl Judge {
         };
         let kind = intake::judge(entity, &facts, &mail.sender, &bridge.spam, ours).map_err(left)?;
         let [from] = &facts.from[..] else { return Err(intake::Refusal::Authors.reply()) };
-        let finding = author(entity, from, &bridge.believed);
+        let Authorship { finding, results } = self.authorship(entity, from, &mail.sender, bridge).await?;
         let name = bridge.name_of(person.domain());
         let (sender, made) = match kind {
             Kind::Status => return Err(refuse(550, (5, 7, 1), "a report is for the address that it reports to")),
@@ -139,9 +151,50 @@ impl Judge {
                 (ReversePath::Mailbox(from.clone()), reduced(entity.clone(), name.clone(), most).await?)
             }
         };
-        let results = mail_results(self.context.options.host.as_str(), &finding, from);
         let crossing = message(&transaction, sender, person, made, finding.is_proven());
         Ok(Crossed::Message(Crossing { results, anonymous: !finding.is_proven(), ..crossing }))
+    }
+
+    /// Whether a mail is its author's: what the mail system has found, or what is found here.
+    async fn authorship(
+        &self,
+        mail: &Bytes,
+        from: &Mailbox,
+        sender: &ReversePath,
+        bridge: &Options,
+    ) -> Result<Authorship, Reply> {
+        let host = self.context.options.host.as_str();
+        let told = match bridge.believed.examination {
+            Examination::Own => None,
+            Examination::Either | Examination::Upstream => identity::told(mail, from, &bridge.believed).ok(),
+        };
+        let decided = told.filter(|finding| !matches!(finding, Finding::Unknown { .. }));
+        let (None, Some(examiner)) = (&decided, &bridge.examiner) else {
+            let finding = decided.unwrap_or_else(|| identity::author(mail, from, &bridge.believed));
+            let results = identity::mail_results(host, &finding, from);
+            return Ok(Authorship { finding, results });
+        };
+        let client = authorship::client(mail, bridge.believed.hops);
+        let sender = sender.mailbox().cloned();
+        let examined = examiner.examine(Case { mail: mail.clone(), author: from.clone(), sender, client }).await;
+        match authorship::verdict(&examined, from, examiner.sealers()) {
+            // The mail system keeps it and tries again; RFC 7372 §3.2 as for peers.
+            Verdict::Found(Finding::Unknown { reason }) => {
+                let text = format!("cannot tell now whether {from} has written this: {reason}");
+                Err(Reply::new(451, EnhancedCode::new(4, 7, 24), text))
+            }
+            Verdict::Found(finding) => {
+                let results = authorship::results(host, &examined, &finding, from);
+                Ok(Authorship { finding, results })
+            }
+            // RFC 7372 §3.4.
+            Verdict::Refused(_) => {
+                let domain = from.domain();
+                tracing::info!("from=<{from}>: left to the mail system: DMARC fails, by the policy of {domain}");
+                let text = format!("not proven to be of {domain}, which asks by DMARC not to take such mail");
+                Err(Reply::new(550, EnhancedCode::new(5, 7, 26), text))
+            }
+        }
     }
 
     /// A report about a message that went out as mail.

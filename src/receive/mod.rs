@@ -6,6 +6,7 @@
 mod attach;
 pub mod bridge;
 pub mod connection;
+pub mod examine;
 pub mod identity;
 mod line;
 pub mod lists;

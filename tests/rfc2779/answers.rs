@@ -2,6 +2,13 @@
 
 use std::net::SocketAddr;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use impart::dns::authority::{Conduct, Data};
+use mail_auth::common::crypto::Ed25519Key;
+use mail_auth::common::headers::HeaderWriter as _;
+use mail_auth::dkim::DkimSigner;
+
 use crate::common::client::{Client, entity};
 use crate::common::daemon::{Setup, free_address};
 use crate::common::sink::{Arrival, Manner, Sink};
@@ -111,4 +118,35 @@ fn r4_2_1_what_the_mail_system_reports_later() {
     assert_eq!(mail.hand_in("", bounce, &said("failed", "5.2.2")), 250, "once more");
     let all = reports(&a).len();
     assert_eq!(all, 3, "relayed, delivered, failed");
+}
+
+#[test]
+fn r5_1_6_whoever_signs_by_dkim_is_known_without_a_milter() {
+    let (world, mail) = (World::new(), Mail::new());
+    let pkcs8 = Ed25519Key::generate_pkcs8().unwrap();
+    let key = || Ed25519Key::from_pkcs8_der(&pkcs8).unwrap();
+    let public = format!("v=DKIM1; k=ed25519; p={}", STANDARD.encode(key().public_key()));
+    world.publish(|zone| {
+        zone.add("s._domainkey.c.test.", 0, Data::Txt(public.clone())).unwrap();
+        zone.add("_dmarc.c.test.", 0, Data::Txt("v=DMARC1; p=reject".to_owned())).unwrap();
+    });
+    let a = mail.beside(&world).key("[bridge]", "examination = \"either\"");
+    let _a = a.start();
+    let signed = |id: &str| {
+        let mail =
+            format!("From: carol@c.test\r\nTo: alice@im.a.test\r\nMessage-ID: <{id}@c.test>\r\n\r\nIs it {id}?\r\n");
+        let signer = DkimSigner::from_key(key()).domain("c.test").selector("s").headers(["From", "To", "Message-ID"]);
+        let field = signer.sign(mail.as_bytes()).unwrap().to_header();
+        format!("Received: from c.test (c.test [192.0.2.1]) by mx.a.test; now\r\n{field}{mail}").replace("\r\n", "\n")
+    };
+    let hand_in = |mail_text: &str| mail.hand_in("carol@c.test", "alice@im.a.test", mail_text);
+    assert_eq!(hand_in(&signed("noon")), 250);
+    let message = wait::until("the mail", || a.waiting("alice@a.test").into_iter().find(|one| one.contains("noon")));
+    assert!(message.contains("\tdkim=pass header.d=c.test\n\theader.s=s;\n\tspf=none"), "{message}");
+    assert!(message.contains("\tdmarc=pass\n\theader.from=c.test\n"), "{message}");
+    assert_eq!(hand_in(&signed("one").replace("Is it one?", "Send money.")), 550, "altered on its way");
+    world.publish(|zone| _ = zone.set_conduct("s._domainkey.c.test.", Conduct::ServFail).unwrap());
+    assert_eq!(hand_in(&signed("two")), 451, "the mail system keeps it");
+    world.publish(|zone| _ = zone.set_conduct("s._domainkey.c.test.", Conduct::Proper).unwrap());
+    wait::until("DNS to be asked again", || (hand_in(&signed("two")) == 250).then_some(()));
 }

@@ -7,6 +7,7 @@ use super::super::value::{self, choice};
 use super::{Default, Key, Section, key, standard};
 use crate::address::Domain;
 use crate::bridge::intake::SpamField;
+use crate::policy::identity::mail::Examination;
 use crate::route::TlsPolicy;
 
 pub(in crate::config) static DOMAIN_BRIDGE: Key<Domain> = key(
@@ -73,11 +74,30 @@ pub(in crate::config) static BRIDGE_HOPS: Key<usize> = standard(
      What stands below the next one came with the mail and proves nothing. \
      The mail system has to remove fields with its own name from mail that comes in.",
 );
+pub(in crate::config) static BRIDGE_EXAMINATION: Key<Examination> = standard(
+    "examination",
+    choice::<Examination>(),
+    "\"upstream\"",
+    "Who examines whether a mail is its author's: upstream, the mail system; either, impartd itself where the mail system has \
+     written nothing that tells; own, impartd alone. \
+     impartd looks at DKIM, SPF, DMARC and, for `sealers`, ARC. \
+     It asks DNS; where that does not answer, the mail has to come again. \
+     What fails DMARC where its domain has the policy quarantine or reject is refused, and so stays with the mail system. \
+     SPF needs the client's address, which is taken from the field Received of the mail system, see `hops`.",
+);
+pub(in crate::config) static BRIDGE_SEALERS: Key<Vec<Domain>> = standard(
+    "sealers",
+    value::DOMAINS,
+    "[]",
+    "Domains that pass mail on, such as forwarders, and whose seals (ARC) are believed when they say that a mail passed DMARC \
+     before.",
+);
 pub(in crate::config) static BRIDGE_SPAM: Key<Vec<SpamField>> = standard(
     "spam",
     value::SPAM_FIELDS,
     "[\"X-Spam-Flag: YES\", \"X-Spam-Status: Yes\", \"X-Spam: Yes\", \"X-Rspamd-Action: reject\", \
-     \"X-Rspamd-Action: add header\", \"X-Rspamd-Action: rewrite subject\"]",
+     \"X-Rspamd-Action: add header\", \"X-Rspamd-Action: rewrite subject\", \"X-Spamd-Result: default: True\", \
+     \"X-Bogosity: Spam\", \"X-DSPAM-Result: Spam\"]",
     "Fields by which the mail system says that a mail is spam: the name, a colon, and how the value begins, in any letter \
      case. \
      Such mail is refused, and so stays with the mail system.",
@@ -94,6 +114,8 @@ pub(in crate::config) const BRIDGE: Section = Section {
         &BRIDGE_STORE.info,
         &BRIDGE_AUTHSERV_IDS.info,
         &BRIDGE_HOPS.info,
+        &BRIDGE_EXAMINATION.info,
+        &BRIDGE_SEALERS.info,
         &BRIDGE_SPAM.info,
     ],
 };

@@ -1,6 +1,7 @@
 //! Values about the mail system.
 
-use super::{Kind, bare, describe, list, quoted, scalar};
+use super::{Kind, bare, describe, list, parse_domain, quoted, scalar};
+use crate::address::Domain;
 use crate::bridge::intake::SpamField;
 
 fn parse_authserv_id(text: &str) -> Result<String, String> {
@@ -13,6 +14,12 @@ fn parse_authserv_id(text: &str) -> Result<String, String> {
 pub(in crate::config) const AUTHSERV_IDS: Kind<Vec<String>> = Kind {
     name: "a list of names, such as [\"mx.a.example\"]",
     read: |value| list(value, parse_authserv_id).map(bare),
+};
+
+/// Several domains.
+pub(in crate::config) const DOMAINS: Kind<Vec<Domain>> = Kind {
+    name: "a list of domain names, such as [\"list.example\"]",
+    read: |value| list(value, parse_domain).map(bare),
 };
 
 /// A count of servers.

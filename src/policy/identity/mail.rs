@@ -9,13 +9,27 @@ use super::{AuthenticationResults, By, Finding, MethodResult, results};
 use crate::address::Mailbox;
 use crate::mime::{Fields, unfold};
 
+/// Who examines mail.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Examination {
+    /// The mail system.
+    #[default]
+    Upstream,
+    /// This host, where the mail system has not found anything.
+    Either,
+    /// This host.
+    Own,
+}
+
 /// Whom to believe about the authors of mail.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Believed {
     /// The names that the mail system bears in Authentication-Results; none: nobody is believed.
     pub authserv_ids: Vec<String>,
     /// How many fields `Received` it adds.
     pub hops: usize,
+    /// Who examines.
+    pub examination: Examination,
 }
 
 impl Believed {
@@ -28,9 +42,13 @@ impl Believed {
 
 /// Whether `mail` is `author`'s.
 pub fn author(mail: &[u8], author: &Mailbox, believed: &Believed) -> Finding {
-    let unproven = |reason: &str| Finding::Unproven { reason: reason.to_owned() };
+    told(mail, author, believed).unwrap_or_else(|silence| Finding::Unproven { reason: silence.to_owned() })
+}
+
+/// The same, or why the mail system tells nothing.
+pub fn told(mail: &[u8], author: &Mailbox, believed: &Believed) -> Result<Finding, &'static str> {
     if believed.authserv_ids.is_empty() {
-        return unproven("nobody is configured whose findings are believed");
+        return Err("nobody is configured whose findings are believed");
     }
     let mut reason = "the mail system has written no Authentication-Results about it";
     let mut hops = 0;
@@ -46,7 +64,7 @@ pub fn author(mail: &[u8], author: &Mailbox, believed: &Believed) -> Finding {
         let Some(found) = AuthenticationResults::parse(&value) else {
             // Whoever makes the mail system write what nobody can read is not helped by what stands below it.
             if believed.names_itself_in(&value) {
-                return unproven("what the mail system has found cannot be read");
+                return Ok(Finding::Unproven { reason: "what the mail system has found cannot be read".to_owned() });
             }
             continue;
         };
@@ -54,11 +72,11 @@ pub fn author(mail: &[u8], author: &Mailbox, believed: &Believed) -> Finding {
             continue;
         }
         if let Some(finding) = decides(&found.results, author) {
-            return finding;
+            return Ok(finding);
         }
         reason = "the mail system has not examined DMARC";
     }
-    unproven(reason)
+    Err(reason)
 }
 
 /// What one field says of the author, if it says anything.
@@ -107,7 +125,8 @@ mod tests {
     use super::*;
 
     fn found(fields: &str, hops: usize) -> &'static str {
-        let believed = Believed { authserv_ids: vec!["mx.a.example".to_owned()], hops };
+        let believed =
+            Believed { authserv_ids: vec!["mx.a.example".to_owned()], hops, examination: Examination::Upstream };
         let bob = Mailbox::parse("bob@b.example").unwrap();
         match author(format!("{fields}From: bob@b.example\r\n\r\n").as_bytes(), &bob, &believed) {
             Finding::Proven { .. } => "proven",

@@ -54,7 +54,7 @@ pub fn signature_results(authserv_id: &str, verdict: &Verdict) -> String {
 }
 
 /// A reason, short enough for a line.
-fn reason(text: &str) -> String {
+pub(super) fn reason(text: &str) -> String {
     quoted(&text.chars().take(REASON_CHARS).collect::<String>())
 }
 

@@ -4,7 +4,9 @@ use super::*;
 use crate::accounts::{Rules, rules};
 use crate::bridge::intake::SpamField;
 use crate::bridge::outward;
-use crate::policy::identity::mail::Believed;
+use crate::dns::authority::Conduct;
+use crate::policy::identity::mail::{Believed, Examination};
+use crate::receive::examine::{Examiner, tests::Post};
 use crate::rules::edit;
 
 const SECRET: [u8; 32] = [7; 32];
@@ -15,11 +17,20 @@ fn stage() -> Stage {
 }
 
 fn stage_with(change: impl FnOnce(Accounts) -> Accounts) -> Stage {
+    examining(change, Examination::Upstream, None)
+}
+
+fn examining(
+    change: impl FnOnce(Accounts) -> Accounts,
+    examination: Examination,
+    examiner: Option<Arc<Examiner>>,
+) -> Stage {
     let mut stage = Stage::with(Service::Mail, change);
     let domain = |name: &str| Domain::parse(name).unwrap();
     let bridge = bridge::Options {
         domains: HashMap::from([(domain("im.a.example"), domain("a.example"))]),
-        believed: Believed { authserv_ids: vec!["mx.a.example".to_owned()], hops: 1 },
+        believed: Believed { authserv_ids: vec!["mx.a.example".to_owned()], hops: 1, examination },
+        examiner,
         spam: SpamField::parse("X-Spam-Flag: YES").into_iter().collect(),
         secret: SECRET,
     };
@@ -206,4 +217,51 @@ async fn reports_become_receipts() {
     assert_eq!(stored.len(), 1, "{stored:?}");
     assert_eq!((stored[0][0].as_str(), stored[0][1].as_str()), ("", "alice@a.example"));
     assert!(stored[0][2].contains("Action: delivered") && !stored[0][2].contains("failed"), "{}", stored[0][2]);
+}
+
+#[tokio::test]
+async fn mail_is_examined_here_where_the_mail_system_is_silent() {
+    let mut post = Post::new("v=DMARC1; p=reject").await;
+    let stage = examining(|accounts| accounts, Examination::Either, Some(post.examiner()));
+    let mut peer = lmtp(&stage).await;
+    let to = "alice@im.a.example";
+    let number = |text: &str| MAIL.replace("<1@", &format!("<{text}@"));
+    peer.one("x@c.example", to, &number("1"), "550 5.7.26").await;
+    let signed = post.signed(&number("2"));
+    peer.one("x@c.example", to, &signed, "250").await;
+    peer.one("x@c.example", to, &signed.replace("Yes.", "No."), "550 5.7.26").await;
+    // What others claim is not asked about; what the mail system says goes first.
+    let forged = PASS.replace("mx.a.example", "mx.c.example");
+    peer.one("x@c.example", to, &format!("{forged}{}", number("3")), "550 5.7.26").await;
+    peer.one("x@c.example", to, &format!("{PASS}{}", number("4")), "250").await;
+    let fail = PASS.replace("dmarc=pass", "dmarc=fail");
+    peer.one("x@c.example", to, &format!("{fail}{}", post.signed(&number("5"))), "250").await;
+    // By the address of the client, in the topmost field that the mail system writes.
+    let from = |address: &str| format!("Received: from b.example (unknown [{address}])\r\n\tby mx.a.example; now\r\n");
+    peer.one("x@b.example", to, &format!("{}{}", from("192.0.2.1"), number("6")), "250").await;
+    let two = from("192.0.2.9") + &from("192.0.2.1");
+    peer.one("x@b.example", to, &format!("{two}{}", number("7")), "550 5.7.26").await;
+    // Of a domain that does not exist, nothing is proven and nothing is forbidden.
+    let nobodys = number("8").replace("b.example", "c.example");
+    peer.one("x@c.example", to, &nobodys, "250").await;
+    post.fail("s._domainkey.b.example", Conduct::ServFail);
+    let stage_of_another_cache = examining(|accounts| accounts, Examination::Own, Some(post.examiner()));
+    let mut other = lmtp(&stage_of_another_cache).await;
+    other.one("x@c.example", to, &post.signed(&number("9")), "451 4.7.24").await;
+    other.one("x@c.example", to, &format!("{PASS}{}", number("9")), "550 5.7.26").await;
+    assert!(stored(&stage_of_another_cache).await.is_empty());
+    let stored = stored(&stage).await;
+    let told = |number: usize, expected: &str| {
+        let entity = stored[number][2].split("\r\n\r\n").next().unwrap_or_default();
+        assert!(
+            entity.contains(expected) && entity.matches("Authentication-Results: mx.a.example").count() == 1,
+            "{entity}"
+        );
+    };
+    assert_eq!(stored.len(), 5);
+    told(0, "\tdkim=pass header.d=b.example\r\n\theader.s=s;\r\n\tdmarc=pass\r\n\theader.from=b.example\r\n");
+    told(1, "\tdmarc=pass\r\n\theader.from=b.example\r\n");
+    told(2, "\tdmarc=none\r\n\treason=");
+    told(3, "\tspf=pass smtp.mailfrom=b.example;\r\n\tdmarc=pass\r\n");
+    told(4, "\tdmarc=none\r\n\treason=\"c.example has no usable record of DMARC");
 }
