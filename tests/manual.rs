@@ -257,7 +257,8 @@ fn pages_have_examples_and_files_and_name_only_pages_that_exist() {
     for name in &pages {
         let text = page(name);
         for heading in ["NAME", "DESCRIPTION", "FILES", "EXAMPLES", "SEE ALSO"] {
-            let (_, after) = text.split_once(&format!("\n.Sh {heading}\n")).unwrap_or_else(|| panic!("{name}: {heading}"));
+            let (_, after) =
+                text.split_once(&format!("\n.Sh {heading}\n")).unwrap_or_else(|| panic!("{name}: {heading}"));
             let section = after.split("\n.Sh ").next().unwrap_or_default();
             assert!(section.lines().any(|line| !line.is_empty()), "{name}: {heading} is empty");
         }

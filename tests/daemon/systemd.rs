@@ -171,7 +171,7 @@ fn sockets_that_systemd_has_opened_are_taken_over_and_others_are_closed() {
     let path = directory.path().join("mail.sock").display().to_string();
     let own = free_address();
     let more = |address: &str| format!("[[listen]]\nservice = \"mail\"\naddress = \"{address}\"\nsenders = \"any\"\n");
-    let setup = setup.with(&more(&path)).with(&more(&own.to_string()));
+    let setup = setup.with(&more(&format!("unix:{path}"))).with(&more(&own.to_string()));
     let mut child = activated(&setup, &[stray.to_string(), setup.mail.to_string(), path.clone()]);
     // The first connection waits for the daemon.
     let mut client = wait::until("systemd listens", || Client::connect(setup.mail).ok());
