@@ -70,8 +70,12 @@ impl Debian {
         ok(self.command(program).args(arguments))
     }
 
+    /// As the daemon's user, whose the spool stays.
     fn ctl(&self, arguments: &[&str]) -> Output {
-        self.command("impartctl").args(arguments).stdin(Stdio::null()).output().unwrap()
+        let (user, group) = self.user();
+        let mut command = Command::new("chroot");
+        command.arg(format!("--userspec={user}:{group}")).arg("--groups=").arg(&self.root).arg("/usr/bin/impartctl");
+        command.args(arguments).stdin(Stdio::null()).output().unwrap()
     }
 
     /// Installs a version, with everything that it depends on.
