@@ -6,7 +6,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 /// The directory that a path is in; `.` for a bare name.
@@ -53,6 +53,8 @@ fn write_beside(beside: &Path, mode: u32, owner: Option<&fs::Metadata>, parts: &
         _ => {}
     }
     let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(beside)?;
+    // What is for others to read stays so under the narrow mask of a service.
+    file.set_permissions(fs::Permissions::from_mode(mode))?;
     owner.map_or(Ok(()), |owner| give(&file, owner))?;
     parts.iter().try_for_each(|part| file.write_all(part))?;
     file.sync_all()
@@ -68,8 +70,6 @@ pub fn give(file: &File, owner: &fs::Metadata) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt as _;
-
     use super::*;
 
     #[test]

@@ -68,6 +68,7 @@ pub mod smtp;
 
 // 3: platform
 pub mod clock;
+pub mod completion;
 pub mod disk;
 pub mod dns;
 pub mod net;

@@ -1,4 +1,4 @@
-//! The daemon and what is around it: systemd, files that are replaced, disks, the clock, hops that fall over a message.
+//! The daemon and what is around it: systemd, the package, files that are replaced, disks, the clock, hops that fall over a message.
 
 #[path = "daemon/clock.rs"]
 mod clock;
@@ -8,6 +8,8 @@ mod common;
 mod disk;
 #[path = "daemon/files.rs"]
 mod files;
+#[path = "daemon/package.rs"]
+mod package;
 #[path = "daemon/poison.rs"]
 mod poison;
 #[path = "daemon/systemd.rs"]

@@ -227,10 +227,17 @@ fn every_reply_is_documented() {
     check("replies", &documented, &real.union(&set(COMPUTED)).cloned().collect());
 }
 
+/// The names of all pages.
+fn pages() -> Vec<String> {
+    let entries = std::fs::read_dir(root().join("man")).unwrap().flatten();
+    let mut names: Vec<String> = entries.map(|entry| entry.file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
 #[test]
 fn pages_are_clean() {
-    let pages = ["impart.1", "impartd.8", "impartctl.8", "impart.toml.5", "impart-protocol.7", "impart-mail.7"]
-        .map(|name| root().join("man").join(name));
+    let pages: Vec<PathBuf> = pages().iter().map(|name| root().join("man").join(name)).collect();
     let output = match std::process::Command::new("mandoc").args(["-T", "lint"]).args(pages).output() {
         Ok(output) => output,
         Err(error) => {
@@ -242,4 +249,109 @@ fn pages_are_clean() {
     let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
     let faults: Vec<&str> = said.lines().filter(|line| !line.contains("referenced manual not found")).collect();
     assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+#[test]
+fn pages_have_examples_and_files_and_name_only_pages_that_exist() {
+    let pages = pages();
+    for name in &pages {
+        let text = page(name);
+        for heading in ["NAME", "DESCRIPTION", "FILES", "EXAMPLES", "SEE ALSO"] {
+            let (_, after) =
+                text.split_once(&format!("\n.Sh {heading}\n")).unwrap_or_else(|| panic!("{name}: {heading}"));
+            let section = after.split("\n.Sh ").next().unwrap_or_default();
+            assert!(section.lines().any(|line| !line.is_empty()), "{name}: {heading} is empty");
+        }
+        let references = text.lines().filter_map(|line| line.strip_prefix(".Xr "));
+        for reference in references.filter(|reference| reference.starts_with("impart")) {
+            let mut words = reference.split_whitespace();
+            let (other, section) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+            assert!(pages.contains(&format!("{other}.{section}")), "{name}: {other}({section}) is not there");
+        }
+    }
+}
+
+fn read(path: &str) -> String {
+    std::fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+/// What stands between ticks in the first column of a table of Markdown.
+fn first_column(text: &str) -> BTreeSet<String> {
+    set(text.lines().filter_map(|line| Some(line.strip_prefix("| `")?.split_once("` |")?.0.to_owned())))
+}
+
+#[test]
+fn the_layout_of_the_spool() {
+    let page = page("impart-spool.7");
+    let (_, after) = page.split_once(".Sh LAYOUT\n").unwrap();
+    let layout = after.split("\n.Sh ").next().unwrap();
+    let documented = set(layout.lines().filter_map(|line| line.strip_prefix(".It Pa ")));
+    let mut known = first_column(&read("spool/README.md"));
+    // What the daemon puts there by default, while it runs or where it has an authority.
+    known.extend(set(["ca/", "control.sock"]));
+    check("files of the spool", &documented, &known);
+    // What a spool really has.
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("spool");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let (spool, _) = impart::spool::Spool::open(&path, impart::spool::Options::default()).unwrap();
+        spool.close().await;
+    });
+    for entry in std::fs::read_dir(&path).unwrap().flatten() {
+        let slash = if entry.path().is_dir() { "/" } else { "" };
+        let name = format!("{}{slash}", entry.file_name().into_string().unwrap());
+        assert!(documented.contains(&name), "impart-spool.7 does not have {name}");
+    }
+    let format = std::fs::read_to_string(path.join("format")).unwrap();
+    assert!(page.contains(&format!(".Ql {}", format.trim())), "{format}");
+}
+
+#[test]
+fn the_states_and_bounds_of_the_spool() {
+    let page = page("impart-spool.7");
+    let documented = set(table(&page, ".It Em State Ta Em What").into_iter().map(|(state, _)| state));
+    let module = read("src/spool/mod.rs");
+    let rows = module.lines().filter_map(|line| line.strip_prefix("//! | S"));
+    let real = set(rows.map(|row| format!("S{}", row.split([' ', ',']).next().unwrap_or_default())));
+    check("states of a message", &documented, &real);
+    let words = page.split_whitespace().collect::<Vec<_>>().join(" ");
+    let days = limits::DEDUP_RETENTION.as_secs() / 86_400;
+    assert!(words.contains(&format!("keys of second copies keep theirs for {days} days")));
+    assert!(words.contains(&format!("what they had within {days} days")));
+    let reserve = impart::spool::Options::default().reserve >> 20;
+    assert!(words.contains(&format!("less than {reserve} MiB of the disk are free")));
+}
+
+#[test]
+fn what_the_page_of_security_says_is_so() {
+    let page = page("impart-security.7");
+    let words = page.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(words.contains(&format!("for {} days, here and in", limits::DEDUP_RETENTION.as_secs() / 86_400)));
+    assert!(words.contains(&format!("a connection ends after {} of them", limits::LOGIN_FAILURES)));
+    assert!(read("src/lib.rs").contains("#![forbid(unsafe_code)]"));
+    let unit = read("conf/impartd.service");
+    for line in ["User=impart", "CapabilityBoundingSet=", "ProtectSystem=strict", "StateDirectoryMode=0700"] {
+        assert!(unit.lines().any(|found| found == line), "{line}");
+    }
+    assert!(read("conf/impartd.apparmor").contains("complain") && words.contains("it complains only"));
+    // Each command that it names is one.
+    let (commands, _) = real(control::cli::Arguments::command());
+    let lines = page.lines().filter_map(|line| line.trim_start_matches(".Dl ").strip_prefix("# impartctl "));
+    let mut named = 0;
+    for line in lines {
+        assert!(commands.iter().any(|command| format!("{line} ").starts_with(&format!("{command} "))), "{line}");
+        named += 1;
+    }
+    assert!(named >= 3);
+}
+
+#[test]
+fn the_units_are_named_where_they_are_installed() {
+    let page = page("impartd.8");
+    let build = read("conf/debian/build");
+    for name in ["impartd.service", "impartd.socket"] {
+        assert!(page.contains(&format!(".It Pa /usr/lib/systemd/system/{name}\n")));
+        assert!(build.contains(&format!("put conf/{name} usr/lib/systemd/system/{name}\n")));
+    }
 }

@@ -3,11 +3,12 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use clap::Parser;
+use clap::{CommandFactory as _, Parser};
 use impart::accounts;
 use impart::accounts::file::{self, FileError};
 use impart::address::{Domain, Mailbox};
 use impart::clock::{Clock, System};
+use impart::completion;
 use impart::config::{self, Config};
 use impart::control::authority::online::{self, PassPhrases};
 use impart::control::authority::{self, AuthorityError, PassPhrase};
@@ -106,6 +107,11 @@ impl From<AuthorityError> for Failure {
 
 fn main() -> ExitCode {
     let arguments = match Arguments::try_parse() {
+        // It needs no configuration.
+        Ok(Arguments { command: Command::Completion { shell }, .. }) => {
+            let printed = completion::print(Arguments::command(), shell);
+            return printed.map_or_else(|fault| fail(Failure::new(exit::IO, fault)), |()| ExitCode::SUCCESS);
+        }
         Ok(arguments) => arguments,
         Err(error) => {
             // Help and version come this way too; a closed pipe is no reason to say more.
@@ -140,6 +146,7 @@ async fn run(arguments: &Arguments) -> Result<(), Failure> {
             Ok(())
         }
         Command::Status => ask(&config, Call::Status, &mut printer).await,
+        Command::Completion { .. } => Ok(()),
         Command::Reload => ask(&config, Call::Reload, &mut printer).await,
         Command::Drain => ask(&config, Call::Drain, &mut printer).await,
         Command::Cert(wanted) => certificates(&config, wanted, &printer),

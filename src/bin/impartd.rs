@@ -3,7 +3,8 @@
 use std::io::Write as _;
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory as _, Parser};
+use impart::completion;
 use impart::config::arguments::{Arguments, Command};
 use impart::daemon::journal::complain;
 
@@ -26,8 +27,10 @@ fn main() -> ExitCode {
             return if error.use_stderr() { ExitCode::from(USAGE) } else { ExitCode::SUCCESS };
         }
     };
-    if let Some(Command::Demo(options)) = arguments.command {
-        return outcome(impart::demo::run(options));
+    match arguments.command {
+        Some(Command::Demo(options)) => return outcome(impart::demo::run(options)),
+        Some(Command::Completion { shell }) => return outcome(completion::print(Arguments::command(), shell)),
+        None => {}
     }
     match impart::config::load(&arguments.config) {
         Ok(config) if arguments.check => {

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::completion::Shell;
+
 /// Instant messages and presence for mail installations: the daemon.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "impartd", version, after_help = "See impartd(8).", args_conflicts_with_subcommands = true)]
@@ -24,6 +26,12 @@ pub struct Arguments {
 pub enum Command {
     /// Show two domains exchanging messages on this host, without network or root.
     Demo(Demo),
+    /// Print what a shell needs to complete this program's command lines.
+    Completion {
+        /// The shell.
+        #[arg(value_name = "SHELL")]
+        shell: Shell,
+    },
 }
 
 /// Options of the demonstration.

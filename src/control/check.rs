@@ -202,7 +202,10 @@ fn free(address: SocketAddr) -> Finding {
         Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => Finding::error(
             subject,
             "another program has it",
-            format!("find it with `ss -ltnp sport = :{}`", address.port()),
+            format!(
+                "find it with `ss -ltnp sport = :{}`; if it is systemd, for impartd.socket, start impartd",
+                address.port()
+            ),
         ),
         Err(error) => Finding::error(subject, error.to_string(), "set `address` to one of this host"),
     }

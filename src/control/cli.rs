@@ -8,6 +8,7 @@ use super::account::Delegate;
 use super::protocol::MessageState;
 use super::select::{AddressMatch, Selector};
 use crate::address::{Domain, Mailbox};
+use crate::completion::Shell;
 use crate::rules::edit::Who;
 use crate::spool::QueueId;
 
@@ -54,6 +55,12 @@ pub enum Command {
     Reload,
     /// Have the daemon finish what it is delivering, and end.
     Drain,
+    /// Print what a shell needs to complete this program's command lines.
+    Completion {
+        /// The shell.
+        #[arg(value_name = "SHELL")]
+        shell: Shell,
+    },
 }
 
 /// What to do with the accounts.

@@ -104,9 +104,11 @@ pub enum DaemonError {
 pub fn run(config: Config) -> Result<(), DaemonError> {
     journal::start(config.log.level.keyword());
     descriptors::raise(config.limits.connections.saturating_add(config.queue.connections));
+    // While there is one thread only: the environment is changed.
+    let inherited = net::Inherited::of_the_service_manager();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
-        let daemon = Daemon::start(config).await?;
+        let daemon = Daemon::start(config, inherited).await?;
         daemon.run().await
     })
 }
@@ -214,7 +216,7 @@ impl Delivery {
 }
 
 impl Daemon {
-    async fn start(config: Config) -> Result<Daemon, DaemonError> {
+    async fn start(config: Config, inherited: net::Inherited) -> Result<Daemon, DaemonError> {
         let clock: Arc<dyn Clock> = Arc::new(clock::System::new());
         let (certificates, roots) = (certificates(&config, clock.now())?, Arc::new(build::roots(&config)?));
         let (resolver, (spool, opened)) = (dns::from_options(config.dns.clone())?, open(&config)?);
@@ -255,7 +257,7 @@ impl Daemon {
         let queue = tokio::spawn(queue::run(parts, build::queue(&config), finished, limits::DRAIN_TIMEOUT));
         let context = receiving(&config, &base, roots, authority.clone(), (attached.clone(), attach), life);
         let (mut tasks, turns) = (JoinSet::new(), signatures::Turns::default());
-        listen(&config, &context, &certificates, &closed, &mut tasks)?;
+        listen(&config, inherited, &context, &certificates, &closed, &mut tasks)?;
         let Base { spool, clock, presence, .. } = base;
         let (administration, requests) =
             administer(&config, clock, &spool, commands, (peers.clone(), issuers.clone()), counters, context).await?;
@@ -518,6 +520,7 @@ fn compose(host: Domain, accounts: watch::Receiver<Arc<Accounts>>) -> Box<Compos
 
 fn listen(
     config: &Config,
+    mut inherited: net::Inherited,
     context: &Arc<Context>,
     certificates: &Arc<Certificates>,
     closed: &watch::Receiver<bool>,
@@ -532,7 +535,7 @@ fn listen(
         };
         let at_once = service != Service::Odmr || listener.tls == config::TlsStart::AtOnce;
         let (tls, starttls) = if at_once { (acceptor, None) } else { (None, acceptor) };
-        let socket = net::listen(&listener.address)?;
+        let socket = inherited.take(&listener.address).map_or_else(|| net::listen(&listener.address), Ok)?;
         tracing::info!("listening on {} for {}", listener.address, build::purpose(service));
         let session = Arc::new(build::session(config, service, starttls.is_some()));
         let (senders, clear_auth) = (listener.senders, listener.clear_auth);
@@ -540,6 +543,7 @@ fn listen(
         let listener = Arc::new(Listener { service, senders, bridge, session, tls, starttls, clear_auth });
         tasks.spawn(receive::listen(socket, listener, context.clone(), closed.clone()));
     }
+    inherited.left().iter().for_each(|fault| tracing::warn!("{fault}"));
     Ok(())
 }
 

@@ -4,6 +4,7 @@
 //! Invariant: whatever this module waits for has an end; a socket that is not returned is closed.
 //! RFC 8305 (racing addresses), RFC 1928 (SOCKS5).
 
+mod activation;
 mod dial;
 pub mod http;
 mod listen;
@@ -13,6 +14,7 @@ mod stream;
 use std::fmt;
 use std::net::IpAddr;
 
+pub use activation::Inherited;
 pub use dial::{ADDRESSES, DialError, Fault, Options, dial};
 pub use listen::{Address, ListenError, Listener, SocketFile, listen};
 pub use socks5::{ProxyFault, socks5};

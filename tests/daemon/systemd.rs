@@ -7,9 +7,10 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use crate::common::daemon::Setup;
-use crate::common::tools;
+use crate::common::client::Client;
+use crate::common::daemon::{Setup, free_address};
 use crate::common::wait::PATIENCE;
+use crate::common::{tools, wait};
 
 /// Where systemd would listen.
 struct Manager(UnixDatagram);
@@ -129,18 +130,113 @@ fn systemd_finds_no_fault_with_the_unit() {
     }
     let conf = Path::new(env!("CARGO_MANIFEST_DIR")).join("conf");
     let directory = tempfile::tempdir().unwrap();
+    let mut units = Vec::new();
     for entry in std::fs::read_dir(&conf).unwrap().flatten() {
         let name = entry.file_name().into_string().unwrap();
-        if !name.ends_with(".service") {
-            continue;
+        if name.ends_with(".service") || name.ends_with(".socket") {
+            // The program is where it was built; systemd looks whether it is there.
+            let text = std::fs::read_to_string(entry.path()).unwrap();
+            let copy = directory.path().join(&name);
+            std::fs::write(&copy, text.replace("/usr/bin/impartd", env!("CARGO_BIN_EXE_impartd"))).unwrap();
+            units.push(copy);
         }
-        // The program is where it was built; systemd looks whether it is there.
-        let text = std::fs::read_to_string(entry.path()).unwrap();
-        let copy = directory.path().join(&name);
-        std::fs::write(&copy, text.replace("/usr/bin/impartd", env!("CARGO_BIN_EXE_impartd"))).unwrap();
+    }
+    assert_eq!(units.len(), 2);
+    for copy in units {
         let output = tools::run("systemd-analyze", &["verify", "--man=no", &copy.display().to_string()], b"");
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        let ours: Vec<&str> = said.lines().filter(|line| line.contains(name.trim_end_matches(".service"))).collect();
+        let ours: Vec<&str> = said.lines().filter(|line| line.contains("impartd")).collect();
         assert!(output.status.success() && ours.is_empty(), "{}", tools::said(&output));
     }
+}
+
+/// Starts the daemon by a service manager that listens for it; it is started by the first connection.
+fn activated(setup: &Setup, sockets: &[String]) -> std::process::Child {
+    setup.write();
+    let log = std::fs::File::create(setup.directory.join("log")).unwrap();
+    let mut command = Command::new("systemd-socket-activate");
+    sockets.iter().for_each(|socket| _ = command.arg("-l").arg(socket));
+    command.arg(env!("CARGO_BIN_EXE_impartd")).arg("--config").arg(setup.config());
+    command.stdin(std::process::Stdio::null()).stderr(log).spawn().unwrap()
+}
+
+#[test]
+fn sockets_that_systemd_has_opened_are_taken_over_and_others_are_closed() {
+    let test = "sockets_that_systemd_has_opened_are_taken_over_and_others_are_closed";
+    if !tools::have(test, &["systemd-socket-activate"]) {
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let (setup, stray) = (Setup::new(directory.path()), free_address());
+    let path = directory.path().join("mail.sock").display().to_string();
+    let own = free_address();
+    let more = |address: &str| format!("[[listen]]\nservice = \"mail\"\naddress = \"{address}\"\nsenders = \"any\"\n");
+    let setup = setup.with(&more(&format!("unix:{path}"))).with(&more(&own.to_string()));
+    let mut child = activated(&setup, &[stray.to_string(), setup.mail.to_string(), path.clone()]);
+    // The first connection waits for the daemon.
+    let mut client = wait::until("systemd listens", || Client::connect(setup.mail).ok());
+    assert!(client.say("EHLO client.test").unwrap().code == 250, "{}", setup.log());
+    let unix = Client::over(std::os::unix::net::UnixStream::connect(&path).unwrap()).unwrap();
+    assert_eq!(unix.quit().unwrap().code, 221);
+    // What nobody has opened for it, it opens itself.
+    wait::until("its own socket", || Client::connect(own).ok());
+    assert!(std::net::TcpStream::connect(stray).is_err(), "a socket without a section is closed");
+    let said = setup.log();
+    assert!(said.contains(&stray.to_string()) && said.contains("for which there is no [[listen]]"), "{said}");
+    client.quit().unwrap();
+    rustix::process::kill_process(rustix::process::Pid::from_child(&child), Signal::TERM).unwrap();
+    assert!(child.wait().unwrap().success(), "{}", setup.log());
+    assert!(Path::new(&path).exists(), "the service manager's file stays");
+}
+
+fn conf(name: &str) -> String {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("conf").join(name).display().to_string()
+}
+
+#[test]
+fn the_sockets_of_the_unit_are_those_of_the_sample() {
+    let sample = std::fs::read_to_string(conf("impart.toml")).unwrap();
+    let text = std::fs::read_to_string(conf("impartd.socket")).unwrap();
+    let open: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("ListenStream=")).collect();
+    assert!(!open.is_empty());
+    for address in open {
+        assert!(sample.contains(&format!("\naddress = \"{address}\"\n")), "{address} is not in conf/impart.toml");
+    }
+    // Both families of an address are listened on apart.
+    assert!(text.contains("BindIPv6Only=ipv6-only"));
+}
+
+#[test]
+fn the_exposure_of_the_unit_is_low() {
+    if !tools::have("the_exposure_of_the_unit_is_low", &["systemd-analyze"]) {
+        return;
+    }
+    let unit = conf("impartd.service");
+    let output = tools::run("systemd-analyze", &["security", "--offline=true", "--threshold=20", &unit], b"");
+    assert!(output.status.success(), "{}", tools::said(&output));
+}
+
+#[test]
+fn apparmor_reads_the_profile() {
+    if tools::have("apparmor_reads_the_profile", &["apparmor_parser"]) {
+        // Read and compiled, neither loaded nor kept.
+        let output = tools::run("apparmor_parser", &["-Q", "-K", &conf("impartd.apparmor")], b"");
+        assert!(output.status.success(), "{}", tools::said(&output));
+    }
+}
+
+#[test]
+fn logrotate_reads_its_file() {
+    if !tools::have("logrotate_reads_its_file", &["logrotate"]) {
+        return;
+    }
+    use std::os::unix::fs::PermissionsExt as _;
+    let directory = tempfile::tempdir().unwrap();
+    let copy = directory.path().join("impart");
+    std::fs::copy(conf("impart.logrotate"), &copy).unwrap();
+    // It obeys no file that others may write.
+    std::fs::set_permissions(&copy, std::fs::Permissions::from_mode(0o644)).unwrap();
+    let output = tools::run("logrotate", &["--debug", &copy.display().to_string()], b"");
+    let said = tools::said(&output);
+    assert!(output.status.success() && !said.contains("error") && said.contains("/var/log/impart/*.log"), "{said}");
 }

@@ -12,7 +12,7 @@ mod show;
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory as _, Parser, Subcommand};
 
 use super::account::Server;
 use super::error::ClientError;
@@ -20,6 +20,7 @@ use super::history::HistoryError;
 use super::presence::Treatment;
 use super::{Account, Client};
 use crate::address::{Device, Mailbox};
+use crate::completion::{self, Shell};
 
 /// Send and receive instant messages.
 #[derive(Clone, Debug, Parser)]
@@ -75,6 +76,12 @@ pub enum Command {
     Block(Party),
     /// Show somebody that you are closed, whatever is so.
     PoliteBlock(Party),
+    /// Print what a shell needs to complete this program's command lines.
+    Completion {
+        /// The shell.
+        #[arg(value_name = "SHELL")]
+        shell: Shell,
+    },
 }
 
 /// Keep keys and certificates.
@@ -427,6 +434,9 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Confirm(who) => presence::treat(&open(&arguments).await?, who, Treatment::Confirm).await,
         Command::Block(who) => presence::treat(&open(&arguments).await?, who, Treatment::Block).await,
         Command::PoliteBlock(who) => presence::treat(&open(&arguments).await?, who, Treatment::PoliteBlock).await,
+        Command::Completion { shell } => {
+            completion::print(Arguments::command(), *shell).map_err(|fault| Failure::new(exit::IO, fault))
+        }
     }
 }
 
