@@ -152,9 +152,9 @@ pub trait Resolve: Send + Sync {
     fn tlsa<'a>(&'a self, host: &'a Domain, port: u16) -> Lookup<'a, Tlsa>;
     /// MX at `domain`, in no particular order; none where nobody can say.
     fn mx<'a>(&'a self, domain: &'a Domain) -> Lookup<'a, Mx> {
-        Box::pin(async move {
-            Err(Failure::NoData { name: domain.to_string(), kind: "MX", security: Security::Insecure })
-        })
+        Box::pin(
+            async move { Err(Failure::NoData { name: domain.to_string(), kind: "MX", security: Security::Insecure }) },
+        )
     }
     /// TXT at `name`, the strings of each record put together; none where nobody can say.
     fn txt<'a>(&'a self, name: &'a str) -> Lookup<'a, Vec<u8>> {
