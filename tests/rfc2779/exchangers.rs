@@ -13,6 +13,7 @@ use impart::dns::authority::{Conduct, Data};
 use impart::tls::make::Leaf;
 use rustls::{ServerConnection, StreamOwned};
 
+use crate::clients::Home;
 use crate::common::daemon::Setup;
 use crate::common::sink::{Manner, Sink};
 use crate::common::tools::leave_out;
@@ -40,7 +41,11 @@ fn listen(test: &str, address: Ipv4Addr, port: u16) -> Option<TcpListener> {
 
 /// `a.test`, whose mail goes straight to mail exchangers.
 fn straight(world: &World) -> Setup {
-    let mut a = world.domain("a.test", "alice").with("[bridge]\nvia = \"mx\"\n");
+    through_exchangers(world.domain("a.test", "alice"))
+}
+
+fn through_exchangers(a: Setup) -> Setup {
+    let mut a = a.with("[bridge]\nvia = \"mx\"\n");
     // The resolver is on this host: what it says of DNSSEC is believed.
     a.sections = a.sections.replace("validation = \"off\"\n", "");
     a.key("name = \"a.test\"", "bridge = \"im.a.test\"")
@@ -172,6 +177,40 @@ fn r5_1_6_an_exchanger_that_should_encrypt_and_does_not() {
     write_to_bob(&a);
     wait_for(&a, "it does not offer STARTTLS");
     assert!(sink.arrivals().is_empty());
+}
+
+#[test]
+fn r5_1_6_what_must_be_encrypted_all_the_way_goes_only_to_who_can() {
+    const NAME: &str = "r5_1_6_what_must_be_encrypted_all_the_way_goes_only_to_who_can";
+    let (open, closed) = (own_address(), own_address());
+    let (Some(open_listener), Some(closed_listener)) = (listen(NAME, open, 25), listen(NAME, closed, 25)) else {
+        return;
+    };
+    let home = Home::new(through_exchangers);
+    let world = &home.world;
+    signed(world);
+    let manner = || Manner { keywords: vec!["8BITMIME", "DSN", "REQUIRETLS"], ..Manner::default() };
+    // Both show REQUIRETLS; the one has a certificate that names nobody, the other has a TLSA record too.
+    for (domain, address) in [("b.test", open), ("c.test", closed)] {
+        exchanger(world, domain, 10, &format!("mx.{domain}"), address);
+        world.certify(domain, &Leaf::new(&["nobody.test"], now()));
+    }
+    let record = association(world, "c.test");
+    world.publish(|zone| _ = zone.add("_25._tcp.mx.c.test.", 0, Data::Tlsa(record)).expect("a record"));
+    let without = Sink::behind(open_listener, manner(), Some(world.server("b.test")));
+    let with = Sink::behind(closed_listener, manner(), Some(world.server("c.test")));
+    let write = |to: &str| {
+        let message = format!("From: alice@a.test\r\nTo: {to}\r\n\r\nsecret\r\n");
+        let rcpt = format!("<{to}> NOTIFY=SUCCESS,FAILURE");
+        let reply = home.alice().transaction("<alice@a.test> REQUIRETLS", &[&rcpt], message.as_bytes()).unwrap();
+        assert_eq!(reply.code, 250, "{reply:?}");
+    };
+    write("bob@b.test");
+    check(&report(&home.setup, "failed"), "Status", "5.7.30");
+    assert!(without.arrivals().is_empty(), "{:?}", without.arrivals());
+    write("carol@c.test");
+    let arrivals = with.wait("the mail", |all| all.len() == 1);
+    assert!(arrivals[0].mail.contains(" REQUIRETLS"), "{arrivals:?}");
 }
 
 /// Serves one policy over HTTPS until the process ends.
