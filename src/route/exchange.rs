@@ -12,7 +12,7 @@ use crate::reply::EnhancedCode;
 
 /// The port of SMTP (RFC 5321 §4.5.4.2).
 pub const SMTP: u16 = 25;
-/// RFC 7505 §4.2: the recipient's domain takes no mail.
+/// RFC 7505 §4.1: the recipient's domain takes no mail.
 const NULL_MX: EnhancedCode = EnhancedCode::new(5, 1, 10);
 /// RFC 3463 §3.2: bad destination system address.
 const NO_SYSTEM: EnhancedCode = EnhancedCode::new(5, 1, 2);
@@ -96,7 +96,7 @@ pub enum Demand {
     Pkix,
     /// Nothing, but it must encrypt: it has TLSA records, and none is usable (RFC 7672 §2.2).
     Encryption,
-    /// Nothing: encrypted where it can (RFC 7435 §3).
+    /// Nothing: encrypted where it can (RFC 7435 §4).
     Nothing,
 }
 

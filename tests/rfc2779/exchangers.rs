@@ -70,8 +70,8 @@ fn association(world: &World, domain: &str) -> Tlsa {
     Tlsa { usage: 3, selector: 0, matching: 0, data: world.certificate(domain).as_ref().to_vec() }
 }
 
-fn write_to_bob(a: &Setup) {
-    let reply = submit(a, ("alice@a.test", ""), ("bob@b.test", " NOTIFY=SUCCESS,FAILURE"), "hello@a.test");
+fn write_to_bob(a: &Setup, id: &str) {
+    let reply = submit(a, ("alice@a.test", ""), ("bob@b.test", " NOTIFY=SUCCESS,FAILURE"), id);
     assert_eq!(reply.code, 250, "{reply:?}");
 }
 
@@ -90,7 +90,7 @@ fn r4_2_1_straight_to_the_mail_exchangers() {
     let sink = Sink::behind(listener, Manner::default(), Some(world.server("b.test")));
     let a = straight(&world);
     let _a = a.start();
-    write_to_bob(&a);
+    write_to_bob(&a, "one@a.test");
     let arrivals = sink.wait("the mail", |all| all.len() == 1);
     assert!(arrivals[0].mail.starts_with("<bounce+") && arrivals[0].mail.contains("@im.a.test>"), "{arrivals:?}");
     assert!(arrivals[0].rcpts[0].starts_with("<bob@b.test>"), "{arrivals:?}");
@@ -106,7 +106,7 @@ fn r4_2_1_without_an_mx_record_the_domain_itself() {
     let sink = Sink::behind(listener, Manner::default(), None);
     let a = straight(&world);
     let _a = a.start();
-    write_to_bob(&a);
+    write_to_bob(&a, "one@a.test");
     sink.wait("the mail", |all| all.len() == 1);
 }
 
@@ -119,7 +119,7 @@ fn r5_4_1_a_domain_that_takes_no_mail() {
     });
     let a = straight(&world);
     let _a = a.start();
-    write_to_bob(&a);
+    write_to_bob(&a, "one@a.test");
     let text = report(&a, "failed");
     check(&text, "Status", "5.1.10");
     assert!(text.contains("b.test says in DNS that it takes no mail (null MX)"), "{text}");
@@ -152,7 +152,7 @@ fn r5_1_6_an_exchanger_proves_itself_by_dane() {
     let sink = Sink::behind(listener, Manner::default(), Some(world.server("b.test")));
     let a = straight(&world);
     let _a = a.start();
-    write_to_bob(&a);
+    write_to_bob(&a, "one@a.test");
     wait_for(&a, "status=deferred");
     assert!(a.log().contains("TLSA"), "{}", a.log());
     assert!(sink.arrivals().is_empty(), "another's certificate");
@@ -174,7 +174,7 @@ fn r5_1_6_an_exchanger_that_should_encrypt_and_does_not() {
     let sink = Sink::behind(listener, Manner::default(), None);
     let a = straight(&world);
     let _a = a.start();
-    write_to_bob(&a);
+    write_to_bob(&a, "one@a.test");
     wait_for(&a, "it does not offer STARTTLS");
     assert!(sink.arrivals().is_empty());
 }
@@ -257,7 +257,7 @@ fn r5_1_6_a_policy_is_enforced_and_outlives_the_process() {
     let other = Sink::behind(bad_listener, Manner::default(), Some(world.server("m.test")));
     let a = straight(&world);
     let daemon = a.start();
-    write_to_bob(&a);
+    write_to_bob(&a, "one@a.test");
     sink.wait("the mail", |all| all.len() == 1);
     report(&a, "relayed");
     assert!(a.log().contains("the MTA-STS policy was fetched"), "{}", a.log());
@@ -270,7 +270,7 @@ fn r5_1_6_a_policy_is_enforced_and_outlives_the_process() {
     });
     exchanger(&world, "b.test", 10, "mx.mallory.test", bad);
     let _a = a.start();
-    write_to_bob(&a);
+    write_to_bob(&a, "two@a.test");
     wait_for(&a, "the MTA-STS policy of the domain does not name it");
     std::thread::sleep(Duration::from_millis(500));
     assert!(other.arrivals().is_empty(), "{:?}", other.arrivals());
