@@ -39,8 +39,8 @@ struct Shared {
 }
 
 impl Keeper {
-    /// Keeps them in `directory`, and reads what was kept there before `clock` says now. What is asked is asked through
-    /// `socks5`, where given.
+    /// Keeps them in `directory`, and reads what was kept there before. Policy hosts are reached through `socks5`, where
+    /// given.
     pub fn new(
         resolver: Arc<dyn Resolve>,
         connector: &Connector,
