@@ -6,7 +6,7 @@
 //!  peer domain ─┐                                                               ┌─> peer domain (SRV, TLS, DANE)
 //!  clients ─────┤                                                               ├─> attached clients
 //!  mail system ─┴─> receive ─> policy ─> spool ═════> queue ─> route ─> deliver ┼─> configured route
-//!                   smtp,mime   pure    one commit,     pure    pure,         │ └─> mail system (SMTP, LMTP)
+//!                   smtp,mime   pure    one commit,     pure    pure,         │ └─> mail system (SMTP, LMTP, or by MX)
 //!                                       then 250      schedule  DNS first  outcome
 //!                                          ^               receipt (pure) <───┘
 //!                                          └──────────────────────┘

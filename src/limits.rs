@@ -95,6 +95,16 @@ pub const LONGEST_STAY: Duration = Duration::from_secs(7 * 86_400);
 pub const CLIENT_CONTACTS: usize = 10_000;
 /// Messages that become one mail.
 pub const GATHERED: usize = 50;
+/// Domains whose policy about their mail exchangers is remembered.
+pub const POLICIES: usize = 10_000;
+/// Octets of such a policy (RFC 8461 §3.3).
+pub const POLICY_OCTETS: usize = 64 * 1024;
+/// Mail exchangers that such a policy may name.
+pub const POLICY_EXCHANGERS: usize = 100;
+/// How long fetching such a policy may take (RFC 8461 §3.3); mail waits for it.
+pub const POLICY_TIMEOUT: Duration = Duration::from_secs(30);
+/// Policies that are fetched at one time.
+pub const POLICIES_FETCHING: usize = 32;
 /// Messages of a person's history that a client holds in memory; all others are in the file.
 pub const CLIENT_MESSAGES: usize = 10_000;
 /// Octets of the messages that a client holds in memory.

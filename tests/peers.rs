@@ -1,4 +1,4 @@
-//! Other people's programs as peers: Postfix's smtp-source and smtp-sink, a Postfix in the middle, swaks, msmtp,
+//! Other people's programs as peers: Postfix's smtp-source and smtp-sink, a Postfix in the middle and one as mail exchanger, swaks, msmtp,
 //! OpenSSL's s_client and cms, fetchmail, a Dovecot that knows the accounts, and one that has mailboxes, a zone signed and
 //! served by Knot, xmllint, SoftHSM; and NIST's suite of paths of certificates.
 //!
@@ -11,6 +11,8 @@ mod clients;
 mod common;
 #[path = "peers/dovecot.rs"]
 mod dovecot;
+#[path = "peers/exchanger.rs"]
+mod exchanger;
 #[path = "peers/fetchmail.rs"]
 mod fetchmail;
 #[path = "peers/inward.rs"]

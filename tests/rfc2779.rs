@@ -19,6 +19,8 @@ mod confirmation;
 mod content;
 #[path = "rfc2779/enrolment.rs"]
 mod enrolment;
+#[path = "rfc2779/exchangers.rs"]
+mod exchangers;
 #[path = "rfc2779/failures.rs"]
 mod failures;
 #[path = "rfc2779/formats.rs"]

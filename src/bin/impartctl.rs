@@ -9,7 +9,7 @@ use impart::accounts::file::{self, FileError};
 use impart::address::{Domain, Mailbox};
 use impart::clock::{Clock, System};
 use impart::completion;
-use impart::config::{self, Config};
+use impart::config::{self, Config, Via};
 use impart::control::authority::online::{self, PassPhrases};
 use impart::control::authority::{self, AuthorityError, PassPhrase};
 use impart::control::cli::{Account, Arguments, AuthorityFiles, Cert, Certified, Command, Presence, Queue, Rules};
@@ -501,7 +501,15 @@ async fn examine(config: &Config, printer: &mut Printer) -> Result<(), Failure> 
     found.extend(check::ports(&options).await);
     found.iter().for_each(|finding| printer.row(&Row::Finding(finding.clone())));
     let resolver = dns::from_options(config.dns.clone());
-    for (name, route) in [("via", &config.bridge.via), ("store", &config.bridge.store)] {
+    let via = match &config.bridge.via {
+        Some(Via::Route(route)) => Some(route),
+        Some(Via::Exchangers) => {
+            printer.row(&Row::Finding(mail::straight(config.dns.validation)));
+            None
+        }
+        None => None,
+    };
+    for (name, route) in [("via", via), ("store", config.bridge.store.as_ref())] {
         if let Some(route) = route {
             let resolver = resolver.as_ref().ok().map(|resolver| &**resolver);
             let found = mail::findings(name, &route.server, route.lmtp, &config.host, resolver).await;

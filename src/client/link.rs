@@ -246,7 +246,7 @@ mod tests {
         let show = |target: Target| match target.expect {
             Expect::Pkix { names, .. } => format!("{}:{} {names:?}", target.host, target.port),
             Expect::Tlsa { .. } => format!("{}:{} TLSA", target.host, target.port),
-            Expect::Unproven => "nobody".to_owned(),
+            Expect::Unproven | Expect::Wished { .. } => "nobody".to_owned(),
         };
         Ok(targets.into_iter().map(show).collect())
     }

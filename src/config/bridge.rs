@@ -5,7 +5,7 @@ use toml::de::DeTable;
 use super::build::{Problems, section};
 use super::problem::Problem;
 use super::read::Table;
-use super::{Bridge, MailRoute, keys};
+use super::{Bridge, MailRoute, Via, keys};
 use crate::policy::identity::mail::Believed;
 use crate::route::TlsPolicy;
 
@@ -23,14 +23,19 @@ pub(super) fn bridge(table: &Table<'_>, document: &DeTable<'_>, problems: &mut P
     if problems.len() > faults {
         return None;
     }
-    if let (None, None, Some(span)) = (&via, &store, table.has(&keys::BRIDGE_TLS)) {
-        problems
-            .push(Problem::new(span, "`tls` is there, but no server").hint("set `via` or `store`, or leave it out"));
+    let route = match &via {
+        Some(Via::Route(route)) => Some(route.clone()),
+        Some(Via::Exchangers) | None => None,
+    };
+    if let (None, None, Some(span)) = (&route, &store, table.has(&keys::BRIDGE_TLS)) {
+        problems.push(
+            Problem::new(span, "`tls` is there, but no server").hint("name one in `via` or `store`, or leave it out"),
+        );
     }
     for domain in Table::repeated(document, section("domain"), &mut Vec::new()) {
-        if let (None, None, Some(span)) = (&via, &store, domain.has(&keys::DOMAIN_FALLBACK)) {
+        if let (None, None, Some(span)) = (&route, &store, domain.has(&keys::DOMAIN_FALLBACK)) {
             let problem = Problem::new(span, "`fallback` is set, but mail has nowhere to go");
-            problems.push(problem.expected("`store` or `via` in the section [bridge]"));
+            problems.push(problem.expected("`store`, or a server in `via`, in the section [bridge]"));
         }
     }
     let proven = |route: MailRoute| match tls {
@@ -38,7 +43,8 @@ pub(super) fn bridge(table: &Table<'_>, document: &DeTable<'_>, problems: &mut P
         Some(tls) if route.tls != TlsPolicy::None => MailRoute { tls, ..route },
         _ => route,
     };
-    let (via, store) = (via.map(proven), store.map(proven));
+    let (route, store) = (route.map(proven), store.map(proven));
+    let via = via.map(|via| route.clone().map_or(via, Via::Route));
     let believed = Believed { authserv_ids: authserv_ids?, hops: hops?, examination: examination? };
-    Some(Bridge { store: store.or_else(|| via.clone()), via, believed, sealers: sealers?, spam: spam? })
+    Some(Bridge { store: store.or(route), via, believed, sealers: sealers?, spam: spam? })
 }

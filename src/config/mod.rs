@@ -96,7 +96,7 @@ pub struct Config {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Bridge {
     /// Where messages for domains without instant messages go as mails.
-    pub via: Option<MailRoute>,
+    pub via: Option<Via>,
     /// Where mail for people here goes.
     pub store: Option<MailRoute>,
     /// Who is believed about the authors of mail.
@@ -105,6 +105,15 @@ pub struct Bridge {
     pub sealers: Vec<Domain>,
     /// By which fields the mail system says that a mail is spam.
     pub spam: Vec<SpamField>,
+}
+
+/// How mail leaves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Via {
+    /// Through the mail system.
+    Route(MailRoute),
+    /// Straight to the mail exchangers of each domain.
+    Exchangers,
 }
 
 /// Where the mail system takes mail.

@@ -17,7 +17,7 @@ use toml::de::DeValue;
 pub(super) use self::mail::*;
 pub(super) use self::services::*;
 use super::problem::nearest;
-use super::{Address, MailRoute, Pattern, Roots, Upstream, Upstreams};
+use super::{Address, MailRoute, Pattern, Roots, Upstream, Upstreams, Via};
 use crate::address::{Domain, Mailbox};
 use crate::route::{Host, MailServer, Target, TlsPolicy};
 
@@ -313,6 +313,17 @@ fn parse_mail_route(text: &str) -> Result<MailRoute, String> {
 pub(super) const MAIL_ROUTE: Kind<MailRoute> = Kind {
     name: "\"lmtp:unix:/path\", or lmtp or smtp with a host and port, such as \"smtp:127.0.0.1:25\"",
     read: |value| scalar(value, |v| parse_mail_route(string(v)?)),
+};
+
+/// A way into the mail system, or past it.
+pub(super) const VIA: Kind<Via> = Kind {
+    name: "\"mx\", \"lmtp:unix:/path\", or lmtp or smtp with a host and port, such as \"smtp:127.0.0.1:25\"",
+    read: |value| {
+        scalar(value, |v| match string(v)? {
+            "mx" => Ok(Via::Exchangers),
+            text => parse_mail_route(text).map(Via::Route),
+        })
+    },
 };
 
 fn parse_upstream(text: &str) -> Result<Upstream, String> {

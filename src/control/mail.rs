@@ -12,7 +12,7 @@ use tokio::time::{Instant, timeout};
 use super::protocol::Finding;
 use crate::address::Domain;
 use crate::deliver::wire::Wire;
-use crate::dns::Resolve;
+use crate::dns::{Resolve, Validation};
 use crate::net::{Host, Stream};
 use crate::route::{MailServer, Target};
 use crate::smtp::client::{Event, Options, Protection, Session, StartTls, Timeouts};
@@ -50,8 +50,26 @@ pub async fn findings(
                 }
             }
         }
+        // Each domain has its own.
+        MailServer::Exchangers(_) => {}
     }
     found
+}
+
+/// What can be said of the way straight to mail exchangers before there is one to go to: whether DNSSEC is validated,
+/// without which no exchanger can prove itself by DANE.
+pub fn straight(validation: Validation) -> Finding {
+    let subject = "mail via mx";
+    match validation {
+        Validation::Off => Finding::warning(
+            subject,
+            "DNSSEC is not validated: an exchanger cannot prove itself by DANE, and REQUIRETLS needs MTA-STS",
+            "set `validation` in the section dns",
+        ),
+        _ => {
+            Finding::ok(subject, "the exchangers of each domain are looked up; port 25 of every host must be reachable")
+        }
+    }
 }
 
 async fn address(target: &Target, resolver: Option<&dyn Resolve>) -> Result<SocketAddr, String> {

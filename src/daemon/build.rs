@@ -16,7 +16,7 @@ use crate::dns::{self, SetupError};
 use crate::policy::identity::mail::Examination;
 use crate::policy::{Senders, Service};
 use crate::receive::examine::Examiner;
-use crate::route::{Configured, MailHop, Rule, Table};
+use crate::route::{Configured, MailHop, MailWay, Rule, Table};
 use crate::smime::{Certificate, Identity, Key, trust};
 use crate::smtp::extension::Services;
 use crate::smtp::server;
@@ -143,24 +143,37 @@ pub fn table(config: &Config) -> Table {
             rules.push(Rule { pattern: pattern.clone(), class: route.class, hop: hop.clone() });
         }
     }
+    let bridges = Arc::new(bridges(config));
     let fallback = |domain: &config::LocalDomain| Some((domain.name.clone(), domain.fallback?));
     Table::new(config.domains.iter().map(|domain| domain.name.clone()), rules)
-        .with_mail(config.bridge.via.as_ref().map(|via| mail(config, via)))
+        .with_mail(config.bridge.via.as_ref().map(|via| outlet(&bridges, via)))
         .with_store(
-            config.bridge.store.as_ref().map(|store| mail(config, store)),
+            config.bridge.store.as_ref().map(|store| mail(&bridges, store)),
             config.domains.iter().filter_map(fallback).collect(),
         )
 }
 
-/// A way into the mail system.
-fn mail(config: &Config, route: &config::MailRoute) -> Arc<MailHop> {
+/// The domains of bridge addresses, by the domain served here that they belong to.
+fn bridges(config: &Config) -> HashMap<Domain, Domain> {
     let bridge = |domain: &config::LocalDomain| {
         let bridge = domain.bridge.clone().unwrap_or_else(|| domain.name.clone());
         (domain.name.clone(), bridge)
     };
-    let bridges = config.domains.iter().map(bridge).collect();
+    config.domains.iter().map(bridge).collect()
+}
+
+/// A way for mail to domains elsewhere.
+fn outlet(bridges: &Arc<HashMap<Domain, Domain>>, via: &config::Via) -> MailWay {
+    match via {
+        config::Via::Route(route) => MailWay::Hop(mail(bridges, route)),
+        config::Via::Exchangers => MailWay::Exchangers(bridges.clone()),
+    }
+}
+
+/// A way into the mail system.
+fn mail(bridges: &Arc<HashMap<Domain, Domain>>, route: &config::MailRoute) -> Arc<MailHop> {
     let config::MailRoute { lmtp, server, tls } = route.clone();
-    Arc::new(MailHop { server, lmtp, tls, bridges })
+    Arc::new(MailHop { server, lmtp, tls, bridges: bridges.clone() })
 }
 
 /// The sessions of one listener.

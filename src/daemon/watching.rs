@@ -15,6 +15,7 @@ use crate::control::presence::Ask;
 use crate::control::protocol::{Fault, FaultCode};
 use crate::control::server::Rows;
 use crate::deliver::Peers;
+use crate::deliver::policies::Keeper;
 use crate::presence::{self, Handle};
 use crate::queue::look_up::LookUp;
 use crate::queue::notices;
@@ -91,8 +92,10 @@ pub(super) fn deliver(
 ) -> (Arc<Peers>, JoinHandle<()>, LookUp) {
     let (reports, reported) = unbounded_channel();
     let (resolver, spool, clock) = (base.resolver.clone(), base.spool.clone(), base.clock.clone());
+    let socks5 = config.queue.socks5;
+    let policies = Keeper::new(base.resolver.clone(), &connector, config.spool.join("mta-sts"), socks5);
     let peers = Arc::new(Peers::new(build::deliver(config, &spool), resolver, connector, spool, clock, reports));
-    let look_up = LookUp::new(base.resolver.clone(), config.queue.socks5);
+    let look_up = LookUp::new(base.resolver.clone(), policies, socks5);
     let parts = notices::Parts {
         presence: base.presence.clone(),
         deliver: peers.clone(),

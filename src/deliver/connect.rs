@@ -1,7 +1,8 @@
 //! Connecting to a hop: its targets in their order, until one has greeted us, proven itself and answered EHLO.
 //!
 //! In: a hop. Out: a session that takes transactions, or what each target did. Invariant: nothing is sent to a server that
-//! has not met what the hop expects of it. RFC 2782, RFC 3861, RFC 7672 §2.2, RFC 7673 §3, RFC 3207.
+//! has not met what the hop expects of it, or what its own domain says that it can do. RFC 2782, RFC 3861, RFC 7672 §2.2,
+//! RFC 7673 §3, RFC 3207, RFC 8461 §5.
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
@@ -20,7 +21,8 @@ use crate::dns::{Security, Tlsa};
 use crate::envelope::Class;
 use crate::net::{self, Stream};
 use crate::reply::EnhancedCode;
-use crate::route::{Hop, Host, MailServer, Target, TlsPolicy};
+use crate::route::exchange::{self, Demand};
+use crate::route::{Exchangers, Hop, Host, MailServer, Target, TlsPolicy};
 use crate::smtp::client::{self, Event, Fault, Protection, Session, StartTls};
 use crate::tls::{self, Expect, Proof};
 
@@ -54,31 +56,53 @@ struct Terms<'a> {
     socks5: Option<SocketAddr>,
     /// The domain and service that were looked up; none for a configured route.
     peer: Option<(&'a Domain, Class)>,
+    /// The mail exchangers of a domain, each of which has terms of its own.
+    exchangers: Option<&'a Exchangers>,
     lmtp: bool,
 }
 
+/// What one server must do.
+#[derive(Debug, PartialEq, Eq)]
+struct Duty {
+    tls: TlsPolicy,
+    expect: Expect,
+    /// Whether what it proves by a certificate says that it is the right server.
+    vouched: bool,
+}
+
 impl<'a> Terms<'a> {
+    fn new(tls: TlsPolicy) -> Self {
+        Terms { tls, socks5: None, peer: None, exchangers: None, lmtp: false }
+    }
+
     fn of(hop: &'a Hop) -> (Self, &'a [Target]) {
         match hop {
-            Hop::Peer { domain, class, targets, socks5 } => (
-                Terms { tls: TlsPolicy::Required, socks5: *socks5, peer: Some((domain, *class)), lmtp: false },
-                targets,
-            ),
-            Hop::Configured(route) => {
-                (Terms { tls: route.tls, socks5: route.socks5, peer: None, lmtp: false }, &route.targets)
+            Hop::Peer { domain, class, targets, socks5 } => {
+                (Terms { socks5: *socks5, peer: Some((domain, *class)), ..Terms::new(TlsPolicy::Required) }, targets)
             }
+            Hop::Configured(route) => (Terms { socks5: route.socks5, ..Terms::new(route.tls) }, &route.targets),
             Hop::Mail(mail) => {
-                let targets = match &mail.server {
-                    MailServer::Hosts(targets) => targets.as_slice(),
-                    MailServer::Socket(_) => &[],
-                };
-                (Terms { tls: mail.tls, socks5: None, peer: None, lmtp: mail.lmtp }, targets)
+                let terms = Terms { lmtp: mail.lmtp, ..Terms::new(mail.tls) };
+                match &mail.server {
+                    MailServer::Hosts(targets) => (terms, targets),
+                    MailServer::Socket(_) => (terms, &[]),
+                    MailServer::Exchangers(found) => {
+                        (Terms { socks5: found.socks5, exchangers: Some(found), ..terms }, &found.targets)
+                    }
+                }
             }
         }
     }
 
     fn must_prove(&self) -> bool {
-        matches!(self.tls, TlsPolicy::Required | TlsPolicy::StartTls)
+        matches!(self.tls, TlsPolicy::Required | TlsPolicy::StartTls) || self.exchangers.is_some()
+    }
+
+    fn duty(&self, target: &Target, tlsa: Vec<Tlsa>) -> Result<Duty, Unreachable> {
+        match (self.exchangers, &target.host) {
+            (Some(exchangers), Host::Name(host)) => exchanger(exchangers, target, host, tlsa),
+            _ => Ok(Duty { tls: self.tls, expect: expect(self, target, tlsa)?, vouched: true }),
+        }
     }
 }
 
@@ -170,16 +194,17 @@ fn placed(target: &Target, reason: &str) -> String {
 
 async fn attempt(context: &Context, terms: &Terms<'_>, target: &Target) -> Result<(Wire, String), Unreachable> {
     let (addresses, tlsa) = look_up(context, terms, target).await?;
-    let expect = expect(terms, target, tlsa)?;
-    let starttls = match terms.tls {
+    let duty = terms.duty(target, tlsa)?;
+    let tls = duty.tls;
+    let starttls = match tls {
         TlsPolicy::StartTls => StartTls::Must,
         TlsPolicy::Opportunistic => StartTls::IfOffered,
         TlsPolicy::Required | TlsPolicy::None => StartTls::Never,
     };
-    let server = Server { context, terms, target, addresses: &addresses, expect };
+    let server = Server { context, terms, target, addresses: &addresses, duty };
     match server.open(starttls).await {
         // Encryption that does not work is no reason to wait where none would have done (RFC 7435 §4).
-        Err(Setback::Tls(_)) if terms.tls == TlsPolicy::Opportunistic => server.open(StartTls::Never).await,
+        Err(Setback::Tls(_)) if tls == TlsPolicy::Opportunistic => server.open(StartTls::Never).await,
         other => other,
     }
     .map_err(|setback| match setback {
@@ -206,7 +231,7 @@ async fn look_up(
         if answer.security != Security::Secure {
             return Ok((addresses, Vec::new()));
         }
-    } else if terms.peer.is_none() {
+    } else if terms.peer.is_none() && terms.exchangers.is_none() {
         return Ok((addresses, Vec::new()));
     }
     if !terms.must_prove() || !target.secure {
@@ -246,6 +271,27 @@ fn expect(terms: &Terms<'_>, target: &Target, tlsa: Vec<Tlsa>) -> Result<Expect,
     Ok(Expect::Pkix { names, srv })
 }
 
+/// The same for a mail exchanger: what its domain says of it decides. DANE is told the host where the records are and the
+/// domain (RFC 7672 §3.2.2), a certificate of MTA-STS names the host (RFC 8461 §4.2).
+fn exchanger(found: &Exchangers, target: &Target, host: &Domain, tlsa: Vec<Tlsa>) -> Result<Duty, Unreachable> {
+    let policy = found.policy.as_deref();
+    let usable = tls::dane::usable(&tlsa).len();
+    let demand = exchange::demand(host, &tlsa, usable, policy)
+        .map_err(|not_named| Unreachable { status: not_named.status(), reason: not_named.to_string() })?;
+    let names = vec![host.clone()];
+    let (tls, expect) = match demand {
+        Demand::Tlsa => {
+            let domain = Some(&found.domain).filter(|domain| *domain != host);
+            let names = names.into_iter().chain(domain.cloned()).collect();
+            (TlsPolicy::StartTls, Expect::Tlsa { records: tlsa, names })
+        }
+        Demand::Pkix => (TlsPolicy::StartTls, Expect::Pkix { names, srv: None }),
+        Demand::Encryption => (TlsPolicy::StartTls, Expect::Wished { names }),
+        Demand::Nothing => (TlsPolicy::Opportunistic, Expect::Wished { names }),
+    };
+    Ok(Duty { tls, expect, vouched: exchange::is_vouched(target, policy) })
+}
+
 enum Setback {
     Tls(Unreachable),
     Other(Unreachable),
@@ -257,7 +303,7 @@ struct Server<'a> {
     terms: &'a Terms<'a>,
     target: &'a Target,
     addresses: &'a [SocketAddr],
-    expect: Expect,
+    duty: Duty,
 }
 
 impl Server<'_> {
@@ -271,7 +317,7 @@ impl Server<'_> {
         };
         let tcp = dialled.map_err(|error| Setback::Other(Unreachable::new((4, 4, 1), error.to_string())))?;
         let relay = self.relay(tcp.peer_addr().ok());
-        let (stream, protection) = if self.terms.tls == TlsPolicy::Required {
+        let (stream, protection) = if self.duty.tls == TlsPolicy::Required {
             self.encrypt(tcp).await.map_err(Setback::Tls)?
         } else {
             (Stream::from(tcp), Protection::Clear)
@@ -318,16 +364,21 @@ impl Server<'_> {
             Host::Address(_) => None,
         };
         let sni = self.terms.peer.map(|(domain, _)| domain).or(host);
-        let connecting = if self.terms.tls == TlsPolicy::Required {
-            self.context.connector.connect(tcp, sni, self.expect.clone(), own).await
+        let expect = self.duty.expect.clone();
+        let connecting = if self.duty.tls == TlsPolicy::Required {
+            self.context.connector.connect(tcp, sni, expect, own).await
         } else {
-            self.context.plain_connector.connect(tcp, sni, self.expect.clone(), own).await
+            self.context.plain_connector.connect(tcp, sni, expect, own).await
         };
         let (stream, proof) = connecting.map_err(|error| {
             let status = EnhancedCode { class: 4, ..error.status() };
             Unreachable { status, reason: error.to_string() }
         })?;
-        let protection = if proof == Proof::None { Protection::Encrypted } else { Protection::Proven };
+        let protection = match proof {
+            Proof::Dane => Protection::Proven,
+            Proof::Pkix if self.duty.vouched => Protection::Proven,
+            Proof::Pkix | Proof::None => Protection::Encrypted,
+        };
         Ok((Stream::from(stream), protection))
     }
 
@@ -346,6 +397,7 @@ impl Server<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::route::sts::Policy;
 
     fn domain(name: &str) -> Domain {
         Domain::parse(name).unwrap()
@@ -357,7 +409,7 @@ mod tests {
 
     fn check(tls: TlsPolicy, peer: bool, host: Host, secure: bool, tlsa: Vec<Tlsa>, expected: Result<Expect, &str>) {
         let b = domain("b.example");
-        let terms = Terms { tls, socks5: None, peer: peer.then_some((&b, Class::Im)), lmtp: false };
+        let terms = Terms { peer: peer.then_some((&b, Class::Im)), ..Terms::new(tls) };
         let got = expect(&terms, &Target { host, port: 2779, secure }, tlsa);
         match expected {
             Ok(expected) => assert_eq!(got, Ok(expected)),
@@ -398,5 +450,31 @@ mod tests {
         let address = Host::Address("192.0.2.1".parse().unwrap());
         check(required, false, address.clone(), true, vec![], Err("give the route a host name"));
         check(required, true, address, true, vec![], pkix(&[&b], srv));
+    }
+
+    #[test]
+    fn what_an_exchanger_must_do() {
+        let (b, mx) = (domain("b.example"), domain("mx.b.example"));
+        let check =
+            |secure: bool, tlsa: Vec<Tlsa>, mode: Option<&str>, tls: TlsPolicy, expect: Expect, vouched: bool| {
+                let policy = mode.map(|mode| format!("version: STSv1\nmode: {mode}\nmax_age: 60\nmx: *.b.example\n"));
+                let policy = policy.map(|text| Arc::new(Policy::parse(text.as_bytes()).unwrap()));
+                let target = Target { host: Host::Name(mx.clone()), port: 25, secure };
+                let found = Exchangers { domain: b.clone(), targets: vec![target.clone()], policy, socks5: None };
+                let terms = Terms { exchangers: Some(&found), ..Terms::new(TlsPolicy::Opportunistic) };
+                assert_eq!(terms.duty(&target, tlsa), Ok(Duty { tls, expect, vouched }));
+            };
+        let (must, may) = (TlsPolicy::StartTls, TlsPolicy::Opportunistic);
+        let wished = || Expect::Wished { names: vec![mx.clone()] };
+        let pkix = || Expect::Pkix { names: vec![mx.clone()], srv: None };
+        let tlsa = || Expect::Tlsa { records: vec![record(3)], names: vec![mx.clone(), b.clone()] };
+        check(false, vec![], None, may, wished(), false);
+        check(true, vec![], None, may, wished(), true);
+        check(false, vec![], Some("testing"), may, wished(), true);
+        check(false, vec![], Some("enforce"), must, pkix(), true);
+        check(true, vec![record(3)], None, must, tlsa(), true);
+        check(true, vec![record(3)], Some("enforce"), must, tlsa(), true);
+        check(true, vec![record(0)], None, must, wished(), true);
+        check(true, vec![record(0)], Some("enforce"), must, pkix(), true);
     }
 }

@@ -4,6 +4,7 @@
 //! for each recipient. [`pool`] decides which connection takes which job, [`connect`] finds a server and has it prove
 //! itself, [`connection`] drives one session, [`mail`] makes mails of what goes into the mail system, [`outcome`] puts into words what it said. [`devices`] and [`device`] do the
 //! same for attachments, whose connections come from the other side; [`showing`] is what they get of presence.
+//! [`policies`] knows what domains say of their mail exchangers.
 //!
 //! Invariants: connections are bounded for each destination and in all; a job that waits holds no entity; jobs of one lane
 //! go in order. A hop that fails gives [`Outcome::Deferred`], never a loss. RFC 5321 §4.5.4, RFC 1047.
@@ -15,6 +16,7 @@ mod devices;
 mod mail;
 mod outcome;
 mod peers;
+pub mod policies;
 mod pool;
 mod showing;
 #[cfg(test)]

@@ -118,6 +118,15 @@ pub struct Srv {
     pub target: Option<Domain>,
 }
 
+/// An MX record (RFC 5321 §5.1).
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Mx {
+    /// Lower is tried first.
+    pub preference: u16,
+    /// The host; `None` is the root `.`: no mail is taken (RFC 7505 §3).
+    pub exchange: Option<Domain>,
+}
+
 /// A TLSA record (RFC 6698 §2.1), or an SMIMEA record, which has the same form (RFC 8162 §2).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Tlsa {
@@ -143,6 +152,18 @@ pub trait Resolve: Send + Sync {
     fn addresses<'a>(&'a self, host: &'a Domain) -> Lookup<'a, IpAddr>;
     /// TLSA at `_port._tcp.host`.
     fn tlsa<'a>(&'a self, host: &'a Domain, port: u16) -> Lookup<'a, Tlsa>;
+    /// MX at `domain`, in no particular order; none where nobody can say.
+    fn mx<'a>(&'a self, domain: &'a Domain) -> Lookup<'a, Mx> {
+        Box::pin(
+            async move { Err(Failure::NoData { name: domain.to_string(), kind: "MX", security: Security::Insecure }) },
+        )
+    }
+    /// TXT at `name`, the strings of each record put together; none where nobody can say.
+    fn txt<'a>(&'a self, name: &'a str) -> Lookup<'a, Vec<u8>> {
+        Box::pin(
+            async move { Err(Failure::NoData { name: name.to_owned(), kind: "TXT", security: Security::Insecure }) },
+        )
+    }
     /// SMIMEA at `name`, which [`crate::smime::trust::owner`] makes of an address; none where nobody can say.
     fn smimea<'a>(&'a self, name: &'a str) -> Lookup<'a, Tlsa> {
         Box::pin(

@@ -13,7 +13,7 @@ use tokio::sync::watch;
 
 use super::cache::Cache;
 use super::wire::{Data, Kind, LONGEST, Outcome, Question};
-use super::{Answer, Failure, Lookup, Resolve, Security, Srv, Tlsa};
+use super::{Answer, Failure, Lookup, Mx, Resolve, Security, Srv, Tlsa};
 use crate::address::Domain;
 
 /// Questions in flight, those included that nobody waits for any more; more are not taken.
@@ -191,6 +191,20 @@ impl Resolve for Resolver {
             };
             self.typed(&name, Kind::Tlsa, pick).await
         })
+    }
+
+    fn mx<'a>(&'a self, domain: &'a Domain) -> Lookup<'a, Mx> {
+        Box::pin(self.typed(domain.as_str(), Kind::Mx, |data| match data {
+            Data::Mx(mx) => Some(mx),
+            _ => None,
+        }))
+    }
+
+    fn txt<'a>(&'a self, name: &'a str) -> Lookup<'a, Vec<u8>> {
+        Box::pin(self.typed(name, Kind::Txt, |data| match data {
+            Data::Txt(text) => Some(text),
+            _ => None,
+        }))
     }
 
     fn smimea<'a>(&'a self, name: &'a str) -> Lookup<'a, Tlsa> {

@@ -12,7 +12,7 @@ use hickory_proto::rr::rdata::TLSA;
 use hickory_proto::rr::rdata::opt::{EdnsCode, EdnsOption};
 use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordType};
 
-use super::{Answer, Failure, Security, Srv, Tlsa};
+use super::{Answer, Failure, Mx, Security, Srv, Tlsa};
 use crate::address::Domain;
 
 /// CNAME records in a row.
@@ -36,6 +36,8 @@ pub(super) enum Kind {
     Aaaa,
     Tlsa,
     Smimea,
+    Mx,
+    Txt,
 }
 
 impl Kind {
@@ -46,6 +48,8 @@ impl Kind {
             Kind::Aaaa => "AAAA",
             Kind::Tlsa => "TLSA",
             Kind::Smimea => "SMIMEA",
+            Kind::Mx => "MX",
+            Kind::Txt => "TXT",
         }
     }
 
@@ -56,6 +60,8 @@ impl Kind {
             Kind::Aaaa => RecordType::AAAA,
             Kind::Tlsa => RecordType::TLSA,
             Kind::Smimea => RecordType::SMIMEA,
+            Kind::Mx => RecordType::MX,
+            Kind::Txt => RecordType::TXT,
         }
     }
 }
@@ -67,6 +73,9 @@ pub(super) enum Data {
     Address(IpAddr),
     Tlsa(Tlsa),
     Smimea(Tlsa),
+    Mx(Mx),
+    /// Its strings, put together.
+    Txt(Vec<u8>),
 }
 
 impl Data {
@@ -77,6 +86,8 @@ impl Data {
                 Data::Srv(srv) => srv.target.as_ref().map_or(0, |target| target.as_str().len()),
                 Data::Address(_) => 0,
                 Data::Tlsa(tlsa) | Data::Smimea(tlsa) => tlsa.data.len(),
+                Data::Mx(mx) => mx.exchange.as_ref().map_or(0, |host| host.as_str().len()),
+                Data::Txt(text) => text.len(),
             }
     }
 }
@@ -357,22 +368,26 @@ pub(super) fn absence_ttl(record: &Record) -> Option<Duration> {
     }
 }
 
-/// Our form of a record; `None` for an SRV whose target is no host name, which nobody can connect to.
+/// Our form of a record; `None` for an SRV or MX whose target is no host name, which nobody can connect to.
 pub(super) fn data(data: &RData) -> Option<Data> {
     match data {
         RData::SRV(srv) => {
-            let target = match srv.target.is_root() {
-                true => None,
-                false => Some(Domain::parse(&shown(&srv.target)).ok()?),
-            };
+            let target = host(&srv.target)?;
             Some(Data::Srv(Srv { priority: srv.priority, weight: srv.weight, port: srv.port, target }))
         }
         RData::A(a) => Some(Data::Address(IpAddr::V4(a.0))),
         RData::AAAA(aaaa) => Some(Data::Address(IpAddr::V6(aaaa.0))),
         RData::TLSA(tlsa) => Some(Data::Tlsa(association(tlsa))),
         RData::SMIMEA(smimea) => Some(Data::Smimea(association(smimea))),
+        RData::MX(mx) => Some(Data::Mx(Mx { preference: mx.preference, exchange: host(&mx.exchange)? })),
+        RData::TXT(txt) => Some(Data::Txt(txt.txt_data.concat())),
         _ => None,
     }
+}
+
+/// `Some(None)` for the root.
+fn host(name: &Name) -> Option<Option<Domain>> {
+    if name.is_root() { Some(None) } else { Domain::parse(&shown(name)).ok().map(Some) }
 }
 
 fn association(record: &TLSA) -> Tlsa {

@@ -1,13 +1,13 @@
-//! A file from a web server, in the clear, for lists that are signed themselves.
+//! A file from a web server: in the clear, for lists that are signed themselves, or over a connection that is encrypted.
 //!
 //! In: a URL of `http:`, where it may lead, how much and how long. Out: the content of a `200`. Invariants: one request of
 //! HTTP/1.0, whose answer ends with the connection; no redirection is followed; nothing of the URL can add to the request.
-//! Fails with words. RFC 5280 §4.2.1.13.
+//! Fails with words. RFC 5280 §4.2.1.13, RFC 8461 §3.3.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
 use super::{Host, Options, dial};
 use crate::address::Domain;
@@ -62,23 +62,47 @@ pub async fn get(url: &Url, addresses: &[IpAddr], octets: u64, time: Duration) -
 
 async fn ask(url: &Url, addresses: &[IpAddr], octets: u64) -> Result<Vec<u8>, String> {
     let places: Vec<SocketAddr> = addresses.iter().map(|address| SocketAddr::new(*address, url.port)).collect();
-    let mut stream = dial(&places, Options::default()).await.map_err(|error| error.to_string())?;
+    let stream = dial(&places, Options::default()).await.map_err(|error| error.to_string())?;
     let host = match &url.host {
         Host::Address(IpAddr::V6(address)) => format!("[{address}]"),
         host => host.to_string(),
     };
     let port = if url.port == 80 { String::new() } else { format!(":{}", url.port) };
-    let request = format!("GET {} HTTP/1.0\r\nHost: {host}{port}\r\nAccept: */*\r\n\r\n", url.target);
+    Ok(over(stream, &format!("{host}{port}"), &url.target, octets).await?.octets)
+}
+
+/// What a server gave.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Content {
+    /// Its media type, without parameters, in lower case; empty where it did not say.
+    pub media_type: String,
+    /// It.
+    pub octets: Vec<u8>,
+}
+
+/// The content at a path of `host`, over a connection to it: at most so many octets. Whoever calls bounds the time.
+pub async fn over<S>(mut stream: S, host: &str, path: &str, octets: u64) -> Result<Content, String>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let request = format!("GET {path} HTTP/1.0\r\nHost: {host}\r\nAccept: */*\r\n\r\n");
     stream.write_all(request.as_bytes()).await.map_err(|error| error.to_string())?;
+    // What is encrypted may wait to be written.
+    stream.flush().await.map_err(|error| error.to_string())?;
     let mut answer = Vec::new();
     let most = octets.saturating_add(HEAD as u64);
-    stream.take(most + 1).read_to_end(&mut answer).await.map_err(|error| error.to_string())?;
-    let content = content(answer)?;
-    if content.len() as u64 > octets { Err(format!("it has more than {octets} octets")) } else { Ok(content) }
+    let cut_off = match stream.take(most + 1).read_to_end(&mut answer).await {
+        Ok(_) => false,
+        // Many servers end TLS without a word; then the content must be as long as it says.
+        Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => true,
+        Err(error) => return Err(error.to_string()),
+    };
+    let content = content(answer, cut_off)?;
+    if content.octets.len() as u64 > octets { Err(format!("it has more than {octets} octets")) } else { Ok(content) }
 }
 
 /// The content of an answer.
-fn content(mut answer: Vec<u8>) -> Result<Vec<u8>, String> {
+fn content(mut answer: Vec<u8>, cut_off: bool) -> Result<Content, String> {
     let end = answer.windows(4).take(HEAD).position(|four| four == b"\r\n\r\n").ok_or("the answer is not HTTP")?;
     let head = String::from_utf8_lossy(&answer[..end]).into_owned();
     let mut lines = head.split("\r\n");
@@ -94,11 +118,14 @@ fn content(mut answer: Vec<u8>) -> Result<Vec<u8>, String> {
     if field("Transfer-Encoding").is_some_and(|coding| !coding.eq_ignore_ascii_case("identity")) {
         return Err("the answer is in pieces, which HTTP/1.0 does not have".to_owned());
     }
-    let content = answer.split_off(end + 4);
+    let octets = answer.split_off(end + 4);
+    let media_type = field("Content-Type").and_then(|value| value.split(';').next()).unwrap_or_default();
+    let media_type = media_type.trim().to_ascii_lowercase();
     match field("Content-Length").map(str::parse::<usize>) {
-        Some(Ok(length)) if length == content.len() => Ok(content),
+        Some(Ok(length)) if length == octets.len() => Ok(Content { media_type, octets }),
         Some(_) => Err("the answer is not as long as it says".to_owned()),
-        None => Ok(content),
+        None if cut_off => Err("the connection was cut off".to_owned()),
+        None => Ok(Content { media_type, octets }),
     }
 }
 
@@ -155,7 +182,8 @@ mod tests {
     #[test]
     fn answers() {
         let check = |answer: &str, expected: Result<&str, &str>| {
-            let got = content(answer.as_bytes().to_vec()).map(|content| String::from_utf8(content).unwrap());
+            let got = content(answer.as_bytes().to_vec(), false);
+            let got = got.map(|content| String::from_utf8(content.octets).unwrap());
             assert_eq!(got, expected.map(str::to_owned).map_err(str::to_owned), "{answer}");
         };
         check("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nab", Ok("ab"));
@@ -165,6 +193,18 @@ mod tests {
         let pieces = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n0\r\n\r\n";
         check(pieces, Err("the answer is in pieces, which HTTP/1.0 does not have"));
         check("220 a.example ESMTP\r\n", Err("the answer is not HTTP"));
+    }
+
+    #[test]
+    fn what_was_cut_off_must_be_as_long_as_it_says() {
+        let cut_off = |head: &str| {
+            let answer = format!("HTTP/1.1 200 OK\r\ncontent-type: Text/Plain; charset=utf-8\r\n{head}\r\nab");
+            content(answer.into_bytes(), true)
+        };
+        let whole = Content { media_type: "text/plain".to_owned(), octets: b"ab".to_vec() };
+        assert_eq!(cut_off("Content-Length: 2\r\n"), Ok(whole));
+        assert_eq!(cut_off(""), Err("the connection was cut off".to_owned()));
+        assert_eq!(cut_off("Content-Length: 3\r\n"), Err("the answer is not as long as it says".to_owned()));
     }
 
     #[test]

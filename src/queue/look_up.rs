@@ -1,9 +1,10 @@
 //! Where a destination's servers are: configuration, DNS, and what is remembered of domains.
 //!
 //! In: a destination. Out: [`Resolved`] for the schedule. The decision is [`route::decide`]'s; here it is asked and put into
-//! words. What goes to a domain without IMPP becomes a mail where there is a way into the mail system; else it fails, and
-//! presence always does.
+//! words. What goes to a domain without IMPP becomes a mail where there is a way for mail, and its exchangers are looked up where
+//! that is straight to them; else it fails, and presence always does.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -11,12 +12,17 @@ use std::time::Duration;
 use crate::address::Domain;
 use crate::clock::Clock;
 use crate::deliver::Destination;
+use crate::deliver::policies::Keeper;
 use crate::dns::Resolve;
 use crate::envelope::Class;
 use crate::queue::schedule::{Onward, Resolved};
 use crate::random;
 use crate::reply::EnhancedCode;
-use crate::route::{self, Decision, Hop, MailHop, Memory, Table, Way};
+use crate::route::exchange::{Exchange, exchange, without_address};
+use crate::route::{
+    self, Decision, Exchangers, Hop, MailHop, MailServer, MailWay, Memory, Table, Target, TlsPolicy, Way,
+};
+use crate::timestamp::Timestamp;
 
 /// How long a configured route is good; a reload may change it.
 const CONFIGURED: Duration = Duration::from_secs(60);
@@ -26,6 +32,10 @@ const LEAST: Duration = Duration::from_secs(1);
 const ABSENCE: Duration = Duration::from_secs(5);
 /// The destination of what is for people here who are out of contact: their mail store.
 pub const MAILBOXES: &str = "mailboxes";
+/// How long the exchangers of a domain are used at most: its policy about them may change.
+const EXCHANGERS: Duration = Duration::from_secs(3600);
+/// RFC 3463 §3.2, X.1.2, bad destination system address: for this service there is none.
+const NO_SERVICE: EnhancedCode = EnhancedCode::new(5, 1, 2);
 /// Marks the destinations that are configured routes.
 const ROUTE: &str = "route ";
 
@@ -53,13 +63,14 @@ pub fn goes_to(table: &Table, domain: &Domain, class: Class, destination: &str) 
 pub struct LookUp {
     resolver: Arc<dyn Resolve>,
     memory: Arc<Mutex<Memory>>,
+    policies: Keeper,
     socks5: Option<SocketAddr>,
 }
 
 impl LookUp {
-    /// Asks `resolver`; what is found is reached through `socks5`, where given.
-    pub fn new(resolver: Arc<dyn Resolve>, socks5: Option<SocketAddr>) -> Self {
-        LookUp { resolver, memory: Arc::default(), socks5 }
+    /// Asks `resolver`, and `policies` about mail exchangers; what is found is reached through `socks5`, where given.
+    pub fn new(resolver: Arc<dyn Resolve>, policies: Keeper, socks5: Option<SocketAddr>) -> Self {
+        LookUp { resolver, memory: Arc::default(), policies, socks5 }
     }
 
     /// The domain has offered the service, before this process began.
@@ -112,19 +123,48 @@ impl LookUp {
             Decision::NoService { .. } => no_service(class, &domain, &name),
         };
         match table.mail().filter(|_| class == Class::Im) {
-            Some(hop) => mail(hop, now.after(ABSENCE)),
-            None => nowhere(now.after(ABSENCE), absence),
+            Some(MailWay::Hop(hop)) => mail(hop, now.after(ABSENCE)),
+            Some(MailWay::Exchangers(bridges)) => self.exchangers(domain, bridges, clock).await,
+            None => nowhere(now.after(ABSENCE), NO_SERVICE, absence),
+        }
+    }
+
+    /// Straight to the mail exchangers of a domain.
+    async fn exchangers(&self, domain: Domain, bridges: &Arc<HashMap<Domain, Domain>>, clock: &dyn Clock) -> Resolved {
+        let mut found = exchange(self.resolver.mx(&domain).await, &domain, random::up_to);
+        if let Exchange::Implicit(target) = found {
+            found = self.implicit(&domain, target).await;
+        }
+        let (targets, ttl) = match found {
+            Exchange::Targets(targets, ttl) => (targets, ttl),
+            Exchange::Implicit(target) => (vec![target], ABSENCE),
+            Exchange::Nowhere { status, reason } => return nowhere(clock.now().after(ABSENCE), status, reason),
+            Exchange::Unknown(reason) => return Resolved::Later(reason),
+        };
+        let policy = self.policies.of(&domain, clock).await;
+        let server = MailServer::Exchangers(Exchangers { domain, targets, policy, socks5: self.socks5 });
+        let hop = MailHop { server, lmtp: false, tls: TlsPolicy::Opportunistic, bridges: bridges.clone() };
+        mail(&Arc::new(hop), clock.now().after(ttl.clamp(LEAST, EXCHANGERS)))
+    }
+
+    /// A domain that names no exchanger is its own if it has an address; behind a proxy that is for the proxy to know.
+    async fn implicit(&self, domain: &Domain, target: Target) -> Exchange {
+        match self.socks5 {
+            Some(_) => Exchange::Implicit(target),
+            None => match self.resolver.addresses(domain).await {
+                Ok(_) => Exchange::Implicit(target),
+                Err(failure) => without_address(&failure, domain),
+            },
         }
     }
 }
 
-fn mail(hop: &Arc<MailHop>, until: crate::timestamp::Timestamp) -> Resolved {
+fn mail(hop: &Arc<MailHop>, until: Timestamp) -> Resolved {
     Resolved::Onward(Onward::Hop(Arc::new(Hop::Mail(hop.clone()))), until)
 }
 
-fn nowhere(until: crate::timestamp::Timestamp, reason: String) -> Resolved {
-    // X.1.2, bad destination system address (RFC 3463 §3.2): for this service there is none.
-    Resolved::Onward(Onward::Nowhere(EnhancedCode::new(5, 1, 2), Arc::from(reason)), until)
+fn nowhere(until: Timestamp, status: EnhancedCode, reason: String) -> Resolved {
+    Resolved::Onward(Onward::Nowhere(status, Arc::from(reason)), until)
 }
 
 fn service(class: Class) -> &'static str {

@@ -17,11 +17,13 @@ use crate::accounts::{Accounts, LocalDomain, Principal, Reads};
 use crate::address::{Domain, Mailbox, ReversePath};
 use crate::attached::{Attached, Attachment};
 use crate::clock::Clock;
+use crate::deliver::policies::Keeper;
 use crate::deliver::{Deliver, DeviceOptions, Devices, Work};
 use crate::dns::{Failure, Lookup, Resolve, Srv, Tlsa};
 use crate::envelope::{Body, Class, Envelope, Notify, Recipient};
 use crate::spool::{NewMessage, Origin, QueueId, Record, Settlement, Spool, State};
 use crate::timestamp::Timestamp;
+use crate::tls::{Certificates, Connector, Roots};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -82,6 +84,12 @@ fn accounts(locals: &[&str]) -> Arc<Accounts> {
     Arc::new(Accounts::new(HashMap::from([(domain, LocalDomain { im: true, inboxes, ..LocalDomain::default() })])))
 }
 
+/// Nobody has a policy about mail exchangers.
+fn policies(directory: &std::path::Path) -> Keeper {
+    let connector = Connector::new(Arc::new(Roots::none()), Certificates::none(), Default::default());
+    Keeper::new(Arc::new(Nobody), &connector, directory.join("mta-sts"), None)
+}
+
 impl World {
     fn new() -> World {
         World::with(tempfile::tempdir().unwrap(), |_| {})
@@ -117,7 +125,7 @@ impl World {
             deliver: Arc::new(Nobody),
             reports: reported,
             attached: attached.clone(),
-            look_up: look_up::LookUp::new(Arc::new(Nobody), None),
+            look_up: look_up::LookUp::new(Arc::new(Nobody), policies(directory.path()), None),
             accounts: local,
             table: watch::channel(Arc::default()).1,
             clock: clock.clone(),

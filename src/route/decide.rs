@@ -91,7 +91,7 @@ pub fn decide(
 }
 
 /// `localhost` and what is below it.
-fn is_localhost(host: &Domain) -> bool {
+pub(super) fn is_localhost(host: &Domain) -> bool {
     host.as_str().rsplit('.').next() == Some("localhost")
 }
 

@@ -1,4 +1,5 @@
-//! Where a domain's messages go: configuration first, then SRV (RFC 3861, RFC 2782).
+//! Where a domain's messages go: configuration first, then SRV (RFC 3861, RFC 2782), and where there is none its mail
+//! exchangers ([`exchange`], RFC 5321 §5.1), held to what the domain says of them ([`sts`], [`policies`]).
 //!
 //! Pure: facts in, value out. [`Table`] knows local domains and configured routes; for the rest somebody asks DNS for
 //! [`service_name`], [`decide`] turns what came into a [`Decision`], and [`Memory`] keeps a domain that is known to
@@ -6,12 +7,15 @@
 //! since every host with a web site would be asked.
 
 mod decide;
+pub mod exchange;
 mod memory;
+pub mod policies;
+pub mod sts;
 mod table;
 
 pub use decide::{Decision, TARGETS, decide, order, service_name};
 pub use memory::Memory;
-pub use table::{Pattern, Rule, Table, Way};
+pub use table::{MailWay, Pattern, Rule, Table, Way};
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -86,6 +90,21 @@ pub enum MailServer {
     Socket(PathBuf),
     /// Servers, tried in order.
     Hosts(Vec<Target>),
+    /// The mail exchangers of a domain.
+    Exchangers(Exchangers),
+}
+
+/// The mail exchangers of a domain.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Exchangers {
+    /// The domain.
+    pub domain: Domain,
+    /// At least one, in the order in which they are to be tried.
+    pub targets: Vec<Target>,
+    /// The domain's policy about them, where it has one.
+    pub policy: Option<Arc<sts::Policy>>,
+    /// A SOCKS5 proxy for all that leaves this host.
+    pub socks5: Option<SocketAddr>,
 }
 
 /// A way into the mail system.
@@ -95,10 +114,10 @@ pub struct MailHop {
     pub server: MailServer,
     /// A mail store that speaks LMTP (RFC 2033): what it accepts is delivered. Else SMTP.
     pub lmtp: bool,
-    /// How it proves itself; a socket has nothing to prove.
+    /// How it proves itself; a socket has nothing to prove, and what mail exchangers have is theirs to say.
     pub tls: TlsPolicy,
     /// The domains of bridge addresses, by the domain served here that they belong to.
-    pub bridges: HashMap<Domain, Domain>,
+    pub bridges: Arc<HashMap<Domain, Domain>>,
 }
 
 impl std::hash::Hash for MailHop {

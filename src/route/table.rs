@@ -66,6 +66,15 @@ pub enum Way {
     Lookup,
 }
 
+/// How mail leaves, for domains that do not offer instant messages.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MailWay {
+    /// Through the mail system.
+    Hop(Arc<MailHop>),
+    /// Straight to the mail exchangers of each domain, with these domains of bridge addresses ([`MailHop::bridges`]).
+    Exchangers(Arc<HashMap<Domain, Domain>>),
+}
+
 /// Hops for one pattern.
 #[derive(Clone, Debug, Default)]
 struct Hops {
@@ -101,7 +110,7 @@ pub struct Table {
     /// By suffix, without its leading dot.
     below: HashMap<String, Hops>,
     any: Hops,
-    mail: Option<Arc<MailHop>>,
+    mail: Option<MailWay>,
     store: Option<Arc<MailHop>>,
     /// After how long out of contact people of a domain get mail.
     fallback: HashMap<Domain, Duration>,
@@ -122,9 +131,9 @@ impl Table {
         table
     }
 
-    /// With a way into the mail system for domains that do not offer instant messages.
+    /// With a way by mail for domains that do not offer instant messages.
     #[must_use]
-    pub fn with_mail(self, mail: Option<Arc<MailHop>>) -> Table {
+    pub fn with_mail(self, mail: Option<MailWay>) -> Table {
         Table { mail, ..self }
     }
 
@@ -145,8 +154,8 @@ impl Table {
         self.fallback.get(domain).copied().filter(|_| class == Class::Im)
     }
 
-    /// The way into the mail system, where there is one.
-    pub fn mail(&self) -> Option<&Arc<MailHop>> {
+    /// The way by mail, where there is one.
+    pub fn mail(&self) -> Option<&MailWay> {
         self.mail.as_ref()
     }
 

@@ -39,6 +39,11 @@ pub enum Expect {
         /// The service whose SRV-ID will do as well (RFC 4985 §2).
         srv: Option<(Class, Domain)>,
     },
+    /// Nothing: encryption without authentication. Whether it has a certificate as for [`Expect::Pkix`] is found out.
+    Wished {
+        /// The names of which its certificate may have one.
+        names: Vec<Domain>,
+    },
     /// Nothing: encryption without authentication.
     Unproven,
 }

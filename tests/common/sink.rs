@@ -95,31 +95,36 @@ impl Sink {
 
     /// Starts one.
     pub fn with(manner: Manner) -> Sink {
-        Sink::listen(manner, None)
+        Sink::listen(manner, Security::None)
     }
 
     /// Starts one at this address.
     pub fn at(address: SocketAddr, manner: Manner) -> Sink {
-        Sink::serve(TcpListener::bind(address).expect("the address is free"), manner, None)
+        Sink::serve(TcpListener::bind(address).expect("the address is free"), manner, Security::None)
     }
 
     /// Starts one that speaks TLS at once.
     pub fn secured(manner: Manner, tls: ServerConfig) -> Sink {
-        Sink::listen(manner, Some(Arc::new(tls)))
+        Sink::listen(manner, Security::AtOnce(Arc::new(tls)))
     }
 
-    fn listen(manner: Manner, tls: Option<Arc<ServerConfig>>) -> Sink {
-        Sink::serve(TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port on loopback"), manner, tls)
+    /// Starts one behind this listener that takes STARTTLS, if it can.
+    pub fn behind(listener: TcpListener, manner: Manner, tls: Option<ServerConfig>) -> Sink {
+        Sink::serve(listener, manner, tls.map_or(Security::None, |tls| Security::StartTls(Arc::new(tls))))
     }
 
-    fn serve(listener: TcpListener, manner: Manner, tls: Option<Arc<ServerConfig>>) -> Sink {
+    fn listen(manner: Manner, security: Security) -> Sink {
+        Sink::serve(TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port on loopback"), manner, security)
+    }
+
+    fn serve(listener: TcpListener, manner: Manner, security: Security) -> Sink {
         let sink = Sink { address: listener.local_addr().expect("its address"), kept: Arc::default() };
         let (kept, manner) = (sink.kept.clone(), Arc::new(manner));
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                let (kept, manner, tls) = (kept.clone(), manner.clone(), tls.clone());
+                let (kept, manner, security) = (kept.clone(), manner.clone(), security.clone());
                 // A connection that breaks is the other side's business.
-                std::thread::spawn(move || _ = serve(stream, tls, &kept, &manner));
+                std::thread::spawn(move || _ = serve(stream, security, &kept, &manner));
             }
         });
         sink
@@ -156,7 +161,23 @@ impl Sink {
     }
 }
 
+/// How a connection is encrypted.
+#[derive(Clone)]
+enum Security {
+    None,
+    AtOnce(Arc<ServerConfig>),
+    StartTls(Arc<ServerConfig>),
+}
+
+impl Security {
+    fn encrypt(tls: &Arc<ServerConfig>, stream: impl Stream + 'static) -> Result<Box<dyn Stream>> {
+        let connection = ServerConnection::new(tls.clone()).map_err(std::io::Error::other)?;
+        Ok(Box::new(StreamOwned::new(connection, stream)))
+    }
+}
+
 struct Session<'a> {
+    starttls: bool,
     reader: BufReader<Box<dyn Stream>>,
     out: Vec<u8>,
     kept: &'a Kept,
@@ -166,14 +187,16 @@ struct Session<'a> {
     chunks: Vec<u8>,
 }
 
-fn serve(stream: TcpStream, tls: Option<Arc<ServerConfig>>, kept: &Kept, manner: &Manner) -> Result<()> {
+fn serve(stream: TcpStream, mut security: Security, kept: &Kept, manner: &Manner) -> Result<()> {
     stream.set_nodelay(true)?;
-    let stream: Box<dyn Stream> = match tls {
-        Some(tls) => Box::new(StreamOwned::new(ServerConnection::new(tls).map_err(std::io::Error::other)?, stream)),
-        None => Box::new(stream),
+    let stream: Box<dyn Stream> = match &security {
+        Security::AtOnce(tls) => Security::encrypt(tls, stream)?,
+        Security::StartTls(_) | Security::None => Box::new(stream),
     };
+    let starttls = matches!(security, Security::StartTls(_));
     let (mail, rcpts, chunks) = Default::default();
-    let mut session = Session { reader: BufReader::new(stream), out: Vec::new(), kept, manner, mail, rcpts, chunks };
+    let reader = BufReader::new(stream);
+    let mut session = Session { starttls, reader, out: Vec::new(), kept, manner, mail, rcpts, chunks };
     session.reply("220 sink.test ESMTP");
     let mut line = Vec::new();
     loop {
@@ -188,6 +211,13 @@ fn serve(stream: TcpStream, tls: Option<Arc<ServerConfig>>, kept: &Kept, manner:
             return Ok(());
         }
         let text = String::from_utf8_lossy(&line).trim_end().to_owned();
+        if let (Security::StartTls(tls), "STARTTLS") = (&security, text.as_str()) {
+            session.reader.get_mut().write_all(b"220 2.0.0 go on\r\n")?;
+            session.reader.get_mut().flush()?;
+            session.reader = BufReader::new(Security::encrypt(tls, session.reader.into_inner())?);
+            (session.starttls, security) = (false, Security::None);
+            continue;
+        }
         if session.command(&text)? {
             let out = std::mem::take(&mut session.out);
             return session.reader.get_mut().write_all(&out);
@@ -207,7 +237,8 @@ impl Session<'_> {
         match verb.as_str() {
             "EHLO" if self.manner.lmtp => self.reply("500 5.5.1 this is LMTP"),
             "EHLO" | "LHLO" => {
-                let keywords = self.manner.keywords.clone();
+                let mut keywords = self.manner.keywords.clone();
+                keywords.extend(self.starttls.then_some("STARTTLS"));
                 self.reply(if keywords.is_empty() { "250 sink.test" } else { "250-sink.test" });
                 for (at, keyword) in keywords.iter().enumerate() {
                     let mark = if at + 1 == keywords.len() { ' ' } else { '-' };

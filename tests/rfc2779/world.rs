@@ -114,14 +114,24 @@ impl World {
     /// A server of `domain` that keeps what it gets, found by SRV and with a certificate.
     pub fn sink(&self, domain: &str, manner: Manner) -> Sink {
         self.certify(domain, &Leaf::new(&[&host(domain), &ascii(domain)], now()));
-        let (chain, key) = self.pair(domain);
-        let builder = ServerConfig::builder_with_provider(provider()).with_safe_default_protocol_versions();
-        let tls = builder.expect("TLS").with_no_client_auth().with_single_cert(chain, key);
-        let mut tls = tls.expect("a certificate with its key");
+        let mut tls = self.server(domain);
         tls.alpn_protocols = vec![b"impp".to_vec()];
         let sink = Sink::secured(manner, tls);
         self.found_at(domain, sink.address);
         sink
+    }
+
+    /// A server in TLS, with the certificate of `domain`.
+    pub fn server(&self, domain: &str) -> ServerConfig {
+        let (chain, key) = self.pair(domain);
+        let builder = ServerConfig::builder_with_provider(provider()).with_safe_default_protocol_versions();
+        let tls = builder.expect("TLS").with_no_client_auth().with_single_cert(chain, key);
+        tls.expect("a certificate with its key")
+    }
+
+    /// The certificate of `domain`.
+    pub fn certificate(&self, domain: &str) -> CertificateDer<'static> {
+        self.pair(domain).0.remove(0)
     }
 
     /// A connection to a relay port, in TLS, with the certificate of `domain`, asking for the name `sni`.

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::super::MailRoute;
 use super::super::value::{self, choice};
+use super::super::{MailRoute, Via};
 use super::{Default, Key, Section, key, standard};
 use crate::address::Domain;
 use crate::bridge::intake::SpamField;
@@ -30,14 +30,16 @@ pub(in crate::config) static DOMAIN_FALLBACK: Key<Duration> = key(
      Where the mail store does not take it, it waits on.",
 );
 
-pub(in crate::config) static BRIDGE_VIA: Key<MailRoute> = key(
+pub(in crate::config) static BRIDGE_VIA: Key<Via> = key(
     "via",
-    value::MAIL_ROUTE,
+    value::VIA,
     Default::Derived("no mail; then messages for domains without instant messages fail"),
     "\"smtp:127.0.0.1:25\"",
     "Where the mail system takes mail. \
      Messages for domains that do not offer instant messages become mails and go there. \
-     What is accepted by lmtp is delivered; what is accepted by smtp is relayed.",
+     What is accepted by lmtp is delivered; what is accepted by smtp is relayed. \
+     With \"mx\" there is no mail system between: mail goes straight to the mail exchangers of each domain, which \
+     prove themselves by DANE or MTA-STS where the domain says that they can.",
 );
 pub(in crate::config) static BRIDGE_TLS: Key<TlsPolicy> = key(
     "tls",
@@ -50,7 +52,7 @@ pub(in crate::config) static BRIDGE_TLS: Key<TlsPolicy> = key(
 pub(in crate::config) static BRIDGE_STORE: Key<MailRoute> = key(
     "store",
     value::MAIL_ROUTE,
-    Default::Derived("`via`"),
+    Default::Derived("the server of `via`"),
     "\"lmtp:unix:/run/dovecot/lmtp\"",
     "Where mail for the people of the domains here goes, when their clients stay away for longer than `fallback` of the \
      domain.",

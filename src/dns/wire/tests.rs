@@ -315,3 +315,15 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn exchangers_and_texts() {
+    use hickory_proto::rr::rdata::{MX, TXT};
+    let mx = |host: Name| data(&RData::MX(MX::new(10, host)));
+    let exchange = |exchange| Some(Data::Mx(Mx { preference: 10, exchange }));
+    assert_eq!(mx(name("MX.b.test").to_lowercase()), exchange(Some(Domain::parse("mx.b.test").unwrap())));
+    assert_eq!(mx(Name::root()), exchange(None));
+    assert_eq!(mx(name("m_x.b.test")), None, "no host name");
+    let txt = TXT::new(vec!["v=STSv1; ".to_owned(), "id=1".to_owned()]);
+    assert_eq!(data(&RData::TXT(txt)), Some(Data::Txt(b"v=STSv1; id=1".to_vec())));
+}
