@@ -1,8 +1,8 @@
 //! Where a destination's servers are: configuration, DNS, and what is remembered of domains.
 //!
 //! In: a destination. Out: [`Resolved`] for the schedule. The decision is [`route::decide`]'s; here it is asked and put into
-//! words. What goes to a domain without IMPP becomes a mail where there is a way into the mail system; else it fails, and
-//! presence always does.
+//! words. What goes to a domain without IMPP becomes a mail where there is a way into the mail system; else it fails.
+//! Presence does not; that its people have only mail is an answer of its own.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -26,6 +26,10 @@ const LEAST: Duration = Duration::from_secs(1);
 const ABSENCE: Duration = Duration::from_secs(5);
 /// The destination of what is for people here who are out of contact: their mail store.
 pub const MAILBOXES: &str = "mailboxes";
+/// X.1.2, bad destination system address (RFC 3463 §3.2): for this service there is none.
+const NO_SERVICE: EnhancedCode = EnhancedCode::new(5, 1, 2);
+/// Marks the destinations to which presence goes by mail.
+const MAILED: &str = "mail ";
 /// Marks the destinations that are configured routes.
 const ROUTE: &str = "route ";
 
@@ -35,6 +39,11 @@ pub fn place(table: &Table, domain: &Domain, class: Class) -> Destination {
         Way::Configured(hop) => Arc::from(format!("{ROUTE}{}", hop.name)),
         Way::Local | Way::Lookup => Arc::from(format!("{class} {domain}")),
     }
+}
+
+/// The destination that presence for people of a domain shares who have only mail.
+pub fn mail_place(domain: &Domain) -> Destination {
+    Arc::from(format!("{MAILED}{domain}"))
 }
 
 /// Whether [`place`] gives this destination, without making it.
@@ -83,6 +92,12 @@ impl LookUp {
                 None => Resolved::Later("the way into the mail store was taken out of the configuration".to_owned()),
             };
         }
+        if destination.starts_with(MAILED) {
+            return match table.mail() {
+                Some(hop) => mail(hop, clock.now().after(CONFIGURED)),
+                None => Resolved::Later("the way into the mail system was taken out of the configuration".to_owned()),
+            };
+        }
         let found = destination.split_once(' ').and_then(|(class, domain)| {
             let class = [Class::Im, Class::Pres].into_iter().find(|known| known.keyword() == class)?;
             Some((class, Domain::parse(domain).ok()?))
@@ -109,6 +124,10 @@ impl LookUp {
             }
             Decision::Unknown { reason, .. } => return Resolved::Later(reason),
             Decision::Refused => refused(class, &domain),
+            Decision::NoService { .. } if class == Class::Pres && table.mail().is_some() => {
+                let reason = no_service(class, &domain, &name);
+                return Resolved::Onward(Onward::MailOnly(NO_SERVICE, Arc::from(reason)), now.after(ABSENCE));
+            }
             Decision::NoService { .. } => no_service(class, &domain, &name),
         };
         match table.mail().filter(|_| class == Class::Im) {
@@ -123,8 +142,7 @@ fn mail(hop: &Arc<MailHop>, until: crate::timestamp::Timestamp) -> Resolved {
 }
 
 fn nowhere(until: crate::timestamp::Timestamp, reason: String) -> Resolved {
-    // X.1.2, bad destination system address (RFC 3463 §3.2): for this service there is none.
-    Resolved::Onward(Onward::Nowhere(EnhancedCode::new(5, 1, 2), Arc::from(reason)), until)
+    Resolved::Onward(Onward::Nowhere(NO_SERVICE, Arc::from(reason)), until)
 }
 
 fn service(class: Class) -> &'static str {
