@@ -212,6 +212,7 @@ fn answers_go_to_the_bridge() {
             secret: &SECRET,
             id: "1",
             envelope: &envelope,
+            recipient: &envelope.recipients[0].address,
             entity: &entity,
             eight_bit: true,
         };
@@ -243,6 +244,7 @@ fn several_short_messages_become_one_mail() {
         secret: &SECRET,
         id: "0000000003",
         envelope: &envelope,
+        recipient: &envelope.recipients[0].address,
         entity: &messages[2],
         eight_bit: true,
     };
