@@ -71,7 +71,8 @@ pub fn read<'a>(mail: &'a [u8], token: &str, secret: &[u8; 32]) -> Option<Read<'
         let expected = outward::token(secret, &sender, envid, recipient);
         verify_slices_are_equal(expected.as_bytes(), token.as_bytes()).is_ok()
     };
-    let bound = |recipient: &Mailbox| proper(envid.as_deref(), recipient) || (envid.is_some() && proper(None, recipient));
+    let bound =
+        |recipient: &Mailbox| proper(envid.as_deref(), recipient) || (envid.is_some() && proper(None, recipient));
     let of = |told: &report::Recipient| {
         let named = told.original.iter().chain(Some(&told.final_recipient));
         named.filter_map(|named| Mailbox::parse(&named.address).ok()).find(&bound)

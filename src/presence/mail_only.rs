@@ -30,8 +30,7 @@ impl Engine {
         let seen = self.mail_only(facts, &mailbox, None);
         let lasts = u32::try_from(self.options.longest.as_secs()).ok();
         let seq = u64::try_from(facts.now.millis()).unwrap_or_default().max(last + 1);
-        let said =
-            Said { id: Some(id), seq, state: presence::State::Active, expires: lasts, event: &Event::Presence };
+        let said = Said { id: Some(id), seq, state: presence::State::Active, expires: lasts, event: &Event::Presence };
         self.take_view(facts, number, said, &seen);
     }
 

@@ -64,9 +64,8 @@ impl Engine {
         let here = author.client;
         // What a fetch from here has left is no subscription from here.
         // Nor is one that is told by mail one that is told by a server.
-        let is_other = |one: &Subscription| {
-            (here && !one.marks.has(Marks::HERE)) || one.marks.has(Marks::MAIL) != author.by_mail
-        };
+        let is_other =
+            |one: &Subscription| (here && !one.marks.has(Marks::HERE)) || one.marks.has(Marks::MAIL) != author.by_mail;
         let other = known.filter(|number| self.tables.subscriptions.get(*number).is_some_and(is_other));
         if let Some(number) = other {
             self.end(number);

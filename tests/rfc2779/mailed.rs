@@ -108,5 +108,8 @@ fn r2_3_1_rules_hold_and_what_comes_back_ends_it() {
     );
     assert_eq!(play.mail.hand_in("", bounce, &report), 250);
     let rows = play.home.setup.rows(&["presence", "watchers", "alice@a.test"]);
-    assert!(rows.iter().all(|row| row["state"] == "waiting"), "she sees that he asked, and nothing goes there: {rows:?}");
+    assert!(
+        rows.iter().all(|row| row["state"] == "waiting"),
+        "she sees that he asked, and nothing goes there: {rows:?}"
+    );
 }

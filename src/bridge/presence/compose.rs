@@ -34,9 +34,7 @@ pub fn compose(facts: &Facts<'_>) -> Option<(Envelope, Bytes)> {
     let tokens = Tokens { secret: facts.secret, watcher, domain };
     let id = u128::from_be_bytes(*entropy);
     let written = match contents {
-        Contents::Confirm(presentity) => {
-            confirm(presentity, &answers, &tokens.confirm(presentity, facts.mailing.now))
-        }
+        Contents::Confirm(presentity) => confirm(presentity, &answers, &tokens.confirm(presentity, facts.mailing.now)),
         Contents::Told(told) => Written::of(told, &answers, &tokens, facts.mailing),
     };
     let mut mail = format!(
@@ -51,7 +49,8 @@ pub fn compose(facts: &Facts<'_>) -> Option<(Envelope, Bytes)> {
     if written.documents.is_empty() {
         mail.push_str(&text);
     } else {
-        let _ = write!(mail, "Content-Type: multipart/mixed; boundary=\"={id:032x}\"\r\n\r\n--={id:032x}\r\n{text}\r\n");
+        let _ =
+            write!(mail, "Content-Type: multipart/mixed; boundary=\"={id:032x}\"\r\n\r\n--={id:032x}\r\n{text}\r\n");
         for (number, document) in written.documents.iter().enumerate() {
             let media = format!("{}; charset=utf-8; name=\"presence-{}.xml\"", pidf::MEDIA, number + 1);
             let part = Part { media: &media, cid: None, octets: document.as_bytes() }.write();

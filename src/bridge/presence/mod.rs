@@ -67,7 +67,8 @@ impl Command {
     pub fn of(mail: &[u8]) -> Option<Command> {
         let message = MessageParser::new().parse(mail)?;
         let subject = message.subject().and_then(Command::read);
-        let text = || message.body_text(0).and_then(|text| Command::read(text.lines().find(|line| !line.trim().is_empty())?));
+        let text =
+            || message.body_text(0).and_then(|text| Command::read(text.lines().find(|line| !line.trim().is_empty())?));
         subject.or_else(text)
     }
 
@@ -79,9 +80,9 @@ impl Command {
         if words.next().is_some() {
             return None;
         }
-        let mailbox = named.map(|text| text.trim_matches(['<', '>'])).and_then(|text| {
-            uri::read(text, &["pres", "im", "mailto"]).or_else(|| Mailbox::parse(text).ok())
-        });
+        let mailbox = named
+            .map(|text| text.trim_matches(['<', '>']))
+            .and_then(|text| uri::read(text, &["pres", "im", "mailto"]).or_else(|| Mailbox::parse(text).ok()));
         match (word.as_str(), mailbox, token) {
             ("subscribe", Some(mailbox), None) => Some(Command::Subscribe(mailbox)),
             ("status", Some(mailbox), None) => Some(Command::Status(mailbox)),

@@ -224,7 +224,8 @@ fn whoever_asks_has_to_confirm() {
     let one_more = Directive::Subscribe { id: id(1), expires: None, event: Event::Presence };
     assert_eq!(asks(&mut net.b, net.now, ALICE, BOB, one_more).unwrap_err().code(), 452);
     let mails = due(&mut net.b, net.now, "mail.test");
-    let of = |mailing: &Mailing| matches!(&mailing.contents, Contents::Told(all) if all.len() <= limits::MAILED_TOGETHER);
+    let of =
+        |mailing: &Mailing| matches!(&mailing.contents, Contents::Told(all) if all.len() <= limits::MAILED_TOGETHER);
     assert!(mails.iter().all(of) && mails.len() >= limits::MAILED_CONTACTS / limits::MAILED_TOGETHER);
 }
 
@@ -251,7 +252,8 @@ fn somebody_who_has_only_mail_is_seen_so() {
         engine.contacts_of(facts, name)
     });
     let document = Document::parse(contacts[0].view.as_deref().unwrap()).unwrap();
-    let means: Vec<_> = document.tuples.iter().map(|one| (one.contact.as_deref().unwrap(), one.basic.unwrap())).collect();
+    let means: Vec<_> =
+        document.tuples.iter().map(|one| (one.contact.as_deref().unwrap(), one.basic.unwrap())).collect();
     assert_eq!(means, [("im:alice@mail.test", Basic::Closed), ("mailto:alice@mail.test", Basic::Open)]);
     // It is found out again, and outlasts a crash.
     net.b.crash(net.now, usize::MAX);

@@ -107,9 +107,7 @@ impl Judge {
         bridge: &Options,
     ) -> Result<(), Reply> {
         match whom {
-            Some(whom) => {
-                self.said_by_mail(from, bridge.person(&whom), Directive::Cancel { id: identifier()? }).await
-            }
+            Some(whom) => self.said_by_mail(from, bridge.person(&whom), Directive::Cancel { id: identifier()? }).await,
             None => self.context.presence.unsubscribe_by_mail(from, domain).await.map(|_| ()),
         }
     }
