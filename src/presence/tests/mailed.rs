@@ -81,9 +81,13 @@ fn says(net: &mut Net, who: &str, note: &str) {
 }
 
 fn later(net: &mut Net, seconds: u64) {
-    // Whatever is due at once has its time.
-    net.b.at(net.now, false, |engine, facts| engine.tick(facts));
-    net.now = net.now.after(Duration::from_secs(seconds));
+    let end = net.now.after(Duration::from_secs(seconds));
+    net.now = net.now.after(Duration::from_secs(1));
+    // Whatever is due at once, or after the pause between two changes, has its time.
+    for _ in 0..2 {
+        net.b.at(net.now, false, |engine, facts| engine.tick(facts));
+    }
+    net.now = end;
 }
 
 /// Alice watches Bob, who has allowed it, and has her first mail.
