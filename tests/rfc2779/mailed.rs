@@ -78,7 +78,7 @@ fn r5_1_6_nobody_subscribes_another_or_asks_unproven() {
     assert_eq!(play.writes(false, "status alice@a.test"), 550);
     assert_eq!(play.writes(true, "confirm alice@a.test 7fffffff-00000000000000000000000000000000"), 550);
     assert_eq!(play.writes(true, "subscribe nobody@a.test"), 550);
-    assert_eq!(play.writes(true, "Lunch?"), 550);
+    assert_eq!(play.writes(true, "Lunch?"), 554);
     assert_eq!(play.writes(true, "subscribe alice@a.test\nAuto-Submitted: auto-replied"), 550);
     assert_eq!(play.writes(false, "unsubscribe all 00000000000000000000000000000000"), 550);
     assert_eq!(play.watchers(), 0);

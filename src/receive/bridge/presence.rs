@@ -59,7 +59,7 @@ impl Judge {
             Finding::Proven { .. } => {}
             Finding::Unknown { reason } => {
                 let text = format!("whether you are the author is not known now: {reason}");
-                return Err(Reply::new(451, EnhancedCode::new(4, 7, 1), text));
+                return Err(Reply::new(451, EnhancedCode::new(4, 4, 3), text));
             }
             Finding::Unproven { reason } => {
                 let text = format!("whoever asks for presence has to be proven as the author: {reason}");
@@ -67,7 +67,7 @@ impl Judge {
             }
         }
         let Some(command) = command else {
-            return Err(Reply::new(550, EnhancedCode::new(5, 6, 0), format!("that is nothing to be asked; {USAGE}")));
+            return Err(Reply::new(554, EnhancedCode::new(5, 6, 0), format!("that is nothing to be asked; {USAGE}")));
         };
         self.context.mailed.count(&from.key(), Instant::now())?;
         tracing::info!("from=<{from}>: by mail: {}", command.word());
