@@ -199,6 +199,14 @@ pub const ANSWERS_AT_DOMAIN: usize = 1_000;
 pub const UNPROVEN_WATCHERS: usize = 50;
 /// Fetches and refusals in all that wait to be answered, or for their answers.
 pub const PRESENCE_ANSWERS: usize = 10_000;
+/// Presentities that somebody who has only mail watches, or is asked about.
+pub const MAILED_CONTACTS: usize = 200;
+/// Presentities in one mail about presence.
+pub const MAILED_TOGETHER: usize = 50;
+/// How long somebody who has only mail watches before they have to ask again.
+pub const MAILED_FOR: Duration = Duration::from_secs(90 * 86_400);
+/// Requests about presence by mail of one author within an hour; each is answered by a mail.
+pub const MAILED_REQUESTS: usize = 30;
 /// Answers kept for a watcher none of whose devices is attached.
 pub const ANSWERS_KEPT: usize = 16;
 /// Notices that wait for one device.

@@ -29,6 +29,8 @@ mod formats;
 mod hops;
 #[path = "rfc2779/mail.rs"]
 mod mail;
+#[path = "rfc2779/mailed.rs"]
+mod mailed;
 #[path = "rfc2779/notified.rs"]
 mod notified;
 #[path = "rfc2779/once.rs"]

@@ -2,7 +2,8 @@
 //!
 //! In: a delivery status notification that came to a bounce address. Out: the receipt that the sender of the message gets, or
 //! `None` where it is about no message of ours. Invariants: only who was sent the message knows the address, whose token is
-//! made of the sender and the identifier of the envelope; what succeeded is never told as a failure. The same report
+//! made of the sender, the identifier of the envelope and the one recipient, and nothing is told of another; what succeeded
+//! is never told as a failure. The same report
 //! becomes the same receipt. RFC 3464 §2, RFC 3461 §6, RFC 6522 §3.
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
@@ -10,7 +11,8 @@ use aws_lc_rs::constant_time::verify_slices_are_equal;
 use super::outward;
 use crate::address::{Domain, Mailbox, ReversePath};
 use crate::envelope::{Body, Class, Envelope, Notify, Recipient, Ret};
-use crate::mime::report::{self, Report};
+use crate::limits;
+use crate::mime::report;
 use crate::mime::{self, Fields, part, unfold};
 use crate::receipt::{self, About};
 use crate::spool::{NewMessage, QueueId};
@@ -41,30 +43,82 @@ pub struct Circumstances<'a> {
     pub id: QueueId,
 }
 
-/// The receipt that a report is; `None` where the message was none of ours.
-pub fn receipt(mail: &[u8], token: &str, secret: &[u8; 32], around: &Circumstances<'_>) -> Option<NewMessage> {
+/// A report about a message of ours.
+#[derive(Debug)]
+pub struct Read<'a> {
+    /// The report.
+    mail: &'a [u8],
+    /// The header of the message.
+    header: &'a [u8],
+    envid: Option<String>,
+    /// When the message arrived at who reports.
+    arrived: Option<Timestamp>,
+    told: report::Recipient,
+    /// Who sent the message.
+    pub sender: Mailbox,
+    /// Which recipient it is about, as the sender wrote it.
+    pub recipient: Mailbox,
+}
+
+/// Reads a report; `None` where the message was none of ours, or what is reported is about none of its recipients.
+pub fn read<'a>(mail: &'a [u8], token: &str, secret: &[u8; 32]) -> Option<Read<'a>> {
     let report = report::parse(mail).ok()?;
     let header = returned(mail)?;
-    let (sender, written) = sender(header)?;
-    let envid = report.envid.clone().or(written);
-    let proper = |envid: Option<&str>| {
-        let expected = outward::token(secret, &sender, envid);
-        verify_slices_are_equal(expected.as_bytes(), token.to_ascii_lowercase().as_bytes()).is_ok()
+    let Named { sender, envid, others } = named(header)?;
+    let envid = report.envid.clone().or(envid);
+    let token = token.to_ascii_lowercase();
+    let proper = |envid: Option<&str>, recipient: &Mailbox| {
+        let expected = outward::token(secret, &sender, envid, recipient);
+        verify_slices_are_equal(expected.as_bytes(), token.as_bytes()).is_ok()
     };
-    if !proper(envid.as_deref()) && !(envid.is_some() && proper(None)) {
-        return None;
+    let bound =
+        |recipient: &Mailbox| proper(envid.as_deref(), recipient) || (envid.is_some() && proper(None, recipient));
+    let of = |told: &report::Recipient| {
+        let named = told.original.iter().chain(Some(&told.final_recipient));
+        named.filter_map(|named| Mailbox::parse(&named.address).ok()).find(&bound)
+    };
+    let found = report.recipients.iter().find_map(|told| Some((told.clone(), of(told)?)));
+    // Where the address was rewritten on its way, and nobody kept the original, the message has it.
+    let rewritten = || match &report.recipients[..] {
+        [only] => others.into_iter().find(&bound).map(|recipient| (only.clone(), recipient)),
+        _ => None,
+    };
+    let (told, recipient) = found.or_else(rewritten)?;
+    Some(Read { mail, header, envid, arrived: report.arrived, told, sender, recipient })
+}
+
+impl Read<'_> {
+    /// Whether the message did not come to its recipient, and never will.
+    pub fn is_failure(&self) -> bool {
+        self.told.action == report::Action::Failed
     }
-    let (recipients, about) = recipients(&report);
+}
+
+/// The receipt that a report is.
+pub fn receipt(read: &Read<'_>, around: &Circumstances<'_>) -> Option<NewMessage> {
+    let Read { mail, header, envid, sender, told, .. } = read;
+    let notify = Some(Notify { success: true, failure: true, delay: true });
+    let recipient = Recipient { address: read.recipient.clone(), notify, original: told.original.clone() };
+    let about = About {
+        index: 0,
+        action: told.action,
+        status: told.status,
+        remote: told.remote.clone(),
+        diagnostic: None,
+        reason: told.diagnostic.as_ref().map(|said| said.text.clone()).unwrap_or_default(),
+        retry_until: told.retry_until,
+        uncertain: false,
+    };
     let envelope = Envelope {
         class: Class::Im,
         sender: ReversePath::Mailbox(sender.clone()),
         body: Body::EightBitMime,
         utf8: !sender.is_ascii(),
         ret: Some(Ret::Hdrs),
-        envid,
+        envid: envid.clone(),
         deliver_by: None,
         require_tls: false,
-        recipients,
+        recipients: vec![recipient],
     };
     // By this a report that comes again is known: what is written about it names the time.
     let digest = mime::digest(mail);
@@ -74,13 +128,13 @@ pub fn receipt(mail: &[u8], token: &str, secret: &[u8; 32], around: &Circumstanc
         reporting: around.host,
         from_domain: sender.domain(),
         envelope: &envelope,
-        arrived: report.arrived.unwrap_or(around.now),
+        arrived: read.arrived.unwrap_or(around.now),
         now: around.now,
         expires: around.expires,
         entity: header,
         id: around.id,
         message_id_entropy: entropy,
-        recipients: &about,
+        recipients: &[about],
     })?;
     Some(NewMessage { digest, ..receipt })
 }
@@ -98,56 +152,49 @@ fn returned(mail: &[u8]) -> Option<&[u8]> {
     })
 }
 
-/// The author, who was the sender of the envelope too, and the identifier of the envelope as the bridge wrote it.
-fn sender(header: &[u8]) -> Option<(Mailbox, Option<String>)> {
-    let mut from = Vec::new();
-    let mut envid = None;
+/// Whom the header of a message names.
+struct Named {
+    /// The author, who was the sender of the envelope too.
+    sender: Mailbox,
+    /// The identifier of the envelope as the bridge wrote it.
+    envid: Option<String>,
+    /// To whom it says that it goes.
+    others: Vec<Mailbox>,
+}
+
+fn named(header: &[u8]) -> Option<Named> {
+    let (mut from, mut others, mut envid) = (Vec::new(), Vec::new(), None);
     for field in Fields::new(header).flatten() {
         if field.is("From") {
             from = mime::mailboxes(field.value).ok()?;
+        } else if field.is("To") || field.is("Cc") {
+            others.extend(mime::recipients(field.value).unwrap_or_default());
         } else if field.is(outward::TRACE) {
             let value = unfold(field.value).into_owned();
             let parameter = value.split(';').find_map(|word| word.trim().strip_prefix("envid="));
             envid = envid.or_else(|| parameter.and_then(|text| crate::smtp::xtext::decode(text).ok()));
         }
     }
+    others.truncate(limits::RECIPIENTS);
     match &from[..] {
-        [from] => Some((from.clone(), envid)),
+        [from] => Some(Named { sender: from.clone(), envid, others }),
         _ => None,
     }
-}
-
-/// The recipients that a report is about, as their sender wrote them, and what became of each.
-fn recipients(report: &Report) -> (Vec<Recipient>, Vec<About>) {
-    let notify = Some(Notify { success: true, failure: true, delay: true });
-    let told = report.recipients.iter().filter_map(|told| {
-        let named = told.original.iter().chain(Some(&told.final_recipient));
-        let address = named.into_iter().find_map(|named| Mailbox::parse(&named.address).ok())?;
-        Some((Recipient { address, notify, original: told.original.clone() }, told))
-    });
-    let about = |(index, told): (usize, &report::Recipient)| About {
-        index,
-        action: told.action,
-        status: told.status,
-        remote: told.remote.clone(),
-        diagnostic: None,
-        reason: told.diagnostic.as_ref().map(|said| said.text.clone()).unwrap_or_default(),
-        retry_until: told.retry_until,
-        uncertain: false,
-    };
-    let (recipients, told): (Vec<Recipient>, Vec<&report::Recipient>) = told.unzip();
-    (recipients, told.into_iter().enumerate().map(about).collect())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::mime::report::Action;
+    use crate::mime::report::{Action, Report};
 
     const SECRET: [u8; 32] = [7; 32];
 
     fn alice() -> Mailbox {
         Mailbox::parse("alice@a.example").unwrap()
+    }
+
+    fn made(envid: Option<&str>, recipient: &str) -> String {
+        outward::token(&SECRET, &alice(), envid, &Mailbox::parse(recipient).unwrap())
     }
 
     fn report(action: &str, status: &str, envid: &str, header: &str) -> String {
@@ -165,7 +212,7 @@ mod tests {
         let host = Domain::parse("mx.a.example").unwrap();
         let now = Timestamp::from_secs(1_795_000_000);
         let around = Circumstances { host: &host, now, expires: now, id: QueueId(1) };
-        let message = receipt(mail.as_bytes(), token, &SECRET, &around)?;
+        let message = receipt(&read(mail.as_bytes(), token, &SECRET)?, &around)?;
         assert_eq!(message.envelope.sender, ReversePath::Null);
         assert_eq!(message.envelope.recipients[0].address, alice());
         Some(report::parse(&message.entity).unwrap())
@@ -176,7 +223,7 @@ mod tests {
 
     #[test]
     fn what_became_of_it_is_told() {
-        let token = outward::token(&SECRET, &alice(), Some("e+1"));
+        let token = made(Some("e+1"), "bob@b.example");
         for (word, action) in
             [("delivered", Action::Delivered), ("failed", Action::Failed), ("delayed", Action::Delayed)]
         {
@@ -193,18 +240,40 @@ mod tests {
 
     #[test]
     fn what_was_never_ours_is_not() {
-        let token = outward::token(&SECRET, &alice(), Some("e+1"));
+        let token = made(Some("e+1"), "bob@b.example");
         let failed = |header: &str| report("failed", "5.1.1", "Original-Envelope-Id: e+1\r\n", header);
         assert!(told(&failed(HEADER), &token).is_some());
-        assert!(told(&failed(HEADER), &outward::token(&SECRET, &alice(), Some("e2"))).is_none());
+        assert!(told(&failed(HEADER), &made(Some("e2"), "bob@b.example")).is_none());
         assert!(told(&failed("From: carol@a.example\r\n"), &token).is_none());
         assert!(told(&failed("Subject: no author\r\n"), &token).is_none());
         assert!(told("From: x@b.example\r\n\r\nnot delivered\r\n", &token).is_none());
     }
 
     #[test]
+    fn nobody_reports_about_another() {
+        let bobs = made(Some("e+1"), "bob@b.example");
+        let failed = |header: &str| report("failed", "5.1.1", "Original-Envelope-Id: e+1\r\n", header);
+        let about = |mail: &str, whom: &str| mail.replace("rfc822; bob@b.example", &format!("rfc822; {whom}"));
+        let all = failed(&format!("{HEADER}To: bob@b.example\r\nCc: carol@b.example\r\n"));
+        assert!(told(&all, &made(Some("e+1"), "carol@b.example")).is_some(), "rewritten, but it was for carol");
+        let carol = about(&failed(HEADER), "carol@b.example");
+        assert!(told(&carol, &bobs).is_none(), "bob knows his own address for reports alone");
+        assert!(told(&carol, &made(Some("e+1"), "carol@b.example")).is_some());
+        // One block about him, one about her: his alone counts.
+        let block = "Final-Recipient: rfc822; carol@b.example\r\nAction: failed\r\nStatus: 5.1.1\r\n\r\n";
+        let both = failed(HEADER).replacen("Original-Recipient", &format!("{block}Original-Recipient"), 1);
+        let told = told(&both, &bobs).unwrap();
+        let names: Vec<_> = told.recipients.iter().map(|one| one.final_recipient.address.as_str()).collect();
+        assert_eq!(names, ["bob@b.example"]);
+        // Its address was rewritten, and only the message itself tells.
+        let lost = about(&all, "bob7@store.b.example");
+        let told = super::tests::told(&lost, &bobs).unwrap();
+        assert_eq!(told.recipients[0].final_recipient.address, "bob@b.example");
+    }
+
+    #[test]
     fn tokens() {
-        let made = outward::token(&SECRET, &alice(), None);
+        let made = made(None, "bob@b.example");
         assert_eq!(token(&format!("bounce+{made}")), Some(made.as_str()));
         assert_eq!(token(&format!("BOUNCE+{made}")), Some(made.as_str()));
         assert_eq!(token("bounce+1"), None);

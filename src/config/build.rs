@@ -453,6 +453,7 @@ fn presence(table: &Table<'_>, problems: &mut Problems) -> Option<Presence> {
     let longest = table.get(&keys::PRESENCE_LONGEST, problems);
     let shortest = table.value(&keys::PRESENCE_SHORTEST, problems);
     let interval = table.value(&keys::PRESENCE_INTERVAL, problems);
+    let mail_pause = table.value(&keys::PRESENCE_MAIL_PAUSE, problems);
     let watchers = table.value(&keys::PRESENCE_WATCHERS, problems);
     let undecided = table.value(&keys::PRESENCE_UNDECIDED, problems);
     let contacts = table.value(&keys::PRESENCE_CONTACTS, problems);
@@ -465,6 +466,7 @@ fn presence(table: &Table<'_>, problems: &mut Problems) -> Option<Presence> {
         longest: longest.into_inner(),
         shortest,
         interval: interval?,
+        mail_pause: mail_pause?,
         watchers: watchers?,
         undecided: undecided?,
         contacts: contacts?,

@@ -498,6 +498,7 @@ fn receiving(
         presence: base.presence.clone(),
         attach,
         rates: Rates::new(config.limits.messages_per_minute),
+        mailed: Rates::in_an_hour(limits::MAILED_REQUESTS),
         table: base.table.clone(),
         resolver: base.resolver.clone(),
         roots,

@@ -104,6 +104,7 @@ pub(super) fn deliver(
         table: base.table.clone(),
         clock: base.clock.clone(),
         retry: config.queue.retry.clone(),
+        bridge_secret: base.spool.secret("mail bridge"),
     };
     (peers, tokio::spawn(notices::run(parts, stop)), look_up)
 }

@@ -195,7 +195,12 @@ impl Connection {
     /// Hands transactions to the session while it wants them. Entities are read now and not before.
     async fn submit(&mut self) {
         while self.wire.session.wants() {
-            let Some(Pending { token, recipients }) = self.pending.pop_front() else { return };
+            let Some(Pending { token, mut recipients }) = self.pending.pop_front() else { return };
+            if matches!(*self.start.hop, Hop::Mail(_)) && recipients.len() > 1 {
+                // What the mail system reports comes to an address that is of one recipient alone.
+                let rest = recipients.split_off(1);
+                self.pending.push_front(Pending { token, recipients: rest });
+            }
             let Some(flying) = &self.flying[token] else { continue };
             let wall = self.context.clock.now();
             if flying.job.expires <= wall {

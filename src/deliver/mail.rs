@@ -76,14 +76,17 @@ fn facts(
 ) -> Result<Mail, Outcome> {
     let envelope = &*job.envelope;
     let own = envelope.sender.mailbox().and_then(|sender| hop.bridge_of(sender.domain()));
-    let recipients = recipients.iter().filter_map(|index| envelope.recipients.get(*index));
-    let theirs = recipients.into_iter().find_map(|recipient| hop.bridge_of(recipient.address.domain()));
+    let Some(recipient) = recipients.first().and_then(|index| envelope.recipients.get(*index)) else {
+        return Err(not_there("it has no such recipient"));
+    };
+    let theirs = hop.bridge_of(recipient.address.domain());
     let facts = Facts {
         bridge: own.or(theirs).unwrap_or(&options.helo),
         own_sender: own.is_some(),
         secret: &options.bridge_secret,
         id: &job.id.to_string(),
         envelope,
+        recipient: &recipient.address,
         entity: &Bytes::new(),
         eight_bit: false,
     };

@@ -53,6 +53,28 @@ impl Document {
         Document::parse(&sheet.finish())
     }
 
+    /// Somebody who takes no messages and reads mail.
+    pub fn mail_only(presentity: &Mailbox) -> Document {
+        let of = |id: &str, scheme, basic| Tuple {
+            id: id.to_owned(),
+            basic: Some(basic),
+            contact: Some(uri::write(scheme, presentity)),
+            ..Tuple::default()
+        };
+        let tuples = [of("im", "im", Basic::Closed), of("mailto", "mailto", Basic::Open)];
+        let entity = uri::write("pres", presentity);
+        let mut sheet = Sheet::new(&entity);
+        tuples.iter().for_each(|one| sheet.piece(&tuple(one)));
+        Document {
+            text: sheet.finish(),
+            entity,
+            tuples: tuples.into(),
+            persons: Vec::new(),
+            devices: Vec::new(),
+            notes: Vec::new(),
+        }
+    }
+
     /// One im tuple that is closed, and nothing else: nobody attached, or nothing that one may see.
     pub fn closed(presentity: &Mailbox, since: Timestamp) -> Document {
         of_session(presentity, Basic::Closed, since)

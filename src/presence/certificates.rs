@@ -62,7 +62,7 @@ impl Engine {
             Ok(())
         } else {
             let name = self.hold(presentity, facts);
-            let number = self.answer_once(facts, (name, watcher), (id, author.proven), told.state());
+            let number = self.answer_once(facts, (name, watcher), (id, author.marks()), told.state());
             self.tables.names.release(name);
             number.map(|number| _ = self.enclosed.insert(number, told))
         };

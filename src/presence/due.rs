@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use super::engine::{Engine, Facts};
 use super::letter::{Letter, Written};
+use super::mailed::Sent;
 use super::names::{DomainId, NameId};
 use super::tables::{Marks, Subscription};
 use super::view::View;
@@ -65,6 +66,10 @@ pub(super) enum Flight {
     Request { watch: u32, id: SubscriptionId, cancel: bool },
     /// A fetch.
     Fetch(SubscriptionId),
+    /// A mail about these.
+    Mailed(Vec<Sent>),
+    /// A mail that asks the watcher whether it wants to watch; both names are held.
+    Confirm { watcher: NameId, presentity: NameId },
 }
 
 /// An entity that is to go to a domain.
@@ -89,6 +94,8 @@ pub enum Fate {
     Accepted,
     /// Its server, or the absence of one, refuses it for good.
     Refused,
+    /// There is no server, for its people have only mail.
+    MailOnly,
     /// To be tried again.
     Later,
 }
@@ -102,16 +109,19 @@ impl Engine {
         line
     }
 
-    /// A subscription is behind, and its watcher lives elsewhere.
+    /// A subscription is behind, and its watcher lives elsewhere, or reads mail.
     pub(super) fn queue_subscription(&mut self, number: u32) {
         let Some(one) = self.tables.subscriptions.get_mut(number) else { return };
         if one.marks.has(Marks::QUEUED) || one.marks.has(Marks::FLYING) {
             return;
         }
         one.marks.set(Marks::QUEUED, true);
-        let (presentity, watcher) = (one.presentity, one.watcher);
+        let (presentity, watcher, mail) = (one.presentity, one.watcher, one.marks.has(Marks::MAIL));
         let Some(domain) = self.tables.names.domain_of(watcher) else { return };
         self.behind += 1;
+        if mail {
+            return self.queue_mail(number);
+        }
         let line = self.line(domain);
         let all = line.behind.entry(presentity).or_default();
         if all.is_empty() {
@@ -134,12 +144,16 @@ impl Engine {
 
     /// A subscription that goes has no place in a line any more: a domain that is not reached keeps nothing of it.
     pub(super) fn unqueue(&mut self, number: u32) {
+        self.mailed.forget(number);
         let Some(one) = self.tables.subscriptions.get_mut(number).filter(|one| one.marks.has(Marks::QUEUED)) else {
             return;
         };
         one.marks.set(Marks::QUEUED, false);
-        let (presentity, watcher) = (one.presentity, one.watcher);
+        let (presentity, watcher, mail) = (one.presentity, one.watcher, one.marks.has(Marks::MAIL));
         self.behind = self.behind.saturating_sub(1);
+        if mail {
+            return self.unqueue_mail(number, watcher);
+        }
         let Some(domain) = self.tables.names.domain_of(watcher) else { return };
         let Some(line) = self.due.lines.get_mut(&domain) else { return };
         let Some(all) = line.behind.get_mut(&presentity) else { return };
@@ -434,14 +448,21 @@ impl Engine {
         written: Written,
         facts: &Facts<'_>,
     ) -> Outgoing {
+        let (token, until) = self.take_off(facts, flight);
+        Outgoing { token, sender, recipients, written, until }
+    }
+
+    /// Remembers what is on its way: its name, and until when.
+    pub(super) fn take_off(&mut self, facts: &Facts<'_>, flight: Flight) -> (u64, Timestamp) {
         let token = self.next_flight;
         self.next_flight += 1;
         self.flights.insert(token, flight);
-        Outgoing { token, sender, recipients, written, until: facts.now.after(FLIGHT) }
+        (token, facts.now.after(FLIGHT))
     }
 
     /// What became of the recipients of an entity, by their places.
     pub fn reported(&mut self, facts: &Facts<'_>, token: u64, fates: &[(usize, Fate)]) {
+        let first = fates.first().map_or(Fate::Later, |(_, fate)| *fate);
         match self.flights.remove(&token) {
             None => {}
             Some(Flight::Told { subscriptions, seq, view, own }) => {
@@ -451,18 +472,20 @@ impl Engine {
                 }
             }
             Some(Flight::Request { watch, id, cancel }) => {
-                let fate = fates.first().map_or(Fate::Later, |(_, fate)| *fate);
-                self.requested(watch, (id, cancel), fate);
+                self.requested(facts, watch, (id, cancel), first);
             }
-            Some(Flight::Fetch(id)) => match fates.first().map(|(_, fate)| *fate) {
-                Some(Fate::Accepted) => {}
-                Some(Fate::Refused) => self.fetch_refused(facts, id),
-                _ => self.queue_fetch(id),
+            Some(Flight::Fetch(id)) => match first {
+                Fate::Accepted => {}
+                Fate::Refused => self.fetch_refused(facts, id),
+                Fate::MailOnly => self.fetched_mail_only(facts, id),
+                Fate::Later => self.queue_fetch(id),
             },
+            Some(Flight::Mailed(sent)) => self.mail_reported(sent, first),
+            Some(Flight::Confirm { watcher, presentity }) => self.confirm_reported((watcher, presentity), first),
         }
     }
 
-    fn told(&mut self, number: u32, (seq, view, own): (i64, u64, Option<State>), fate: Fate) {
+    pub(super) fn told(&mut self, number: u32, (seq, view, own): (i64, u64, Option<State>), fate: Fate) {
         let Some(one) = self.tables.subscriptions.get_mut(number) else { return };
         one.marks.set(Marks::FLYING, false);
         if one.marks.has(Marks::GONE) {
@@ -490,8 +513,8 @@ impl Engine {
                 self.write_subscription(number);
             }
             // Who asked does not live there, or knows nothing of it.
-            Fate::Refused if fetch => self.forget_answer(number),
-            Fate::Refused => self.end(number),
+            Fate::Refused | Fate::MailOnly if fetch => self.forget_answer(number),
+            Fate::Refused | Fate::MailOnly => self.end(number),
             Fate::Later => {
                 let answer = own.is_some() || one.marks.has(Marks::ANSWER);
                 one.marks.set(Marks::ANSWER, answer);
@@ -500,7 +523,7 @@ impl Engine {
         }
     }
 
-    fn requested(&mut self, number: u32, (id, cancel): (SubscriptionId, bool), fate: Fate) {
+    fn requested(&mut self, facts: &Facts<'_>, number: u32, (id, cancel): (SubscriptionId, bool), fate: Fate) {
         let Some(one) = self.tables.watches.get_mut(number) else { return };
         one.marks.set(Marks::FLYING, false);
         if one.marks.has(Marks::GONE) {
@@ -513,6 +536,7 @@ impl Engine {
         match fate {
             Fate::Accepted if cancel => self.end_watch(number),
             Fate::Accepted => {}
+            Fate::MailOnly => self.watched_mail_only(facts, number),
             Fate::Refused => self.watch_refused(number, Reason::Noresource),
             Fate::Later => self.queue_watch(number),
         }

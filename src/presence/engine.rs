@@ -11,6 +11,7 @@ use super::certificates::Told;
 use super::due::{Due, Flight};
 use super::feeds::{Feeds, Item};
 use super::lists;
+use super::mailed::Mailed;
 use super::names::{DomainId, NameId};
 use super::row::{self, Row, SubscriptionRow, WatchRow};
 use super::tables::{ContactAt, FOREVER, Marks, Subscription, Tables};
@@ -34,6 +35,8 @@ pub struct Options {
     /// How long the watchers of one presentity are left in peace between two changes; the latest is told after that
     /// (RFC 6446 §5.1 in spirit).
     pub interval: Duration,
+    /// How long changes wait for others before they go to somebody by mail.
+    pub mail_pause: Duration,
     /// Subscriptions to one presentity.
     pub watchers: usize,
     /// Of them those that are proven and not decided.
@@ -52,6 +55,7 @@ impl Default for Options {
             longest: Duration::from_secs(3600),
             shortest: Duration::from_secs(60),
             interval: Duration::from_millis(10),
+            mail_pause: Duration::from_secs(600),
             watchers: 20_000,
             undecided: 1_000,
             contacts: 2_000,
@@ -150,6 +154,7 @@ pub(super) struct Engine {
     pub options: Options,
     pub tables: Tables,
     pub due: Due,
+    pub mailed: Mailed,
     pub feeds: Feeds,
     pub timers: Timers,
     pub fetches: Fetches,
@@ -188,6 +193,7 @@ impl Engine {
             options,
             tables: Tables::default(),
             due: Due::default(),
+            mailed: Mailed::default(),
             feeds: Feeds::default(),
             timers: Timers::default(),
             fetches: Fetches::default(),
@@ -291,6 +297,7 @@ impl Engine {
                 Timer::Contact(number) => self.contact_timer(facts, number, filed),
                 Timer::Presentity(name) => self.expire_publications(facts, name),
                 Timer::Sweep => self.sweep(facts),
+                Timer::Mail(watcher) => self.mail_timer(facts, watcher, filed),
             }
         }
         while let Some(presentity) = self.timers.paused(facts.now) {
@@ -356,14 +363,15 @@ impl Engine {
         }
         let names = &self.tables.names;
         let (Some(presentity), Some(watcher)) = (names.get(one.presentity), names.get(one.watcher)) else { return };
-        let proven = one.marks.has(Marks::PROVEN);
+        let (proven, mail) = (one.marks.has(Marks::PROVEN), one.marks.has(Marks::MAIL));
         let Subscription { id, state, expires, since, acked, view, .. } = *one;
         // Of a view that is under way nobody knows whether it comes.
         let view = if one.is_behind() { 0 } else { view };
         let (presentity, watcher) = (presentity.clone(), watcher.clone());
         let name = one.presentity;
         self.keep(name);
-        self.rows.push(SubscriptionRow { presentity, watcher, proven, id, state, expires, since, acked, view }.write());
+        let row = SubscriptionRow { presentity, watcher, proven, mail, id, state, expires, since, acked, view };
+        self.rows.push(row.write());
     }
 
     /// Takes the row of a subscription away.
@@ -414,7 +422,7 @@ impl Engine {
 
     /// Whether something is in a line that was not before.
     pub fn is_awake(&self) -> bool {
-        self.due.is_awake()
+        self.due.is_awake() || self.mailed.is_awake()
     }
 
     /// The devices of a watcher here have something new to be shown.

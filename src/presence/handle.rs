@@ -4,6 +4,7 @@
 //! the tables changed; whoever says something hears of success when they are on stable storage.
 
 mod certificate;
+mod mail;
 
 use std::path::PathBuf;
 use std::pin::Pin;

@@ -21,6 +21,8 @@ mod handle;
 mod index;
 mod letter;
 mod lists;
+mod mail_only;
+mod mailed;
 mod names;
 mod publish;
 mod restore;
@@ -38,6 +40,7 @@ pub use due::{Fate, Outgoing};
 pub use engine::Options;
 pub use handle::{Certifier, Handle, Notice, NoticeFeed, Parts, Session, no_authority};
 pub use letter::Written;
+pub use mailed::{Contents, Mailing, Told};
 
 use bytes::Bytes;
 
@@ -55,6 +58,8 @@ pub struct Author {
     pub proven: bool,
     /// Whether it is a client of ours, rather than another domain's server.
     pub client: bool,
+    /// Whether it asks by mail, and is told by mail.
+    pub by_mail: bool,
 }
 
 /// A presence entity that came in.

@@ -103,15 +103,17 @@ impl Engine {
     }
 
     fn restore_subscription(&mut self, facts: &Facts<'_>, row: SubscriptionRow) {
-        let SubscriptionRow { presentity, watcher, proven, id, state, expires, since, acked, view } = row;
+        let SubscriptionRow { presentity, watcher, proven, mail, id, state, expires, since, acked, view } = row;
         let (name, watcher) = (self.hold(&presentity, facts), self.hold(&watcher, facts));
         // What a fetch has left is nobody's subscription, wherever it came from.
         let local = self.tables.names.is_local(watcher);
         let here = local && state != State::Waiting;
         // Whether a watcher has heard that its permission was withdrawn is not known; it is told once more.
-        let told = state == State::Active && acked != 0;
+        // Whoever gets a mail about it gets one.
+        let told = acked != 0 && (state == State::Active || (mail && state == State::Pending));
         let marks = Marks::default()
             .with(Marks::PROVEN, proven)
+            .with(Marks::MAIL, mail)
             .with(Marks::HERE, here)
             .with(Marks::ANSWER, !here && state != State::Waiting && !told);
         let one = self.presentity(facts, name);

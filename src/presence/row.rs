@@ -49,6 +49,8 @@ pub(super) struct SubscriptionRow {
     pub presentity: Mailbox,
     pub watcher: Mailbox,
     pub proven: bool,
+    /// The watcher is told by mail.
+    pub mail: bool,
     pub id: SubscriptionId,
     pub state: State,
     pub expires: u32,
@@ -213,7 +215,7 @@ impl SubscriptionRow {
     pub fn write(&self) -> Row {
         let content = Writer::new()
             .octets(&state_octets(self.state))
-            .octets(&[u8::from(self.proven)])
+            .octets(&[u8::from(self.proven) | u8::from(self.mail) << 1])
             .octets(&self.id.octets())
             .octets(&self.expires.to_le_bytes())
             .octets(&self.since.to_le_bytes())
@@ -272,17 +274,21 @@ pub(super) fn read(key: &[u8], content: &[u8]) -> Option<Read> {
             let signed = rest.next().map(bytes::Bytes::copy_from_slice);
             Read::Publication(PublicationRow { presentity, by, id, expires, at, text, signed })
         }
-        b's' => Read::Subscription(SubscriptionRow {
-            state: state_of(reader.take()?)?,
-            proven: reader.take::<1>()? == [1],
-            id: SubscriptionId::new(reader.take()?),
-            expires: reader.u32()?,
-            since: reader.u32()?,
-            acked: reader.i64()?,
-            view: reader.u64()?,
-            presentity: reader.mailbox()?,
-            watcher: reader.mailbox()?,
-        }),
+        b's' => {
+            let (state, [whose]) = (state_of(reader.take()?)?, reader.take()?);
+            Read::Subscription(SubscriptionRow {
+                state,
+                proven: whose & 1 != 0,
+                mail: whose & 2 != 0,
+                id: SubscriptionId::new(reader.take()?),
+                expires: reader.u32()?,
+                since: reader.u32()?,
+                acked: reader.i64()?,
+                view: reader.u64()?,
+                presentity: reader.mailbox()?,
+                watcher: reader.mailbox()?,
+            })
+        }
         b'v' => {
             let [utf8, eight_bit] = reader.take()?;
             // The digest may have a NUL of its own.
@@ -331,6 +337,7 @@ mod tests {
             presentity: alice.clone(),
             watcher: bob.clone(),
             proven: true,
+            mail: true,
             id,
             state: State::Terminated(Some(Reason::Rejected)),
             expires: 1,

@@ -63,7 +63,9 @@ impl Engine {
         let handling = self.handling(facts, presentity, watcher, author.proven);
         let here = author.client;
         // What a fetch from here has left is no subscription from here.
-        let is_other = |one: &Subscription| here && !one.marks.has(Marks::HERE);
+        // Nor is one that is told by mail one that is told by a server.
+        let is_other =
+            |one: &Subscription| (here && !one.marks.has(Marks::HERE)) || one.marks.has(Marks::MAIL) != author.by_mail;
         let other = known.filter(|number| self.tables.subscriptions.get(*number).is_some_and(is_other));
         if let Some(number) = other {
             self.end(number);
@@ -111,7 +113,7 @@ impl Engine {
     ) -> Result<(), Refusal> {
         let rejected = State::Terminated(Some(Reason::Rejected));
         if handling == Handling::Block && !author.client {
-            return self.answer_once(facts, (presentity, watcher), (id, author.proven), rejected).map(drop);
+            return self.answer_once(facts, (presentity, watcher), (id, author.marks()), rejected).map(drop);
         }
         let undecided = handling == Handling::Confirm && author.proven;
         let full = self.tables.presentities.get(&presentity).is_some_and(|one| {
@@ -126,10 +128,10 @@ impl Engine {
             return Err(refuse(452, (4, 5, 3), "you watch as many as you can; unwatch one"));
         }
         let version = self.next_version(facts, presentity);
-        let marks = Marks::default()
-            .with(Marks::PROVEN, author.proven)
-            .with(Marks::HERE, author.client)
-            .with(Marks::ANSWER, true);
+        if author.by_mail && self.tables.mailed(watcher).len() >= limits::MAILED_CONTACTS {
+            return Err(refuse(452, (4, 5, 3), "you watch as many as you can by mail; unsubscribe from one"));
+        }
+        let marks = author.marks().with(Marks::HERE, author.client).with(Marks::ANSWER, true);
         let second = facts.second();
         let expires = self.lasts(facts, author, expires);
         let state = if handling == Handling::Block { rejected } else { State::Pending };
@@ -188,6 +190,9 @@ impl Engine {
         if author.client {
             return FOREVER;
         }
+        if author.by_mail {
+            return facts.after(limits::MAILED_FOR);
+        }
         let wanted = wanted.map_or(self.options.longest, |seconds| Duration::from_secs(seconds.into()));
         facts.after(wanted.min(self.options.longest).max(self.options.shortest))
     }
@@ -218,7 +223,7 @@ impl Engine {
             self.fetched_here(facts, presentity, watcher, id);
             return Ok(());
         }
-        self.answer_once(facts, (presentity, watcher), (id, author.proven), State::Active).map(drop)
+        self.answer_once(facts, (presentity, watcher), (id, author.marks()), State::Active).map(drop)
     }
 
     /// A fetch that the presentity has not decided on: it learns of it, as of a request that came and went.
@@ -238,8 +243,7 @@ impl Engine {
         {
             return;
         }
-        let second = facts.second();
-        let marks = Marks::default().with(Marks::PROVEN, author.proven);
+        let (second, marks) = (facts.second(), author.marks());
         self.presentity(facts, presentity);
         let number = self.tables.link(Subscription {
             presentity,
@@ -265,7 +269,7 @@ impl Engine {
         &mut self,
         facts: &Facts<'_>,
         (presentity, watcher): (NameId, NameId),
-        (id, proven): (SubscriptionId, bool),
+        (id, whose): (SubscriptionId, Marks),
         state: State,
     ) -> Result<u32, Refusal> {
         let domain = self.tables.names.domain_of(watcher);
@@ -278,7 +282,7 @@ impl Engine {
             *self.answers_at.entry(domain).or_default() += 1;
         }
         let expires = facts.after(ANSWERED_WITHIN);
-        let marks = Marks::default().with(Marks::PROVEN, proven).with(Marks::FETCH, true).with(Marks::ANSWER, true);
+        let marks = whose.with(Marks::FETCH, true).with(Marks::ANSWER, true);
         let number = self.tables.link(Subscription {
             presentity,
             watcher,
@@ -304,7 +308,8 @@ impl Engine {
         if author.client {
             return self.end(number);
         }
-        if one.id != id || one.state == State::Waiting {
+        let known = author.by_mail == one.marks.has(Marks::MAIL) && (author.by_mail || one.id == id);
+        if !known || one.state == State::Waiting {
             return;
         }
         self.over(facts, number, Reason::Timeout);
@@ -314,11 +319,16 @@ impl Engine {
     /// see.
     fn over(&mut self, facts: &Facts<'_>, number: u32, reason: Reason) {
         let Some(one) = self.tables.subscriptions.get(number) else { return };
-        let (pair, id, proven) = ((one.presentity, one.watcher), one.id, one.marks.has(Marks::PROVEN));
-        let stays = one.state == State::Pending && proven;
+        let (pair, id, whose) = ((one.presentity, one.watcher), one.id, one.marks.only(Marks::WHOSE));
         // If there is no room for the answer, its end is known by its expiry.
-        let _ = self.answer_once(facts, pair, (id, proven), State::Terminated(Some(reason)));
-        if !stays {
+        let _ = self.answer_once(facts, pair, (id, whose), State::Terminated(Some(reason)));
+        self.leave(facts, number);
+    }
+
+    /// As [`Engine::over`], and nobody is told.
+    pub(super) fn leave(&mut self, facts: &Facts<'_>, number: u32) {
+        let Some(one) = self.tables.subscriptions.get(number) else { return };
+        if one.state != State::Pending || !one.marks.has(Marks::PROVEN) {
             return self.end(number);
         }
         let until = facts.after(self.options.waiting);
@@ -415,5 +425,12 @@ impl Engine {
         {
             self.feeds.watcher_changed(presentity, number, &(watcher, proven, mailbox));
         }
+    }
+}
+
+impl Author {
+    /// Those of what it asks for.
+    pub(super) fn marks(&self) -> Marks {
+        Marks::default().with(Marks::PROVEN, self.proven).with(Marks::MAIL, self.by_mail)
     }
 }

@@ -36,8 +36,12 @@ impl Marks {
     pub const GONE: Marks = Marks(32);
     /// In a destination's line.
     pub const QUEUED: Marks = Marks(64);
-    /// It is to be ended at the presentity's server.
+    /// Of a watch: it is to be ended at the presentity's server.
     pub const CANCEL: Marks = Marks(128);
+    /// Of a subscription: its watcher is told by mail.
+    pub const MAIL: Marks = Marks(128);
+    /// What of a subscription holds for every answer to it.
+    pub const WHOSE: Marks = Marks(Marks::PROVEN.0 | Marks::MAIL.0);
 
     pub fn has(self, mark: Marks) -> bool {
         self.0 & mark.0 != 0
@@ -50,6 +54,11 @@ impl Marks {
     pub fn with(mut self, mark: Marks, on: bool) -> Marks {
         self.set(mark, on);
         self
+    }
+
+    /// Those that are among `marks` too.
+    pub fn only(self, marks: Marks) -> Marks {
+        Marks(self.0 & marks.0)
     }
 }
 
@@ -216,6 +225,8 @@ pub(super) struct Tables {
     pub watches: Slab<Watch>,
     by_watch: Index,
     contacts: HashMap<NameId, Vec<ContactAt>>,
+    /// Subscriptions of those who are told by mail.
+    mailed: HashMap<NameId, Vec<u32>>,
     /// Presentities that are forgotten and whose times are written down.
     pub forgotten: Vec<Mailbox>,
 }
@@ -262,6 +273,9 @@ impl Tables {
         if marks.has(Marks::HERE) {
             self.contacts.entry(watcher).or_default().push(ContactAt::Here(number));
         }
+        if marks.has(Marks::MAIL) {
+            self.mailed.entry(watcher).or_default().push(number);
+        }
         number
     }
 
@@ -299,6 +313,14 @@ impl Tables {
             }
             if marks.has(Marks::HERE) {
                 self.drop_contact(watcher, ContactAt::Here(number));
+            }
+            if marks.has(Marks::MAIL)
+                && let Some(all) = self.mailed.get_mut(&watcher)
+            {
+                all.retain(|other| *other != number);
+                if all.is_empty() {
+                    self.mailed.remove(&watcher);
+                }
             }
         }
         self.settle(number);
@@ -387,6 +409,11 @@ impl Tables {
     /// Watchers here.
     pub fn watchers(&self) -> impl Iterator<Item = NameId> {
         self.contacts.keys().copied()
+    }
+
+    /// The subscriptions of a watcher who is told by mail.
+    pub fn mailed(&self, watcher: NameId) -> &[u32] {
+        self.mailed.get(&watcher).map(Vec::as_slice).unwrap_or_default()
     }
 
     /// Whom a watcher here watches.

@@ -19,6 +19,8 @@ pub(super) enum Timer {
     Presentity(NameId),
     /// What is kept for a short while: fetches and answers.
     Sweep,
+    /// What is to be told by mail to a watcher.
+    Mail(NameId),
 }
 
 /// All timers.

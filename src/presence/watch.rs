@@ -44,12 +44,12 @@ pub(super) type Fetches = HashMap<SubscriptionId, Fetch>;
 
 /// What a notification says beside its view.
 #[derive(Clone, Copy)]
-struct Said<'a> {
-    id: Option<SubscriptionId>,
-    seq: u64,
-    state: presence::State,
-    expires: Option<u32>,
-    event: &'a Event,
+pub(super) struct Said<'a> {
+    pub id: Option<SubscriptionId>,
+    pub seq: u64,
+    pub state: presence::State,
+    pub expires: Option<u32>,
+    pub event: &'a Event,
 }
 
 impl Engine {
@@ -337,7 +337,7 @@ impl Engine {
     }
 
     /// A newer notification for a watch.
-    fn take_view(&mut self, facts: &Facts<'_>, number: u32, said: Said<'_>, seen: &Arc<Seen>) {
+    pub(super) fn take_view(&mut self, facts: &Facts<'_>, number: u32, said: Said<'_>, seen: &Arc<Seen>) {
         let (second, longest) = (facts.second(), self.options.longest);
         // Between a half and four fifths of its time, so that those that began together do not go on together.
         let lasts = said.expires.map(|seconds| seconds.min(u32::try_from(longest.as_secs()).unwrap_or(FOREVER)).max(1));

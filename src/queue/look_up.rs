@@ -2,7 +2,7 @@
 //!
 //! In: a destination. Out: [`Resolved`] for the schedule. The decision is [`route::decide`]'s; here it is asked and put into
 //! words. What goes to a domain without IMPP becomes a mail where there is a way for mail, and its exchangers are looked up where
-//! that is straight to them; else it fails, and presence always does.
+//! that is straight to them; else it fails. Presence does not; that its people have only mail is an answer of its own.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -34,8 +34,10 @@ const ABSENCE: Duration = Duration::from_secs(5);
 pub const MAILBOXES: &str = "mailboxes";
 /// How long the exchangers of a domain are used at most: its policy about them may change.
 const EXCHANGERS: Duration = Duration::from_secs(3600);
-/// RFC 3463 §3.2, X.1.2, bad destination system address: for this service there is none.
+/// X.1.2, bad destination system address (RFC 3463 §3.2): for this service there is none.
 const NO_SERVICE: EnhancedCode = EnhancedCode::new(5, 1, 2);
+/// Marks the destinations to which presence goes by mail.
+const MAILED: &str = "mail ";
 /// Marks the destinations that are configured routes.
 const ROUTE: &str = "route ";
 
@@ -45,6 +47,11 @@ pub fn place(table: &Table, domain: &Domain, class: Class) -> Destination {
         Way::Configured(hop) => Arc::from(format!("{ROUTE}{}", hop.name)),
         Way::Local | Way::Lookup => Arc::from(format!("{class} {domain}")),
     }
+}
+
+/// The destination that presence for people of a domain shares who have only mail.
+pub fn mail_place(domain: &Domain) -> Destination {
+    Arc::from(format!("{MAILED}{domain}"))
 }
 
 /// Whether [`place`] gives this destination, without making it.
@@ -94,6 +101,12 @@ impl LookUp {
                 None => Resolved::Later("the way into the mail store was taken out of the configuration".to_owned()),
             };
         }
+        if let Some(domain) = destination.strip_prefix(MAILED).and_then(|domain| Domain::parse(domain).ok()) {
+            return match table.mail() {
+                Some(way) => self.by_mail(way, domain, CONFIGURED, clock).await,
+                None => Resolved::Later("the way into the mail system was taken out of the configuration".to_owned()),
+            };
+        }
         let found = destination.split_once(' ').and_then(|(class, domain)| {
             let class = [Class::Im, Class::Pres].into_iter().find(|known| known.keyword() == class)?;
             Some((class, Domain::parse(domain).ok()?))
@@ -120,12 +133,23 @@ impl LookUp {
             }
             Decision::Unknown { reason, .. } => return Resolved::Later(reason),
             Decision::Refused => refused(class, &domain),
+            Decision::NoService { .. } if class == Class::Pres && table.mail().is_some() => {
+                let reason = no_service(class, &domain, &name);
+                return Resolved::Onward(Onward::MailOnly(NO_SERVICE, Arc::from(reason)), now.after(ABSENCE));
+            }
             Decision::NoService { .. } => no_service(class, &domain, &name),
         };
         match table.mail().filter(|_| class == Class::Im) {
-            Some(MailWay::Hop(hop)) => mail(hop, now.after(ABSENCE)),
-            Some(MailWay::Exchangers(bridges)) => self.exchangers(domain, bridges, clock).await,
+            Some(way) => self.by_mail(way, domain, ABSENCE, clock).await,
             None => nowhere(now.after(ABSENCE), NO_SERVICE, absence),
+        }
+    }
+
+    /// As a mail for people of a domain; a way that is configured holds for `lasting`.
+    async fn by_mail(&self, way: &MailWay, domain: Domain, lasting: Duration, clock: &dyn Clock) -> Resolved {
+        match way {
+            MailWay::Hop(hop) => mail(hop, clock.now().after(lasting)),
+            MailWay::Exchangers(bridges) => self.exchangers(domain, bridges, clock).await,
         }
     }
 

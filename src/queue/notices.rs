@@ -1,7 +1,7 @@
 //! What is due of presence, delivered: the loop between [`crate::presence`] and `deliver`.
 //!
-//! In: domains at which something is due, what became of each transaction. Out: work for `deliver`, made at the moment when
-//! there is room for it, so that it is the latest. Invariants: what is under way for one domain is bounded; a domain that
+//! In: domains at which something is due, to their servers or as mail to their people; what became of each transaction.
+//! Out: work for `deliver`, made at the moment when there is room for it, so that it is the latest. Invariants: what is under way for one domain is bounded; a domain that
 //! fails is left alone for a while that grows, and costs its line; nothing is written here, for what is due follows from the
 //! tables.
 
@@ -11,15 +11,17 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::watch;
 
-use crate::address::{Domain, ReversePath};
+use crate::address::{Domain, Mailbox, ReversePath};
+use crate::bridge::presence;
 use crate::clock::Clock;
-use crate::deliver::{Deliver, Job, Outcome, Report, Scope, Work};
+use crate::deliver::{Deliver, Destination, Job, Outcome, Report, Scope, Work};
 use crate::envelope::{Body, Class, Envelope, Notify, Recipient};
-use crate::presence::{Fate, Handle, Outgoing};
-use crate::queue::look_up::{LookUp, place};
+use crate::presence::{Fate, Handle, Mailing, Outgoing};
+use crate::queue::look_up::{LookUp, mail_place, place};
 use crate::queue::schedule::{Onward, Resolved};
 use crate::route::{Hop, Table};
 use crate::spool::QueueId;
@@ -48,6 +50,29 @@ pub struct Parts {
     pub clock: Arc<dyn Clock>,
     /// Pauses after the first, second, … failure; the last repeats.
     pub retry: Vec<Duration>,
+    /// What tokens in mails are made of.
+    pub bridge_secret: [u8; 32],
+}
+
+/// What has a line: a domain's servers, or its people's mail.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+struct Place {
+    domain: Domain,
+    mail: bool,
+}
+
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}{}", self.domain, if self.mail { ", by mail" } else { "" })
+    }
+}
+
+/// What goes out in one transaction.
+struct Letter {
+    token: u64,
+    envelope: Envelope,
+    entity: Bytes,
+    until: Timestamp,
 }
 
 #[derive(Default)]
@@ -65,10 +90,10 @@ struct Line {
 
 struct Notices {
     parts: Wired,
-    lines: HashMap<Domain, Line>,
-    flights: HashMap<u64, (Domain, usize)>,
-    alarms: BinaryHeap<Reverse<(Timestamp, Domain)>>,
-    resolved: UnboundedSender<(Domain, Resolved)>,
+    lines: HashMap<Place, Line>,
+    flights: HashMap<u64, (Place, usize)>,
+    alarms: BinaryHeap<Reverse<(Timestamp, Place)>>,
+    resolved: UnboundedSender<(Place, Resolved)>,
 }
 
 struct Wired {
@@ -78,17 +103,18 @@ struct Wired {
     table: watch::Receiver<Arc<Table>>,
     clock: Arc<dyn Clock>,
     retry: Vec<Duration>,
+    bridge_secret: [u8; 32],
 }
 
 /// Runs until `stop` is true; what is under way then is given up: it is due again at the next start.
 pub async fn run(parts: Parts, mut stop: watch::Receiver<bool>) {
-    let Parts { presence, deliver, mut reports, look_up, table, clock, retry } = parts;
+    let Parts { presence, deliver, mut reports, look_up, table, clock, retry, bridge_secret } = parts;
     let (resolved, mut answers) = unbounded_channel();
     let handle = presence.clone();
     // An absence that is seen once after a start ends nobody's watch.
     presence.watched().iter().for_each(|domain| look_up.has_offered(domain, Class::Pres));
     let mut notices = Notices {
-        parts: Wired { presence, deliver, look_up, table, clock, retry },
+        parts: Wired { presence, deliver, look_up, table, clock, retry, bridge_secret },
         lines: HashMap::new(),
         flights: HashMap::new(),
         alarms: BinaryHeap::new(),
@@ -96,9 +122,10 @@ pub async fn run(parts: Parts, mut stop: watch::Receiver<bool>) {
     };
     let mut reported = Vec::new();
     loop {
-        for domain in handle.awake() {
-            notices.lines.entry(domain.clone()).or_default().more = true;
-            notices.go(&domain);
+        let mail = handle.mail_awake().into_iter().map(|domain| Place { domain, mail: true });
+        for place in handle.awake().into_iter().map(|domain| Place { domain, mail: false }).chain(mail) {
+            notices.lines.entry(place.clone()).or_default().more = true;
+            notices.go(&place);
         }
         let wake = notices.until_alarm();
         tokio::select! {
@@ -125,12 +152,12 @@ impl Notices {
     fn ring(&mut self) {
         let now = self.parts.clock.now();
         while self.alarms.peek().is_some_and(|Reverse((at, _))| *at <= now) {
-            let Some(Reverse((_, domain))) = self.alarms.pop() else { break };
-            if let Some(line) = self.lines.get_mut(&domain)
+            let Some(Reverse((_, to))) = self.alarms.pop() else { break };
+            if let Some(line) = self.lines.get_mut(&to)
                 && line.until.is_some_and(|until| until <= now)
             {
                 line.until = None;
-                self.go(&domain);
+                self.go(&to);
             }
         }
     }
@@ -138,17 +165,18 @@ impl Notices {
     /// Domains that have shown life are tried now.
     fn revive(&mut self) {
         for domain in self.parts.presence.alive() {
-            if let Some(line) = self.lines.get_mut(&domain) {
+            let to = Place { domain, mail: false };
+            if let Some(line) = self.lines.get_mut(&to) {
                 line.until = None;
-                self.go(&domain);
+                self.go(&to);
             }
         }
     }
 
     /// Sends what is due at a domain, as far as there is room.
-    fn go(&mut self, domain: &Domain) {
+    fn go(&mut self, to: &Place) {
         let now = self.parts.clock.now();
-        let Some(line) = self.lines.get_mut(domain) else { return };
+        let Some(line) = self.lines.get_mut(to) else { return };
         if !line.more || line.until.is_some() || line.resolving || line.in_flight >= WINDOW {
             return;
         }
@@ -156,58 +184,59 @@ impl Notices {
             Some((onward, until)) if *until > now => onward.clone(),
             _ => {
                 line.resolving = true;
-                return self.resolve(domain);
+                return self.resolve(to);
             }
         };
         match onward {
-            Onward::Hop(hop) => self.send(domain, &hop),
-            Onward::Nowhere(_, reason) => self.give_up(domain, &reason),
+            Onward::Hop(hop) => self.send(to, &hop),
+            Onward::Nowhere(_, reason) => self.give_up(to, &reason, Fate::Refused),
+            Onward::MailOnly(_, reason) => self.give_up(to, &reason, Fate::MailOnly),
         }
     }
 
-    fn resolve(&self, domain: &Domain) {
+    fn resolve(&self, to: &Place) {
         let (look_up, clock, answer) = (self.parts.look_up.clone(), self.parts.clock.clone(), self.resolved.clone());
-        let (table, domain) = (self.parts.table.borrow().clone(), domain.clone());
+        let (table, to) = (self.parts.table.borrow().clone(), to.clone());
         tokio::spawn(async move {
-            let destination = place(&table, &domain, Class::Pres);
+            let destination = destination(&table, &to);
             let resolved = look_up.resolve(&table, &destination, clock.as_ref()).await;
-            let _ = answer.send((domain, resolved));
+            let _ = answer.send((to, resolved));
         });
     }
 
-    fn answered(&mut self, domain: &Domain, resolved: Resolved) {
-        let Some(line) = self.lines.get_mut(domain) else { return };
+    fn answered(&mut self, to: &Place, resolved: Resolved) {
+        let Some(line) = self.lines.get_mut(to) else { return };
         line.resolving = false;
         match resolved {
             Resolved::Onward(onward, until) => {
                 line.onward = Some((onward, until));
-                self.go(domain);
+                self.go(to);
             }
             Resolved::Later(reason) => {
-                if !self.parts.presence.is_due(domain) {
+                if !to.mail && !self.parts.presence.is_due(&to.domain) {
                     // Nobody waits for it any more. What comes later makes a line of its own.
-                    self.lines.remove(domain);
+                    self.lines.remove(to);
                     return;
                 }
-                tracing::warn!("PRES {domain}: cannot be looked up, tried again later: {reason}");
-                self.pause(domain, true);
+                tracing::warn!("PRES {to}: cannot be looked up, tried again later: {reason}");
+                self.pause(to, true);
             }
         }
     }
 
-    fn send(&mut self, domain: &Domain, hop: &Arc<Hop>) {
+    fn send(&mut self, to: &Place, hop: &Arc<Hop>) {
         loop {
-            let outgoing = self.parts.presence.due(domain);
-            let Some(line) = self.lines.get_mut(domain) else { return };
+            let outgoing = self.due(to, hop);
+            let Some(line) = self.lines.get_mut(to) else { return };
             if outgoing.is_empty() {
                 line.more = false;
-                return self.tidy(domain);
+                return self.tidy(to);
             }
             line.in_flight += outgoing.len();
             let full = line.in_flight >= WINDOW;
             for one in outgoing {
-                self.flights.insert(one.token, (domain.clone(), one.recipients.len()));
-                self.parts.deliver.send(self.work(domain, hop, one));
+                self.flights.insert(one.token, (to.clone(), one.envelope.recipients.len()));
+                self.parts.deliver.send(self.work(to, hop, one));
             }
             if full {
                 return;
@@ -215,58 +244,81 @@ impl Notices {
         }
     }
 
-    fn work(&self, domain: &Domain, hop: &Arc<Hop>, outgoing: Outgoing) -> Work {
-        let Outgoing { token, sender, recipients, written, until } = outgoing;
-        let mut hasher = DefaultHasher::new();
-        sender.key().hash(&mut hasher);
-        let utf8 = written.utf8 || !sender.is_ascii() || recipients.iter().any(|recipient| !recipient.is_ascii());
-        let recipient = |address| Recipient { address, notify: Some(Notify::NEVER), original: None };
-        let envelope = Envelope {
-            class: Class::Pres,
-            sender: ReversePath::Mailbox(sender),
-            body: if written.eight_bit { Body::EightBitMime } else { Body::SevenBit },
-            utf8,
-            ret: None,
-            envid: None,
-            deliver_by: None,
-            require_tls: false,
-            recipients: recipients.into_iter().map(recipient).collect(),
+    /// The first of what is due, written.
+    fn due(&self, to: &Place, hop: &Hop) -> Vec<Letter> {
+        if !to.mail {
+            return self.parts.presence.due(&to.domain).into_iter().map(letter).collect();
+        }
+        loop {
+            let due = self.parts.presence.due_by_mail(&to.domain);
+            if due.is_empty() {
+                return Vec::new();
+            }
+            let written: Vec<_> = due.into_iter().filter_map(|mailing| self.mail(mailing, hop)).collect();
+            if !written.is_empty() {
+                return written;
+            }
+        }
+    }
+
+    /// A mail about presence; it goes the way of the mails that messages become.
+    fn mail(&self, mailing: Mailing, hop: &Hop) -> Option<Letter> {
+        let bridge = match hop {
+            Hop::Mail(hop) => hop.bridge_of(&mailing.domain),
+            Hop::Peer { .. } | Hop::Configured(_) => None,
         };
+        let facts = presence::Facts {
+            mailing: &mailing,
+            bridge: bridge.unwrap_or(&mailing.domain),
+            secret: &self.parts.bridge_secret,
+        };
+        let written = presence::compose(&facts);
+        if written.is_none() {
+            tracing::error!("PRES {}: makes no address for presence", mailing.domain);
+            self.parts.presence.reported(mailing.token, &[(0, Fate::Refused)]);
+        }
+        let (envelope, entity) = written?;
+        Some(Letter { token: mailing.token, envelope, entity, until: mailing.until })
+    }
+
+    fn work(&self, to: &Place, hop: &Arc<Hop>, letter: Letter) -> Work {
+        let Letter { token, envelope, entity, until } = letter;
+        let mut hasher = DefaultHasher::new();
+        envelope.sender.mailbox().map(Mailbox::key).hash(&mut hasher);
         let job = Job {
             id: QueueId(token),
-            size: written.entity.len() as u64,
-            entity: Some(written.entity),
+            size: entity.len() as u64,
+            entity: Some(entity),
             recipients: (0..envelope.recipients.len()).collect(),
             envelope: Arc::new(envelope),
             expires: until,
             lane: hasher.finish(),
             gathered: Vec::new(),
         };
-        let destination = place(&self.parts.table.borrow(), domain, Class::Pres);
-        Work { destination, hop: hop.clone(), job }
+        Work { destination: destination(&self.parts.table.borrow(), to), hop: hop.clone(), job }
     }
 
     /// There is no way to the domain: what is due there comes to nothing.
-    fn give_up(&mut self, domain: &Domain, reason: &str) {
-        tracing::info!("PRES {domain}: {reason}");
+    fn give_up(&mut self, to: &Place, reason: &str, fate: Fate) {
+        tracing::info!("PRES {to}: {reason}");
         loop {
-            let outgoing = self.parts.presence.due(domain);
+            let outgoing = self.parts.presence.due(&to.domain);
             if outgoing.is_empty() {
                 break;
             }
             for one in outgoing {
-                let fates: Vec<_> = (0..one.recipients.len()).map(|place| (place, Fate::Refused)).collect();
+                let fates: Vec<_> = (0..one.recipients.len()).map(|place| (place, fate)).collect();
                 self.parts.presence.reported(one.token, &fates);
             }
         }
-        if let Some(line) = self.lines.get_mut(domain) {
+        if let Some(line) = self.lines.get_mut(to) {
             line.more = false;
         }
-        self.tidy(domain);
+        self.tidy(to);
     }
 
     fn report(&mut self, report: &Report) {
-        let Some((domain, count)) = self.flights.remove(&report.id.0) else { return };
+        let Some((to, count)) = self.flights.remove(&report.id.0) else { return };
         let (mut fates, mut deferred, mut reason) = (Vec::with_capacity(count), None, None);
         for (place, outcome) in &report.outcomes {
             let fate = match outcome {
@@ -284,25 +336,25 @@ impl Notices {
             fates.push((*place, fate));
         }
         if let Some(reason) = reason {
-            tracing::info!("PRES {domain}: relay={}, {count} recipients: {reason}", report.relay);
+            tracing::info!("PRES {to}: relay={}, {count} recipients: {reason}", report.relay);
         }
         self.parts.presence.reported(report.id.0, &fates);
-        let Some(line) = self.lines.get_mut(&domain) else { return };
+        let Some(line) = self.lines.get_mut(&to) else { return };
         line.in_flight = line.in_flight.saturating_sub(1);
         line.more = true;
         match deferred {
-            Some(destination) => self.pause(&domain, destination),
+            Some(destination) => self.pause(&to, destination),
             None => {
                 line.failures = 0;
-                self.go(&domain);
+                self.go(&to);
             }
         }
     }
 
     /// A domain is left alone for a while; longer where it is at fault itself, once more.
-    fn pause(&mut self, domain: &Domain, its_fault: bool) {
+    fn pause(&mut self, to: &Place, its_fault: bool) {
         let now = self.parts.clock.now();
-        let Some(line) = self.lines.get_mut(domain) else { return };
+        let Some(line) = self.lines.get_mut(to) else { return };
         if line.until.is_some_and(|until| until > now) {
             return;
         }
@@ -313,15 +365,38 @@ impl Notices {
         line.onward = None;
         let until = now.after(pause);
         line.until = Some(until);
-        self.alarms.push(Reverse((until, domain.clone())));
+        self.alarms.push(Reverse((until, to.clone())));
     }
 
     /// A line without work is forgotten when there are many.
-    fn tidy(&mut self, domain: &Domain) {
+    fn tidy(&mut self, to: &Place) {
         if self.lines.len() > IDLE
-            && self.lines.get(domain).is_some_and(|line| !line.more && line.in_flight == 0 && line.until.is_none())
+            && self.lines.get(to).is_some_and(|line| !line.more && line.in_flight == 0 && line.until.is_none())
         {
-            self.lines.remove(domain);
+            self.lines.remove(to);
         }
     }
+}
+
+fn destination(table: &Table, to: &Place) -> Destination {
+    if to.mail { mail_place(&to.domain) } else { place(table, &to.domain, Class::Pres) }
+}
+
+/// What goes to another domain's servers.
+fn letter(outgoing: Outgoing) -> Letter {
+    let Outgoing { token, sender, recipients, written, until } = outgoing;
+    let utf8 = written.utf8 || !sender.is_ascii() || recipients.iter().any(|recipient| !recipient.is_ascii());
+    let recipient = |address| Recipient { address, notify: Some(Notify::NEVER), original: None };
+    let envelope = Envelope {
+        class: Class::Pres,
+        sender: ReversePath::Mailbox(sender),
+        body: if written.eight_bit { Body::EightBitMime } else { Body::SevenBit },
+        utf8,
+        ret: None,
+        envid: None,
+        deliver_by: None,
+        require_tls: false,
+        recipients: recipients.into_iter().map(recipient).collect(),
+    };
+    Letter { token, envelope, entity: written.entity, until }
 }

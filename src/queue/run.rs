@@ -338,7 +338,7 @@ impl Run {
                 self.flights.insert(key, Flight { record, lane, started: now, others });
                 self.deliver.send(Work { destination, hop, job });
             }
-            Onward::Nowhere(status, reason) => {
+            Onward::Nowhere(status, reason) | Onward::MailOnly(status, reason) => {
                 let conclusion = conclude::failure(&record, &recipients, status, &reason);
                 log::failed(&record, &conclusion, now);
                 self.flights.insert(key, Flight { record: record.clone(), lane, started: now, others: Vec::new() });

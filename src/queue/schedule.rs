@@ -97,6 +97,8 @@ pub enum Onward {
     Hop(Arc<Hop>),
     /// Nobody does: each message fails, with this status and for this reason.
     Nowhere(EnhancedCode, Arc<str>),
+    /// Nobody does, of presence alone: as [`Onward::Nowhere`], but its people have mail, which can be told of them.
+    MailOnly(EnhancedCode, Arc<str>),
 }
 
 /// What the look-up of a destination gave.

@@ -5,6 +5,8 @@
 //! own, so nobody is told by mail what the mail system can tell; whose authorship is not proven is anonymous to the rules,
 //! and never hears from here. RFC 2033 §4.2, RFC 8601, RFC 3834 §4.
 
+mod presence;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -15,6 +17,7 @@ use super::transaction::{Accepting, Crossing, Judge, exists, no_such_inbox};
 use crate::accounts::Found;
 use crate::address::{Domain, ForwardPath, Mailbox, ReversePath};
 use crate::bridge::intake::{self, Kind, SpamField};
+use crate::bridge::presence::is_ours;
 use crate::bridge::{inward, report};
 use crate::envelope::{Body, Class, Notify};
 use crate::mime;
@@ -25,7 +28,7 @@ use crate::policy::identity::mail::{self as identity, Believed, Examination};
 use crate::reply::{EnhancedCode, Reply};
 use crate::smtp::command::{Mail, Rcpt};
 use crate::smtp::server::Transaction;
-use crate::spool::Acceptance;
+use crate::spool::{Acceptance, QueueId};
 
 /// What follows a local part when the mail domain itself is shared: `alice+im@a.example`.
 const SUFFIX: &str = "+im";
@@ -103,7 +106,7 @@ impl Judge {
         let accounts = self.context.accounts.borrow().clone();
         let ForwardPath::Mailbox(mailbox) = &rcpt.path else { return Err(no_such_inbox()) };
         let ours = accounts.is_local(mailbox.domain()) || bridge.domains.contains_key(mailbox.domain());
-        if ours && report::token(mailbox.local()).is_some() {
+        if ours && (report::token(mailbox.local()).is_some() || is_ours(mailbox.local())) {
             return Ok(());
         }
         let person = bridge.person(mailbox);
@@ -123,7 +126,11 @@ impl Judge {
         let [Rcpt { path: ForwardPath::Mailbox(mailbox), .. }] = &rcpts[..] else { return Err(no_such_inbox()) };
         let facts = mime::inspect(entity, inward::RULES).map_err(|defect| defect.reply())?;
         if let Some(token) = report::token(mailbox.local()) {
-            return self.report(entity, token, bridge).map(Crossed::Report);
+            return self.report(entity, token, bridge).await.map(Crossed::Report);
+        }
+        if is_ours(mailbox.local()) {
+            let domain = bridge.domains.get(mailbox.domain()).unwrap_or(mailbox.domain());
+            return self.asked_by_mail(&transaction, &facts, domain, bridge).await.map(Crossed::Report);
         }
         let accounts = self.context.accounts.borrow().clone();
         let person = bridge.person(mailbox);
@@ -198,20 +205,29 @@ impl Judge {
     }
 
     /// A report about a message that went out as mail.
-    fn report(&self, entity: &Bytes, token: &str, bridge: &Options) -> Result<Accepting, Reply> {
+    async fn report(&self, entity: &Bytes, token: &str, bridge: &Options) -> Result<Accepting, Reply> {
         let (now, options) = (self.context.clock.now(), &self.context.options);
         let id = self.context.spool.reserve();
         let around = report::Circumstances { host: &options.host, now, expires: now.after(options.retention), id };
-        let Some(receipt) = report::receipt(entity, token, &bridge.secret, &around) else {
+        let read = report::read(entity, token, &bridge.secret);
+        if let Some(read) = read.as_ref().filter(|read| is_ours(read.sender.local())) {
+            return self.unread(read).await;
+        }
+        let Some(receipt) = read.and_then(|read| report::receipt(&read, &around)) else {
             tracing::info!("{id}: a report about no message of ours is dropped");
-            let dropped = Acceptance { id, duplicates: 0, all_duplicate: false };
-            return Ok(Accepting { returned: false, future: Box::pin(async move { Ok(dropped) }) });
+            return Ok(done(id));
         };
         let receipt = expand::receipt(receipt, &self.context.accounts.borrow());
         let accepting = self.context.spool.accept(receipt);
         let future = Box::pin(async move { accepting.await.map_err(|fault| fault.reply()) });
         Ok(Accepting { returned: false, future })
     }
+}
+
+/// What is done, and leaves nothing in the spool.
+fn done(id: QueueId) -> Accepting {
+    let done = Acceptance { id, duplicates: 0, all_duplicate: false };
+    Accepting { returned: false, future: Box::pin(async move { Ok(done) }) }
 }
 
 /// The entity of a message, made on a thread of its own where that takes a while.

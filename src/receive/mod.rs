@@ -114,6 +114,8 @@ pub struct Context {
     pub attach: Sender<Attachment>,
     /// What accounts have submitted lately.
     pub rates: Rates,
+    /// What authors of mail have asked of presence lately.
+    pub mailed: Rates,
     /// For whom we relay.
     pub table: watch::Receiver<Arc<Table>>,
     /// Who answers what peers claim to be.

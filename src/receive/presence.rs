@@ -81,7 +81,7 @@ impl Judge {
         if let Some(signature) = signature {
             signature.is_of_its_author()?;
         }
-        let author = Author { mailbox: sender, proven: proven || client, client };
+        let author = Author { mailbox: sender, proven: proven || client, client, by_mail: false };
         // Where it has come through concerns nobody who is told of it, and the signed entity goes on as it is.
         let (entity, now) = (trace::without(entity), self.context.clock.now());
         let said = Said { author, recipients, entity, signed: signature.map(Signature::content), now };

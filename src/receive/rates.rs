@@ -1,7 +1,7 @@
-//! How many messages an account may submit.
+//! How many messages an account may submit, and how often an author of mail may ask.
 //!
-//! In: an account that begins a transaction. Out: whether it may, or how long it has to wait. A minute's worth may come at
-//! once; then one after the other. Bounded: at most [`limits::RATED_ACCOUNTS`] accounts are remembered, those that have
+//! In: an account that begins a transaction. Out: whether it may, or how long it has to wait. A minute's or an hour's worth
+//! may come at once; then one after the other. Bounded: at most [`limits::RATED_ACCOUNTS`] accounts are remembered, those that have
 //! used up nothing are forgotten first; beyond that the most moderate are. Of each one moment in time is kept.
 
 use std::collections::HashMap;
@@ -14,12 +14,15 @@ use crate::limits;
 use crate::reply::{EnhancedCode, Reply};
 
 const MINUTE: Duration = Duration::from_secs(60);
+const HOUR: Duration = Duration::from_secs(3600);
 
 /// The rates of all accounts.
 #[derive(Debug)]
 pub struct Rates {
-    /// What one message takes of its minute.
+    /// What one message takes of its time.
     share: Duration,
+    /// That time, and the word for it.
+    span: (Duration, &'static str),
     most: usize,
     /// Until when each account has used its time up, by the account's key.
     used: Mutex<HashMap<String, Instant>>,
@@ -28,8 +31,17 @@ pub struct Rates {
 impl Rates {
     /// So many messages in a minute; at least one.
     pub fn new(per_minute: usize) -> Rates {
-        let per_minute = u32::try_from(per_minute.max(1)).unwrap_or(u32::MAX);
-        Rates { share: MINUTE / per_minute, most: limits::RATED_ACCOUNTS, used: Mutex::default() }
+        Rates::within(per_minute, (MINUTE, "a minute"))
+    }
+
+    /// So many in an hour; at least one.
+    pub fn in_an_hour(most: usize) -> Rates {
+        Rates::within(most, (HOUR, "an hour"))
+    }
+
+    fn within(most: usize, span: (Duration, &'static str)) -> Rates {
+        let most = u32::try_from(most.max(1)).unwrap_or(u32::MAX);
+        Rates { share: span.0 / most, span, most: limits::RATED_ACCOUNTS, used: Mutex::default() }
     }
 
     /// Counts a message of an account; refuses it when there were too many.
@@ -40,10 +52,10 @@ impl Rates {
         }
         let until = used.entry(account.to_owned()).or_insert(now);
         let next = (*until).max(now) + self.share;
-        let over = next.saturating_duration_since(now + MINUTE);
+        let over = next.saturating_duration_since(now + self.span.0);
         if over > Duration::ZERO {
             let seconds = over.as_secs() + 1;
-            let text = format!("too many messages in a minute; wait {seconds} s and send again");
+            let text = format!("too many messages in {}; wait {seconds} s and send again", self.span.1);
             return Err(Reply::new(450, EnhancedCode::new(4, 7, 1), text));
         }
         *until = next;

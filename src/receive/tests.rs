@@ -89,6 +89,7 @@ impl Stage {
             presence: presence.unwrap(),
             attach,
             rates: Rates::new(60),
+            mailed: Rates::in_an_hour(3),
             table: watch::channel(Arc::new(Table::new([a], Vec::new()))).1,
             resolver: Arc::new(NoDns),
             roots: Arc::new(Roots::none()),

@@ -16,13 +16,13 @@ use crate::common::wait;
 use crate::world::{World, check, report, reports};
 
 /// A mail system that is played: it takes mail, and hands mail in.
-struct Mail {
-    sink: Sink,
+pub struct Mail {
+    pub sink: Sink,
     bridge: SocketAddr,
 }
 
 impl Mail {
-    fn new() -> Mail {
+    pub fn new() -> Mail {
         let keywords = vec!["PIPELINING", "8BITMIME", "ENHANCEDSTATUSCODES", "DSN", "SIZE 0"];
         let sink = Sink::with(Manner { keywords, say: Box::new(|_| None), lmtp: false });
         Mail { sink, bridge: free_address() }
@@ -30,24 +30,28 @@ impl Mail {
 
     /// `a.test`, with this mail system beside it.
     fn beside(&self, world: &World) -> Setup {
+        self.configured(world.domain("a.test", "alice"))
+    }
+
+    /// The same of a set-up that is there.
+    pub fn configured(&self, a: Setup) -> Setup {
         let (sink, bridge) = (self.sink.address, self.bridge);
         let sections = format!(
             "[[listen]]\nservice = \"mail\"\naddress = \"{bridge}\"\nsenders = \"world\"\n\
              [bridge]\nvia = \"smtp:{sink}\"\nauthserv_ids = [\"mx.a.test\"]\n"
         );
-        let a = world.domain("a.test", "alice").with(&sections);
-        a.key("name = \"a.test\"", "bridge = \"im.a.test\"")
+        a.with(&sections).key("name = \"a.test\"", "bridge = \"im.a.test\"")
     }
 
     /// Hands a mail in by LMTP; the code of the reply for its recipient.
-    fn hand_in(&self, from: &str, to: &str, mail: &str) -> u16 {
+    pub fn hand_in(&self, from: &str, to: &str, mail: &str) -> u16 {
         let mut client = Client::connect(self.bridge).unwrap();
         assert_eq!(client.say("LHLO mx.a.test").unwrap().code, 250);
         let mail = mail.replace('\n', "\r\n");
         client.transaction(&format!("<{from}>"), &[&format!("<{to}>")], mail.as_bytes()).unwrap().code
     }
 
-    fn nth(&self, number: usize) -> Arrival {
+    pub fn nth(&self, number: usize) -> Arrival {
         self.sink.wait("a mail", |all| all.len() >= number).swap_remove(number - 1)
     }
 }

@@ -31,6 +31,7 @@ pub(super) struct Said<'a> {
     threaded: bool,
     chat_version: bool,
     reply_to: bool,
+    automatic: bool,
 }
 
 impl<'a> Said<'a> {
@@ -44,6 +45,7 @@ impl<'a> Said<'a> {
                 "references" | "in-reply-to" => said.threaded = true,
                 "chat-version" => said.chat_version = true,
                 "reply-to" => said.reply_to = true,
+                "auto-submitted" => said.automatic = !mime::unfold(field.value).trim().eq_ignore_ascii_case("no"),
                 _ => {}
             }
         }
@@ -76,7 +78,8 @@ pub(super) fn added(facts: &Facts<'_>, entity: &[u8], protected: bool) -> String
         let _ = write!(out, ";\r\n envid={}", String::from_utf8_lossy(&encoded));
     }
     out.push_str("\r\n");
-    if !said.chat_version {
+    // What a program tells is no part of a chat.
+    if !said.chat_version && !said.automatic {
         out.push_str("Chat-Version: 1.0\r\n");
     }
     let author = said.author();
@@ -84,7 +87,7 @@ pub(super) fn added(facts: &Facts<'_>, entity: &[u8], protected: bool) -> String
     if !said.subject {
         let _ = write!(out, "Subject: {}\r\n", phrase(&subject(&said, &participants), 9));
     }
-    if !said.threaded {
+    if !said.threaded && !said.automatic {
         let root = conversation(&participants, facts.bridge);
         let _ = write!(out, "In-Reply-To: {root}\r\nReferences: {root}\r\n");
     }

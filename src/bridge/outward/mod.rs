@@ -1,7 +1,7 @@
 //! An instant message as a mail.
 //!
-//! In: an entity, its envelope, who we are. Out: [`Mail`], the same recipients behind another sender, to whom the mail
-//! system's reports come back; the entity with fields before it. Invariants: what is signed or encrypted stays octet for
+//! In: an entity, its envelope, a recipient, who we are. Out: [`Mail`] for that recipient, behind another sender, to whom the
+//! mail system's reports come back; the entity with fields before it. Invariants: what is signed or encrypted stays octet for
 //! octet, only fields are put before it; the same message gives the same mail each time, so that a mail store that gets it
 //! twice can see that. Fails ([`Unfit`]): what is no message for people, what has been here, what no mail system carries.
 //! RFC 3461 §4, RFC 3834 §4, RFC 5322 §3.6.4, RFC 2047, RFC 6152 §3, RFC 6531 §3.4.
@@ -41,6 +41,8 @@ pub struct Facts<'a> {
     pub id: &'a str,
     /// Its envelope.
     pub envelope: &'a Envelope,
+    /// To which of its recipients it goes.
+    pub recipient: &'a Mailbox,
     /// The message.
     pub entity: &'a Bytes,
     /// Whether the next hop takes 8BITMIME.
@@ -50,7 +52,7 @@ pub struct Facts<'a> {
 /// A mail.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mail {
-    /// Its envelope; the recipients are those of the message, in their order.
+    /// Its envelope, for the one recipient; the others are those of the message, in their order.
     pub envelope: Envelope,
     /// The entity.
     pub entity: Bytes,
@@ -69,10 +71,11 @@ fn unfit<T>(status: (u8, u16, u16), reason: impl Into<String>) -> Result<T, Unfi
     Err(Unfit { status: EnhancedCode::new(status.0, status.1, status.2), reason: reason.into() })
 }
 
-/// What stands in `bounce+…@` the bridge: 32 hexadecimal digits that nobody else can make, of the message's sender and
-/// its identifier of the envelope. Whoever gets a report of the mail system back has both in it, and needs no register.
-pub fn token(secret: &[u8; 32], sender: &Mailbox, envid: Option<&str>) -> String {
-    let text = format!("bounce\0{}\0{}", sender.key(), envid.unwrap_or_default());
+/// What stands in `bounce+…@` the bridge: 32 hexadecimal digits that nobody else can make, of the message's sender, its
+/// identifier of the envelope, and one recipient. Whoever gets a report of the mail system back has all of them in it, and
+/// needs no register; no recipient can report about another.
+pub fn token(secret: &[u8; 32], sender: &Mailbox, envid: Option<&str>, recipient: &Mailbox) -> String {
+    let text = format!("bounce\0{}\0{}\0{}", sender.key(), envid.unwrap_or_default(), recipient.key());
     let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, secret), text.as_bytes());
     tag.as_ref()[..16].iter().map(|octet| format!("{octet:02x}")).collect()
 }
@@ -142,7 +145,7 @@ fn goes_round(entity: &[u8], bridge: &Domain) -> bool {
 fn wrapped(facts: &Facts<'_>, entity: &Bytes) -> Result<Envelope, Unfit> {
     let mut envelope = facts.envelope.clone();
     if let ReversePath::Mailbox(sender) = &envelope.sender {
-        let local = format!("bounce+{}", token(facts.secret, sender, envelope.envid.as_deref()));
+        let local = format!("bounce+{}", token(facts.secret, sender, envelope.envid.as_deref(), facts.recipient));
         let Ok(bounce) = Mailbox::new(&local, facts.bridge.clone()) else {
             return unfit((5, 3, 5), format!("the bridge {} makes no address", facts.bridge));
         };

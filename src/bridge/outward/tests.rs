@@ -40,6 +40,7 @@ fn mail_of(envelope: &Envelope, entity: &str, eight_bit: bool) -> Result<Mail, U
         secret: &SECRET,
         id: "0000000001",
         envelope,
+        recipient: &envelope.recipients[0].address,
         entity: &entity,
         eight_bit,
     })
@@ -154,12 +155,18 @@ fn what_does_not_become_a_mail() {
 fn the_same_message_gives_the_same_mail_and_each_sender_another_token() {
     let (alice, entity) = (envelope("alice@a.example", &["bob@mail.example"]), with("\nHello.\n"));
     assert_eq!(mail_of(&alice, &entity, true), mail_of(&alice, &entity, true));
-    let of = |sender: &str, envid| token(&SECRET, &mailbox(sender), envid);
-    assert_eq!(of("alice@a.example", Some("1")), of("ALICE@A.example", Some("1")));
-    for other in [of("bob@a.example", Some("1")), of("alice@a.example", Some("2")), of("alice@a.example", None)] {
-        assert_ne!(of("alice@a.example", Some("1")), other);
-    }
-    assert_ne!(of("alice@a.example", Some("1")), token(&[8; 32], &mailbox("alice@a.example"), Some("1")));
+    let (one, bob, carol) = (Some("1"), "bob@mail.example", "carol@mail.example");
+    let of = |sender: &str, envid, recipient: &str| token(&SECRET, &mailbox(sender), envid, &mailbox(recipient));
+    let made = of("alice@a.example", one, bob);
+    assert_eq!(made, of("ALICE@A.example", one, "Bob@mail.example"));
+    let others = [
+        of("bob@a.example", one, bob),
+        of("alice@a.example", Some("2"), bob),
+        of("alice@a.example", None, bob),
+        of("alice@a.example", one, carol),
+        token(&[8; 32], &mailbox("alice@a.example"), one, &mailbox(bob)),
+    ];
+    assert!(!others.contains(&made));
 }
 
 #[test]
@@ -205,6 +212,7 @@ fn answers_go_to_the_bridge() {
             secret: &SECRET,
             id: "1",
             envelope: &envelope,
+            recipient: &envelope.recipients[0].address,
             entity: &entity,
             eight_bit: true,
         };
@@ -236,6 +244,7 @@ fn several_short_messages_become_one_mail() {
         secret: &SECRET,
         id: "0000000003",
         envelope: &envelope,
+        recipient: &envelope.recipients[0].address,
         entity: &messages[2],
         eight_bit: true,
     };

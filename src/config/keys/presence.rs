@@ -54,6 +54,13 @@ pub(in crate::config) static PRESENCE_INTERVAL: Key<Duration> = standard(
     "\"10ms\"",
     "The least time between two changes that the watchers of one presentity are told of; after it the latest is told.",
 );
+pub(in crate::config) static PRESENCE_MAIL_PAUSE: Key<Duration> = standard(
+    "mail_pause",
+    value::DURATION,
+    "\"10m\"",
+    "How long changes wait for others before somebody who watches by mail gets a mail about them; what was asked for does \
+     not wait.",
+);
 pub(in crate::config) static PRESENCE_WATCHERS: Key<usize> = standard(
     "watchers",
     value::COUNT,
@@ -79,6 +86,7 @@ pub(in crate::config) const PRESENCE: Section = Section {
         &PRESENCE_LONGEST.info,
         &PRESENCE_SHORTEST.info,
         &PRESENCE_INTERVAL.info,
+        &PRESENCE_MAIL_PAUSE.info,
         &PRESENCE_WATCHERS.info,
         &PRESENCE_UNDECIDED.info,
         &PRESENCE_CONTACTS.info,

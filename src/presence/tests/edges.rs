@@ -311,7 +311,7 @@ fn a_watched_presentity_tells_no_certificate_unasked() {
 fn answers_about_certificates_are_bounded_and_forgotten() {
     let mut net = Net::new();
     let bob = mailbox(BOB);
-    let author = Author { mailbox: mailbox(ALICE), proven: true, client: false };
+    let author = Author { mailbox: mailbox(ALICE), proven: true, client: false, by_mail: false };
     let tell = |engine: &mut Engine, facts: &Facts<'_>, number: u32| {
         let id = presence::SubscriptionId::new(u128::from(number).to_be_bytes());
         engine.tell_certificate(facts, &bob, &author, id, Told::Certificate(vec![7; 900]))

@@ -169,7 +169,7 @@ pub fn open(presentity: &str, note: &str) -> String {
 impl Server {
     /// Something said by a client here, or by another domain's server.
     pub fn say(&mut self, now: Timestamp, line: &Line<'_>, (proven, client): (bool, bool)) -> Result<(), Refusal> {
-        let author = Author { mailbox: mailbox(line.from), proven, client };
+        let author = Author { mailbox: mailbox(line.from), proven, client, by_mail: false };
         let recipients: Vec<_> = line.to.iter().map(|to| mailbox(to)).collect();
         let entity = Bytes::from(format!("From: <{}>\r\nPresence: {}\r\n\r\n{}", line.from, line.directive, line.body));
         let media = "application/pidf+xml";
@@ -191,7 +191,7 @@ impl Server {
     pub fn receive(&mut self, now: Timestamp, outgoing: &Outgoing, proven: bool) -> Fate {
         let directive = Directive::of(&outgoing.written.entity).unwrap();
         let (media, text) = letter::body_of(&outgoing.written.entity).unwrap();
-        let author = Author { mailbox: outgoing.sender.clone(), proven, client: false };
+        let author = Author { mailbox: outgoing.sender.clone(), proven, client: false, by_mail: false };
         let result = self.at(now, true, |engine, facts| {
             let request = Request {
                 author: &author,

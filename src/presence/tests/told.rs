@@ -105,7 +105,7 @@ fn a_list_that_was_not_taken_is_told_whole() {
 
 /// Bob publishes what he has signed.
 fn publishes(net: &mut Net, entity: &'static str) {
-    let (author, bob) = (Author { mailbox: mailbox(BOB), proven: true, client: true }, [mailbox(BOB)]);
+    let (author, bob) = (Author { mailbox: mailbox(BOB), proven: true, client: true, by_mail: false }, [mailbox(BOB)]);
     // Laid out as views are, so that one of which nothing is left out has the same text.
     let text = open(BOB, "signed").replace("<status>", "\n    <status>").replace("<contact>", "\n    <contact>");
     let text = text.replace("</tuple>", "\n  </tuple>");

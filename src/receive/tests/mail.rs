@@ -207,7 +207,9 @@ async fn reports_become_receipts() {
              Message-ID: <1@a.example>\r\n\r\n--b--\r\n"
         )
     };
-    let bounce = |envid: &str| format!("bounce+{}@im.a.example", outward::token(&SECRET, &alice, Some(envid)));
+    let bounce = |envid: &str| {
+        format!("bounce+{}@im.a.example", outward::token(&SECRET, &alice, Some(envid), &mailbox("bob@b.example")))
+    };
     peer.one("", &bounce("e1"), &report("delivered"), "250").await;
     // Once more, and one about what was never sent from here.
     peer.one("", &bounce("e1"), &report("delivered"), "250").await;
