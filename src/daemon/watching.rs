@@ -16,6 +16,7 @@ use crate::control::protocol::{Fault, FaultCode};
 use crate::control::server::Rows;
 use crate::deliver::Peers;
 use crate::presence::{self, Handle};
+use crate::queue::Counters;
 use crate::queue::look_up::LookUp;
 use crate::queue::notices;
 use crate::spool::{Spool, SpoolError};
@@ -87,7 +88,7 @@ pub(super) fn deliver(
     config: &Config,
     base: &Base,
     connector: Arc<Connector>,
-    stop: watch::Receiver<bool>,
+    (counters, stop): (Arc<Counters>, watch::Receiver<bool>),
 ) -> (Arc<Peers>, JoinHandle<()>, LookUp) {
     let (reports, reported) = unbounded_channel();
     let (resolver, spool, clock) = (base.resolver.clone(), base.spool.clone(), base.clock.clone());
@@ -101,6 +102,7 @@ pub(super) fn deliver(
         table: base.table.clone(),
         clock: base.clock.clone(),
         retry: config.queue.retry.clone(),
+        counters,
     };
     (peers, tokio::spawn(notices::run(parts, stop)), look_up)
 }

@@ -19,6 +19,7 @@ use crate::clock::Clock;
 use crate::deliver::{Deliver, Job, Outcome, Report, Scope, Work};
 use crate::envelope::{Body, Class, Envelope, Notify, Recipient};
 use crate::presence::{Fate, Handle, Outgoing};
+use crate::queue::counters::{Counters, Group};
 use crate::queue::look_up::{LookUp, place};
 use crate::queue::schedule::{Onward, Resolved};
 use crate::route::{Hop, Table};
@@ -48,6 +49,8 @@ pub struct Parts {
     pub clock: Arc<dyn Clock>,
     /// Pauses after the first, second, … failure; the last repeats.
     pub retry: Vec<Duration>,
+    /// What is counted.
+    pub counters: Arc<Counters>,
 }
 
 #[derive(Default)]
@@ -78,17 +81,18 @@ struct Wired {
     table: watch::Receiver<Arc<Table>>,
     clock: Arc<dyn Clock>,
     retry: Vec<Duration>,
+    counters: Arc<Counters>,
 }
 
 /// Runs until `stop` is true; what is under way then is given up: it is due again at the next start.
 pub async fn run(parts: Parts, mut stop: watch::Receiver<bool>) {
-    let Parts { presence, deliver, mut reports, look_up, table, clock, retry } = parts;
+    let Parts { presence, deliver, mut reports, look_up, table, clock, retry, counters } = parts;
     let (resolved, mut answers) = unbounded_channel();
     let handle = presence.clone();
     // An absence that is seen once after a start ends nobody's watch.
     presence.watched().iter().for_each(|domain| look_up.has_offered(domain, Class::Pres));
     let mut notices = Notices {
-        parts: Wired { presence, deliver, look_up, table, clock, retry },
+        parts: Wired { presence, deliver, look_up, table, clock, retry, counters },
         lines: HashMap::new(),
         flights: HashMap::new(),
         alarms: BinaryHeap::new(),
@@ -267,6 +271,7 @@ impl Notices {
 
     fn report(&mut self, report: &Report) {
         let Some((domain, count)) = self.flights.remove(&report.id.0) else { return };
+        self.parts.counters.report(Class::Pres, Group::of(&report.destination), &report.outcomes);
         let (mut fates, mut deferred, mut reason) = (Vec::with_capacity(count), None, None);
         for (place, outcome) in &report.outcomes {
             let fate = match outcome {

@@ -8,7 +8,6 @@ use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::task::{Context as TaskContext, Poll};
 use std::time::Duration;
 
@@ -18,12 +17,13 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{Instant, timeout};
 
 use crate::address::{Domain, EhloName};
+use crate::envelope::Class;
 use crate::limits;
 use crate::net::Stream;
 use crate::policy::Service;
 use crate::receive::login::Say;
 use crate::receive::transaction::{Accepted, Accepting, Judge};
-use crate::receive::{Context, Listener, Place, encrypt};
+use crate::receive::{Context, Listener, Meters, Place, encrypt};
 use crate::reply::{EnhancedCode, Reply};
 use crate::smtp::server::{Event, Session, Ticket};
 use crate::spool::Acceptance;
@@ -54,6 +54,7 @@ pub struct Origin {
 /// A commit that a reply waits for.
 struct Commit {
     ticket: Ticket,
+    class: Class,
     /// The entity has been here before.
     returned: bool,
     /// Its share of what may wait for the disk.
@@ -86,6 +87,7 @@ pub async fn serve(
     let (mut input, mut busy, mut large, mut next) = (BytesMut::new(), false, Large::default(), Next::Commands);
     let (started, mut progress) = (Instant::now(), Instant::now());
     let mut gathering: Option<Instant> = None;
+    let counts = (&context.meters, listener.service);
     loop {
         session.input(&mut input);
         while let Some(event) = session.poll() {
@@ -93,7 +95,7 @@ pub async fn serve(
             session.input(&mut input);
             progress = Instant::now();
         }
-        poll_fn(|task| Poll::Ready(settle(task, &mut commits, &mut session, &context.accepted))).await;
+        poll_fn(|task| Poll::Ready(settle(task, &mut commits, &mut session, counts))).await;
         let gathered = gathers(&mut session, &commits, &mut gathering);
         if !session.output().is_empty() && gathered.is_none() {
             if !write(&mut stream, &mut session, listener.service).await {
@@ -108,7 +110,9 @@ pub async fn serve(
             Next::Turn => return judge.turn(stream, place),
             Next::StartTls => {
                 next = Next::Commands;
-                let Some(encrypted) = upgrade(stream, &listener, &mut session, &mut judge).await else { return };
+                let Some(encrypted) = upgrade(stream, &listener, &context, &mut session, &mut judge).await else {
+                    return;
+                };
                 stream = encrypted;
                 continue;
             }
@@ -126,7 +130,7 @@ pub async fn serve(
                 Ok(count) => busy = count >= IDLE_OCTETS,
             },
             () = large.wait(&context.large), if large.waits(session.holds()) => {}
-            () = poll_fn(|task| ready(settle(task, &mut commits, &mut session, &context.accepted))), if !commits.is_empty() => {
+            () = poll_fn(|task| ready(settle(task, &mut commits, &mut session, counts))), if !commits.is_empty() => {
                 progress = Instant::now();
             }
             () = tokio::time::sleep_until(gathered.unwrap_or(end)), if gathered.is_some() => {}
@@ -178,8 +182,14 @@ fn patience(session: &Session, service: Service, started: Instant, progress: Ins
 }
 
 /// TLS after STARTTLS: what was said before counts no more (RFC 3207 §4.2).
-async fn upgrade(stream: Stream, listener: &Listener, session: &mut Session, judge: &mut Judge) -> Option<Stream> {
-    let (stream, peer) = encrypt(stream, listener.starttls.as_ref()?).await?;
+async fn upgrade(
+    stream: Stream,
+    listener: &Listener,
+    context: &Context,
+    session: &mut Session,
+    judge: &mut Judge,
+) -> Option<Stream> {
+    let (stream, peer) = encrypt(stream, listener.starttls.as_ref()?, &context.meters).await?;
     judge.encrypted(peer);
     session.tls_started();
     session.offer_mechanisms(judge.mechanisms());
@@ -226,7 +236,7 @@ fn settle(
     task: &mut TaskContext<'_>,
     commits: &mut VecDeque<Commit>,
     session: &mut Session,
-    accepted: &AtomicU64,
+    (meters, service): (&Meters, Service),
 ) -> bool {
     let mut progress = false;
     for commit in commits.iter_mut().filter(|commit| commit.done.is_none()) {
@@ -237,9 +247,9 @@ fn settle(
         }
     }
     while commits.front().is_some_and(|commit| commit.done.is_some()) {
-        let Some(Commit { ticket, returned, done: Some(result), .. }) = commits.pop_front() else { break };
+        let Some(Commit { ticket, class, returned, done: Some(result), .. }) = commits.pop_front() else { break };
         if result.as_ref().is_ok_and(|acceptance| !acceptance.all_duplicate) {
-            accepted.fetch_add(1, Relaxed);
+            meters.accept(service, class);
         }
         session.complete(ticket, reply(result, returned));
         progress = true;
@@ -298,10 +308,10 @@ async fn handle(
         Event::Mail(mail) => session.answer(judge.mail(mail).await),
         Event::Rcpt(rcpt) => session.answer(judge.recipient(rcpt).await),
         Event::Entity(transaction) => {
-            let ticket = transaction.ticket;
+            let (ticket, class) = (transaction.ticket, transaction.mail.class.unwrap_or(Class::Im));
             let share = share(judge.waiting(), transaction.entity.len()).await;
             match judge.entity(transaction).await {
-                Ok(accepting) => commits.push_back(begin(ticket, accepting, share).await),
+                Ok(accepting) => commits.push_back(begin((ticket, class), accepting, share).await),
                 Err(refusal) => session.complete(ticket, refusal),
             }
         }
@@ -330,9 +340,9 @@ async fn share(waiting: &Arc<Semaphore>, octets: usize) -> Option<OwnedSemaphore
 }
 
 /// Asks the spool at once: it takes messages in the order in which their futures are first polled.
-async fn begin(ticket: Ticket, accepting: Accepting, share: Option<OwnedSemaphorePermit>) -> Commit {
+async fn begin((ticket, class): (Ticket, Class), accepting: Accepting, share: Option<OwnedSemaphorePermit>) -> Commit {
     let Accepting { returned, future } = accepting;
-    let mut commit = Commit { ticket, returned, _share: share, future, done: None };
+    let mut commit = Commit { ticket, class, returned, _share: share, future, done: None };
     commit.done = poll_fn(|task| match commit.future.as_mut().poll(task) {
         Poll::Ready(result) => Poll::Ready(Some(result)),
         Poll::Pending => Poll::Ready(None),

@@ -28,7 +28,7 @@ use crate::receive::attach::{self, Turn};
 use crate::receive::bridge::Crossed;
 use crate::receive::connection::{Origin, claimed};
 use crate::receive::identity::{Identity, REMEMBERED};
-use crate::receive::line::Line;
+use crate::receive::line::{self, Line};
 use crate::receive::login::Login;
 use crate::receive::signed::{Signature, refuse_astray};
 use crate::receive::upstream::is_upstream;
@@ -251,6 +251,7 @@ impl Judge {
             Some(told) if rcpts.is_empty() => return Ok(Accepting { returned, future: told.accepted(id) }),
             told => told,
         };
+        let client = line::client(&self.origin, proven.as_ref());
         let origin = match self.listener.service {
             Service::Relay => crate::spool::Origin::Peer { proven },
             Service::Client => crate::spool::Origin::Client { account: self.principal()?.account.clone() },
@@ -264,6 +265,7 @@ impl Judge {
         let (envelope, receipts) = self.ruled(expansion, &facts, signature.as_ref(), &entity, id, &accounts)?;
         let envelope = Arc::new(envelope);
         let accepted = Line {
+            client,
             envelope: envelope.clone(),
             account: self.principal().ok().map(|principal| principal.account.clone()),
             size: entity.len(),

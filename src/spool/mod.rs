@@ -98,6 +98,7 @@ use self::store::{Change, Fault, Scanned, Store, Table};
 #[cfg(test)]
 pub(crate) use self::tests::copy as copy_for_tests;
 use crate::disk;
+use crate::meter::Distribution;
 
 /// What an administrator may choose.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -151,6 +152,15 @@ pub struct Settled {
     /// It changed something. If not, the message is gone or its recipients named were closed before, and no receipt
     /// was stored.
     pub applied: bool,
+}
+
+/// How commits were spread since the start.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Distributions {
+    /// What each took, its sync included, in microseconds.
+    pub times: Distribution,
+    /// The commands that shared each.
+    pub sizes: Distribution,
 }
 
 /// The spool in numbers.
@@ -429,6 +439,11 @@ impl Spool {
     /// The spool in numbers; costs nothing.
     pub fn status(&self) -> Status {
         self.0.meters.status()
+    }
+
+    /// How commits were spread.
+    pub fn distributions(&self) -> Distributions {
+        self.0.meters.distributions()
     }
 
     /// Finishes what waits, syncs, closes the store and frees the directory. What is asked of the spool after this
