@@ -17,6 +17,8 @@ use crate::spool::QueueId;
 
 /// Messages whose first lines are kept.
 const PENDING: usize = 10_000;
+/// Lines of each.
+const LINES: usize = 8;
 /// Messages that are known to be the person's.
 const FOUND: usize = 100_000;
 /// Octets of a line that are read.
@@ -83,10 +85,8 @@ impl Trace {
             return vec![line.to_owned()];
         }
         if !named {
-            // Who it is from, and whom it is for, is not said at once.
-            if text.contains(": client=") || text.contains(": from=<") {
-                self.keep(id, line);
-            }
+            // Who it is from, and whom it is for, is not said at once; a delivery may be told before what came.
+            self.keep(id, line);
             return Vec::new();
         }
         if self.found.len() < FOUND {
@@ -102,7 +102,7 @@ impl Trace {
         if lines.is_empty() {
             self.order.push_back(id);
         }
-        if lines.len() < 2 {
+        if lines.len() < LINES {
             lines.push(line.to_owned());
         }
         while self.order.len() > PENDING {
@@ -189,6 +189,8 @@ mod tests {
 2026-01-01T00:00:02+00:00 mx impartd/local[7]: 0000000a1c: to=<Alice@A.example>, relay=phone, status=sent
 2026-01-01T00:00:03+00:00 mx impartd[7]: alice@a.example: phone detached: it said so
 2026-01-01T00:00:03+00:00 mx impartd[7]: malice@a.example: phone detached: it said so
+2026-01-01T00:00:04+00:00 mx impartd/smtp[7]: 0000000a1e: to=<x@b.example>, relay=mx.b.example[192.0.2.1]:2779, status=sent
+2026-01-01T00:00:04+00:00 mx impartd/qmgr[7]: 0000000a1e: from=<carol@a.example>, size=9, nrcpt=1, message-id=<3@a>
 2026-01-01T00:00:04+00:00 mx impartd/qmgr[7]: 0000000a1d: from=<x@a.example>, dropped: a second copy of 0000000a1b
 ";
 
@@ -203,7 +205,7 @@ mod tests {
 
     #[test]
     fn a_message_is_followed() {
-        check("0000000a1b", &[1, 3, 6, 10]);
+        check("0000000a1b", &[1, 3, 6, 12]);
         check("0000000a1c", &[2, 4, 7]);
         check("0000000zzz", &[]);
     }
@@ -212,6 +214,7 @@ mod tests {
     fn a_person_is_followed_as_sender_and_as_recipient() {
         check("alice@a.example", &[1, 3, 6, 2, 4, 7, 8]);
         check("BOB@b.example", &[2, 4, 1, 3, 6, 7]);
+        check("carol@a.example", &[10, 11]);
         check("e@a.example", &[]);
     }
 
@@ -219,8 +222,11 @@ mod tests {
     fn what_may_yet_be_the_persons_is_bounded() {
         let mut trace = Trace::new(&"alice@a.example".parse().unwrap());
         for number in 0..3 * PENDING as u64 {
-            trace.take(&format!("t mx impartd/smtpd[7]: {}: client=unknown[192.0.2.1]", QueueId(number)));
+            for _ in 0..2 * LINES {
+                trace.take(&format!("t mx impartd/smtpd[7]: {}: client=unknown[192.0.2.1]", QueueId(number)));
+            }
         }
         assert_eq!((trace.pending.len(), trace.order.len()), (PENDING, PENDING));
+        assert!(trace.pending.values().all(|lines| lines.len() == LINES));
     }
 }

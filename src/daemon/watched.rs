@@ -125,7 +125,7 @@ impl Watched {
         if *self.closed.borrow() {
             return Page::plain(503, "draining: nothing new is taken\n");
         }
-        match self.receive.spool.status().read_only {
+        match self.receive.spool.refuses() {
             Some(why) => Page::plain(503, format!("the spool takes nothing: {why}\n")),
             None => Page::plain(200, "ready\n"),
         }

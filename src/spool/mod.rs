@@ -199,6 +199,7 @@ struct Inner {
     store: Arc<Store>,
     meters: Arc<Meters>,
     next: Arc<AtomicU64>,
+    disk: Disk,
     unsure: watch::Receiver<Option<Unsure>>,
     done: Mutex<Option<oneshot::Receiver<()>>>,
     thread: Mutex<Option<JoinHandle<()>>>,
@@ -251,8 +252,9 @@ impl Spool {
             .name("spool".to_owned())
             .spawn(move || committer.run())
             .map_err(|error| OpenError::Io { path: dir.to_owned(), error })?;
+        let disk = Disk::new(dir.to_owned(), options.reserve);
         let (done, thread) = (Mutex::new(Some(finished)), Mutex::new(Some(thread)));
-        let spool = Spool(Arc::new(Inner { inbox, store, meters, next, unsure: watched, done, thread }));
+        let spool = Spool(Arc::new(Inner { inbox, store, meters, next, disk, unsure: watched, done, thread }));
         Ok((spool, Opened { arrivals: opened, withdrawn, first_new: QueueId(state.next), devices, set_aside }))
     }
 
@@ -439,6 +441,12 @@ impl Spool {
     /// The spool in numbers; costs nothing.
     pub fn status(&self) -> Status {
         self.0.meters.status()
+    }
+
+    /// Why it takes no messages at this moment, if so.
+    pub fn refuses(&self) -> Option<String> {
+        let full = || self.0.disk.lacks_room().then(|| "the disk is nearly full".to_owned());
+        self.status().read_only.or_else(full)
     }
 
     /// How commits were spread.
