@@ -36,8 +36,9 @@ const IDLE_OCTETS: usize = 1024;
 /// How long replies may take to be written.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// How long replies to what precedes an entity wait for the disk, to go out with the reply to the entity: one write, and
-/// the peer is woken once.
+/// How long the reply to an entity waits for those to the entities behind it, to go out with them: one write, and the peer is
+/// woken once. Replies to what precedes an entity wait for the entity's own reply, however long that takes: nobody does
+/// anything with them before, and a timer for each message would wake this host twice.
 const GATHER: Duration = Duration::from_millis(2);
 /// Octets of replies that wait for that, at most.
 const GATHER_OCTETS: usize = 4096;
@@ -86,7 +87,8 @@ pub async fn serve(
     let mut commits: VecDeque<Commit> = VecDeque::new();
     let (mut input, mut busy, mut large, mut next) = (BytesMut::new(), false, Large::default(), Next::Commands);
     let (started, mut progress) = (Instant::now(), Instant::now());
-    let mut gathering: Option<Instant> = None;
+    // Until when the reply to an entity may wait for others.
+    let mut until: Option<Instant> = None;
     let counts = (&context.meters, listener.service);
     loop {
         session.input(&mut input);
@@ -95,9 +97,12 @@ pub async fn serve(
             session.input(&mut input);
             progress = Instant::now();
         }
-        poll_fn(|task| Poll::Ready(settle(task, &mut commits, &mut session, counts))).await;
-        let gathered = gathers(&mut session, &commits, &mut gathering);
-        if !session.output().is_empty() && gathered.is_none() {
+        if poll_fn(|task| Poll::Ready(settle(task, &mut commits, &mut session, counts))).await {
+            until.get_or_insert_with(|| Instant::now() + GATHER);
+        }
+        let gathers = gathers(&mut session, &commits, until);
+        if !session.output().is_empty() && !gathers {
+            until = None;
             if !write(&mut stream, &mut session, listener.service).await {
                 return finish(commits).await;
             }
@@ -132,8 +137,9 @@ pub async fn serve(
             () = large.wait(&context.large), if large.waits(session.holds()) => {}
             () = poll_fn(|task| ready(settle(task, &mut commits, &mut session, counts))), if !commits.is_empty() => {
                 progress = Instant::now();
+                until.get_or_insert(progress + GATHER);
             }
-            () = tokio::time::sleep_until(gathered.unwrap_or(end)), if gathered.is_some() => {}
+            () = tokio::time::sleep_until(until.unwrap_or(end)), if gathers && until.is_some() => {}
             () = tokio::time::sleep_until(end), if commits.is_empty() => {
                 session.close(&Reply::new(421, EnhancedCode::new(4, 4, 2), "nothing came to an end in time, closing"));
             }
@@ -157,19 +163,11 @@ fn rest(input: &mut BytesMut, busy: bool, session: &mut Session) {
     }
 }
 
-/// Until when replies may wait for that to the entity whose commit is under way; `None`: they go now.
-fn gathers(session: &mut Session, commits: &VecDeque<Commit>, since: &mut Option<Instant>) -> Option<Instant> {
-    let waiting = session.output().len();
-    if waiting == 0 || waiting > GATHER_OCTETS || commits.is_empty() || session.is_closing() {
-        *since = None;
-        return None;
-    }
-    let until = *since.get_or_insert_with(Instant::now) + GATHER;
-    if until > Instant::now() {
-        return Some(until);
-    }
-    *since = None;
-    None
+/// Whether replies wait for those to entities whose commit is under way.
+fn gathers(session: &mut Session, commits: &VecDeque<Commit>, until: Option<Instant>) -> bool {
+    let waiting = 1..=GATHER_OCTETS;
+    let may = waiting.contains(&session.output().len()) && !commits.is_empty() && !session.is_closing();
+    may && until.is_none_or(|until| until > Instant::now())
 }
 
 /// Until when something must come to an end.
