@@ -53,6 +53,7 @@ pub(super) struct Snapshot {
 enum Values {
     One(f64),
     Each(Vec<(Labels, u64)>),
+    /// And how many of its units are one.
     Spread(Distribution, f64),
 }
 
@@ -108,7 +109,7 @@ fn messages() -> Vec<Metric> {
             Values::Each(s.lines.iter().map(|(group, _, flying)| (of(*group), *flying)).collect())
         }),
         spread("commit", Some(Unit::Seconds), "What a commit of the spool took, its sync included", |s| {
-            Values::Spread(s.commits.times.clone(), 1e-6)
+            Values::Spread(s.commits.times.clone(), 1e6)
         }),
         spread("commit_size", None, "Commands that shared a commit", |s| Values::Spread(s.commits.sizes.clone(), 1.0)),
         counter("syncs", "Syncs of the spool", |s| one(s.spool.syncs)),
@@ -227,10 +228,10 @@ impl Collector for Snapshot {
                 }
                 Values::Spread(spread, scale) => {
                     let within: u64 = spread.buckets.iter().map(|(_, count)| count).sum();
-                    let bound = |(bound, count): &(u64, u64)| (*bound as f64 * scale, *count);
+                    let bound = |(bound, count): &(u64, u64)| (*bound as f64 / scale, *count);
                     let mut buckets: Vec<(f64, u64)> = spread.buckets.iter().map(bound).collect();
-                    buckets.push((f64::MAX, spread.count - within));
-                    out.encode_histogram::<NoLabelSet>(spread.sum as f64 * scale, spread.count, &buckets, None)?;
+                    buckets.push((f64::INFINITY, spread.count - within));
+                    out.encode_histogram::<NoLabelSet>(spread.sum as f64 / scale, spread.count, &buckets, None)?;
                 }
             }
         }

@@ -224,8 +224,7 @@ impl Daemon {
         let (signatures, believed) = watch::channel(Arc::new(signatures::signatures(&config, false, &fetched)?));
         let (lists_stamp, (life, lives)) = (signatures::lists_stamp(&config), unbounded_channel());
         let ((closing, closed), (finishing, finished)) = (watch::channel(false), watch::channel(false));
-        let (issuers, counters) =
-            (Arc::new(Online::new(build::issuers(&config))), Arc::new(queue::Counters::default()));
+        let (issuers, counters) = (Arc::new(Online::new(build::issuers(&config))), Arc::<queue::Counters>::default());
         let presence = watching::tables(&config, &spool, &clock, &accounts, issuers.clone());
         let presence = presence.map_err(DaemonError::Presence)?;
         let base = Base { spool, clock, resolver, accounts: local, table: routes, signatures: believed, presence };

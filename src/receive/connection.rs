@@ -81,9 +81,7 @@ pub async fn serve(
     mut stop: watch::Receiver<bool>,
     place: Place,
 ) {
-    let mut session = Session::new(listener.session.clone(), origin.tls.is_some());
-    let mut judge = Judge::new(context.clone(), listener.clone(), origin);
-    session.offer_mechanisms(judge.mechanisms());
+    let (mut session, mut judge) = greet(&context, &listener, origin);
     let mut commits: VecDeque<Commit> = VecDeque::new();
     let (mut input, mut busy, mut large, mut next) = (BytesMut::new(), false, Large::default(), Next::Commands);
     let (started, mut progress) = (Instant::now(), Instant::now());
@@ -115,16 +113,13 @@ pub async fn serve(
             Next::Turn => return judge.turn(stream, place),
             Next::StartTls => {
                 next = Next::Commands;
-                let Some(encrypted) = upgrade(stream, &listener, &context, &mut session, &mut judge).await else {
-                    return;
-                };
+                let Some(encrypted) = upgrade(stream, &listener, &mut session, &mut judge).await else { return };
                 stream = encrypted;
                 continue;
             }
         }
         if session.is_closing() && commits.is_empty() {
-            let _ = timeout(WRITE_TIMEOUT, stream.shutdown()).await;
-            return;
+            return drop(timeout(WRITE_TIMEOUT, stream.shutdown()).await);
         }
         let readable = wants_input(&session, &mut large, &context.large);
         input.reserve(if busy || session.is_receiving() { READ_OCTETS } else { IDLE_OCTETS });
@@ -140,15 +135,19 @@ pub async fn serve(
                 until.get_or_insert(progress + GATHER);
             }
             () = tokio::time::sleep_until(until.unwrap_or(end)), if gathers && until.is_some() => {}
-            () = tokio::time::sleep_until(end), if commits.is_empty() => {
-                session.close(&Reply::new(421, EnhancedCode::new(4, 4, 2), "nothing came to an end in time, closing"));
-            }
-            () = stopped(&mut stop), if !session.is_closing() && session.is_idle() && commits.is_empty() => {
-                session.close(&going_down());
-            }
+            () = tokio::time::sleep_until(end), if commits.is_empty() => session.close(&too_late()),
+            () = stopped(&mut stop), if !session.is_closing() && session.is_idle() && commits.is_empty() => session.close(&going_down()),
         }
         rest(&mut input, busy, &mut session);
     }
+}
+
+/// The session, and who answers what it asks.
+fn greet(context: &Arc<Context>, listener: &Arc<Listener>, origin: Origin) -> (Session, Judge) {
+    let mut session = Session::new(listener.session.clone(), origin.tls.is_some());
+    let judge = Judge::new(context.clone(), listener.clone(), origin);
+    session.offer_mechanisms(judge.mechanisms());
+    (session, judge)
 }
 
 fn wants_input(session: &Session, large: &mut Large, places: &Arc<Semaphore>) -> bool {
@@ -180,18 +179,17 @@ fn patience(session: &Session, service: Service, started: Instant, progress: Ins
 }
 
 /// TLS after STARTTLS: what was said before counts no more (RFC 3207 §4.2).
-async fn upgrade(
-    stream: Stream,
-    listener: &Listener,
-    context: &Context,
-    session: &mut Session,
-    judge: &mut Judge,
-) -> Option<Stream> {
-    let (stream, peer) = encrypt(stream, listener.starttls.as_ref()?, &context.meters).await?;
+async fn upgrade(stream: Stream, listener: &Listener, session: &mut Session, judge: &mut Judge) -> Option<Stream> {
+    let (stream, peer) = encrypt(stream, listener.starttls.as_ref()?, &judge.context.meters).await?;
     judge.encrypted(peer);
     session.tls_started();
     session.offer_mechanisms(judge.mechanisms());
     Some(stream)
+}
+
+/// What a client is told that takes too long.
+fn too_late() -> Reply {
+    Reply::new(421, EnhancedCode::new(4, 4, 2), "nothing came to an end in time, closing")
 }
 
 /// What a client is told while the daemon stops.
