@@ -50,6 +50,7 @@
 pub mod address;
 pub mod envelope;
 pub mod limits;
+pub mod meter;
 pub mod printable;
 pub mod random;
 pub mod reply;

@@ -14,6 +14,8 @@ mod package;
 mod poison;
 #[path = "daemon/systemd.rs"]
 mod systemd;
+#[path = "daemon/watched.rs"]
+mod watched;
 #[allow(dead_code)] // The tests of RFC 2779 use the rest.
 #[path = "rfc2779/world.rs"]
 mod world;

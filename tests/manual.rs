@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use clap::CommandFactory as _;
 use impart::smtp::extension::Extension;
-use impart::{client, config, control, limits};
+use impart::{client, config, control, daemon, limits};
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
@@ -115,6 +115,25 @@ fn the_example_of_the_configuration_is_valid() {
         let text = format!("{}{addition}", blocks[0]);
         config::parse(&text, Path::new("impart.toml.5")).unwrap_or_else(|errors| panic!("{errors}"));
     }
+}
+
+#[test]
+fn metrics() {
+    let page = page("impartd.8");
+    let items = page.lines().filter_map(|line| line.strip_prefix(".It Li impart_"));
+    let real = set(daemon::metrics::names());
+    check("metrics", &set(items.map(|name| format!("impart_{name}"))), &real);
+    let path = root().join("conf/grafana.json");
+    let dashboard = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    serde_json::from_str::<serde_json::Value>(&dashboard).expect("the dashboard is JSON");
+    let part = |c: char| !(c.is_ascii_alphanumeric() || c == '_');
+    let shown = dashboard.split(part).filter(|word| word.starts_with("impart_"));
+    // A histogram is read by its parts.
+    let whole = |name: &str| {
+        let part = ["_bucket", "_sum", "_count"].into_iter().find_map(|part| name.strip_suffix(part));
+        part.unwrap_or(name).to_owned()
+    };
+    check("metrics of the dashboard", &set(shown.map(whole)), &real);
 }
 
 /// Rows of the table after `heading`: first and second column.

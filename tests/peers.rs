@@ -1,6 +1,6 @@
 //! Other people's programs as peers: Postfix's smtp-source and smtp-sink, a Postfix in the middle and one as mail exchanger, swaks, msmtp,
 //! OpenSSL's s_client and cms, fetchmail, a Dovecot that knows the accounts, and one that has mailboxes, a zone signed and
-//! served by Knot, xmllint, SoftHSM; and NIST's suite of paths of certificates.
+//! served by Knot, xmllint, pflogsumm, SoftHSM; and NIST's suite of paths of certificates.
 //!
 //! A test whose program is not installed is left out, and says so by name; `tests/run` installs them where it can.
 
@@ -23,6 +23,8 @@ mod knot;
 mod mailbox;
 #[path = "peers/names.rs"]
 mod names;
+#[path = "peers/pflogsumm.rs"]
+mod pflogsumm;
 #[path = "peers/pkits.rs"]
 mod pkits;
 #[path = "peers/postfix.rs"]

@@ -30,6 +30,9 @@ use impart::queue;
 use impart::sasl::Secret;
 use impart::spool::{self, Spool};
 
+#[path = "impartctl/watch.rs"]
+mod watch;
+
 /// Codes of sysexits.h.
 mod exit {
     pub const USAGE: u8 = 64;
@@ -153,19 +156,23 @@ async fn run(arguments: &Arguments) -> Result<(), Failure> {
         Command::Account(wanted) => account(&config, wanted, &mut printer).await,
         Command::Rules(wanted) => inbox_rules(&config, wanted, &mut printer).await,
         Command::Presence(wanted) => whom(&config, wanted, &mut printer).await,
-        Command::Queue(queue) => {
-            let call = call(queue)?;
-            printer.heading = matches!(call, Call::List { .. });
-            printer.detailed = matches!(call, Call::Show { .. });
-            match Client::connect(&config.control).await {
-                Ok(mut client) => client.call(call, |row| printer.row(&row)).await.map(drop)?,
-                Err(ClientError::NotRunning(_)) => offline(&config, call, &mut printer).await?,
-                Err(error) => return Err(error.into()),
-            }
-            printer.total();
-            Ok(())
-        }
+        Command::Queue(queue) => queue_call(&config, call(queue)?, &mut printer).await,
+        Command::Trace { subject, log } => watch::trace(&config, subject, log.as_deref(), &mut printer).await,
+        Command::Top { once, interval } => watch::top(&config, *once, *interval, &printer).await,
     }
+}
+
+/// The queue of the daemon, or of the disk.
+async fn queue_call(config: &Config, call: Call, printer: &mut Printer) -> Result<(), Failure> {
+    printer.heading = matches!(call, Call::List { .. });
+    printer.detailed = matches!(call, Call::Show { .. });
+    match Client::connect(&config.control).await {
+        Ok(mut client) => client.call(call, |row| printer.row(&row)).await.map(drop)?,
+        Err(ClientError::NotRunning(_)) => offline(config, call, printer).await?,
+        Err(error) => return Err(error.into()),
+    }
+    printer.total();
+    Ok(())
 }
 
 /// The authority of a domain.

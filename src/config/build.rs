@@ -70,6 +70,7 @@ fn sections(text: &str, path: &Path, document: &DeTable<'_>, problems: &mut Prob
     let presence = presence(&single(section("presence"), problems), problems);
     let policy = single(section("policy"), problems).value(&keys::POLICY_PEER_IDENTITY, problems);
     let level = single(section("log"), problems).value(&keys::LOG_LEVEL, problems);
+    let metrics = single(section("metrics"), problems).value(&keys::METRICS_LISTEN, problems);
     if document.iter().all(|(key, _)| !matches!(key.get_ref().as_ref(), "domain" | "route")) {
         let problem = Problem::new(0..0, "there is neither a domain to serve nor a route");
         problems.push(problem.expected("at least one section [[domain]] or [[route]]"));
@@ -101,6 +102,7 @@ fn sections(text: &str, path: &Path, document: &DeTable<'_>, problems: &mut Prob
         presence: presence?,
         policy: Policy { peer_identity: policy? },
         log: Log { level: level? },
+        metrics,
     })
 }
 

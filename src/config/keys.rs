@@ -4,6 +4,7 @@
 
 mod accounts;
 mod bridge;
+mod metrics;
 mod presence;
 mod smime;
 
@@ -15,6 +16,7 @@ use toml::Spanned;
 
 pub(super) use self::accounts::*;
 pub(super) use self::bridge::*;
+pub(super) use self::metrics::*;
 pub(super) use self::presence::*;
 pub(super) use self::smime::*;
 use super::value::{self, Choice, Kind, choice};
@@ -430,6 +432,7 @@ pub static SECTIONS: &[Section] = &[
     PRESENCE,
     POLICY,
     LOG,
+    METRICS,
 ];
 
 pub(super) const TOP: Section = Section {

@@ -90,6 +90,8 @@ pub struct Config {
     pub policy: Policy,
     /// Logging.
     pub log: Log,
+    /// Where programs that watch are answered.
+    pub metrics: Option<SocketAddr>,
 }
 
 /// People who have only mail.

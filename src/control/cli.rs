@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use super::account::Delegate;
 use super::protocol::MessageState;
 use super::select::{AddressMatch, Selector};
+use super::trace::Subject;
 use crate::address::{Domain, Mailbox};
 use crate::completion::Shell;
 use crate::rules::edit::Who;
@@ -36,6 +37,24 @@ pub enum Command {
     Dns,
     /// Show how the daemon fares.
     Status,
+    /// Follow one message, or one person, through log and spool.
+    Trace {
+        /// The queue id of a message, or an address.
+        #[arg(value_name = "SUBJECT")]
+        subject: Subject,
+        /// The log; `-` is standard input.
+        #[arg(long, value_name = "FILE")]
+        log: Option<PathBuf>,
+    },
+    /// Watch the queue and what passes, live.
+    Top {
+        /// Show it once, and end.
+        #[arg(long)]
+        once: bool,
+        /// How often it is looked.
+        #[arg(long, value_name = "SECONDS", default_value_t = 2, value_parser = clap::value_parser!(u64).range(1..=3600))]
+        interval: u64,
+    },
     /// Look at the queue and change it.
     #[command(subcommand)]
     Queue(Queue),

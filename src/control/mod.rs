@@ -21,6 +21,8 @@ pub mod select;
 pub mod server;
 pub mod show;
 pub mod signers;
+pub mod top;
+pub mod trace;
 
 pub use protocol::{Call, Fault, FaultCode, Finding, Level, Row};
 pub use select::Selector;

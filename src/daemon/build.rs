@@ -298,6 +298,17 @@ pub fn roots(config: &Config) -> Result<tls::Roots, tls::roots::RootsError> {
     }
 }
 
+/// A service, in the word of the configuration.
+pub fn service(service: Service) -> &'static str {
+    match service {
+        Service::Relay => "relay",
+        Service::Mail => "mail",
+        Service::Client => "client",
+        Service::Odmr => "odmr",
+        Service::Device => "device",
+    }
+}
+
 /// What a listener is for, in words.
 pub fn purpose(service: Service) -> &'static str {
     match service {

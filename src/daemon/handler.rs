@@ -4,21 +4,24 @@
 //! rows are told why they wait and the queue of each change, and the rest is answered from what the daemon knows.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::address::Mailbox;
+use crate::accounts::Accounts;
+use crate::address::{Domain, Mailbox};
 use crate::attached::Attached;
 use crate::control::Selector;
 use crate::control::authority::online::Online;
-use crate::control::offline::{self, Offline};
+use crate::control::offline::{self, Compose, Offline};
 use crate::control::protocol::{self, Call, Fault, FaultCode, Finding, Row};
 use crate::control::server::{Answer, Handler, Rows};
 use crate::daemon::presence;
 use crate::daemon::waiting::Waiting;
 use crate::deliver::Peers;
+use crate::envelope::Class;
 use crate::presence::{Certifier as _, Handle};
+use crate::queue::complete::failure_receipt;
+use crate::queue::counters::Fate;
 use crate::queue::schedule::Standing;
 use crate::queue::{Command, Counters};
 use crate::receive::Context;
@@ -35,6 +38,20 @@ pub enum Request {
     Reload(oneshot::Sender<Result<String, String>>),
     /// Stop.
     Drain,
+}
+
+/// What it asks and tells.
+pub(super) struct Parts {
+    /// To the queue.
+    pub commands: mpsc::Sender<Command>,
+    /// Who delivers.
+    pub peers: Arc<Peers>,
+    /// Who issues certificates.
+    pub issuers: Arc<Online>,
+    /// What the queue counts.
+    pub counters: Arc<Counters>,
+    /// Receiving.
+    pub receive: Arc<Context>,
 }
 
 /// Answers administrators.
@@ -96,11 +113,38 @@ impl Handler for Running {
     }
 }
 
+/// The receipt for recipients that an administrator fails.
+fn compose(host: Domain, accounts: watch::Receiver<Arc<Accounts>>) -> Box<Compose> {
+    Box::new(move |record, entity, indexes, reason, now| {
+        failure_receipt(&host, &accounts.borrow(), record, entity, indexes, reason, now)
+    })
+}
+
 fn ending() -> Fault {
     Fault::new(FaultCode::Failed, "impartd is ending")
 }
 
 impl Running {
+    /// What the daemon itself has to do for administrators goes to `requests`.
+    pub(super) fn new(host: Domain, parts: Parts, requests: mpsc::Sender<Request>) -> Running {
+        let Parts { commands, peers, issuers, counters, receive } = parts;
+        let (spool, clock) = (receive.spool.clone(), receive.clock.clone());
+        Running {
+            started: clock.now(),
+            messages: Offline::new(spool.clone(), compose(host.clone(), receive.accounts.clone()), Box::new(clock)),
+            host: host.to_string(),
+            spool,
+            commands,
+            peers,
+            requests,
+            counters,
+            attached: receive.attached.clone(),
+            presence: receive.presence.clone(),
+            issuers,
+            receive,
+        }
+    }
+
     /// Changes messages, and tells the queue of each.
     async fn change(&self, call: &Call, select: &Selector, rows: Rows) -> Result<(), Fault> {
         let waiting = self.waiting().await;
@@ -159,11 +203,11 @@ impl Running {
             in_delivery: standings.iter().map(|standing| standing.in_flight as u64).sum(),
             connections_in: self.receive.connections.count() as u64,
             connections_out: self.peers.status().connections as u64,
-            accepted: self.receive.accepted.load(Relaxed),
+            accepted: self.receive.meters.all_accepted(),
             duplicates: spool.duplicates,
-            delivered: self.counters.delivered.load(Relaxed),
-            failed: self.counters.failed.load(Relaxed),
-            deferred: self.counters.deferred.load(Relaxed),
+            delivered: self.counters.sum(Class::Im, Fate::Delivered),
+            failed: self.counters.sum(Class::Im, Fate::Failed),
+            deferred: self.counters.sum(Class::Im, Fate::Deferred),
             presentities: presence.presentities as u64,
             watchers: presence.watchers as u64,
             contacts: presence.contacts as u64,

@@ -9,9 +9,11 @@ mod descriptors;
 mod handler;
 pub mod journal;
 mod lists;
+pub mod metrics;
 mod presence;
 mod signatures;
 mod waiting;
+mod watched;
 mod watching;
 
 pub use build::{accounts, issuers};
@@ -19,7 +21,6 @@ pub use watching::ask_offline as ask_presence_offline;
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -32,9 +33,7 @@ use crate::address::Domain;
 use crate::attached::{Attached, Attachment};
 use crate::clock::{self, Clock};
 use crate::config::{self, Config};
-use crate::control;
 use crate::control::authority::online::Online;
-use crate::control::offline::{Compose, Offline};
 use crate::deliver::{Devices, Peers, Report};
 use crate::dns::{self, Resolve};
 use crate::limits;
@@ -227,14 +226,14 @@ impl Daemon {
         let (signatures, believed) = watch::channel(Arc::new(signatures::signatures(&config, false, &fetched)?));
         let (lists_stamp, (life, lives)) = (signatures::lists_stamp(&config), unbounded_channel());
         let ((closing, closed), (finishing, finished)) = (watch::channel(false), watch::channel(false));
-        let (issuers, counters) =
-            (Arc::new(Online::new(build::issuers(&config))), Arc::new(queue::Counters::default()));
+        let (issuers, counters) = (Arc::new(Online::new(build::issuers(&config))), Arc::<queue::Counters>::default());
         let presence = watching::tables(&config, &spool, &clock, &accounts, issuers.clone());
         let presence = presence.map_err(DaemonError::Presence)?;
         let base = Base { spool, clock, resolver, accounts: local, table: routes, signatures: believed, presence };
         let connector = Arc::new(Connector::new(roots.clone(), certificates.clone(), build::connect(&config)));
         let authority = authority(&config, &base, &connector).await?;
-        let (notifiers, notices, look_up) = watching::deliver(&config, &base, connector.clone(), finished.clone());
+        let (notifiers, notices, look_up) =
+            watching::deliver(&config, &base, connector.clone(), (counters.clone(), finished.clone()));
         let Delivery { peers, attached, attach, devices, reports } =
             Delivery::start(&config, &base, connector, opened.devices);
         let (commands, commanded) = channel(COMMANDS);
@@ -258,9 +257,10 @@ impl Daemon {
         let context = receiving(&config, &base, roots, authority.clone(), (attached.clone(), attach), life);
         let (mut tasks, turns) = (JoinSet::new(), signatures::Turns::default());
         listen(&config, inherited, &context, &certificates, &closed, &mut tasks)?;
-        let Base { spool, clock, presence, .. } = base;
-        let (administration, requests) =
-            administer(&config, clock, &spool, commands, (peers.clone(), issuers.clone()), counters, context).await?;
+        let told =
+            handler::Parts { commands, peers: peers.clone(), issuers: issuers.clone(), counters, receive: context };
+        let (administration, requests) = watched::administer(&config, told, notifiers.clone(), closed).await?;
+        let Base { spool, presence, .. } = base;
         let reloadable = Arc::new(Reloadable { accounts, table, certificates, signatures, users, fetched, turns });
         Ok(Daemon {
             config,
@@ -424,36 +424,6 @@ impl Daemon {
     }
 }
 
-/// Answers administrators; what the daemon itself has to do for them comes out.
-async fn administer(
-    config: &Config,
-    clock: Arc<dyn Clock>,
-    spool: &Spool,
-    commands: tokio::sync::mpsc::Sender<queue::Command>,
-    (peers, issuers): (Arc<Peers>, Arc<Online>),
-    counters: Arc<queue::Counters>,
-    context: Arc<Context>,
-) -> Result<(JoinHandle<()>, tokio::sync::mpsc::Receiver<handler::Request>), DaemonError> {
-    let (asked, requests) = channel(1);
-    let handler = handler::Running {
-        host: config.host.to_string(),
-        started: clock.now(),
-        spool: spool.clone(),
-        messages: Offline::new(spool.clone(), compose(config.host.clone(), context.accounts.clone()), Box::new(clock)),
-        commands,
-        peers,
-        requests: asked,
-        counters,
-        attached: context.attached.clone(),
-        presence: context.presence.clone(),
-        issuers,
-        receive: context,
-    };
-    let socket = control::server::bind(&config.control).await;
-    let socket = socket.map_err(|fault| DaemonError::Control { path: config.control.clone(), fault })?;
-    Ok((tokio::spawn(control::server::serve(socket, Arc::new(handler))), requests))
-}
-
 /// Our certificates; what is not well about them is said.
 fn certificates(config: &Config, now: Timestamp) -> Result<Arc<Certificates>, DaemonError> {
     let certificates = Certificates::load(config.certificates.clone())?;
@@ -508,14 +478,7 @@ fn receiving(
         connections: Connections::new(config.limits.connections, config.limits.connections_per_address),
         waiting: Arc::new(Semaphore::new(limits::WAITING_KIBIS)),
         large: Arc::new(Semaphore::new(limits::LARGE_ENTITIES)),
-        accepted: AtomicU64::new(0),
-    })
-}
-
-/// The receipt for recipients that an administrator fails.
-fn compose(host: Domain, accounts: watch::Receiver<Arc<Accounts>>) -> Box<Compose> {
-    Box::new(move |record, entity, indexes, reason, now| {
-        queue::complete::failure_receipt(&host, &accounts.borrow(), record, entity, indexes, reason, now)
+        meters: receive::Meters::default(),
     })
 }
 
@@ -570,6 +533,7 @@ fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
     differ("[policy]", old.policy != new.policy);
     differ("[[authority]]", old.issuers != new.issuers || old.authorities() != new.authorities());
     differ("[log]", old.log != new.log);
+    differ("[metrics]", old.metrics != new.metrics);
     differ("smime.fetch_crls", old.smime.fetch_crls != new.smime.fetch_crls);
     keys
 }

@@ -17,6 +17,7 @@ use crate::control::server::Rows;
 use crate::deliver::Peers;
 use crate::deliver::policies::Keeper;
 use crate::presence::{self, Handle};
+use crate::queue::Counters;
 use crate::queue::look_up::LookUp;
 use crate::queue::notices;
 use crate::spool::{Spool, SpoolError};
@@ -88,7 +89,7 @@ pub(super) fn deliver(
     config: &Config,
     base: &Base,
     connector: Arc<Connector>,
-    stop: watch::Receiver<bool>,
+    (counters, stop): (Arc<Counters>, watch::Receiver<bool>),
 ) -> (Arc<Peers>, JoinHandle<()>, LookUp) {
     let (reports, reported) = unbounded_channel();
     let (resolver, spool, clock) = (base.resolver.clone(), base.spool.clone(), base.clock.clone());
@@ -105,6 +106,7 @@ pub(super) fn deliver(
         clock: base.clock.clone(),
         retry: config.queue.retry.clone(),
         bridge_secret: base.spool.secret("mail bridge"),
+        counters,
     };
     (peers, tokio::spawn(notices::run(parts, stop)), look_up)
 }

@@ -370,6 +370,12 @@ impl Server<'_> {
         } else {
             self.context.plain_connector.connect(tcp, sni, expect, own).await
         };
+        self.context.handshakes.add(match &connecting {
+            Ok((_, Proof::Dane)) => 0,
+            Ok((_, Proof::Pkix)) => 1,
+            Ok((_, Proof::None)) => 2,
+            Err(_) => 3,
+        });
         let (stream, proof) = connecting.map_err(|error| {
             let status = EnhancedCode { class: 4, ..error.status() };
             Unreachable { status, reason: error.to_string() }

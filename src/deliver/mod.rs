@@ -36,7 +36,7 @@ use crate::spool::{QueueId, Record};
 use crate::timestamp::Timestamp;
 
 pub use devices::{DeviceOptions, Devices};
-pub use peers::{Options, Peers, Status};
+pub use peers::{HANDSHAKES, Options, Peers, Status};
 
 /// A destination: whatever shares a pool of connections, a back-off and a place in the round. For a domain found by
 /// SRV `IM b.example` or `PRES b.example`, for a configured route its name.

@@ -16,6 +16,7 @@ use super::{Destination, Job, Outcome, Report, Scope, Work};
 use crate::address::Domain;
 use crate::clock::Clock;
 use crate::dns::Resolve;
+use crate::meter::Tally;
 use crate::reply::EnhancedCode;
 use crate::smtp::client::Timeouts;
 use crate::spool::Spool;
@@ -25,6 +26,9 @@ use crate::tls::Connector;
 const SWEEP: Duration = Duration::from_millis(500);
 /// How long connections may take to end once they are told to end at once.
 const ABORT: Duration = Duration::from_secs(2);
+
+/// What comes of TLS with a server: what proved it, or nothing that had to, or no TLS.
+pub const HANDSHAKES: [&str; 4] = ["dane", "pkix", "unproven", "failed"];
 
 /// What an administrator may choose.
 #[derive(Clone, Debug)]
@@ -85,6 +89,8 @@ pub(super) struct Context {
     pub spool: Spool,
     pub clock: Arc<dyn Clock>,
     reports: mpsc::UnboundedSender<Report>,
+    /// What came of TLS, as [`HANDSHAKES`] names it.
+    pub handshakes: Tally<{ HANDSHAKES.len() }>,
     pools: Mutex<Pools>,
     /// Rung when a connection is closed.
     closed: Notify,
@@ -210,6 +216,7 @@ impl Peers {
             spool,
             clock,
             reports,
+            handshakes: Tally::default(),
             pools: Mutex::new(Pools::new(bounds)),
             closed: Notify::new(),
             this: this.clone(),
@@ -226,6 +233,11 @@ impl Peers {
             let outcome = Outcome::Deferred { scope, reply: None, status, reason, uncertain: false };
             self.0.report_unsent(&work.destination, work.job, "none", &outcome);
         }
+    }
+
+    /// What came of TLS, by its name in [`HANDSHAKES`].
+    pub fn handshakes(&self) -> [(&'static str, u64); HANDSHAKES.len()] {
+        std::array::from_fn(|place| (HANDSHAKES[place], self.0.handshakes.get(place)))
     }
 
     /// What is going on.

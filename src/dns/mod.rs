@@ -12,6 +12,7 @@
 pub mod authority;
 mod cache;
 mod library;
+pub mod meters;
 mod options;
 mod published;
 mod resolv_conf;
@@ -145,6 +146,10 @@ pub type Lookup<'a, R> = Pin<Box<dyn Future<Output = Result<Answer<R>, Failure>>
 
 /// Whoever answers. Implementations cache within bounds and follow CNAME.
 pub trait Resolve: Send + Sync {
+    /// What was asked so far; nothing where nobody counts.
+    fn meters(&self) -> Option<&meters::Meters> {
+        None
+    }
     /// SRV at `name` (with its underscore labels), in no particular order.
     fn srv<'a>(&'a self, name: &'a str) -> Lookup<'a, Srv>;
     /// AAAA and A of `host`, IPv6 first. A failure of one type beside success of the other is success; the security

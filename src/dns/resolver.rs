@@ -12,6 +12,7 @@ use std::time::Instant;
 use tokio::sync::watch;
 
 use super::cache::Cache;
+use super::meters::Meters;
 use super::wire::{Data, Kind, LONGEST, Outcome, Question};
 use super::{Answer, Failure, Lookup, Mx, Resolve, Security, Srv, Tlsa};
 use crate::address::Domain;
@@ -34,6 +35,7 @@ pub(super) struct Resolver {
 struct Shared {
     source: Box<dyn Source>,
     state: Mutex<State>,
+    meters: Meters,
 }
 
 struct State {
@@ -51,7 +53,9 @@ impl Shared {
 impl Resolver {
     pub(super) fn new(source: impl Source, cache_entries: usize) -> Resolver {
         let state = State { cache: Cache::new(cache_entries), in_flight: HashMap::new() };
-        Resolver { shared: Arc::new(Shared { source: Box::new(source), state: Mutex::new(state) }) }
+        Resolver {
+            shared: Arc::new(Shared { source: Box::new(source), state: Mutex::new(state), meters: Meters::default() }),
+        }
     }
 
     async fn outcome(&self, question: Question) -> Outcome {
@@ -67,6 +71,7 @@ impl Resolver {
     fn look(&self, question: &Question) -> Result<Outcome, watch::Receiver<Option<Outcome>>> {
         let mut state = self.shared.state();
         if let Some(outcome) = state.cache.get(question, Instant::now()) {
+            self.shared.meters.remembered.add();
             return Ok(outcome);
         }
         if let Some(waiting) = state.in_flight.get(question) {
@@ -80,6 +85,7 @@ impl Resolver {
         let flight = Flight { shared: self.shared.clone(), question: question.clone() };
         tokio::spawn(async move {
             let outcome = flight.shared.source.ask(flight.question.clone()).await;
+            flight.shared.meters.answered(&outcome.result);
             flight.shared.state().cache.put(flight.question.clone(), outcome.clone(), Instant::now());
             drop(flight);
             sender.send_replace(Some(outcome));
@@ -171,6 +177,10 @@ fn combine(
 }
 
 impl Resolve for Resolver {
+    fn meters(&self) -> Option<&Meters> {
+        Some(&self.shared.meters)
+    }
+
     fn srv<'a>(&'a self, name: &'a str) -> Lookup<'a, Srv> {
         Box::pin(self.typed(name, Kind::Srv, |data| match data {
             Data::Srv(srv) => Some(srv),

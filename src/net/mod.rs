@@ -2,7 +2,7 @@
 //!
 //! In: addresses. Out: a [`Stream`] without Nagle's delay, or an error that says in words what each address did.
 //! Invariant: whatever this module waits for has an end; a socket that is not returned is closed.
-//! RFC 8305 (racing addresses), RFC 1928 (SOCKS5).
+//! RFC 8305 (racing addresses), RFC 1928 (SOCKS5), RFC 9112 (HTTP/1.1).
 
 mod activation;
 mod dial;
@@ -10,6 +10,7 @@ pub mod http;
 mod listen;
 mod socks5;
 mod stream;
+pub mod web;
 
 use std::fmt;
 use std::net::IpAddr;

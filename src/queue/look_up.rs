@@ -65,6 +65,11 @@ pub fn goes_to(table: &Table, domain: &Domain, class: Class, destination: &str) 
     }
 }
 
+/// Whether a destination is a configured route.
+pub fn is_route(destination: &str) -> bool {
+    destination.starts_with(ROUTE)
+}
+
 /// Who asks.
 #[derive(Clone)]
 pub struct LookUp {

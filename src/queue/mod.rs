@@ -7,6 +7,7 @@
 
 pub mod complete;
 pub mod conclude;
+pub mod counters;
 pub mod inboxes;
 pub mod log;
 pub mod look_up;
@@ -16,4 +17,5 @@ pub mod schedule;
 #[cfg(test)]
 mod tests;
 
-pub use run::{Command, Counters, Options, Parts, run};
+pub use counters::Counters;
+pub use run::{Command, Options, Parts, run};

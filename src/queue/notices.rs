@@ -21,6 +21,7 @@ use crate::clock::Clock;
 use crate::deliver::{Deliver, Destination, Job, Outcome, Report, Scope, Work};
 use crate::envelope::{Body, Class, Envelope, Notify, Recipient};
 use crate::presence::{Fate, Handle, Mailing, Outgoing};
+use crate::queue::counters::{Counters, Group};
 use crate::queue::look_up::{LookUp, mail_place, place};
 use crate::queue::schedule::{Onward, Resolved};
 use crate::route::{Hop, Table};
@@ -50,6 +51,8 @@ pub struct Parts {
     pub clock: Arc<dyn Clock>,
     /// Pauses after the first, second, … failure; the last repeats.
     pub retry: Vec<Duration>,
+    /// What is counted.
+    pub counters: Arc<Counters>,
     /// What tokens in mails are made of.
     pub bridge_secret: [u8; 32],
 }
@@ -104,17 +107,18 @@ struct Wired {
     clock: Arc<dyn Clock>,
     retry: Vec<Duration>,
     bridge_secret: [u8; 32],
+    counters: Arc<Counters>,
 }
 
 /// Runs until `stop` is true; what is under way then is given up: it is due again at the next start.
 pub async fn run(parts: Parts, mut stop: watch::Receiver<bool>) {
-    let Parts { presence, deliver, mut reports, look_up, table, clock, retry, bridge_secret } = parts;
+    let Parts { presence, deliver, mut reports, look_up, table, clock, retry, counters, bridge_secret } = parts;
     let (resolved, mut answers) = unbounded_channel();
     let handle = presence.clone();
     // An absence that is seen once after a start ends nobody's watch.
     presence.watched().iter().for_each(|domain| look_up.has_offered(domain, Class::Pres));
     let mut notices = Notices {
-        parts: Wired { presence, deliver, look_up, table, clock, retry, bridge_secret },
+        parts: Wired { presence, deliver, look_up, table, clock, retry, counters, bridge_secret },
         lines: HashMap::new(),
         flights: HashMap::new(),
         alarms: BinaryHeap::new(),
@@ -319,6 +323,7 @@ impl Notices {
 
     fn report(&mut self, report: &Report) {
         let Some((to, count)) = self.flights.remove(&report.id.0) else { return };
+        self.parts.counters.report(Class::Pres, Group::of(&report.destination), &report.outcomes);
         let (mut fates, mut deferred, mut reason) = (Vec::with_capacity(count), None, None);
         for (place, outcome) in &report.outcomes {
             let fate = match outcome {

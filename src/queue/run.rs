@@ -7,7 +7,7 @@
 mod fallback;
 mod parts;
 
-pub use parts::{Command, Counters, Options, Parts};
+pub use parts::{Command, Options, Parts};
 
 use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -25,13 +25,14 @@ use crate::deliver::{Deliver, Destination, DeviceAnswer, Job, Outcome, Report, W
 use crate::envelope::{ByMode, Class};
 use crate::queue::complete::{Completer, Completion};
 use crate::queue::conclude::{self, Conclusion};
+use crate::queue::counters::{Counters, Fate, Group};
 use crate::queue::inboxes::Inboxes;
 use crate::queue::log;
 use crate::queue::look_up::{self, MAILBOXES, goes_to, place};
 use crate::queue::schedule::{Ended, Entry, Onward, Resolved, Schedule, Step};
 use crate::reply::EnhancedCode;
 use crate::route::Table;
-use crate::spool::{QueueId, Record, Spool};
+use crate::spool::{Disposition, QueueId, Record, Spool, State};
 use crate::timestamp::Timestamp;
 
 /// Records kept in memory with their entries; later ones are read again when their turn comes.
@@ -60,6 +61,7 @@ enum Event {
 
 struct Flight {
     record: Arc<Record>,
+    group: Group,
     lane: u64,
     started: Timestamp,
     /// Messages that become one mail with it, each for one recipient.
@@ -250,8 +252,16 @@ impl Run {
         if !strangers.is_empty() {
             let conclusion =
                 conclude::failure(record, &strangers, EnhancedCode::new(5, 1, 1), "there is no such inbox here");
+            self.failed(record, &conclusion, self.clock.now());
             self.complete(record, conclusion, None);
         }
+    }
+
+    /// Recipients failed without an attempt.
+    fn failed(&self, record: &Record, conclusion: &Conclusion, now: Timestamp) {
+        log::failed(record, conclusion, now);
+        let failed = conclusion.states.iter().filter(|(_, state)| matches!(state, State::Closed(Disposition::Failed)));
+        failed.for_each(|_| self.counters.count(record.envelope.class, Group::Nowhere, Fate::Failed));
     }
 
     /// A message that the spool could not keep: whoever is to have it does not wait for it. Its sender was refused.
@@ -335,13 +345,15 @@ impl Run {
                 let (envelope, size, expires) = (record.envelope.clone(), record.size, record.expires);
                 let (gathered, others) = self.with_it(&record, &key.1, &recipients);
                 let job = Job { id, entity: None, envelope, recipients, size, expires, lane, gathered };
-                self.flights.insert(key, Flight { record, lane, started: now, others });
+                let group = Group::through(&destination, &hop);
+                self.flights.insert(key, Flight { record, group, lane, started: now, others });
                 self.deliver.send(Work { destination, hop, job });
             }
             Onward::Nowhere(status, reason) | Onward::MailOnly(status, reason) => {
                 let conclusion = conclude::failure(&record, &recipients, status, &reason);
-                log::failed(&record, &conclusion, now);
-                self.flights.insert(key, Flight { record: record.clone(), lane, started: now, others: Vec::new() });
+                self.failed(&record, &conclusion, now);
+                let (group, others) = (Group::Nowhere, Vec::new());
+                self.flights.insert(key, Flight { record: record.clone(), group, lane, started: now, others });
                 self.complete(&record, conclusion, Some((destination, lane)));
             }
         }
@@ -377,13 +389,13 @@ impl Run {
         }
         let key = (report.id, report.destination.clone());
         let Some(flight) = self.flights.get(&key) else { return };
-        let (record, lane, started) = (flight.record.clone(), flight.lane, flight.started);
-        self.counters.count(&report.outcomes);
+        let (record, group, lane, started) = (flight.record.clone(), flight.group, flight.lane, flight.started);
+        self.counters.report(record.envelope.class, group, &report.outcomes);
         let unanswered = |(_, outcome): &(usize, Outcome)| matches!(outcome, Outcome::Deferred { uncertain: true, .. });
         if report.outcomes.iter().any(unanswered) && self.uncertain.len() < UNCERTAIN {
             self.uncertain.insert(report.id);
         }
-        log::attempt(&record, report, started, self.clock.now());
+        log::attempt(&record, report, group, started, self.clock.now());
         let mut conclusion = conclude::attempt(&record, report, lane);
         if *key.1 == *MAILBOXES {
             conclusion = self.stored(&record, report, lane);
@@ -396,10 +408,11 @@ impl Run {
     fn answered(&self, report: &Report, answer: &DeviceAnswer) {
         let DeviceAnswer { record, item, concluded } = answer;
         let now = self.clock.now();
-        log::attempt(record, report, now.before(report.transmitting), now);
-        let copy = matches!(concluded, Concluded::Had(had) if !had.completes);
-        if !copy {
-            self.counters.count(&report.outcomes);
+        if matches!(concluded, Concluded::Had(had) if !had.completes) {
+            log::copy(record, report);
+        } else {
+            log::attempt(record, report, Group::Device, now.before(report.transmitting), now);
+            self.counters.report(record.envelope.class, Group::Device, &report.outcomes);
         }
         let Some((index, outcome)) = report.outcomes.first() else { return };
         if *concluded != Concluded::Nothing {
@@ -476,7 +489,7 @@ impl Run {
         let uncertain = self.uncertain.remove(&id);
         let mut conclusion = conclude::expiry(&record, now, |index| self.fault(&record, index));
         conclusion.about.iter_mut().for_each(|about| about.uncertain = uncertain);
-        log::failed(&record, &conclusion, now);
+        self.failed(&record, &conclusion, now);
         self.inboxes.withdraw(&record, &conclusion.states);
         if record.owed().next().is_some() && conclude::last_day(&record) > now {
             self.schedule.expire_at(id, conclude::last_day(&record));

@@ -11,7 +11,8 @@ use tokio::sync::mpsc::{self, channel, unbounded_channel};
 use tokio::sync::watch;
 
 use self::device::{Conduct, Device};
-use super::run::{Command, Counters, Options, Parts, run};
+use super::counters::{Counters, Fate};
+use super::run::{Command, Options, Parts, run};
 use super::{look_up, schedule};
 use crate::accounts::{Accounts, LocalDomain, Principal, Reads};
 use crate::address::{Domain, Mailbox, ReversePath};
@@ -258,7 +259,7 @@ async fn a_message_comes_at_once_and_is_gone() {
     world.send(&["alice"], "one").await;
     has(&phone, &["one"]).await;
     world.empties().await;
-    assert_eq!(world.counters.delivered.load(Relaxed), 1);
+    assert_eq!(world.counters.sum(Class::Im, Fate::Delivered), 1);
     assert_eq!(phone.envelopes(), ["carol@a.example alice@a.example"]);
 }
 
@@ -362,7 +363,7 @@ async fn a_refusal_for_now_comes_again() {
     let world = World::new();
     let phone = world.device("phone", Conduct { later: 1, ..Conduct::default() }).await;
     world.send(&["alice"], "one").await;
-    becomes("it was refused", || world.counters.deferred.load(Relaxed) == 1).await;
+    becomes("it was refused", || world.counters.sum(Class::Im, Fate::Deferred) == 1).await;
     world.send(&["alice"], "two").await;
     has(&phone, &["one", "two"]).await;
     world.empties().await;

@@ -8,7 +8,6 @@ use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::task::{Context as TaskContext, Poll};
 use std::time::Duration;
 
@@ -18,12 +17,13 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{Instant, timeout};
 
 use crate::address::{Domain, EhloName};
+use crate::envelope::Class;
 use crate::limits;
 use crate::net::Stream;
 use crate::policy::Service;
 use crate::receive::login::Say;
 use crate::receive::transaction::{Accepted, Accepting, Judge};
-use crate::receive::{Context, Listener, Place, encrypt};
+use crate::receive::{Context, Listener, Meters, Place, encrypt};
 use crate::reply::{EnhancedCode, Reply};
 use crate::smtp::server::{Event, Session, Ticket};
 use crate::spool::Acceptance;
@@ -55,6 +55,7 @@ pub struct Origin {
 /// A commit that a reply waits for.
 struct Commit {
     ticket: Ticket,
+    class: Class,
     /// The entity has been here before.
     returned: bool,
     /// Its share of what may wait for the disk.
@@ -80,14 +81,13 @@ pub async fn serve(
     mut stop: watch::Receiver<bool>,
     place: Place,
 ) {
-    let mut session = Session::new(listener.session.clone(), origin.tls.is_some());
-    let mut judge = Judge::new(context.clone(), listener.clone(), origin);
-    session.offer_mechanisms(judge.mechanisms());
+    let (mut session, mut judge) = greet(&context, &listener, origin);
     let mut commits: VecDeque<Commit> = VecDeque::new();
     let (mut input, mut busy, mut large, mut next) = (BytesMut::new(), false, Large::default(), Next::Commands);
     let (started, mut progress) = (Instant::now(), Instant::now());
     // Until when the reply to an entity may wait for others.
     let mut until: Option<Instant> = None;
+    let counts = (&context.meters, listener.service);
     loop {
         session.input(&mut input);
         while let Some(event) = session.poll() {
@@ -95,7 +95,7 @@ pub async fn serve(
             session.input(&mut input);
             progress = Instant::now();
         }
-        let settled = poll_fn(|task| Poll::Ready(settle(task, &mut commits, &mut session, &context.accepted))).await;
+        let settled = poll_fn(|task| Poll::Ready(settle(task, &mut commits, &mut session, counts))).await;
         let gathers = gathers(&mut session, &commits, settled, &mut until);
         if !session.output().is_empty() && !gathers {
             until = None;
@@ -128,19 +128,23 @@ pub async fn serve(
                 Ok(count) => busy = count >= IDLE_OCTETS,
             },
             () = large.wait(&context.large), if large.waits(session.holds()) => {}
-            () = poll_fn(|task| ready(settle(task, &mut commits, &mut session, &context.accepted))), if !commits.is_empty() => {
+            () = poll_fn(|task| ready(settle(task, &mut commits, &mut session, counts))), if !commits.is_empty() => {
                 until.get_or_insert_with(|| Instant::now() + GATHER);
             }
             () = tokio::time::sleep_until(until.unwrap_or(end)), if gathers && until.is_some() => {}
-            () = tokio::time::sleep_until(end), if commits.is_empty() => {
-                session.close(&Reply::new(421, EnhancedCode::new(4, 4, 2), "nothing came to an end in time, closing"));
-            }
-            () = stopped(&mut stop), if !session.is_closing() && session.is_idle() && commits.is_empty() => {
-                session.close(&going_down());
-            }
+            () = tokio::time::sleep_until(end), if commits.is_empty() => session.close(&too_late()),
+            () = stopped(&mut stop), if !session.is_closing() && session.is_idle() && commits.is_empty() => session.close(&going_down()),
         }
         rest(&mut input, busy, &mut session);
     }
+}
+
+/// The session, and who answers what it asks.
+fn greet(context: &Arc<Context>, listener: &Arc<Listener>, origin: Origin) -> (Session, Judge) {
+    let mut session = Session::new(listener.session.clone(), origin.tls.is_some());
+    let judge = Judge::new(context.clone(), listener.clone(), origin);
+    session.offer_mechanisms(judge.mechanisms());
+    (session, judge)
 }
 
 fn wants_input(session: &Session, large: &mut Large, places: &Arc<Semaphore>) -> bool {
@@ -176,11 +180,16 @@ fn patience(session: &Session, service: Service, started: Instant, progress: Ins
 
 /// TLS after STARTTLS: what was said before counts no more (RFC 3207 §4.2).
 async fn upgrade(stream: Stream, listener: &Listener, session: &mut Session, judge: &mut Judge) -> Option<Stream> {
-    let (stream, peer) = encrypt(stream, listener.starttls.as_ref()?).await?;
+    let (stream, peer) = encrypt(stream, listener.starttls.as_ref()?, &judge.context.meters).await?;
     judge.encrypted(peer);
     session.tls_started();
     session.offer_mechanisms(judge.mechanisms());
     Some(stream)
+}
+
+/// What a client is told that takes too long.
+fn too_late() -> Reply {
+    Reply::new(421, EnhancedCode::new(4, 4, 2), "nothing came to an end in time, closing")
 }
 
 /// What a client is told while the daemon stops.
@@ -223,7 +232,7 @@ fn settle(
     task: &mut TaskContext<'_>,
     commits: &mut VecDeque<Commit>,
     session: &mut Session,
-    accepted: &AtomicU64,
+    (meters, service): (&Meters, Service),
 ) -> bool {
     let mut progress = false;
     for commit in commits.iter_mut().filter(|commit| commit.done.is_none()) {
@@ -234,9 +243,9 @@ fn settle(
         }
     }
     while commits.front().is_some_and(|commit| commit.done.is_some()) {
-        let Some(Commit { ticket, returned, done: Some(result), .. }) = commits.pop_front() else { break };
+        let Some(Commit { ticket, class, returned, done: Some(result), .. }) = commits.pop_front() else { break };
         if result.as_ref().is_ok_and(|acceptance| !acceptance.all_duplicate) {
-            accepted.fetch_add(1, Relaxed);
+            meters.accept(service, class);
         }
         session.complete(ticket, reply(result, returned));
         progress = true;
@@ -295,10 +304,10 @@ async fn handle(
         Event::Mail(mail) => session.answer(judge.mail(mail).await),
         Event::Rcpt(rcpt) => session.answer(judge.recipient(rcpt).await),
         Event::Entity(transaction) => {
-            let ticket = transaction.ticket;
+            let (ticket, class) = (transaction.ticket, transaction.mail.class.unwrap_or(Class::Im));
             let share = share(judge.waiting(), transaction.entity.len()).await;
             match judge.entity(transaction).await {
-                Ok(accepting) => commits.push_back(begin(ticket, accepting, share).await),
+                Ok(accepting) => commits.push_back(begin((ticket, class), accepting, share).await),
                 Err(refusal) => session.complete(ticket, refusal),
             }
         }
@@ -327,9 +336,9 @@ async fn share(waiting: &Arc<Semaphore>, octets: usize) -> Option<OwnedSemaphore
 }
 
 /// Asks the spool at once: it takes messages in the order in which their futures are first polled.
-async fn begin(ticket: Ticket, accepting: Accepting, share: Option<OwnedSemaphorePermit>) -> Commit {
+async fn begin((ticket, class): (Ticket, Class), accepting: Accepting, share: Option<OwnedSemaphorePermit>) -> Commit {
     let Accepting { returned, future } = accepting;
-    let mut commit = Commit { ticket, returned, _share: share, future, done: None };
+    let mut commit = Commit { ticket, class, returned, _share: share, future, done: None };
     commit.done = poll_fn(|task| match commit.future.as_mut().poll(task) {
         Poll::Ready(result) => Poll::Ready(Some(result)),
         Poll::Pending => Poll::Ready(None),

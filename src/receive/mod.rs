@@ -11,6 +11,7 @@ pub mod identity;
 mod line;
 pub mod lists;
 mod login;
+pub mod meters;
 mod presence;
 mod rates;
 pub mod signed;
@@ -19,7 +20,6 @@ mod upstream;
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -44,6 +44,7 @@ use crate::spool::Spool;
 use crate::tls::{Acceptor, Peer, Roots};
 
 use connection::Origin;
+pub use meters::Meters;
 pub use rates::Rates;
 
 /// What the administrator decides.
@@ -134,8 +135,8 @@ pub struct Context {
     pub large: Arc<Semaphore>,
     /// KiB of entities that may wait for the disk ([`limits::WAITING_KIBIS`]).
     pub waiting: Arc<Semaphore>,
-    /// Messages accepted since the start.
-    pub accepted: AtomicU64,
+    /// What is counted.
+    pub meters: Meters,
 }
 
 /// Counts connections and keeps them within bounds.
@@ -229,9 +230,11 @@ pub async fn listen(
         };
         let address = source.map(|source| source.ip().to_canonical());
         let Some(place) = context.connections.enter(address) else {
+            context.meters.turned_away.add();
             tokio::spawn(turn_away(stream, listener.tls.is_none()));
             continue;
         };
+        context.meters.connect(listener.service);
         let (listener, context, stop) = (listener.clone(), context.clone(), stop.clone());
         tokio::spawn(welcome(stream, address, listener, context, stop, place));
     }
@@ -257,20 +260,24 @@ async fn welcome(
         let origin = Origin { address, tls: None };
         return connection::serve(stream, origin, context, listener, stop, place).await;
     };
-    if let Some((stream, peer)) = encrypt(stream, acceptor).await {
+    if let Some((stream, peer)) = encrypt(stream, acceptor, &context.meters).await {
         let origin = Origin { address, tls: Some(peer) };
         connection::serve(stream, origin, context, listener.clone(), stop, place).await;
     }
 }
 
 /// The handshake on a connection that is in the clear; what goes wrong is logged.
-async fn encrypt(stream: Stream, acceptor: &Acceptor) -> Option<(Stream, Peer)> {
+async fn encrypt(stream: Stream, acceptor: &Acceptor, meters: &Meters) -> Option<(Stream, Peer)> {
     let Stream::Tcp(stream) = stream else { return None };
     match timeout(limits::HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await {
-        Ok(Ok((stream, peer))) => return Some((stream.into(), peer)),
+        Ok(Ok((stream, peer))) => {
+            meters.encrypted.add();
+            return Some((stream.into(), peer));
+        }
         Ok(Err(fault)) => tracing::info!("TLS with a peer failed: {fault}"),
         Err(_) => tracing::info!("TLS with a peer failed: no handshake in time"),
     }
+    meters.not_encrypted.add();
     None
 }
 

@@ -198,6 +198,7 @@ impl Judge {
             }
             _ => judged,
         };
+        self.context.meters.examine(&judged.verdict);
         match refusal(&judged.verdict) {
             Some(refusal) => Err(refusal),
             None => Ok(Some(judged)),

@@ -99,7 +99,7 @@ impl Stage {
             connections: Connections::new(10, 10),
             large: Arc::new(Semaphore::new(1)),
             waiting: Arc::new(Semaphore::new(limits::WAITING_KIBIS)),
-            accepted: AtomicU64::new(0),
+            meters: Meters::default(),
         };
         context.attached.restored();
         let listener = Listener {

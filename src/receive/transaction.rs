@@ -28,7 +28,7 @@ use crate::receive::attach::{self, Turn};
 use crate::receive::bridge::Crossed;
 use crate::receive::connection::{Origin, claimed};
 use crate::receive::identity::{Identity, REMEMBERED};
-use crate::receive::line::Line;
+use crate::receive::line::{self, Line};
 use crate::receive::login::Login;
 use crate::receive::signed::{Signature, refuse_astray};
 use crate::receive::upstream::is_upstream;
@@ -237,8 +237,7 @@ impl Judge {
         self.fits(&mail, &facts, &entity, proven.as_ref(), &accounts)?;
         let signature = self.signature(&entity, &rcpts, mail.class.unwrap_or(Class::Im), &accounts).await?;
         let returned = facts.hops > 0 && trace::passed(&entity, &self.context.options.host);
-        let digest = mime::digest(&entity);
-        let id = self.context.spool.reserve();
+        let (digest, id) = (mime::digest(&entity), self.context.spool.reserve());
         let told = match mail.class {
             Some(Class::Pres) => {
                 self.presence(&mail, &mut rcpts, &entity, signature.as_ref(), proven.is_some()).await?
@@ -252,7 +251,7 @@ impl Judge {
             told => told,
         };
         let origin = match self.listener.service {
-            Service::Relay => crate::spool::Origin::Peer { proven },
+            Service::Relay => crate::spool::Origin::Peer { proven: proven.clone() },
             Service::Client => crate::spool::Origin::Client { account: self.principal()?.account.clone() },
             _ => crate::spool::Origin::Mail,
         };
@@ -264,6 +263,7 @@ impl Judge {
         let (envelope, receipts) = self.ruled(expansion, &facts, signature.as_ref(), &entity, id, &accounts)?;
         let envelope = Arc::new(envelope);
         let accepted = Line {
+            client: line::client(&self.origin, proven.as_ref()),
             envelope: envelope.clone(),
             account: self.principal().ok().map(|principal| principal.account.clone()),
             size: entity.len(),

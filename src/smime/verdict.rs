@@ -147,6 +147,10 @@ pub struct Verdict {
 }
 
 impl Verdict {
+    /// All that [`Verdict::word`] says.
+    pub const WORDS: [&str; 9] =
+        ["user", "domain", "untrusted", "altered", "expired", "wrong-sender", "replayed", "unsigned", "undecryptable"];
+
     /// A finding of a message whose fields are not protected.
     pub fn bare(finding: Finding) -> Verdict {
         Verdict {

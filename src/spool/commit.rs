@@ -90,6 +90,11 @@ impl Disk {
         self.room().full
     }
 
+    /// Whether less is free than the reserve, at this moment.
+    pub fn lacks_room(&self) -> bool {
+        self.free().is_some_and(|free| free < self.reserve)
+    }
+
     /// Whether less is free than the reserve; a disk that cannot be asked is not full.
     fn room(&mut self) -> Room {
         let now = Instant::now();

@@ -4,11 +4,16 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use super::Status;
 use super::store::StateRow;
+use super::{Distributions, Status};
+use crate::meter::Histogram;
+
+/// Upper bounds of what a commit may take, in microseconds: from a disk with a cache that keeps its word to one that fails.
+const TIMES: [u64; 12] = [100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 1_000_000];
+/// Upper bounds of the commands that share a commit.
+const SIZES: [u64; 9] = [1, 2, 4, 8, 16, 32, 64, 128, 256];
 
 /// The counters behind [`Status`]. Only the committer writes them.
-#[derive(Default)]
 pub(super) struct Meters {
     messages: AtomicU64,
     owed: AtomicU64,
@@ -21,6 +26,28 @@ pub(super) struct Meters {
     syncs: AtomicU64,
     micros: AtomicU64,
     read_only: Mutex<Option<String>>,
+    times: Histogram<12>,
+    sizes: Histogram<9>,
+}
+
+impl Default for Meters {
+    fn default() -> Self {
+        Meters {
+            messages: AtomicU64::default(),
+            owed: AtomicU64::default(),
+            octets: AtomicU64::default(),
+            aside: AtomicU64::default(),
+            commits: AtomicU64::default(),
+            commands: AtomicU64::default(),
+            largest: AtomicU64::default(),
+            duplicates: AtomicU64::default(),
+            syncs: AtomicU64::default(),
+            micros: AtomicU64::default(),
+            read_only: Mutex::default(),
+            times: Histogram::new(TIMES),
+            sizes: Histogram::new(SIZES),
+        }
+    }
 }
 
 impl Meters {
@@ -41,6 +68,8 @@ impl Meters {
             self.syncs.fetch_add(1, Relaxed);
         }
         self.micros.fetch_add(took.as_micros() as u64, Relaxed);
+        self.times.observe(took.as_micros() as u64);
+        self.sizes.observe(commands as u64);
     }
 
     /// A sync without a group.
@@ -59,7 +88,12 @@ impl Meters {
         *self.read_only.lock().unwrap_or_else(PoisonError::into_inner) = reason;
     }
 
-    /// All of them.
+    /// How commits were spread.
+    pub fn distributions(&self) -> Distributions {
+        Distributions { times: self.times.read(), sizes: self.sizes.read() }
+    }
+
+    /// All others.
     pub fn status(&self) -> Status {
         Status {
             messages: self.messages.load(Relaxed),

@@ -98,6 +98,7 @@ use self::store::{Change, Fault, Scanned, Store, Table};
 #[cfg(test)]
 pub(crate) use self::tests::copy as copy_for_tests;
 use crate::disk;
+use crate::meter::Distribution;
 
 /// What an administrator may choose.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -153,6 +154,15 @@ pub struct Settled {
     pub applied: bool,
 }
 
+/// How commits were spread since the start.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Distributions {
+    /// What each took, its sync included, in microseconds.
+    pub times: Distribution,
+    /// The commands that shared each.
+    pub sizes: Distribution,
+}
+
 /// The spool in numbers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Status {
@@ -189,6 +199,7 @@ struct Inner {
     store: Arc<Store>,
     meters: Arc<Meters>,
     next: Arc<AtomicU64>,
+    disk: Disk,
     unsure: watch::Receiver<Option<Unsure>>,
     done: Mutex<Option<oneshot::Receiver<()>>>,
     thread: Mutex<Option<JoinHandle<()>>>,
@@ -241,8 +252,9 @@ impl Spool {
             .name("spool".to_owned())
             .spawn(move || committer.run())
             .map_err(|error| OpenError::Io { path: dir.to_owned(), error })?;
+        let disk = Disk::new(dir.to_owned(), options.reserve);
         let (done, thread) = (Mutex::new(Some(finished)), Mutex::new(Some(thread)));
-        let spool = Spool(Arc::new(Inner { inbox, store, meters, next, unsure: watched, done, thread }));
+        let spool = Spool(Arc::new(Inner { inbox, store, meters, next, disk, unsure: watched, done, thread }));
         Ok((spool, Opened { arrivals: opened, withdrawn, first_new: QueueId(state.next), devices, set_aside }))
     }
 
@@ -429,6 +441,17 @@ impl Spool {
     /// The spool in numbers; costs nothing.
     pub fn status(&self) -> Status {
         self.0.meters.status()
+    }
+
+    /// Why it takes no messages at this moment, if so.
+    pub fn refuses(&self) -> Option<String> {
+        let full = || self.0.disk.lacks_room().then(|| "the disk is nearly full".to_owned());
+        self.status().read_only.or_else(full)
+    }
+
+    /// How commits were spread.
+    pub fn distributions(&self) -> Distributions {
+        self.0.meters.distributions()
     }
 
     /// Finishes what waits, syncs, closes the store and frees the directory. What is asked of the spool after this

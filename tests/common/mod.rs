@@ -14,4 +14,5 @@ pub mod person;
 pub mod preload;
 pub mod sink;
 pub mod tools;
+pub mod traffic;
 pub mod wait;

@@ -10,6 +10,7 @@ use crate::common::client::{Client, Reply, entity};
 use crate::common::daemon::Setup;
 use crate::common::sink::Sink;
 use crate::common::{tools, wait};
+use crate::watched::{get, watched};
 
 /// A daemon whose spool is a small file system in memory.
 struct Apart {
@@ -86,9 +87,11 @@ fn a_full_disk_refuses_for_now_and_recovers_by_itself() {
     let Some(way) = apart("a_full_disk_refuses_for_now_and_recovers_by_itself") else { return };
     let directory = tempfile::tempdir().unwrap();
     let sink = Sink::start();
-    let setup = Setup::new(directory.path()).route(&["b.test"], sink.address);
+    let (setup, watched) = watched(Setup::new(directory.path()).route(&["b.test"], sink.address));
     let daemon = Apart::start(way, &setup, "").ready();
+    let readiness = || get(watched, "/readyz").unwrap_or_default();
     assert_eq!(send(&setup, "before").code, 250);
+    assert_eq!(readiness(), (200, "ready\n".to_owned()));
     sink.wait("the first", |arrivals| arrivals.len() == 1);
     // To the last octet.
     let mut filler = fs::File::create(daemon.filler()).unwrap();
@@ -96,11 +99,14 @@ fn a_full_disk_refuses_for_now_and_recovers_by_itself() {
     assert_eq!(full.kind(), std::io::ErrorKind::StorageFull);
     let refused = wait::until("a refusal", || Some(send(&setup, "meanwhile")).filter(|reply| reply.code != 250));
     assert_eq!((refused.code, &refused.lines[0][..6]), (452, "4.3.1 "), "{refused:?}");
+    let (status, why) = readiness();
+    assert!(status == 503 && why.starts_with("the spool takes nothing: "), "{status} {why}");
     assert!(setup.log().contains("nearly full") || setup.log().contains("read-only"), "{}", setup.log());
     assert!(setup.ctl(&["status"]).status.success(), "it is there and says how it is");
     drop(filler);
     fs::remove_file(daemon.filler()).unwrap();
     wait::until("it takes messages again", || (send(&setup, "after").code == 250).then_some(()));
+    assert_eq!(readiness().0, 200);
     let arrived = sink.wait("the last", |arrivals| arrivals.iter().any(|arrival| arrival.entity.contains("<after@")));
     let times = |id: &str| arrived.iter().filter(|arrival| arrival.entity.contains(&format!("<{id}@"))).count();
     assert_eq!((times("before"), times("after")), (1, 1));

@@ -1,6 +1,6 @@
 //! Values about people and the services that know them.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use toml::Spanned;
@@ -96,6 +96,20 @@ fn parse_url(text: &str, schemes: &[(&str, u16, bool)]) -> Result<Url, String> {
     }
     Ok(Url { place: Place { host, port, tls }, path: if path.is_empty() { "/".to_owned() } else { path.to_owned() } })
 }
+
+fn parse_loopback(text: &str) -> Result<SocketAddr, String> {
+    let address: SocketAddr = text.parse().map_err(|_| quoted(text, "not an IP address and port"))?;
+    match address.ip().to_canonical().is_loopback() {
+        true => Ok(address),
+        false => Err(quoted(text, "other hosts reach it, and it asks nobody who they are")),
+    }
+}
+
+/// A socket for programs of this host.
+pub(in crate::config) const LOOPBACK: Kind<SocketAddr> = Kind {
+    name: "a loopback address and port, such as \"127.0.0.1:9779\"",
+    read: |value| scalar(value, |v| parse_loopback(string(v)?)),
+};
 
 /// A directory.
 pub(in crate::config) const LDAP_URL: Kind<Url> = Kind {

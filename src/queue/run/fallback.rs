@@ -18,6 +18,7 @@ use crate::bridge::outward;
 use crate::deliver::{Destination, Outcome, Report, Scope};
 use crate::limits;
 use crate::queue::conclude::{self, Conclusion};
+use crate::queue::counters::Group;
 use crate::queue::log;
 use crate::queue::look_up::{MAILBOXES, place};
 use crate::queue::schedule::Entry;
@@ -180,9 +181,9 @@ impl Run {
         let mut again = Vec::new();
         for (record, index) in others {
             let report = Report { id: record.id, outcomes: vec![(index, outcome.clone())], ..report.clone() };
-            log::attempt(&record, &report, started, self.clock.now());
+            log::attempt(&record, &report, Group::Store, started, self.clock.now());
             if matches!(outcome, Outcome::Stored { .. }) {
-                self.counters.count(&report.outcomes);
+                self.counters.report(record.envelope.class, Group::Store, &report.outcomes);
                 let conclusion = self.stored(&record, &report, 0);
                 let (events, id) = (self.events.clone(), record.id);
                 self.write(&record, conclusion, move || {

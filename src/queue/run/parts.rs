@@ -1,7 +1,6 @@
-//! What the loop is made of and wired to, what it counts, and what it may be asked.
+//! What the loop is made of and wired to, and what it may be asked.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use tokio::sync::mpsc::{Receiver, UnboundedReceiver};
@@ -11,7 +10,8 @@ use crate::accounts::Accounts;
 use crate::address::{Domain, Mailbox};
 use crate::attached::Attached;
 use crate::clock::Clock;
-use crate::deliver::{Deliver, Outcome, Report};
+use crate::deliver::{Deliver, Report};
+use crate::queue::counters::Counters;
 use crate::queue::look_up;
 use crate::queue::schedule::{self, Standing};
 use crate::route::Table;
@@ -58,30 +58,6 @@ pub struct Parts {
     pub commands: Receiver<Command>,
     /// What is counted.
     pub counters: Arc<Counters>,
-}
-
-/// What has happened since the start, counted by recipients.
-#[derive(Debug, Default)]
-pub struct Counters {
-    /// Handed to the next hop.
-    pub delivered: AtomicU64,
-    /// Failed.
-    pub failed: AtomicU64,
-    /// Attempts that were deferred.
-    pub deferred: AtomicU64,
-}
-
-impl Counters {
-    pub(super) fn count(&self, outcomes: &[(usize, Outcome)]) {
-        for (_, outcome) in outcomes {
-            let counter = match outcome {
-                Outcome::Delivered { .. } | Outcome::Relayed { .. } | Outcome::Stored { .. } => &self.delivered,
-                Outcome::Failed { .. } => &self.failed,
-                Outcome::Deferred { .. } => &self.deferred,
-            };
-            counter.fetch_add(1, Relaxed);
-        }
-    }
 }
 
 /// What an administrator asks of the running queue.
