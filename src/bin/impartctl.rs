@@ -19,7 +19,7 @@ use impart::control::presence::{self, Ask, What};
 use impart::control::publish::Offer;
 use impart::control::server::{Handler, Rows};
 use impart::control::{
-    Call, Fault, FaultCode, Finding, Level, Row, account, certificate, check, mail, publish, rules, show, signers,
+    Call, Fault, FaultCode, Finding, Level, Row, account, certificate, check, mail, publish, rules, signers,
 };
 use impart::daemon;
 use impart::daemon::journal::complain;
@@ -30,8 +30,12 @@ use impart::queue;
 use impart::sasl::Secret;
 use impart::spool::{self, Spool};
 
+#[path = "impartctl/printer.rs"]
+mod printer;
 #[path = "impartctl/watch.rs"]
 mod watch;
+
+use printer::Printer;
 
 /// Codes of sysexits.h.
 mod exit {
@@ -141,7 +145,7 @@ fn fail(failure: Failure) -> ExitCode {
 
 async fn run(arguments: &Arguments) -> Result<(), Failure> {
     let config = config::load(&arguments.config).map_err(|errors| Failure::new(exit::CONFIG, errors))?;
-    let mut printer = Printer { json: arguments.json, ..Printer::default() };
+    let mut printer = Printer::new(arguments.json);
     match &arguments.command {
         Command::Check => examine(&config, &mut printer).await,
         Command::Dns => {
@@ -381,57 +385,6 @@ fn call(queue: &Queue) -> Result<Call, Failure> {
         Queue::Bounce { which, because } => Call::Bounce { select: select(which)?, reason: because.clone() },
         Queue::Remove(which) => Call::Remove { select: select(which)? },
     })
-}
-
-/// Prints rows as text or as JSON. A reader that has gone ends the program quietly.
-#[derive(Default)]
-struct Printer {
-    json: bool,
-    heading: bool,
-    detailed: bool,
-    messages: u64,
-    octets: u64,
-    worst: Option<Level>,
-}
-
-impl Printer {
-    fn text(&self, text: &str) {
-        use std::io::Write as _;
-        if std::io::stdout().write_all(text.as_bytes()).is_err() {
-            std::process::exit(0);
-        }
-    }
-
-    fn row(&mut self, row: &Row) {
-        match row {
-            Row::Message(message) => {
-                self.messages += 1;
-                self.octets += message.size;
-            }
-            Row::Finding(finding) => self.worst = self.worst.max(Some(finding.level)),
-            _ => {}
-        }
-        if self.json {
-            return self.text(&format!("{}\n", serde_json::to_string(row).unwrap_or_default()));
-        }
-        if self.heading && self.messages == 1 {
-            self.text(&format!("{}\n", show::QUEUE_HEADING));
-        }
-        match row {
-            Row::Message(message) if self.detailed => self.text(&show::detail(message)),
-            other => self.text(&show::row(other)),
-        }
-    }
-
-    fn total(&self) {
-        if self.heading && !self.json {
-            let text = match self.messages {
-                0 => "No messages.".to_owned(),
-                count => format!("{count} messages, {}", show::size(self.octets)),
-            };
-            self.text(&format!("{text}\n"));
-        }
-    }
 }
 
 /// The spool, while no daemon has it.
