@@ -7,8 +7,8 @@ use std::fs;
 use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
@@ -203,6 +203,33 @@ impl Account {
                 let password = super::terminal::ask_secret(&question).map_err(|error| fault(error.to_string()))?;
                 Ok(Credentials::Password { user, password })
             }
+        }
+    }
+}
+
+/// What logins are proven with. What a command says is asked for anew with each, for a token does not last.
+#[derive(Debug)]
+pub(super) struct Logins {
+    account: Arc<Account>,
+    known: Credentials,
+    /// Until when the first answer of a command serves one login.
+    first: Mutex<Option<Instant>>,
+}
+
+impl Logins {
+    /// With what was asked for just now.
+    pub fn new(account: Arc<Account>, known: Credentials) -> Logins {
+        Logins { account, known, first: Mutex::new(Some(Instant::now() + PASSWORD_TIME)) }
+    }
+
+    /// For the next login.
+    pub async fn next(&self) -> Result<Credentials, ClientError> {
+        let fresh = self.first.lock().unwrap_or_else(PoisonError::into_inner).take();
+        match self.account.password {
+            Password::Command(_) | Password::TokenCommand(_) if fresh.is_none_or(|until| until < Instant::now()) => {
+                self.account.credentials().await
+            }
+            _ => Ok(self.known.clone()),
         }
     }
 }

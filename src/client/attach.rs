@@ -295,9 +295,12 @@ fn keep(
             Err(error) => done.push((ticket, trouble("no room"), vec![troubled(&error)])),
         }
     }
+    let kept: Vec<String> = records.iter().filter_map(entity_of).cloned().collect();
     let added = if records.is_empty() { Ok(Vec::new()) } else { history.add(records) };
     match added {
         Ok(new) => {
+            let known: Vec<&String> = new.iter().filter_map(entity_of).collect();
+            history.drop_entities(kept.iter().filter(|name| !known.contains(name)));
             let mut told: Vec<Incoming> = new.into_iter().filter_map(incoming).collect();
             for (ticket, passing) in whole {
                 told.extend(passing);
@@ -307,6 +310,8 @@ fn keep(
             }
         }
         Err(error) => {
+            // It comes again, and is kept again.
+            history.drop_entities(&kept);
             let mut told = vec![Incoming::State(Link::Trouble(error.to_string()))];
             for (ticket, _) in whole {
                 done.push((ticket, trouble("the history takes nothing"), std::mem::take(&mut told)));
@@ -314,6 +319,12 @@ fn keep(
         }
     }
     done
+}
+
+/// The file of an entity that was kept for a record.
+fn entity_of(record: &Record) -> Option<&String> {
+    let Record::Received(received) = record else { return None };
+    received.attachments.first().map(|enclosure| &enclosure.file).filter(|file| !file.is_empty())
 }
 
 fn reading(

@@ -27,6 +27,8 @@ const WAITING: usize = 256;
 const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(300));
 /// How often it is looked whether the certificate is to be renewed.
 const RENEWALS: Duration = Duration::from_secs(3600);
+/// How often it is looked whether something waits in an outbox that was empty.
+const LOOK: Duration = Duration::from_secs(30);
 /// A connection that stood so long was a good one.
 const GOOD: Duration = Duration::from_secs(60);
 
@@ -121,6 +123,13 @@ impl Listener {
     }
 }
 
+impl Listener {
+    /// The message that came last has not been dealt with: the next listener tells it again.
+    pub fn leave(&mut self) {
+        self.told = None;
+    }
+}
+
 impl Drop for Listener {
     fn drop(&mut self) {
         self.task.abort();
@@ -135,7 +144,7 @@ async fn run(shared: Arc<Shared>, news: mpsc::Sender<Incoming>, _hold: Hold, ser
             return;
         }
     }
-    let mut failures = 0;
+    let (mut failures, mut stood) = (0, false);
     loop {
         let inboxes = match account.inboxes.is_empty() {
             true => Vec::new(),
@@ -143,15 +152,20 @@ async fn run(shared: Arc<Shared>, news: mpsc::Sender<Incoming>, _hold: Hold, ser
         };
         let atrn = Atrn { inboxes, domains: Vec::new(), device: account.device.clone() };
         let began = Instant::now();
-        let reason = match link::open(account, &shared.credentials, Some(atrn)).await {
+        let opened = match shared.credentials.next().await {
+            Ok(credentials) => link::open(account, &credentials, Some(atrn)).await,
+            Err(error) => Err(error),
+        };
+        let reason = match opened {
             Ok(wire) => {
+                stood = true;
                 if news.send(Incoming::State(Link::Connected)).await.is_err() {
                     return;
                 }
                 // What waits in the outbox goes too; it is told by its records.
                 let outbox = {
                     let (shared, news) = (Arc::clone(&shared), news.clone());
-                    tokio::spawn(async move { empty_outbox(&shared, &news).await })
+                    tokio::spawn(async move { keep_outbox(&shared, &news).await })
                 };
                 let renewal = {
                     let (shared, news) = (Arc::clone(&shared), news.clone());
@@ -163,6 +177,8 @@ async fn run(shared: Arc<Shared>, news: mpsc::Sender<Incoming>, _hold: Hold, ser
                 reason
             }
             Err(error) if error.is_transient() => error.to_string(),
+            // A command that has answered before may want the network that is away.
+            Err(error @ ClientError::Password { .. }) if stood => error.to_string(),
             Err(error) => {
                 let _ = news.send(Incoming::State(Link::Refused(error.to_string()))).await;
                 return;
@@ -177,6 +193,18 @@ async fn run(shared: Arc<Shared>, news: mpsc::Sender<Incoming>, _hold: Hold, ser
             () = tokio::time::sleep(retry) => {}
             () = news.closed() => return,
         }
+    }
+}
+
+/// Sends what waits now, and again, at growing pauses, while something waits.
+async fn keep_outbox(shared: &Shared, news: &mpsc::Sender<Incoming>) {
+    let mut attempts = 0;
+    loop {
+        empty_outbox(shared, news).await;
+        let waits = shared.history().index().outbox().next().is_some();
+        attempts = if waits { attempts + 1 } else { 0 };
+        let chance = random::octets::<1>().map_or(0, |octets| octets[0]);
+        tokio::time::sleep(if waits { pause(attempts, chance) } else { LOOK }).await;
     }
 }
 

@@ -53,7 +53,6 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use crate::address::Mailbox;
 use crate::dns::Resolve;
 use crate::random;
-use crate::sasl::Credentials;
 use crate::smtp::extension::Services;
 pub use account::{Account, Password, Server};
 pub use enrol::Enrolled;
@@ -62,6 +61,7 @@ pub use history::{Fate, History, State};
 pub use listener::{Incoming, Link, Listener};
 pub use read::Received;
 
+use account::Logins;
 use compose::Draft;
 use history::{HistoryError, Record};
 use protector::Protector;
@@ -146,7 +146,7 @@ pub struct Sent {
 /// What the parts of a client share.
 pub(crate) struct Shared {
     account: Arc<Account>,
-    credentials: Credentials,
+    credentials: Arc<Logins>,
     history: Arc<Mutex<History>>,
     submission: tokio::sync::Mutex<Submission>,
     protector: Arc<Protector>,
@@ -177,11 +177,12 @@ impl Client {
 
     /// With a history of the caller's.
     pub async fn with(account: Account, history: History) -> Result<Client, ClientError> {
-        let credentials = account.credentials().await?;
+        let first = account.credentials().await?;
         let protector = Arc::new(Protector::new(&account, history.directory()));
         let resolver = account.resolver().ok();
         let account = Arc::new(account);
-        let submission = tokio::sync::Mutex::new(Submission::new(Arc::clone(&account), credentials.clone()));
+        let credentials = Arc::new(Logins::new(Arc::clone(&account), first));
+        let submission = tokio::sync::Mutex::new(Submission::new(Arc::clone(&account), Arc::clone(&credentials)));
         let history = Arc::new(Mutex::new(history));
         Ok(Client { shared: Arc::new(Shared { account, credentials, history, submission, protector, resolver }) })
     }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tokio::time::Instant;
 
-use super::account::Account;
+use super::account::{Account, Logins};
 use super::compose::Draft;
 use super::error::ClientError;
 use super::history::{Record, State};
@@ -17,7 +17,6 @@ use super::link;
 use crate::clock::{Clock as _, System};
 use crate::deliver::wire::Wire;
 use crate::envelope::Envelope;
-use crate::sasl::Credentials;
 use crate::smtp::client::{Event, Fate, Transaction};
 use crate::smtp::extension::Extension;
 use crate::timestamp::Timestamp;
@@ -34,12 +33,12 @@ pub(super) fn now() -> Timestamp {
 #[derive(Debug)]
 pub(super) struct Submission {
     account: Arc<Account>,
-    credentials: Credentials,
+    credentials: Arc<Logins>,
     wire: Option<Wire>,
 }
 
 impl Submission {
-    pub fn new(account: Arc<Account>, credentials: Credentials) -> Submission {
+    pub fn new(account: Arc<Account>, credentials: Arc<Logins>) -> Submission {
         Submission { account, credentials, wire: None }
     }
 
@@ -54,7 +53,7 @@ impl Submission {
         }
         let wire = match self.wire.take() {
             Some(wire) => wire,
-            None => link::open(&self.account, &self.credentials, None).await?,
+            None => link::open(&self.account, &self.credentials.next().await?, None).await?,
         };
         Ok(self.wire.insert(wire))
     }

@@ -19,12 +19,13 @@ use super::{DeviceAnswer, Outcome, Report, Scope, outcome};
 use crate::accounts::{Principal, Proof, Reads};
 use crate::address::Device as Name;
 use crate::attached::{Attachment, Concluded, End, Feed, Joined, Offer, Upkeep, Verdict};
-use crate::envelope::{Envelope, Notify, Recipient};
+use crate::envelope::{ByMode, Envelope, Notify, Recipient};
 use crate::limits;
 use crate::reply::{EnhancedCode, Reply};
 use crate::smtp::client::{Event, Fate, Fault, Protection, Session, Transaction};
 use crate::smtp::extension::Extension;
 use crate::spool::{Record, State};
+use crate::timestamp::Timestamp;
 
 /// After how many idle seconds a device is asked for a sign of life that does not say itself.
 const NOOP_SECONDS: u16 = 300;
@@ -141,6 +142,7 @@ impl Device {
             }
             if self.renewal.take_if(|at| *at <= Instant::now()).is_some() {
                 self.feed.end_by(End::Renewal);
+                self.showing.as_mut().into_iter().for_each(Showing::pause);
             }
             let end = self.feed.end();
             if end.is_none() {
@@ -241,6 +243,8 @@ impl Device {
         };
         match record.states.get(offer.index()) {
             Some(State::Open(_)) if !record.held && record.expires > wall => {}
+            // Nobody wants to see what was meant for a moment that has passed.
+            Some(State::Owed(_)) if is_past(&record, wall) => return self.feed.vanished(&offer),
             Some(State::Owed(_)) if !record.held => {}
             // The queue knows, or will hear of it.
             Some(State::Open(_) | State::Owed(_)) => return drop(self.feed.answered(&offer, Verdict::Left, now)),
@@ -360,6 +364,11 @@ impl Device {
             }
         }
     }
+}
+
+/// Whether it was to be returned rather than be delivered so late (RFC 2852 §4.1.4).
+fn is_past(record: &Record, now: Timestamp) -> bool {
+    record.envelope.deliver_by.is_some_and(|by| by.mode == ByMode::Return && by.at <= now)
 }
 
 async fn ended(feed: &Feed) {

@@ -24,7 +24,7 @@ const PAUSE: Duration = Duration::from_secs(5);
 pub(super) struct Showing {
     feed: NoticeFeed,
     /// While it takes messages too, its owner is in contact.
-    _session: Option<Session>,
+    session: Option<Session>,
     /// The token of the transaction, the token of the notice.
     flying: HashMap<u64, u64>,
     held_until: Option<Instant>,
@@ -35,7 +35,12 @@ impl Showing {
     pub fn begin(handle: &Handle, principal: &Principal, device: Option<&Device>, messages: bool) -> Showing {
         let owner = &principal.account;
         let session = messages.then(|| handle.session(owner, device));
-        Showing { feed: handle.feed(owner), _session: session, flying: HashMap::new(), held_until: None }
+        Showing { feed: handle.feed(owner), session, flying: HashMap::new(), held_until: None }
+    }
+
+    /// The attachment ends so that the device logs in again.
+    pub fn pause(&mut self) {
+        self.session.as_mut().into_iter().for_each(|session| session.pauses = true);
     }
 
     /// The next notice to send as the transaction `token`, while fewer than `most` are unanswered.

@@ -312,7 +312,7 @@ impl Handle {
         let name = device.map_or("a device without a name", Device::as_str);
         tracing::debug!("{owner}: {name} is attached for presence");
         self.act(|engine, facts| engine.session_up(facts, owner));
-        Session { handle: self.clone(), owner: owner.clone() }
+        Session { handle: self.clone(), owner: owner.clone(), pauses: false }
     }
 
     /// From now on sessions that end are those of a daemon that stops: their owners are not CLOSED for that.
@@ -508,12 +508,17 @@ async fn follow_rules(shared: std::sync::Weak<Shared>, mut accounts: watch::Rece
 pub struct Session {
     handle: Handle,
     owner: Mailbox,
+    /// Its end is for a moment: the device is asked to log in again.
+    pub pauses: bool,
 }
 
 impl Drop for Session {
     fn drop(&mut self) {
         if !self.handle.0.closing.load(Relaxed) {
-            self.handle.act(|engine, facts| engine.session_down(facts, &self.owner));
+            self.handle.act(|engine, facts| match self.pauses {
+                true => engine.session_pauses(facts, &self.owner),
+                false => engine.session_down(facts, &self.owner),
+            });
         }
     }
 }

@@ -278,6 +278,20 @@ impl Engine {
         self.release_presentity(name, 1);
     }
 
+    /// It ends for a moment: whoever it is of is asked to log in again. Nobody is told, unless it stays away.
+    pub fn session_pauses(&mut self, facts: &Facts<'_>, mailbox: &Mailbox) {
+        let until = facts.after(self.options.lingering);
+        let Some(name) = self.tables.names.find(mailbox) else { return };
+        match self.tables.presentities.get_mut(&name) {
+            // The name is held for as long as it lingers.
+            Some(one) if one.sessions == 1 && one.lingers == 0 => {
+                (one.sessions, one.lingers) = (0, until);
+                self.timers.file(until, Timer::Presentity(name));
+            }
+            _ => self.session_down(facts, mailbox),
+        }
+    }
+
     fn detached(&mut self, facts: &Facts<'_>, name: NameId) {
         let one = self.presentity(facts, name);
         (one.since, one.kept) = (facts.now.millis(), false);

@@ -6,7 +6,7 @@
 
 use crate::attached::Concluded;
 use crate::deliver::{Outcome, Report, Scope};
-use crate::envelope::ByMode;
+use crate::envelope::{ByMode, DeliverBy};
 use crate::limits;
 use crate::queue::schedule::Ended;
 use crate::receipt::{About, Action};
@@ -133,21 +133,18 @@ pub fn failure(record: &Record, indexes: &[usize], status: EnhancedCode, reason:
     let open = indexes.iter().filter(|index| matches!(record.states.get(**index), Some(State::Open(_))));
     let mut conclusion = Conclusion::nothing();
     for index in open {
-        let told = is_told(record, *index);
         conclusion.states.push((*index, State::Closed(Disposition::Failed)));
-        // A receipt `delivered` was the last word (RFC 3461 §5.2.3): the server was the mailbox.
-        if !told {
-            conclusion.about.push(About {
-                index: *index,
-                action: Action::Failed,
-                status,
-                remote: None,
-                diagnostic: None,
-                reason: reason.to_owned(),
-                retry_until: None,
-                uncertain: false,
-            });
-        }
+        // Also after a receipt `delivered`, which said only that the inbox has it: nobody misses a failure (RFC 2779 §5.4).
+        conclusion.about.push(About {
+            index: *index,
+            action: Action::Failed,
+            status,
+            remote: None,
+            diagnostic: None,
+            reason: reason.to_owned(),
+            retry_until: None,
+            uncertain: false,
+        });
     }
     conclusion
 }
@@ -199,7 +196,8 @@ pub fn last_day(record: &Record) -> Timestamp {
 }
 
 /// The message's time is over: the recipients that are open fail, each with its last fault, which is its own or that of its
-/// destination; those that are delivered are kept for further devices until [`last_day`].
+/// destination; those that are delivered are kept for further devices until [`last_day`], or for as
+/// long as they were to be delivered at all.
 pub fn expiry(record: &Record, now: Timestamp, destination: impl Fn(usize) -> Option<String>) -> Conclusion {
     let given = record.envelope.deliver_by.is_some_and(|by| by.mode == ByMode::Return);
     let time = if given { "that was given" } else { "that messages are kept" };
@@ -214,7 +212,8 @@ pub fn expiry(record: &Record, now: Timestamp, destination: impl Fn(usize) -> Op
         conclusion.states.extend(one.states);
         conclusion.about.extend(one.about);
     }
-    if last_day(record) <= now {
+    let returned = |by: DeliverBy| by.mode == ByMode::Return && by.at <= now;
+    if last_day(record) <= now || record.envelope.deliver_by.is_some_and(returned) {
         conclusion.states.extend(record.owed().map(|index| (index, State::Closed(Disposition::Delivered))));
     }
     conclusion

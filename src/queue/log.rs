@@ -65,17 +65,6 @@ pub fn copy(record: &Record, report: &Report) {
     }
 }
 
-/// A client has refused for good what its sender was told is delivered. The sender hears no more (RFC 3461 §5.2.3), so
-/// this line is all that is left of it.
-pub fn unheard(record: &Record, index: usize, relay: &str) {
-    let Some(recipient) = record.envelope.recipients.get(index) else { return };
-    tracing::warn!(
-        "{}: to=<{}>: {relay} refuses for good what its sender was told is delivered; nobody has it now, and nobody is told",
-        record.id,
-        recipient.address,
-    );
-}
-
 /// Recipients that failed without an attempt.
 pub fn failed(record: &Record, conclusion: &Conclusion, now: Timestamp) {
     let delay = now.since(record.arrived).as_secs_f64();

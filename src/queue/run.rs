@@ -417,9 +417,6 @@ impl Run {
         let Some((index, outcome)) = report.outcomes.first() else { return };
         if *concluded != Concluded::Nothing {
             let conclusion = conclude::device(record, *index, outcome, concluded);
-            if *concluded == Concluded::Fails && conclude::is_told(record, *index) {
-                log::unheard(record, *index, &report.relay);
-            }
             let (inboxes, settled, item) = (self.inboxes.clone(), record.clone(), *item);
             self.write(record, conclusion, move || inboxes.settled(&settled, item));
         }

@@ -1,9 +1,11 @@
 //! `impart listen`: what comes, as lines, as JSON, or as input of a command.
 
 use std::io::ErrorKind;
+use std::os::unix::process::ExitStatusExt as _;
 use std::process::Stdio;
 
 use tokio::io::AsyncWriteExt as _;
+use tokio::signal::unix::{SignalKind, signal};
 
 use super::{Failure, Listen, complain, exit, show, write};
 use crate::client::account::Displayed;
@@ -12,12 +14,15 @@ use crate::client::{Client, Incoming, Link, Received};
 
 /// Listens until it is told to end, or the server refuses for good.
 pub async fn run(client: &Client, listen: &Listen) -> Result<(), Failure> {
+    // One for all: a signal that comes while nobody waits for it is not lost.
+    let interrupt = signal(SignalKind::interrupt());
+    let mut interrupt = interrupt.map_err(|error| Failure::new(exit::SOFTWARE, format!("signals: {error}")))?;
     let mut listener = client.listen()?;
     let mut roster = Roster::default();
     loop {
         let incoming = tokio::select! {
             incoming = listener.next() => incoming,
-            _ = tokio::signal::ctrl_c() => return Ok(()),
+            _ = interrupt.recv() => return Ok(()),
         };
         let Some(incoming) = incoming else { return Err(Failure::new(exit::SOFTWARE, "the listener ended")) };
         let text = match &incoming {
@@ -49,7 +54,16 @@ pub async fn run(client: &Client, listen: &Listen) -> Result<(), Failure> {
             Incoming::State(Link::Refused(_)) => return Err(Failure::new(exit::PERMISSION, "")),
             Incoming::Message(message) => {
                 if let Some(command) = &listen.exec {
-                    execute(command, message).await;
+                    let executed = execute(command, message, async { _ = interrupt.recv().await }).await;
+                    if executed != Executed::Done {
+                        listener.leave();
+                    }
+                    match executed {
+                        Executed::Done => {}
+                        Executed::Interrupted => return Ok(()),
+                        Executed::Killed if listen.once => return Err(again()),
+                        Executed::Killed => continue,
+                    }
                 }
                 // A message that a person sees on this terminal is displayed; one that a program takes is not.
                 if client.account().displayed == Displayed::Yes
@@ -69,10 +83,25 @@ pub async fn run(client: &Client, listen: &Listen) -> Result<(), Failure> {
     }
 }
 
+fn again() -> Failure {
+    Failure::new(exit::TEMPORARY, "the command was killed; the message comes again with the next start")
+}
+
+/// How a command ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Executed {
+    /// By itself.
+    Done,
+    /// By a signal.
+    Killed,
+    /// This program is to end.
+    Interrupted,
+}
+
 /// Runs the command: the text is its standard input; who and what are in its environment, never in its arguments.
-async fn execute(command: &str, message: &Received) {
+async fn execute(command: &str, message: &Received, interrupted: impl Future<Output = ()>) -> Executed {
     let mut shell = tokio::process::Command::new("/bin/sh");
-    shell.arg("-c").arg(command).stdin(Stdio::piped());
+    shell.arg("-c").arg(command).stdin(Stdio::piped()).kill_on_drop(true);
     shell.env("IMPART_FROM", message.from.to_string()).env("IMPART_ID", &message.id);
     let answers: Vec<String> = match &message.reply_to[..] {
         [] => vec![message.from.to_string()],
@@ -89,9 +118,37 @@ async fn execute(command: &str, message: &Received) {
         }
         child.wait().await
     };
-    match run.await {
+    let status = tokio::select! {
+        biased;
+        () = interrupted => return Executed::Interrupted,
+        status = run => status,
+    };
+    match status {
         Ok(status) if status.success() => {}
-        Ok(status) => complain(format_args!("`{command}`: {status}")),
+        Ok(status) => {
+            complain(format_args!("`{command}`: {status}"));
+            // The shell says so of what it ran by a code.
+            if status.signal().is_some() || status.code().is_some_and(|code| (129..=192).contains(&code)) {
+                return Executed::Killed;
+            }
+        }
         Err(error) => complain(format_args!("`{command}`: {error}")),
+    }
+    Executed::Done
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client::history::tests::received;
+
+    #[tokio::test]
+    async fn a_command_that_did_not_end_by_itself_has_not_taken_the_message() {
+        let message = received("bob@b.test", "<1@b>", 1, "hi");
+        let never = std::future::pending;
+        assert_eq!(execute("exit 3", &message, never()).await, Executed::Done);
+        assert_eq!(execute("kill -9 $$", &message, never()).await, Executed::Killed);
+        assert_eq!(execute("sh -c 'kill -INT $$'; exit $?", &message, never()).await, Executed::Killed);
+        assert_eq!(execute("sleep 100", &message, std::future::ready(())).await, Executed::Interrupted);
     }
 }

@@ -403,8 +403,10 @@ fn refused(reply: &crate::reply::Reply) -> u8 {
 
 fn history_code(error: &HistoryError) -> u8 {
     match error {
-        HistoryError::System { .. } => exit::IO,
-        HistoryError::Full(_) | HistoryError::Busy { .. } => exit::TEMPORARY,
+        // Nothing was taken.
+        HistoryError::System { .. } | HistoryError::Full(_) => exit::IO,
+        HistoryError::TooLarge { .. } => exit::DATA,
+        HistoryError::Busy { .. } => exit::TEMPORARY,
         HistoryError::Version { .. } => exit::CONFIG,
     }
 }
@@ -540,6 +542,9 @@ mod tests {
         assert_eq!(Failure::from(login(454, 4)).code, exit::TEMPORARY);
         let unreachable = ClientError::Unreachable { account: account(), reason: "x".to_owned() };
         assert_eq!(Failure::from(unreachable).code, exit::TEMPORARY);
-        assert_eq!(Failure::from(HistoryError::Full("x".into())).code, exit::TEMPORARY);
+        // Whoever reads 75 does not send again, and here nothing waits.
+        assert_eq!(Failure::from(HistoryError::Full("x".into())).code, exit::IO);
+        let large = HistoryError::TooLarge { path: "x".into(), size: 1 << 40 };
+        assert_eq!(Failure::from(large).code, exit::DATA);
     }
 }

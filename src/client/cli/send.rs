@@ -9,7 +9,7 @@ use super::{Failure, Send, complain, exit, print, show};
 use crate::address::Mailbox;
 use crate::client::clean;
 use crate::client::history::State;
-use crate::client::{Client, Fate, Message, Protect, Sent};
+use crate::client::{Client, ClientError, Fate, Message, Protect, Sent};
 
 /// Octets of a text from standard input.
 const TEXT_OCTETS: u64 = 1024 * 1024;
@@ -33,9 +33,10 @@ pub async fn run(client: &Client, send: &Send) -> Result<(), Failure> {
         protect: Protect::Asked { sign: send.sign, encrypt: send.encrypt },
     };
     for file in &message.attachments {
-        let opened = std::fs::File::open(file).and_then(|file| match file.metadata()?.is_dir() {
-            true => Err(std::io::ErrorKind::IsADirectory.into()),
-            false => Ok(()),
+        // Before it is opened: a pipe would wait for its writer.
+        let opened = std::fs::metadata(file).and_then(|metadata| match metadata.is_file() {
+            true => std::fs::File::open(file),
+            false => Err(std::io::Error::other("not a regular file")),
         });
         opened.map_err(|error| Failure::new(exit::NO_INPUT, format!("{}: {error}", file.display())))?;
     }
@@ -47,7 +48,7 @@ pub async fn run(client: &Client, send: &Send) -> Result<(), Failure> {
     tell(&sent);
     if let Some(error) = fault {
         complain("the message waits in the outbox, and goes with the next connection of impart; do not send it again");
-        return Err(error.into());
+        return Err(outbox(error));
     }
     let sent = match send.wait {
         Some(seconds) => wait(client, sent, told, Duration::from_secs(seconds)).await?,
@@ -58,6 +59,13 @@ pub async fn run(client: &Client, send: &Send) -> Result<(), Failure> {
     }
     client.close().await;
     verdict(&sent.fates, send.wait.is_some())
+}
+
+/// What keeps a message in the outbox that is in it.
+fn outbox(error: ClientError) -> Failure {
+    let full = matches!(error, ClientError::History(_));
+    let failure = Failure::from(error);
+    Failure { code: if full { exit::TEMPORARY } else { failure.code }, ..failure }
 }
 
 fn recipient(client: &Client, name: &str) -> Result<Mailbox, Failure> {
@@ -166,6 +174,14 @@ fn verdict(fates: &[Fate], waited: bool) -> Result<(), Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_in_the_outbox_is_not_sent_again() {
+        use crate::client::history::HistoryError;
+        assert_eq!(outbox(HistoryError::Full("x".into()).into()).code, exit::TEMPORARY);
+        let unreachable = ClientError::Unreachable { account: "a@a.test".parse().unwrap(), reason: String::new() };
+        assert_eq!(outbox(unreachable).code, exit::TEMPORARY);
+    }
 
     #[test]
     fn verdicts() {

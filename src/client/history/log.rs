@@ -11,6 +11,8 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::FlockOperation;
 
+use crate::client::clean;
+
 /// The version of the file's form.
 pub const VERSION: u32 = 1;
 
@@ -31,6 +33,15 @@ pub enum HistoryError {
     /// There is no room.
     #[error("{}: the disk is full; make room (messages wait at the server meanwhile)", .0.display())]
     Full(PathBuf),
+    /// A file that is more than an attachment may be.
+    #[error("{}: {} is more than the {} of an attachment; send it in parts, or say where it can be had", path.display(),
+            clean::size(*size), clean::size(super::ATTACHMENT_OCTETS))]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// Its octets.
+        size: u64,
+    },
     /// The file is not ours, or of another version.
     #[error("{} is a history of {found}, this impart reads version {VERSION}: use the impart that wrote it, or move the \
              file away to begin a new history", path.display())]

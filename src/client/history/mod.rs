@@ -198,14 +198,32 @@ impl History {
         Ok(())
     }
 
+    /// Removes entities that were kept for records that are not in the history.
+    pub fn drop_entities<'a>(&self, names: impl IntoIterator<Item = &'a String>) {
+        for name in names {
+            // What cannot be removed is in nobody's way.
+            let _ = fs::remove_file(self.directory.join(name));
+        }
+    }
+
     /// Copies a file that is to be sent: what is sent later is what was written.
     pub fn enclose(&self, path: &Path) -> Result<Enclosure, HistoryError> {
         let fault = |error| log::fault(path, error);
-        let octets = fs::read(path).map_err(fault)?;
+        // Looked at before it is opened: a pipe would wait for its writer, and a device has no end.
+        let metadata = fs::metadata(path).map_err(fault)?;
+        if !metadata.is_file() {
+            return Err(fault(std::io::Error::other("not a regular file")));
+        }
+        let too_large = |size| HistoryError::TooLarge { path: path.to_owned(), size };
+        if metadata.len() > ATTACHMENT_OCTETS {
+            return Err(too_large(metadata.len()));
+        }
+        let mut octets = Vec::new();
+        // It may grow meanwhile.
+        File::open(path).and_then(|file| file.take(ATTACHMENT_OCTETS + 1).read_to_end(&mut octets)).map_err(fault)?;
         let size = octets.len() as u64;
         if size > ATTACHMENT_OCTETS {
-            let text = format!("{} is more than {}", clean::size(size), clean::size(ATTACHMENT_OCTETS));
-            return Err(fault(std::io::Error::other(text)));
+            return Err(too_large(size));
         }
         let name = clean::file_name(&path.file_name().unwrap_or_default().to_string_lossy());
         let file = format!("attachments/{}", self.token()?);

@@ -75,12 +75,12 @@ pub enum State {
     Delayed,
     /// A receipt says that it went to several others.
     Expanded,
-    /// Our server, or a receipt, says that it will not be delivered.
-    Failed,
     /// A receipt says that it went where there are no receipts.
     Relayed,
     /// A receipt says that it is in the inbox.
     Delivered,
+    /// Our server, or a receipt, says that it will not be delivered; also of what was in the inbox and nobody took.
+    Failed,
     /// The reader says that it was displayed.
     Displayed,
 }

@@ -10,7 +10,7 @@ fn mailbox(text: &str) -> Mailbox {
     Mailbox::parse(text).unwrap()
 }
 
-fn received(from: &str, id: &str, at: i64, text: &str) -> Received {
+pub fn received(from: &str, id: &str, at: i64, text: &str) -> Received {
     Received {
         id: id.to_owned(),
         from: mailbox(from),
@@ -393,7 +393,9 @@ fn states_do_not_go_back() {
     check(State::Waiting, false, State::Sent);
     check(State::Delayed, true, State::Delayed);
     check(State::Delivered, true, State::Delivered);
-    check(State::Failed, false, State::Delivered);
+    check(State::Relayed, false, State::Delivered);
+    check(State::Failed, true, State::Failed);
+    check(State::Delivered, false, State::Failed);
     check(State::Displayed, true, State::Displayed);
     assert!(!index.apply(state("<1@a>", "eve@e.test", State::Failed)), "not a recipient");
     assert!(!index.apply(state("<9@a>", "bob@b.test", State::Failed)), "not ours");
@@ -456,6 +458,16 @@ fn attachments_are_copied_and_saved_beside_what_is_there() {
     assert_eq!(std::fs::read_to_string(saved).unwrap(), "one");
     assert!(history.save(&message, 1, directory.path()).is_err());
     assert!(history.enclose(&directory.path().join("none")).is_err());
+}
+
+#[test]
+fn what_is_too_large_or_no_file_is_not_read() {
+    let directory = tempfile::tempdir().unwrap();
+    let history = History::open(&directory.path().join("h")).unwrap();
+    let large = directory.path().join("large");
+    std::fs::File::create(&large).unwrap().set_len(1 << 40).unwrap();
+    assert!(matches!(history.enclose(&large), Err(HistoryError::TooLarge { size, .. }) if size == 1 << 40));
+    assert!(matches!(history.enclose(std::path::Path::new("/dev/zero")), Err(HistoryError::System { .. })));
 }
 
 #[test]

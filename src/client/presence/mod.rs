@@ -213,7 +213,7 @@ fn welcome(document: Option<&str>, who: &Who) -> Result<Edited, RulesError> {
 
 impl Shared {
     pub(super) async fn answers(&self) -> Result<Answers, ClientError> {
-        Answers::open(&self.account, &self.credentials, &self.protector).await
+        Answers::open(&self.account, &self.credentials.next().await?, &self.protector).await
     }
 
     pub(super) fn silent(&self, who: &Mailbox) -> ClientError {

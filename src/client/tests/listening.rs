@@ -172,3 +172,44 @@ async fn a_link_without_a_sign_of_life_is_dead() {
     let Some(Incoming::State(Link::Lost { reason, .. })) = listener.next().await else { panic!("not lost") };
     assert_eq!(reason, "no sign of life from the server in 50 s");
 }
+
+#[tokio::test]
+async fn what_the_history_does_not_take_leaves_no_file() {
+    let world = World::new().await;
+    let home = world.directory.path().join("home");
+    drop(History::open(&home).unwrap());
+    let disk = Disk::with("{\"impart-history\":1}\n", 30);
+    let history = History::with(&home, Box::new(disk.clone())).unwrap();
+    let client = Client::with(world.account(), history).await.unwrap();
+    let mut listener = client.listen().unwrap();
+    connected(&mut listener).await;
+    let files = || std::fs::read_dir(home.join("entities")).unwrap().count();
+    let entity = "From: <bob@b.test>\nMessage-ID: <1@b>\nMIME-Version: 1.0\n\
+        Content-Type: multipart/mixed; boundary=b\n\n--b\n\nhello\n--b\nContent-Type: image/png\n\
+        Content-Disposition: attachment; filename=a.png\n\nx\n--b--\n";
+    for count in 1..=2 {
+        world.deliver("bob@b.test", entity);
+        world.answered(count).await;
+        assert_eq!(files(), 0);
+    }
+    disk.grow(100_000);
+    world.deliver("bob@b.test", entity);
+    assert!(accepted(&world.answered(3).await[2]));
+    assert_eq!(files(), 1);
+}
+
+#[tokio::test]
+async fn the_outbox_is_tried_again_while_connected() {
+    let world = World::new().await;
+    let client = world.client().await;
+    client.queue(Message::to(mailbox("bob@b.test"), "soon")).unwrap();
+    world.script().drop_after_entity = 2;
+    let mut listener = client.listen().unwrap();
+    loop {
+        match next(&mut listener).await {
+            Incoming::Receipt { state: State::Sent, .. } => break,
+            Incoming::State(Link::Lost { reason, .. }) => panic!("{reason}"),
+            _ => {}
+        }
+    }
+}

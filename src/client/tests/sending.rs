@@ -190,3 +190,17 @@ async fn what_waited_for_a_week_is_given_up() {
     assert_eq!((fate.state, fate.reason.as_deref()), (State::Failed, Some("it waited too long for a connection")));
     assert_eq!(world.script().taken.len(), 1);
 }
+
+#[tokio::test]
+async fn a_command_is_asked_again_before_each_login() {
+    let world = World::new().await;
+    let asked = world.directory.path().join("asked");
+    let mut account = world.account();
+    account.password = Password::Command(format!("echo once >> {}; echo secret", asked.display()));
+    let client = Client::with(account, world.history()).await.unwrap();
+    for logins in 1..=3 {
+        client.check().await.unwrap();
+        client.close().await;
+        assert_eq!(std::fs::read_to_string(&asked).unwrap().lines().count(), logins);
+    }
+}

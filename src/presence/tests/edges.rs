@@ -332,3 +332,24 @@ fn answers_about_certificates_are_bounded_and_forgotten() {
     net.pass(700);
     assert!(net.b.engine.enclosed.is_empty() && net.b.engine.answers == 0);
 }
+
+#[test]
+fn who_logs_in_again_for_a_renewal_is_not_closed_in_between() {
+    let mut net = Net::new();
+    net.b.rule(net.now, BOB, "*", Handling::Allow);
+    net.b.at(net.now, true, |engine, facts| engine.session_up(facts, &mailbox(BOB)));
+    net.asks(ALICE, 1);
+    net.exchange();
+    net.pass(10);
+    let before = net.a.sees(net.now, ALICE, BOB);
+    net.b.at(net.now, true, |engine, facts| engine.session_pauses(facts, &mailbox(BOB)));
+    net.pass(1);
+    assert!(net.exchange().is_empty(), "told of a pause");
+    net.b.at(net.now, true, |engine, facts| engine.session_up(facts, &mailbox(BOB)));
+    net.pass(10);
+    assert!(net.exchange().is_empty(), "told of its end");
+    net.b.at(net.now, true, |engine, facts| engine.session_pauses(facts, &mailbox(BOB)));
+    net.pass(700);
+    net.exchange();
+    assert_ne!(net.a.sees(net.now, ALICE, BOB), before, "it stayed away");
+}

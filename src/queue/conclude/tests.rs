@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::address::{Mailbox, ReversePath};
-use crate::envelope::{Body, Class, Envelope, Notify, Recipient};
+use crate::envelope::{Body, Class, DeliverBy, Envelope, Notify, Recipient};
 use crate::spool::{Origin, QueueId};
 
 fn record(count: usize) -> Record {
@@ -134,7 +134,7 @@ fn late_is_told_once() {
 }
 
 #[test]
-fn an_inbox_says_delivered_where_it_was_asked_and_then_never_failed() {
+fn an_inbox_says_delivered_where_it_was_asked_and_failed_if_nobody_takes_it() {
     let mut record = record(2);
     Arc::make_mut(&mut record.envelope).recipients[1].notify = Some(Notify { success: true, ..Notify::DEFAULT });
     let conclusion = inbox(&record, &[0, 1]);
@@ -147,7 +147,12 @@ fn an_inbox_says_delivered_where_it_was_asked_and_then_never_failed() {
     assert!(inbox(&record, &[0, 1]).about.is_empty(), "twice");
     let end = failure(&record, &[0, 1], EnhancedCode::new(5, 4, 7), "old");
     assert_eq!(end.states.len(), 2);
-    assert_eq!(end.about.iter().map(|about| about.index).collect::<Vec<_>>(), [0]);
+    assert_eq!(end.about.iter().map(|about| about.index).collect::<Vec<_>>(), [0, 1]);
+    let end = expiry(&record, last_day(&record), |_| None);
+    assert!(end.about.iter().any(|about| about.index == 1 && about.action == Action::Failed), "nobody came for it");
+    let refused = Outcome::Failed { reply: Some(reply(554)), status: EnhancedCode::new(5, 0, 0), reason: "no".into() };
+    let end = device(&record, 1, &refused, &Concluded::Fails);
+    assert_eq!((end.about[0].action, &end.about[0].diagnostic), (Action::Failed, &Some(reply(554))));
 }
 
 #[test]
@@ -182,4 +187,16 @@ fn relay_names() {
     assert_eq!(host_of("mx.b.example[192.0.2.1]:2779").as_deref(), Some("mx.b.example"));
     assert_eq!(host_of("none"), None);
     assert_eq!(host_of("[192.0.2.1]:25"), None);
+}
+
+#[test]
+fn a_copy_for_further_devices_does_not_outlive_the_time_that_was_given() {
+    let mut record = record(1);
+    record.states[0] = State::Owed(vec![]);
+    let by = |mode| Some(DeliverBy { at: Timestamp::from_secs(1030), mode, trace: false });
+    let closes = |record: &Record, at| !expiry(record, Timestamp::from_secs(at), |_| None).states.is_empty();
+    Arc::make_mut(&mut record.envelope).deliver_by = by(ByMode::Return);
+    assert!(!closes(&record, 1029) && closes(&record, 1030));
+    Arc::make_mut(&mut record.envelope).deliver_by = by(ByMode::Notify);
+    assert!(!closes(&record, 1030));
 }
