@@ -164,7 +164,7 @@ fn session_of(greeting_name: Domain, service: Service) -> Arc<server::Options> {
         impp: Services { im: true, pres: false },
         impp_noop: None,
         require_tls: false,
-        size: 100_000,
+        size: 10_000,
         recipients: 10,
         in_flight: 10,
         deliver_by_min: Duration::from_secs(1),

@@ -12,6 +12,14 @@ fn much() -> String {
     format!("{text}{}\r\n", "y".repeat(70_000 - text.len() - 2))
 }
 
+/// A stage that takes them.
+fn roomy() -> Stage {
+    let mut stage = Stage::new(Service::Mail);
+    let listener = Arc::get_mut(&mut stage.listener).unwrap();
+    Arc::get_mut(&mut listener.session).unwrap().size = 100_000;
+    stage
+}
+
 async fn begin(stage: &Stage, address: &str) -> Peer {
     let mut peer = stage.connect_as(ip(address)).await;
     peer.expect("MAIL FROM:<alice@a.example>", "250").await;
@@ -21,7 +29,7 @@ async fn begin(stage: &Stage, address: &str) -> Peer {
 
 #[tokio::test]
 async fn noop_is_no_progress_of_an_entity_and_an_address_has_its_share() {
-    let stage = Stage::new(Service::Mail);
+    let stage = roomy();
     let (mut hoarder, mut second) = (begin(&stage, "192.0.2.1").await, begin(&stage, "192.0.2.1").await);
     let mut other = begin(&stage, "192.0.2.2").await;
     let began = Instant::now();
@@ -52,7 +60,7 @@ async fn noop_is_no_progress_of_an_entity_and_an_address_has_its_share() {
 
 #[tokio::test]
 async fn octets_that_drip_are_no_progress_either() {
-    let stage = Stage::new(Service::Mail);
+    let stage = roomy();
     let mut peer = begin(&stage, "192.0.2.1").await;
     let began = Instant::now();
     peer.send(&format!("BDAT 90000\r\n{}", much())).await;
