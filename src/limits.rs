@@ -131,6 +131,8 @@ pub const LARGE_OCTETS: u64 = 64 * 1024;
 /// Large entities that may be coming in at once, from all connections; with [`ENTITY_OCTETS`] they bound the memory that
 /// entities take before they are complete.
 pub const LARGE_ENTITIES: usize = 64;
+/// Of those, what one address has at most: others find room.
+pub const LARGE_ENTITIES_PER_ADDRESS: usize = 8;
 /// KiB of complete entities that may wait for the disk, from all connections.
 pub const WAITING_KIBIS: usize = 256 * 1024;
 /// Depth of BER elements of indefinite length, and of strings in pieces.

@@ -163,6 +163,7 @@ fn limits_of_the_protocol() {
     assert_eq!(bound("AUTH exchange"), limits::AUTH_LINE_OCTETS);
     assert_eq!(bound("one ATRN"), limits::ATRN_NAMES);
     assert_eq!(bound("name of a device"), limits::DEVICE_OCTETS);
+    assert_eq!(bound("Recipients of a transaction"), limits::RECIPIENTS);
     assert_eq!(bound("Octets of the header"), limits::HEADER_OCTETS);
     assert_eq!(bound("Fields of the header"), limits::HEADER_FIELDS);
     assert_eq!(bound("Depth"), limits::MIME_DEPTH);

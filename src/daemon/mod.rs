@@ -477,7 +477,7 @@ fn receiving(
         life,
         connections: Connections::new(config.limits.connections, config.limits.connections_per_address),
         waiting: Arc::new(Semaphore::new(limits::WAITING_KIBIS)),
-        large: Arc::new(Semaphore::new(limits::LARGE_ENTITIES)),
+        large: Arc::default(),
         meters: receive::Meters::default(),
     })
 }

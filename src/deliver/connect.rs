@@ -17,7 +17,7 @@ use super::peers::Context;
 use super::pool::Start;
 use super::wire::Wire;
 use crate::address::Domain;
-use crate::dns::{Security, Tlsa};
+use crate::dns::{Failure, Security, Tlsa};
 use crate::envelope::Class;
 use crate::net::{self, Stream};
 use crate::reply::EnhancedCode;
@@ -223,10 +223,9 @@ async fn look_up(
         Host::Address(address) => return Ok((vec![SocketAddr::new(*address, target.port)], Vec::new())),
         Host::Name(name) => name,
     };
-    let dns_fault = |failure: &dyn std::fmt::Display| Unreachable::new((4, 4, 3), failure.to_string());
     let mut addresses = Vec::new();
     if terms.socks5.is_none() {
-        let answer = context.resolver.addresses(name).await.map_err(|failure| dns_fault(&failure))?;
+        let answer = context.resolver.addresses(name).await.map_err(|failure| dns_fault(&failure, ""))?;
         addresses.extend(answer.records.iter().map(|address: &IpAddr| SocketAddr::new(*address, target.port)));
         if answer.security != Security::Secure {
             return Ok((addresses, Vec::new()));
@@ -241,8 +240,14 @@ async fn look_up(
         Ok(answer) if answer.security == Security::Secure => Ok((addresses, answer.records)),
         Ok(_) => Ok((addresses, Vec::new())),
         Err(failure) if failure.is_absence() => Ok((addresses, Vec::new())),
-        Err(failure) => Err(dns_fault(&format_args!("TLSA: {failure}"))),
+        Err(failure) => Err(dns_fault(&failure, "TLSA: ")),
     }
+}
+
+/// A forged answer is no silence: who looks into it begins elsewhere.
+fn dns_fault(failure: &Failure, about: &str) -> Unreachable {
+    let status = if matches!(failure, Failure::Bogus(_)) { (4, 7, 5) } else { (4, 4, 3) };
+    Unreachable::new(status, format!("{about}{failure}"))
 }
 
 /// What the server must prove: with usable TLSA only that, else a certificate for the domain, or for the target where its

@@ -502,7 +502,7 @@ async fn peers_prove_themselves() {
     let refused = to_peer("b.example", true, true, other).await;
     assert!(refused.starts_with("0 deferred Destination 4.7."), "{refused}");
     let refused = to_peer("b.example", true, true, |_| Err(Failure::Bogus("x".to_owned()))).await;
-    assert!(refused.starts_with("0 deferred Destination 4.4.3 mx.b.example:"), "{refused}");
+    assert!(refused.starts_with("0 deferred Destination 4.7.5 mx.b.example:"), "{refused}");
     assert!(refused.contains("bogus"), "{refused}");
 }
 

@@ -82,7 +82,7 @@ pub fn attempt(record: &Record, report: &Report, lane: u64) -> Conclusion {
                     uncertain: false,
                 });
             }
-            Outcome::Deferred { reply: None, status: OUT_OF_TIME, .. } => conclusion.ended = Ended::Expired,
+            Outcome::Deferred { reply: None, status: OUT_OF_TIME, .. } => conclusion.ended = Ended::Unasked,
             Outcome::Deferred { scope: Scope::Destination, reason, uncertain: false, .. } => {
                 conclusion.ended = Ended::Destination(reason.clone());
             }

@@ -29,7 +29,7 @@ use crate::queue::counters::{Counters, Fate, Group};
 use crate::queue::inboxes::Inboxes;
 use crate::queue::log;
 use crate::queue::look_up::{self, MAILBOXES, goes_to, place};
-use crate::queue::schedule::{Ended, Entry, Onward, Resolved, Schedule, Step};
+use crate::queue::schedule::{Ended, Onward, Resolved, Schedule, Step};
 use crate::reply::EnhancedCode;
 use crate::route::Table;
 use crate::spool::{Disposition, QueueId, Record, Spool, State};
@@ -71,11 +71,11 @@ struct Flight {
 struct Run {
     schedule: Schedule,
     flights: HashMap<(QueueId, Destination), Flight>,
-    /// Messages that an administrator changed: their records at hand are out of date.
-    touched: HashSet<QueueId>,
     /// Messages whose body went to a hop that never answered; a failure says so (RFC 1047). Forgotten by a restart.
     uncertain: HashSet<QueueId>,
-    at_hand: usize,
+    /// Records of new messages, each with the lines that will ask for it. One that is changed is put away for all of them,
+    /// and read again from the spool.
+    at_hand: HashMap<QueueId, (Arc<Record>, usize)>,
     completer: Completer,
     events: UnboundedSender<Event>,
     options: Options,
@@ -117,9 +117,8 @@ pub async fn run(parts: Parts, options: Options, mut stop: watch::Receiver<bool>
     let mut run = Run {
         schedule: Schedule::new(options.schedule.clone(), seed),
         flights: HashMap::new(),
-        touched: HashSet::new(),
         uncertain: HashSet::new(),
-        at_hand: 0,
+        at_hand: HashMap::new(),
         completer: Completer::new(spool.clone(), options.host.clone(), accounts.clone(), clock.clone()),
         events,
         options,
@@ -205,7 +204,7 @@ impl Run {
         while let Some(step) = self.schedule.next(now) {
             match step {
                 Step::Resolve(destination) => self.resolve(destination),
-                Step::Dispatch(destination, entry, onward) => self.dispatch(destination, entry, onward, now),
+                Step::Dispatch(destination, id, onward) => self.dispatch(destination, id, onward, now),
                 Step::Expire(id) => self.expire(id, now),
                 Step::Notice(id) => self.notice(id),
                 Step::Mail(id) => self.fall_back(id),
@@ -241,11 +240,10 @@ impl Run {
                 }
             }
         }
-        for destination in destinations {
-            let at_hand = new && self.at_hand < RECORDS_AT_HAND;
-            self.at_hand += usize::from(at_hand);
-            self.schedule.arrive(&destination, Entry { id, record: at_hand.then(|| record.clone()) });
+        if new && !destinations.is_empty() && self.at_hand.len() < RECORDS_AT_HAND {
+            self.at_hand.insert(id, (record.clone(), destinations.len()));
         }
+        destinations.iter().for_each(|destination| self.schedule.arrive(destination, id));
         self.plan_fallback(record, &mut inboxes);
         self.take_in(record, inboxes);
         self.offer(record, &record.owed().collect::<Vec<_>>());
@@ -310,18 +308,14 @@ impl Run {
         });
     }
 
-    fn dispatch(&mut self, destination: Destination, entry: Entry, onward: Onward, now: Timestamp) {
-        let id = entry.id;
-        if entry.record.is_some() {
-            self.at_hand = self.at_hand.saturating_sub(1);
-        }
+    fn dispatch(&mut self, destination: Destination, id: QueueId, onward: Onward, now: Timestamp) {
+        let at_hand = self.take_at_hand(id);
         let key = (id, destination);
-        let record = if self.flights.contains_key(&key) { None } else { self.current(entry) };
+        let record = if self.flights.contains_key(&key) { None } else { at_hand.or_else(|| self.current(id)) };
         let destination = key.1.clone();
         let Some(record) = record.filter(|record| !record.held) else {
-            self.touched.remove(&id);
             self.gathers.remove(&id);
-            return self.schedule.ended(&destination, Entry { id, record: None }, Ended::Done, now);
+            return self.schedule.ended(&destination, id, Ended::Unasked, now);
         };
         let to_store = *destination == *MAILBOXES;
         let mut recipients = match to_store {
@@ -338,7 +332,7 @@ impl Run {
         }
         if recipients.is_empty() {
             self.gathers.remove(&id);
-            return self.schedule.ended(&destination, Entry { id, record: None }, Ended::Done, now);
+            return self.schedule.ended(&destination, id, Ended::Unasked, now);
         }
         match onward {
             Onward::Hop(hop) => {
@@ -359,15 +353,23 @@ impl Run {
         }
     }
 
-    /// The record as it is now; `None` when the message is gone or cannot be read.
-    fn current(&self, entry: Entry) -> Option<Arc<Record>> {
-        if let Some(record) = entry.record.filter(|_| !self.touched.contains(&entry.id)) {
-            return Some(record);
+    /// The record of a new message, for one of the lines that it is in.
+    fn take_at_hand(&mut self, id: QueueId) -> Option<Arc<Record>> {
+        let (record, lines) = self.at_hand.get_mut(&id)?;
+        *lines -= 1;
+        let (record, last) = (record.clone(), *lines == 0);
+        if last {
+            self.at_hand.remove(&id);
         }
-        match self.spool.record(entry.id) {
+        Some(record)
+    }
+
+    /// The record as it is now; `None` when the message is gone or cannot be read.
+    fn current(&self, id: QueueId) -> Option<Arc<Record>> {
+        match self.spool.record(id) {
             Ok(record) => record.map(Arc::new),
             Err(fault) => {
-                tracing::error!("{}: its record cannot be read: {fault}", entry.id);
+                tracing::error!("{id}: its record cannot be read: {fault}");
                 None
             }
         }
@@ -466,23 +468,22 @@ impl Run {
                 }
                 if ended == Ended::Done {
                     self.schedule.release_lane(&destination, lane);
-                    self.touched.remove(&id);
                     self.uncertain.remove(&id);
                 }
-                self.schedule.ended(&destination, Entry { id, record: None }, ended, now);
+                self.schedule.ended(&destination, id, ended, now);
             }
         }
     }
 
     fn expire(&mut self, id: QueueId, now: Timestamp) {
-        let Some(record) = self.current(Entry { id, record: None }).filter(|record| !record.held) else { return };
+        let Some(record) = self.current(id).filter(|record| !record.held) else { return };
         if record.expires > now {
             return self.schedule.expire_at(id, record.expires);
         }
         if self.is_under_way(&record) {
             return self.schedule.expire_at(id, now.after(UNDER_WAY_PAUSE));
         }
-        self.touched.remove(&id);
+        self.at_hand.remove(&id);
         let uncertain = self.uncertain.remove(&id);
         let mut conclusion = conclude::expiry(&record, now, |index| self.fault(&record, index));
         conclusion.about.iter_mut().for_each(|about| about.uncertain = uncertain);
@@ -503,8 +504,8 @@ impl Run {
     }
 
     fn notice(&mut self, id: QueueId) {
-        let Some(record) = self.current(Entry { id, record: None }).filter(|record| !record.held) else { return };
-        self.touched.insert(id);
+        let Some(record) = self.current(id).filter(|record| !record.held) else { return };
+        self.at_hand.remove(&id);
         let conclusion = conclude::delay(&record, |index| self.fault(&record, index));
         self.complete(&record, conclusion, None);
     }
@@ -522,9 +523,8 @@ impl Run {
                 let _ = answer.send(self.schedule.standings());
             }
             Command::Changed(id, recipients) => {
-                // Also when it is gone: its line may still have the record as it was.
-                self.touched.insert(id);
-                let Some(record) = self.current(Entry { id, record: None }) else {
+                self.at_hand.remove(&id);
+                let Some(record) = self.current(id) else {
                     return self.inboxes.gone(id, &recipients);
                 };
                 let states: Vec<_> = record.states.iter().cloned().enumerate().collect();

@@ -4,7 +4,9 @@
 //! time, until there is nothing to do before [`Schedule::wake_at`]. Invariants: a destination has at most
 //! [`Options::in_flight_per_destination`] jobs under way and all have at most [`Options::in_flight`]; destinations take turns,
 //! one job each, so that a long line delays nobody else's; a destination that fails is left alone, its whole line with it,
-//! for the time of [`Options::retry`]; a waiting message costs its [`Entry`] and its timers, no more.
+//! for the time of [`Options::retry`]; a waiting message costs its identifier and its timers, no more.
+//! A destination that has taken nothing yet has at most [`Options::untried`] jobs under way: whoever accepts connections
+//! and says nothing holds few places.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, VecDeque};
@@ -14,7 +16,7 @@ use std::time::Duration;
 use crate::deliver::Destination;
 use crate::reply::EnhancedCode;
 use crate::route::Hop;
-use crate::spool::{QueueId, Record};
+use crate::spool::QueueId;
 use crate::timestamp::Timestamp;
 
 /// What the administrator decides.
@@ -26,6 +28,8 @@ pub struct Options {
     pub in_flight: usize,
     /// Jobs under way for one destination.
     pub in_flight_per_destination: usize,
+    /// Jobs under way for a destination that has answered none since it last failed.
+    pub untried: usize,
     /// How long a deferred entity holds back later ones of the same sender for the same recipient.
     pub hold_back: Duration,
     /// Look-ups under way at once.
@@ -41,20 +45,12 @@ impl Default for Options {
             retry: secs.into_iter().map(Duration::from_secs).collect(),
             in_flight: 4096,
             in_flight_per_destination: 512,
+            untried: 32,
             hold_back: Duration::from_secs(30),
             resolving: 64,
             idle_destinations: 10_000,
         }
     }
-}
-
-/// A message in the line of a destination. The record is kept while the message is new, so that it need not be read again.
-#[derive(Clone, Debug)]
-pub struct Entry {
-    /// The message.
-    pub id: QueueId,
-    /// Its record, while it is at hand.
-    pub record: Option<Arc<Record>>,
 }
 
 /// What is to be done now.
@@ -63,7 +59,7 @@ pub enum Step {
     /// Find out where the destination's servers are; ends with [`Schedule::resolved`].
     Resolve(Destination),
     /// Try to deliver; ends with [`Schedule::ended`].
-    Dispatch(Destination, Entry, Onward),
+    Dispatch(Destination, QueueId, Onward),
     /// The message's time is over.
     Expire(QueueId),
     /// Time to tell the sender that it is late.
@@ -77,8 +73,8 @@ pub enum Step {
 pub enum Ended {
     /// Nothing is left to do for this destination.
     Done,
-    /// The message's time was over before the destination was asked: its timer does the rest.
-    Expired,
+    /// The destination was not asked: nothing was left to do, or the time was over, and its timer does the rest.
+    Unasked,
     /// The destination is at fault; the message goes back into its line.
     Destination(String),
     /// A recipient was deferred for the `attempts`-th time; the lane is held back for a while.
@@ -120,10 +116,12 @@ enum Phase {
 
 #[derive(Debug)]
 struct Line {
-    waiting: VecDeque<Entry>,
+    waiting: VecDeque<QueueId>,
     in_flight: usize,
     phase: Phase,
     failures: u16,
+    /// It has answered for a job, and has not failed since.
+    proven: bool,
     reason: Option<String>,
     in_ring: bool,
     disordered: bool,
@@ -136,6 +134,7 @@ impl Line {
             in_flight: 0,
             phase: Phase::Unknown,
             failures: 0,
+            proven: false,
             reason: None,
             in_ring: false,
             disordered: false,
@@ -209,12 +208,12 @@ impl Schedule {
     }
 
     /// Puts a message at the end of a destination's line.
-    pub fn arrive(&mut self, destination: &Destination, entry: Entry) {
+    pub fn arrive(&mut self, destination: &Destination, id: QueueId) {
         let line = self.line(destination);
-        if line.waiting.back().is_some_and(|last| last.id > entry.id) {
+        if line.waiting.back().is_some_and(|last| *last > id) {
             line.disordered = true;
         }
-        line.waiting.push_back(entry);
+        line.waiting.push_back(id);
         self.rouse(destination);
     }
 
@@ -257,7 +256,7 @@ impl Schedule {
             Resolved::Onward(onward, until) => {
                 line.phase = Phase::Ready(onward, until);
                 if std::mem::take(&mut line.disordered) {
-                    line.waiting.make_contiguous().sort_by_key(|entry| entry.id);
+                    line.waiting.make_contiguous().sort_unstable();
                 }
                 self.rouse(destination);
                 self.forget_if_idle(destination);
@@ -266,25 +265,30 @@ impl Schedule {
         }
     }
 
-    /// Says how the attempt to deliver `entry` ended.
-    pub fn ended(&mut self, destination: &Destination, entry: Entry, ended: Ended, now: Timestamp) {
+    /// Says how the attempt to deliver a message ended.
+    pub fn ended(&mut self, destination: &Destination, id: QueueId, ended: Ended, now: Timestamp) {
         self.in_flight = self.in_flight.saturating_sub(1);
         let line = self.line(destination);
         line.in_flight = line.in_flight.saturating_sub(1);
         match ended {
-            Ended::Done => line.failures = 0,
-            Ended::Expired => {}
+            Ended::Done => {
+                line.failures = 0;
+                line.proven = true;
+            }
+            Ended::Unasked => {}
             Ended::Destination(reason) => {
-                line.waiting.push_front(entry);
+                line.waiting.push_front(id);
                 line.disordered = true;
+                line.proven = false;
                 if !matches!(line.phase, Phase::Waiting(_)) {
                     self.back_off(destination, reason, now);
                 }
             }
             Ended::Recipient { attempts, lane } => {
                 line.failures = 0;
+                line.proven = true;
                 let pause = self.pause(attempts.saturating_sub(1));
-                self.timers.push(Reverse((now.after(pause), Timer::Retry(destination.clone(), entry.id))));
+                self.timers.push(Reverse((now.after(pause), Timer::Retry(destination.clone(), id))));
                 self.hold_lane(destination, lane, now);
             }
         }
@@ -354,8 +358,9 @@ impl Schedule {
 
     /// Puts a destination that has work where the work is taken from.
     fn rouse(&mut self, destination: &Destination) {
-        let limit = self.options.in_flight_per_destination;
         let Some(line) = self.lines.get_mut(destination) else { return };
+        let each = self.options.in_flight_per_destination;
+        let limit = if line.proven { each } else { each.min(self.options.untried) };
         if line.waiting.is_empty() {
             return;
         }
@@ -426,7 +431,7 @@ impl Schedule {
                 Timer::Mail(id) => return Some(Step::Mail(id)),
                 Timer::Retry(destination, id) => {
                     let line = self.line(&destination);
-                    line.waiting.push_front(Entry { id, record: None });
+                    line.waiting.push_front(id);
                     line.disordered = true;
                     self.rouse(&destination);
                 }
@@ -467,11 +472,11 @@ impl Schedule {
                 }
             }
             let onward = onward.clone();
-            let Some(entry) = line.waiting.pop_front() else { continue };
+            let Some(id) = line.waiting.pop_front() else { continue };
             line.in_flight += 1;
             self.in_flight += 1;
             self.rouse(&destination);
-            return Some(Step::Dispatch(destination, entry, onward));
+            return Some(Step::Dispatch(destination, id, onward));
         }
         None
     }

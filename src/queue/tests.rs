@@ -1,5 +1,6 @@
 //! The queue, attachments and a real spool together; devices are small servers on the loopback interface.
 
+mod destinations;
 mod device;
 
 use std::collections::{HashMap, HashSet};
@@ -19,9 +20,10 @@ use crate::address::{Domain, Mailbox, ReversePath};
 use crate::attached::{Attached, Attachment};
 use crate::clock::Clock;
 use crate::deliver::policies::Keeper;
-use crate::deliver::{Deliver, DeviceOptions, Devices, Work};
+use crate::deliver::{Deliver, DeviceOptions, Devices, Report, Work};
 use crate::dns::{Failure, Lookup, Resolve, Srv, Tlsa};
 use crate::envelope::{Body, Class, Envelope, Notify, Recipient};
+use crate::route::Table;
 use crate::spool::{NewMessage, Origin, QueueId, Record, Settlement, Spool, State};
 use crate::timestamp::Timestamp;
 use crate::tls::{Certificates, Connector, Roots};
@@ -97,12 +99,22 @@ impl World {
     }
 
     fn with(directory: tempfile::TempDir, change: impl FnOnce(&mut DeviceOptions)) -> World {
+        World::wired(directory, change, |_| Arc::new(Nobody), Arc::default())
+    }
+
+    fn wired(
+        directory: tempfile::TempDir,
+        change: impl FnOnce(&mut DeviceOptions),
+        deliver: impl FnOnce(mpsc::UnboundedSender<Report>) -> Arc<dyn Deliver>,
+        table: Arc<Table>,
+    ) -> World {
         let (spool, opened) = Spool::open(directory.path(), crate::spool::Options::default()).unwrap();
         let clock = Arc::new(Hand(std::time::Instant::now(), AtomicI64::new(0)));
         let attached = Attached::new(opened.devices);
         let (accounts, local) = watch::channel(accounts(&["alice", "bob", "carol"]));
         let (attach, attachments) = channel(8);
         let (reports, reported) = unbounded_channel();
+        let deliver = deliver(reports.clone());
         let mut options = DeviceOptions::new(Domain::parse("mx.a.example").unwrap());
         change(&mut options);
         let devices = Devices::new(
@@ -123,12 +135,12 @@ impl World {
             arrivals: opened.arrivals,
             withdrawn: opened.withdrawn,
             first_new: opened.first_new,
-            deliver: Arc::new(Nobody),
+            deliver,
             reports: reported,
             attached: attached.clone(),
             look_up: look_up::LookUp::new(Arc::new(Nobody), policies(directory.path()), None),
             accounts: local,
-            table: watch::channel(Arc::default()).1,
+            table: watch::channel(table).1,
             clock: clock.clone(),
             life,
             commands: commanded,

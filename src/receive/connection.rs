@@ -21,6 +21,7 @@ use crate::envelope::Class;
 use crate::limits;
 use crate::net::Stream;
 use crate::policy::Service;
+use crate::receive::large::Large;
 use crate::receive::login::Say;
 use crate::receive::transaction::{Accepted, Accepting, Judge};
 use crate::receive::{Context, Listener, Meters, Place, encrypt};
@@ -81,9 +82,10 @@ pub async fn serve(
     mut stop: watch::Receiver<bool>,
     place: Place,
 ) {
+    let mut large = Large::new(context.large.clone(), origin.address);
     let (mut session, mut judge) = greet(&context, &listener, origin);
     let mut commits: VecDeque<Commit> = VecDeque::new();
-    let (mut input, mut busy, mut large, mut next) = (BytesMut::new(), false, Large::default(), Next::Commands);
+    let (mut input, mut busy, mut next) = (BytesMut::new(), false, Next::Commands);
     let (started, mut progress) = (Instant::now(), Instant::now());
     // Until when the reply to an entity may wait for others.
     let mut until: Option<Instant> = None;
@@ -91,6 +93,9 @@ pub async fn serve(
     loop {
         session.input(&mut input);
         while let Some(event) = session.poll() {
+            if matches!(event, Event::Entity(_)) {
+                large.entity_ended();
+            }
             next = handle(event, &mut session, &mut judge, &mut commits, &stop).await;
             session.input(&mut input);
             progress = Instant::now();
@@ -119,15 +124,16 @@ pub async fn serve(
         if session.is_closing() && commits.is_empty() {
             return drop(timeout(WRITE_TIMEOUT, stream.shutdown()).await);
         }
-        let readable = wants_input(&session, &mut large, &context.large);
+        let readable = wants_input(&session, &mut large);
         input.reserve(if busy || session.is_receiving() { READ_OCTETS } else { IDLE_OCTETS });
-        let end = patience(&session, listener.service, started, progress);
+        // No command is progress of an entity that has begun.
+        let end = large.before(patience(&session, listener.service, started, progress));
         tokio::select! {
             read = stream.read_buf(&mut input), if readable => match read {
                 Ok(0) | Err(_) => return finish(commits).await,
                 Ok(count) => busy = count >= IDLE_OCTETS,
             },
-            () = large.wait(&context.large), if large.waits(session.holds()) => {}
+            () = large.wait(), if large.waits(session.holds()) => {}
             () = poll_fn(|task| ready(settle(task, &mut commits, &mut session, counts))), if !commits.is_empty() => {
                 until.get_or_insert_with(|| Instant::now() + GATHER);
             }
@@ -147,8 +153,10 @@ fn greet(context: &Arc<Context>, listener: &Arc<Listener>, origin: Origin) -> (S
     (session, judge)
 }
 
-fn wants_input(session: &Session, large: &mut Large, places: &Arc<Semaphore>) -> bool {
-    session.wants_input() && !session.is_closing() && large.may_go_on(session.holds(), places)
+fn wants_input(session: &Session, large: &mut Large) -> bool {
+    // Asked in any case: it gives back what is needed no more.
+    let room = large.may_go_on(session.holds());
+    session.wants_input() && !session.is_closing() && room
 }
 
 /// A connection on which nothing comes holds no buffer.
@@ -195,32 +203,6 @@ fn too_late() -> Reply {
 /// What a client is told while the daemon stops.
 pub(super) fn going_down() -> Reply {
     Reply::new(421, EnhancedCode::new(4, 3, 2), "the service is going down, try again later")
-}
-
-/// The place that a large entity needs while it comes: few at a time, so that memory is bounded however many connections
-/// there are. Small ones need none.
-#[derive(Default)]
-struct Large(Option<OwnedSemaphorePermit>);
-
-impl Large {
-    /// Whether an entity of which `held` octets are here has to wait for a place.
-    fn waits(&self, held: u64) -> bool {
-        held > limits::LARGE_OCTETS && self.0.is_none()
-    }
-
-    /// Takes a place where one is needed and free, gives it back where none is needed; whether to read on.
-    fn may_go_on(&mut self, held: u64, places: &Arc<Semaphore>) -> bool {
-        if held <= limits::LARGE_OCTETS {
-            self.0 = None;
-        } else if self.0.is_none() {
-            self.0 = places.clone().try_acquire_owned().ok();
-        }
-        !self.waits(held)
-    }
-
-    async fn wait(&mut self, places: &Arc<Semaphore>) {
-        self.0 = places.clone().acquire_owned().await.ok();
-    }
 }
 
 fn ready(progress: bool) -> Poll<()> {

@@ -8,6 +8,7 @@ pub mod bridge;
 pub mod connection;
 pub mod examine;
 pub mod identity;
+pub mod large;
 mod line;
 pub mod lists;
 mod login;
@@ -132,7 +133,7 @@ pub struct Context {
     /// The connections there are.
     pub connections: Connections,
     /// Places for large entities that are coming in ([`limits::LARGE_ENTITIES`]).
-    pub large: Arc<Semaphore>,
+    pub large: Arc<large::Places>,
     /// KiB of entities that may wait for the disk ([`limits::WAITING_KIBIS`]).
     pub waiting: Arc<Semaphore>,
     /// What is counted.

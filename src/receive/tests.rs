@@ -1,3 +1,4 @@
+mod large_entities;
 mod mail;
 
 use std::collections::HashMap;
@@ -97,7 +98,7 @@ impl Stage {
             clock,
             life,
             connections: Connections::new(10, 10),
-            large: Arc::new(Semaphore::new(1)),
+            large: Arc::new(large::Places::new(3, 1, Duration::from_millis(1500))),
             waiting: Arc::new(Semaphore::new(limits::WAITING_KIBIS)),
             meters: Meters::default(),
         };
@@ -117,10 +118,15 @@ impl Stage {
 
     /// A connection in the clear, after EHLO.
     async fn connect(&self) -> Peer {
+        self.connect_as(None).await
+    }
+
+    /// One from this address, as far as it is told.
+    async fn connect_as(&self, address: Option<IpAddr>) -> Peer {
         let socket = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let client = tokio::net::TcpStream::connect(socket.local_addr().unwrap()).await.unwrap();
         let (server, _) = socket.accept().await.unwrap();
-        let origin = Origin { address: None, tls: None };
+        let origin = Origin { address, tls: None };
         let place = self.context.connections.enter(None).unwrap();
         let (context, listener) = (self.context.clone(), self.listener.clone());
         tokio::spawn(connection::serve(server.into(), origin, context, listener, self.stop.subscribe(), place));

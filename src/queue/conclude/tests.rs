@@ -179,7 +179,7 @@ fn a_job_out_of_time_is_no_news() {
         uncertain: false,
     };
     let conclusion = attempt(&record(1), &report(vec![(0, outcome)]), 1);
-    assert_eq!((conclusion.states.len(), conclusion.ended), (0, Ended::Expired));
+    assert_eq!((conclusion.states.len(), conclusion.ended), (0, Ended::Unasked));
 }
 
 #[test]

@@ -21,7 +21,6 @@ use crate::queue::conclude::{self, Conclusion};
 use crate::queue::counters::Group;
 use crate::queue::log;
 use crate::queue::look_up::{MAILBOXES, place};
-use crate::queue::schedule::Entry;
 use crate::spool::{QueueId, Record, Spool};
 use crate::timestamp::Timestamp;
 
@@ -58,7 +57,7 @@ impl Run {
         if self.goes_to_store(id) {
             return;
         }
-        let Some(record) = self.current(Entry { id, record: None }).filter(|record| !record.held) else { return };
+        let Some(record) = self.current(id).filter(|record| !record.held) else { return };
         let [index] = self.recipients_for_store(&record, self.clock.now())[..] else {
             return self.gathered(id, Vec::new());
         };
@@ -92,7 +91,7 @@ impl Run {
         if !others.is_empty() {
             self.gathers.insert(id, others);
         }
-        self.schedule.arrive(&MAILBOXES.into(), Entry { id, record: None });
+        self.schedule.arrive(&MAILBOXES.into(), id);
     }
 
     /// What goes with a message that is about to be offered to the mail store: as far as no device has it, or may have it.
@@ -106,7 +105,7 @@ impl Run {
         let ids = if **destination == *MAILBOXES { self.gathers.remove(&record.id) } else { None };
         let (Some(ids), [index]) = (ids, recipients) else { return (Vec::new(), others) };
         let gathered = unbroken(record.id, &ids, |id| {
-            let found = self.current(Entry { id, record: None }).filter(|found| goes_with(record, *index, found));
+            let found = self.current(id).filter(|found| goes_with(record, *index, found));
             let Some(found) = found.filter(|_| !self.goes_to_store(id)) else { return false };
             let at = recipient(&found, &record.envelope.recipients[*index].address);
             let at = at.filter(|at| !self.inboxes.take_away(&found, vec![*at]).is_empty());

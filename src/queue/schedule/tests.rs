@@ -6,8 +6,8 @@ fn at(millis: i64) -> Timestamp {
     Timestamp::from_millis(millis)
 }
 
-fn entry(id: u64) -> Entry {
-    Entry { id: QueueId(id), record: None }
+fn entry(id: u64) -> QueueId {
+    QueueId(id)
 }
 
 fn hop() -> Onward {
@@ -27,7 +27,7 @@ fn drain(schedule: &mut Schedule, now: Timestamp) -> Vec<(String, u64)> {
             Step::Resolve(destination) => {
                 schedule.resolved(&destination, Resolved::Onward(hop(), Timestamp::MAX), now);
             }
-            Step::Dispatch(destination, entry, _) => dispatched.push((destination.to_string(), entry.id.0)),
+            Step::Dispatch(destination, entry, _) => dispatched.push((destination.to_string(), entry.0)),
             Step::Expire(id) => dispatched.push(("expire".into(), id.0)),
             Step::Notice(id) => dispatched.push(("notice".into(), id.0)),
             Step::Mail(id) => dispatched.push(("mail".into(), id.0)),
@@ -171,6 +171,32 @@ fn idle_destinations_are_forgotten() {
     assert!(schedule.standings().len() <= 11);
 }
 
+/// Twenty destinations that take connections and say nothing leave room for the others until the first has answered.
+#[test]
+fn a_destination_that_has_answered_nothing_holds_few_places() {
+    let mut schedule = Schedule::new(Options { in_flight: 10_000, ..Options::default() }, 7);
+    let untried = Options::default().untried;
+    for tarpit in 0..20 {
+        let destination: Destination = Arc::from(format!("tarpit{tarpit}"));
+        (0..1000).for_each(|id| schedule.arrive(&destination, entry(tarpit * 1000 + id)));
+    }
+    let held = drain(&mut schedule, at(0)).len();
+    assert_eq!(held, 20 * untried);
+    let lively: Destination = Arc::from("lively");
+    (100_000..101_000).for_each(|id| schedule.arrive(&lively, entry(id)));
+    assert_eq!(drain(&mut schedule, at(1)).len(), untried);
+    schedule.ended(&lively, entry(100_000), Ended::Done, at(2));
+    drain(&mut schedule, at(2));
+    assert_eq!(schedule.standing_of(&lively).unwrap().in_flight, 512, "it has answered");
+    schedule.ended(&lively, entry(100_001), Ended::Destination("silent".into()), at(3));
+    for id in 100_002..100_513 {
+        schedule.ended(&lively, entry(id), Ended::Destination("silent".into()), at(3));
+    }
+    let wake = schedule.wake_at().unwrap();
+    drain(&mut schedule, wake);
+    assert_eq!(schedule.standing_of(&lively).unwrap().in_flight, untried, "and is mute again");
+}
+
 /// Seeded: whatever happens, no message is lost by the schedule, none is out twice at once, and the bounds hold.
 #[test]
 fn nothing_is_lost_whatever_happens() {
@@ -200,9 +226,9 @@ fn nothing_is_lost_whatever_happens() {
                         schedule.resolved(&destination, answer, now);
                     }
                     Step::Dispatch(destination, entry, _) => {
-                        assert!(!out.iter().any(|(_, id)| *id == entry.id.0), "seed {seed}: out twice");
-                        assert!(!done.contains(&entry.id.0), "seed {seed}: sent again");
-                        out.push((destination, entry.id.0));
+                        assert!(!out.iter().any(|(_, id)| *id == entry.0), "seed {seed}: out twice");
+                        assert!(!done.contains(&entry.0), "seed {seed}: sent again");
+                        out.push((destination, entry.0));
                         assert!(out.len() <= 8, "seed {seed}");
                     }
                     other => panic!("seed {seed}: {other:?}"),
