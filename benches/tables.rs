@@ -67,7 +67,7 @@ fn open(directory: &str, accounts: &watch::Receiver<Arc<Accounts>>) -> (Spool, H
 /// Something that a watcher elsewhere or a client here says.
 fn said(from: &str, to: Vec<Mailbox>, client: bool, rest: &str) -> Said {
     let entity = Bytes::from(format!("From: <{from}>\r\nMIME-Version: 1.0\r\nPresence: {rest}"));
-    let author = Author { mailbox: mailbox(from), proven: true, client };
+    let author = Author { mailbox: mailbox(from), proven: true, client, by_mail: false };
     Said { author, recipients: to, entity, signed: None, now: System::new().now() }
 }
 
