@@ -36,6 +36,7 @@ class Run:
     def __init__(self, arguments):
         self.place = os.environ["BENCH_DIRECTORY"]
         self.quick, self.rounds, self.only = arguments.quick, arguments.rounds, arguments.only
+        self.done = 0
         self.figures, self.of_chat, self.part, self.failed = {}, set(), None, []
         self.units = {}
 
@@ -405,6 +406,7 @@ class Run:
                 self.note(measurement, "msg/s", "bare path", float(more[2]))
 
     def all(self):
+        """Takes every round; gives the word after each, so that what ends early leaves whole rounds."""
         parts = ["disk", "direct", "accept", "accept_large", "relay", "two_hops", "latency", "long_queue", "chat", "presence",
                  "presence_large", "presence_store", "attached", "signatures", "smime"]
         for round_number in range(self.rounds):
@@ -418,6 +420,8 @@ class Run:
                         # The other figures are worth having.
                         self.failed.append(f"{part}: {fault}")
                         print(f"{part} FAILED: {fault}", flush=True)
+            self.done = round_number + 1
+            yield
 
 
 def disk_octets(path):
@@ -529,7 +533,7 @@ def document(run, seconds):
     return f"""# Impart beside Postfix
 
 Written by `benches/run` on {time.strftime("%d %B %Y, %H:%M UTC", time.gmtime())}, in {seconds / 60:.0f} minutes, \
-{run.rounds} round{"s" if run.rounds > 1 else ""}{", a quick run: take no figure from it" if run.quick else ""}.
+{run.done} round{"s" if run.done > 1 else ""}{", a quick run: take no figure from it" if run.quick else ""}.
 Medians, [least..greatest] where there was more than one round. Postfix and Impart took turns on the same disk, each
 started on an empty queue. Generator, relays and sink share the machine's cores.
 
@@ -591,12 +595,13 @@ def main():
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     run = Run(arguments)
     start = time.monotonic()
-    run.all()
-    text = document(run, time.monotonic() - start)
+    written = arguments.write or not (arguments.quick or arguments.only)
+    for _ in run.all():
+        if written:
+            with open(arguments.results, "w") as file:
+                file.write(document(run, time.monotonic() - start))
     print("\n" + table(run) + "\n\n" + chat_table(run))
-    if arguments.write or not (arguments.quick or arguments.only):
-        with open(arguments.results, "w") as file:
-            file.write(text)
+    if written:
         print(f"\nwritten to {arguments.results}")
     return 1 if run.failed else 0
 
