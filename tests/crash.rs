@@ -6,7 +6,8 @@
 //! 2. what was completed before a kill is not sent again; what was in flight may come twice, and is counted;
 //! 3. every message that asks for it causes exactly one receipt, once second copies are dropped by Message-ID.
 //!
-//! `IMPART_CRASH_KILLS` is the number of kills of each kind (default: 30, of attached clients 9). `tests/crash/shim.c`
+//! `IMPART_CRASH_KILLS` is the number of kills of each kind (default: 30, of attached clients 9); `all` is 300, and every
+//! point in each of its three moments. `tests/crash/shim.c`
 //! numbers the writes, syncs, renames and removals of the daemon in its spool, and kills at a chosen one: before, in the
 //! middle, or after. Where the power fails too, all is gone that was not synced, or any part of it (`tests/crash/power.rs`):
 //! what was answered 250 must have been synced before.
@@ -42,7 +43,16 @@ use shim::{Shim, When};
 
 /// Kills of each kind.
 fn kills() -> u64 {
-    std::env::var("IMPART_CRASH_KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(30)
+    match std::env::var("IMPART_CRASH_KILLS") {
+        Ok(text) if text == "all" => 300,
+        Ok(text) => text.parse().expect("IMPART_CRASH_KILLS is a number, or all"),
+        Err(_) => 30,
+    }
+}
+
+/// Whether no point is left out.
+fn every_point() -> bool {
+    std::env::var("IMPART_CRASH_KILLS").is_ok_and(|text| text == "all")
 }
 
 /// What makes a run differ from another one, and like itself: `IMPART_CRASH_SEED` (default: 1).
@@ -141,11 +151,12 @@ fn at_points(what: &str, choose: impl Fn(u64, u64, &Points) -> (u64, Option<Loss
     let points = count_points(&shim);
     println!("{} writes, syncs, renames and removals in the scenario", points.all);
     assert!(points.all > 10, "the shim sees the spool's system calls");
-    let kills = kills().min(points.all * 3);
+    let kills = if every_point() { points.all * 3 } else { kills().min(points.all * 3) };
     let mut duplicates = 0;
     let mut failed = Vec::new();
     for kill in 0..kills {
-        let (point, loss) = choose(kill, kills, &points);
+        let (chosen, loss) = choose(kill, kills, &points);
+        let point = if every_point() { 1 + kill / 3 } else { chosen };
         let when = [When::Before, When::Torn, When::After][((kill + seed()) % 3) as usize];
         eprintln!("{what} at call {point} of {}, {when:?}: {kill} of {kills}", points.all);
         // All points are tried, so that one look shows where it is wrong.
