@@ -100,14 +100,9 @@ pub fn receipt(read: &Read<'_>, around: &Circumstances<'_>) -> Option<NewMessage
     let notify = Some(Notify { success: true, failure: true, delay: true });
     let recipient = Recipient { address: read.recipient.clone(), notify, original: told.original.clone() };
     let about = About {
-        index: 0,
-        action: told.action,
-        status: told.status,
         remote: told.remote.clone(),
-        diagnostic: None,
-        reason: told.diagnostic.as_ref().map(|said| said.text.clone()).unwrap_or_default(),
         retry_until: told.retry_until,
-        uncertain: false,
+        ..About::new(0, told.action, told.status, told.diagnostic.as_ref().map_or("", |said| &said.text))
     };
     let envelope = Envelope {
         class: Class::Im,

@@ -70,16 +70,12 @@ pub fn attempt(record: &Record, report: &Report, lane: u64) -> Conclusion {
             }
             Outcome::Failed { reply, status, reason } => {
                 conclusion.states.push((*index, State::Closed(Disposition::Failed)));
+                // Where there is a reply, it says why.
+                let reason = if reply.is_some() { "" } else { reason };
                 conclusion.about.push(About {
-                    index: *index,
-                    action: Action::Failed,
-                    status: *status,
                     remote: reply.is_some().then(|| host_of(&report.relay)).flatten(),
                     diagnostic: reply.clone(),
-                    // The reply says it.
-                    reason: if reply.is_some() { String::new() } else { reason.clone() },
-                    retry_until: None,
-                    uncertain: false,
+                    ..About::new(*index, Action::Failed, *status, reason)
                 });
             }
             Outcome::Deferred { reply: None, status: OUT_OF_TIME, .. } => conclusion.ended = Ended::Unasked,
@@ -102,14 +98,9 @@ pub fn attempt(record: &Record, report: &Report, lane: u64) -> Conclusion {
 
 fn handed_on(index: usize, report: &Report, reply: &Reply) -> About {
     About {
-        index,
-        action: Action::Relayed,
-        status: EnhancedCode::new(2, 0, 0),
         remote: host_of(&report.relay),
         diagnostic: Some(reply.clone()),
-        reason: String::new(),
-        retry_until: None,
-        uncertain: false,
+        ..About::new(index, Action::Relayed, EnhancedCode::new(2, 0, 0), "")
     }
 }
 
@@ -135,16 +126,7 @@ pub fn failure(record: &Record, indexes: &[usize], status: EnhancedCode, reason:
     for index in open {
         conclusion.states.push((*index, State::Closed(Disposition::Failed)));
         // Also after a receipt `delivered`, which said only that the inbox has it: nobody misses a failure (RFC 2779 §5.4).
-        conclusion.about.push(About {
-            index: *index,
-            action: Action::Failed,
-            status,
-            remote: None,
-            diagnostic: None,
-            reason: reason.to_owned(),
-            retry_until: None,
-            uncertain: false,
-        });
+        conclusion.about.push(About::new(*index, Action::Failed, status, reason));
     }
     conclusion
 }
@@ -178,16 +160,7 @@ pub fn is_told(record: &Record, index: usize) -> bool {
 }
 
 fn delivered(index: usize) -> About {
-    About {
-        index,
-        action: Action::Delivered,
-        status: EnhancedCode::new(2, 1, 5),
-        remote: None,
-        diagnostic: None,
-        reason: String::new(),
-        retry_until: None,
-        uncertain: false,
-    }
+    About::new(index, Action::Delivered, EnhancedCode::new(2, 1, 5), "")
 }
 
 /// When the devices of a delivered message that have not had it are given up.
@@ -229,16 +202,9 @@ pub fn delay(record: &Record, destination: impl Fn(usize) -> Option<String>) -> 
         }
         conclusion.states.push((index, State::Open(Progress { delay_told: true, ..progress.clone() })));
         let reason = progress.last.clone().or_else(|| destination(index));
-        conclusion.about.push(About {
-            index,
-            action: Action::Delayed,
-            status: EnhancedCode::new(4, 4, 7),
-            remote: None,
-            diagnostic: None,
-            reason: reason.unwrap_or_else(|| "the recipient has not fetched it yet".to_owned()),
-            retry_until: Some(record.expires),
-            uncertain: false,
-        });
+        let reason = reason.as_deref().unwrap_or("the recipient has not fetched it yet");
+        let delayed = About::new(index, Action::Delayed, EnhancedCode::new(4, 4, 7), reason);
+        conclusion.about.push(About { retry_until: Some(record.expires), ..delayed });
     }
     conclusion
 }

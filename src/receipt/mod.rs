@@ -73,6 +73,22 @@ pub struct About {
     pub uncertain: bool,
 }
 
+impl About {
+    /// What is known where no other server took part.
+    pub fn new(index: usize, action: Action, status: EnhancedCode, reason: &str) -> About {
+        About {
+            index,
+            action,
+            status,
+            remote: None,
+            diagnostic: None,
+            reason: reason.to_owned(),
+            retry_until: None,
+            uncertain: false,
+        }
+    }
+}
+
 /// The receipt, or `None` where none is due: to a null sender, for presence, or where no recipient's NOTIFY asks for
 /// it.
 pub fn receipt(facts: &Facts<'_>) -> Option<NewMessage> {

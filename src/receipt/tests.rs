@@ -34,16 +34,7 @@ fn about(action: Action) -> About {
         Action::Delayed => EnhancedCode::new(4, 4, 1),
         _ => EnhancedCode::new(2, 1, 5),
     };
-    About {
-        index: 0,
-        action,
-        status,
-        remote: None,
-        diagnostic: None,
-        reason: String::new(),
-        retry_until: None,
-        uncertain: false,
-    }
+    About::new(0, action, status, "")
 }
 
 fn of(envelope: &Envelope, entity: &[u8], recipients: &[About]) -> Option<NewMessage> {

@@ -23,7 +23,7 @@ use crate::policy::inbox::{self, Refused, Sifted};
 use crate::policy::submission::is_report;
 use crate::policy::{self, Reporter, Senders, Service};
 use crate::random;
-use crate::receipt;
+use crate::receipt::{self, About};
 use crate::receive::attach::{self, Turn};
 use crate::receive::bridge::Crossed;
 use crate::receive::connection::{Origin, claimed};
@@ -385,7 +385,7 @@ impl Judge {
         let Some(before) = &expansion.before else { return Ok(Vec::new()) };
         let mut receipts = Vec::new();
         for group in &expansion.groups {
-            let about = about(group.index, receipt::Action::Expanded, EnhancedCode::new(2, 1, 5), "");
+            let about = About::new(group.index, receipt::Action::Expanded, EnhancedCode::new(2, 1, 5), "");
             let receipt = self.receipt(before, &[about], entity, id)?;
             receipts.extend(receipt.map(|receipt| (group.member, receipt)));
         }
@@ -394,8 +394,8 @@ impl Judge {
 
     /// The receipt for members of groups whose rules refuse the message.
     fn refused(&self, refused: &Refused, entity: &Bytes, id: QueueId) -> Result<Option<(usize, NewMessage)>, Reply> {
-        let failed =
-            |(index, words): &(usize, &str)| about(*index, receipt::Action::Failed, EnhancedCode::new(5, 7, 1), words);
+        let status = EnhancedCode::new(5, 7, 1);
+        let failed = |(index, words): &(usize, &str)| About::new(*index, receipt::Action::Failed, status, words);
         let about: Vec<_> = refused.indexes.iter().map(failed).collect();
         let receipt = self.receipt(&refused.envelope, &about, entity, id)?;
         Ok(receipt.map(|receipt| (refused.with, receipt)))
@@ -546,19 +546,6 @@ impl Judge {
             let _ = self.context.life.send(claim.0);
         }
         finding
-    }
-}
-
-fn about(index: usize, action: receipt::Action, status: EnhancedCode, reason: &str) -> receipt::About {
-    receipt::About {
-        index,
-        action,
-        status,
-        remote: None,
-        diagnostic: None,
-        reason: reason.to_owned(),
-        retry_until: None,
-        uncertain: false,
     }
 }
 
