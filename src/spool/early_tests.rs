@@ -1,8 +1,10 @@
 //! What happens between the writing of a group and its sync.
 
+use std::os::unix::fs::FileExt as _;
+use std::path::PathBuf;
 use std::time::Duration;
 
-use super::tests::{closing, ids, message, one, open};
+use super::tests::{closing, copy, ids, message, one, open};
 use super::*;
 
 /// Behaves like the disk that a file beside the store describes: one that takes its time, or fails. For tests only.
@@ -101,4 +103,43 @@ async fn announced_late(message: NewMessage) {
     disk_is(dir.path(), "well");
     let record = opened.arrivals.recv().await.unwrap();
     assert_eq!(accepting.await.unwrap().unwrap().id, record.id);
+}
+
+/// The journal in a store that is written to.
+fn journal(store: &Path) -> PathBuf {
+    let number = files::journals(store).iter().map(|(number, _)| *number).max().expect("a journal");
+    store.join(format!("{number}.jnl"))
+}
+
+#[tokio::test]
+async fn a_group_of_which_any_part_is_missing_never_was() {
+    let dir = tempfile::tempdir().unwrap();
+    let (spool, _opened) = open(dir.path());
+    let first = spool.accept(one("1@a.example")).await.unwrap().id;
+    let path = journal(&dir.path().join("store"));
+    let before = std::fs::read(&path).unwrap();
+    let second = spool.accept(one("2@a.example")).await.unwrap().id;
+    let after = std::fs::read(&path).unwrap();
+    // As the disk is when the power fails.
+    let image = tempfile::tempdir().unwrap();
+    copy(dir.path(), image.path());
+    drop(spool);
+    let differs = |at: &usize| before.get(*at).copied().unwrap_or_default() != after[*at];
+    let group = (0..after.len()).find(differs).unwrap()..(0..after.len()).rfind(differs).unwrap() + 1;
+    assert!(group.len() > 100, "{group:?}");
+    let path = journal(&image.path().join("store"));
+    std::fs::remove_file(&path).unwrap();
+    // Every length in an item has four octets: one of four cuts goes through each.
+    for written in (group.start..group.end).step_by(4).chain([group.end]) {
+        let torn = tempfile::tempdir().unwrap();
+        copy(image.path(), torn.path());
+        let file = std::fs::File::create(torn.path().join(path.strip_prefix(image.path()).unwrap())).unwrap();
+        file.write_all_at(&after[..written], 0).unwrap();
+        // Its room was taken before: the rest is empty, not short.
+        file.set_len(after.len() as u64).unwrap();
+        let opened = Spool::open(torn.path(), Options { cache: 1 << 20, ..Options::default() });
+        let (spool, _) = opened.unwrap_or_else(|error| panic!("{written} of {group:?}: {error}"));
+        let expected = if written == group.end { vec![first.0, second.0] } else { vec![first.0] };
+        assert_eq!(ids(&spool), expected, "{written} of {group:?}");
+    }
 }
