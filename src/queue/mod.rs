@@ -2,13 +2,14 @@
 //!
 //! In: what entered the spool, what became of each attempt. Out: work for `deliver`; when a recipient is completed, the mark
 //! in the spool and the receipt that it causes, in one commit. [`schedule`] decides when, purely; [`conclude`] decides what
-//! follows from an outcome, purely; [`inboxes`] tells those who are attached; [`run`] is the loop; [`complete`] writes; [`look_up`] asks DNS for a destination; [`notices`] delivers
+//! follows from an outcome, purely; [`inboxes`] tells those who are attached; [`lanes`] keeps order; [`run`] is the loop; [`complete`] writes; [`look_up`] asks DNS for a destination; [`notices`] delivers
 //! what is due of presence.
 
 pub mod complete;
 pub mod conclude;
 pub mod counters;
 pub mod inboxes;
+mod lanes;
 pub mod log;
 pub mod look_up;
 pub mod notices;

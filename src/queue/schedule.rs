@@ -30,8 +30,6 @@ pub struct Options {
     pub in_flight_per_destination: usize,
     /// Jobs under way for a destination that has answered none since it last failed.
     pub untried: usize,
-    /// How long a deferred entity holds back later ones of the same sender for the same recipient.
-    pub hold_back: Duration,
     /// Look-ups under way at once.
     pub resolving: usize,
     /// Destinations without work that are remembered.
@@ -46,7 +44,6 @@ impl Default for Options {
             in_flight: 4096,
             in_flight_per_destination: 512,
             untried: 32,
-            hold_back: Duration::from_secs(30),
             resolving: 64,
             idle_destinations: 10_000,
         }
@@ -77,12 +74,12 @@ pub enum Ended {
     Unasked,
     /// The destination is at fault; the message goes back into its line.
     Destination(String),
-    /// A recipient was deferred for the `attempts`-th time; the lane is held back for a while.
-    Recipient {
-        /// Deferrals so far, this one included.
+    /// Recipients were deferred for the `attempts`-th time, this one included.
+    Recipients {
+        /// Deferrals so far, of the last of them.
         attempts: u16,
-        /// The lane of the job.
-        lane: u64,
+        /// Their indexes.
+        deferred: Vec<usize>,
     },
 }
 
@@ -180,7 +177,6 @@ pub struct Schedule {
     ring: VecDeque<Destination>,
     unresolved: VecDeque<Destination>,
     timers: BinaryHeap<Reverse<(Timestamp, Timer)>>,
-    held: HashMap<(Destination, u64), Timestamp>,
     in_flight: usize,
     resolving: usize,
     random: u64,
@@ -195,7 +191,6 @@ impl Schedule {
             ring: VecDeque::new(),
             unresolved: VecDeque::new(),
             timers: BinaryHeap::new(),
-            held: HashMap::new(),
             in_flight: 0,
             resolving: 0,
             random: seed | 1,
@@ -284,24 +279,15 @@ impl Schedule {
                     self.back_off(destination, reason, now);
                 }
             }
-            Ended::Recipient { attempts, lane } => {
+            Ended::Recipients { attempts, .. } => {
                 line.failures = 0;
                 line.proven = true;
                 let pause = self.pause(attempts.saturating_sub(1));
                 self.timers.push(Reverse((now.after(pause), Timer::Retry(destination.clone(), id))));
-                self.hold_lane(destination, lane, now);
             }
         }
         self.rouse(destination);
         self.forget_if_idle(destination);
-    }
-
-    /// Until when an earlier, deferred entity holds this lane back.
-    pub fn lane_held(&self, destination: &Destination, lane: u64, now: Timestamp) -> Option<Timestamp> {
-        if self.held.is_empty() {
-            return None;
-        }
-        self.held.get(&(destination.clone(), lane)).copied().filter(|until| *until > now)
     }
 
     /// Takes back a [`Step::Dispatch`] that cannot be done before `at`.
@@ -312,6 +298,14 @@ impl Schedule {
         self.timers.push(Reverse((at, Timer::Retry(destination.clone(), id))));
         self.rouse(destination);
         self.forget_if_idle(destination);
+    }
+
+    /// A message that waited by itself is in the line again.
+    pub fn again(&mut self, destination: &Destination, id: QueueId) {
+        let line = self.line(destination);
+        line.waiting.push_front(id);
+        line.disordered = true;
+        self.rouse(destination);
     }
 
     /// A sign of life of a destination, or an administrator's wish: it is tried at once.
@@ -407,21 +401,6 @@ impl Schedule {
         pause + pause / 10 * u32::try_from(self.random % 1024).unwrap_or(0) / 1024
     }
 
-    fn hold_lane(&mut self, destination: &Destination, lane: u64, now: Timestamp) {
-        let until = now.after(self.options.hold_back);
-        if self.held.len() >= 10_000 {
-            self.held.retain(|_, held| *held > now);
-        }
-        self.held.entry((destination.clone(), lane)).or_insert(until);
-    }
-
-    /// Lets the later entities of a lane go: the deferred one is through.
-    pub fn release_lane(&mut self, destination: &Destination, lane: u64) {
-        if !self.held.is_empty() {
-            self.held.remove(&(destination.clone(), lane));
-        }
-    }
-
     fn due_timer(&mut self, now: Timestamp) -> Option<Step> {
         while self.timers.peek().is_some_and(|Reverse((at, _))| *at <= now) {
             let Some(Reverse((_, timer))) = self.timers.pop() else { break };
@@ -430,10 +409,7 @@ impl Schedule {
                 Timer::Notice(id) => return Some(Step::Notice(id)),
                 Timer::Mail(id) => return Some(Step::Mail(id)),
                 Timer::Retry(destination, id) => {
-                    let line = self.line(&destination);
-                    line.waiting.push_front(id);
-                    line.disordered = true;
-                    self.rouse(&destination);
+                    self.again(&destination, id);
                 }
                 Timer::Line(destination) => {
                     let due = |line: &Line| matches!(line.phase, Phase::Waiting(until) if until <= now);

@@ -64,7 +64,7 @@ fn each_recipient_gets_its_own_end() {
         (2, Outcome::Failed { reply: Some(reply(550)), status: EnhancedCode::new(5, 1, 1), reason: "no".into() }),
         (3, deferred(Scope::Recipient)),
     ];
-    let conclusion = attempt(&record(4), &report(outcomes), 9);
+    let conclusion = attempt(&record(4), &report(outcomes));
     let closed = |disposition| State::Closed(disposition);
     assert_eq!(conclusion.states[0], (0, closed(Disposition::Delivered)));
     assert_eq!(conclusion.states[1], (1, closed(Disposition::Relayed)));
@@ -75,13 +75,13 @@ fn each_recipient_gets_its_own_end() {
     let relayed = (1, Action::Relayed, EnhancedCode::new(2, 0, 0));
     assert_eq!(about, [relayed, (2, Action::Failed, EnhancedCode::new(5, 1, 1))]);
     assert_eq!(conclusion.about[1].remote.as_deref(), Some("mx.b.example"));
-    assert_eq!(conclusion.ended, Ended::Recipient { attempts: 1, lane: 9 });
+    assert_eq!(conclusion.ended, Ended::Recipients { attempts: 1, deferred: vec![3] });
 }
 
 #[test]
 fn what_is_in_the_mail_store_is_delivered() {
     let stored = || report(vec![(0, Outcome::Stored { reply: reply(250) })]);
-    let conclusion = attempt(&record(1), &stored(), 0);
+    let conclusion = attempt(&record(1), &stored());
     assert_eq!(conclusion.states, [(0, State::Closed(Disposition::Delivered))]);
     let about = &conclusion.about[0];
     assert_eq!((about.action, about.status), (Action::Delivered, EnhancedCode::new(2, 1, 5)));
@@ -89,13 +89,13 @@ fn what_is_in_the_mail_store_is_delivered() {
     // Who was told so on acceptance is not told again.
     let mut told = record(1);
     told.states[0] = State::Open(Progress { delivered_told: true, ..Progress::default() });
-    assert!(attempt(&told, &stored(), 0).about.is_empty());
+    assert!(attempt(&told, &stored()).about.is_empty());
 }
 
 #[test]
 fn a_fault_of_the_destination_leaves_the_message_as_it_is() {
     let conclusion =
-        attempt(&record(2), &report(vec![(0, deferred(Scope::Destination)), (1, deferred(Scope::Destination))]), 0);
+        attempt(&record(2), &report(vec![(0, deferred(Scope::Destination)), (1, deferred(Scope::Destination))]));
     assert!(conclusion.states.is_empty() && conclusion.about.is_empty());
     assert_eq!(conclusion.ended, Ended::Destination("why".into()));
 }
@@ -105,8 +105,8 @@ fn a_message_at_which_the_hop_went_away_waits_by_itself() {
     let status = EnhancedCode::new(4, 4, 2);
     let lost =
         Outcome::Deferred { scope: Scope::Destination, reply: None, status, reason: "gone".into(), uncertain: true };
-    let conclusion = attempt(&record(1), &report(vec![(0, lost)]), 3);
-    assert_eq!(conclusion.ended, Ended::Recipient { attempts: 1, lane: 3 });
+    let conclusion = attempt(&record(1), &report(vec![(0, lost)]));
+    assert_eq!(conclusion.ended, Ended::Recipients { attempts: 1, deferred: vec![0] });
     assert!(matches!(&conclusion.states[0].1, State::Open(progress) if progress.attempts == 1));
 }
 
@@ -115,7 +115,7 @@ fn a_recipient_that_is_closed_stays_closed() {
     let mut record = record(1);
     record.states[0] = State::Closed(Disposition::Delivered);
     let failed = Outcome::Failed { reply: None, status: EnhancedCode::new(5, 0, 0), reason: "late".into() };
-    let conclusion = attempt(&record, &report(vec![(0, failed)]), 0);
+    let conclusion = attempt(&record, &report(vec![(0, failed)]));
     assert!(conclusion.states.is_empty() && conclusion.about.is_empty());
     assert!(failure(&record, &[0], EnhancedCode::new(5, 0, 0), "x").states.is_empty());
 }
@@ -178,7 +178,7 @@ fn a_job_out_of_time_is_no_news() {
         reason: "over".into(),
         uncertain: false,
     };
-    let conclusion = attempt(&record(1), &report(vec![(0, outcome)]), 1);
+    let conclusion = attempt(&record(1), &report(vec![(0, outcome)]));
     assert_eq!((conclusion.states.len(), conclusion.ended), (0, Ended::Unasked));
 }
 

@@ -155,7 +155,7 @@ impl Run {
     }
 
     /// What follows from the mail store's answer: what it has is withdrawn from devices, what it has not is given back.
-    pub(super) fn stored(&self, record: &Arc<Record>, report: &Report, lane: u64) -> Conclusion {
+    pub(super) fn stored(&self, record: &Arc<Record>, report: &Report) -> Conclusion {
         let mut report = report.clone();
         let mut back = Vec::new();
         for (index, outcome) in &mut report.outcomes {
@@ -168,7 +168,7 @@ impl Run {
             }
         }
         self.offer(record, &back);
-        let conclusion = conclude::attempt(record, &report, lane);
+        let conclusion = conclude::attempt(record, &report);
         self.inboxes.withdraw(record, &conclusion.states);
         conclusion
     }
@@ -183,7 +183,7 @@ impl Run {
             log::attempt(&record, &report, Group::Store, started, self.clock.now());
             if matches!(outcome, Outcome::Stored { .. }) {
                 self.counters.report(record.envelope.class, Group::Store, &report.outcomes);
-                let conclusion = self.stored(&record, &report, 0);
+                let conclusion = self.stored(&record, &report);
                 let (events, id) = (self.events.clone(), record.id);
                 self.write(&record, conclusion, move || {
                     let _ = events.send(Event::Stored(id));

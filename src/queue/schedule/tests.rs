@@ -132,20 +132,15 @@ fn an_old_answer_is_asked_for_again() {
 }
 
 #[test]
-fn a_deferred_recipient_is_retried_alone_and_holds_its_lane() {
+fn a_deferred_recipient_is_retried_alone() {
     let mut schedule = schedule(100, 100);
     let destination: Destination = Arc::from("b.example");
     schedule.arrive(&destination, entry(1));
     drain(&mut schedule, at(0));
-    schedule.ended(&destination, entry(1), Ended::Recipient { attempts: 1, lane: 42 }, at(0));
-    assert_eq!(schedule.lane_held(&destination, 42, at(29_999)), Some(at(30_000)));
-    assert_eq!(schedule.lane_held(&destination, 42, at(30_000)), None);
-    assert_eq!(schedule.lane_held(&destination, 43, at(1)), None);
+    schedule.ended(&destination, entry(1), Ended::Recipients { attempts: 1, deferred: vec![0] }, at(0));
     schedule.arrive(&destination, entry(2));
     assert_eq!(ids(&drain(&mut schedule, at(1))), [2]);
     assert_eq!(ids(&drain(&mut schedule, at(5_500))), [1]);
-    schedule.release_lane(&destination, 42);
-    assert_eq!(schedule.lane_held(&destination, 42, at(1)), None);
 }
 
 #[test]
@@ -238,7 +233,7 @@ fn nothing_is_lost_whatever_happens() {
                 let (destination, id) = out.swap_remove(roll(out.len() as u64) as usize);
                 let ended = match if round < 200 { roll(4) } else { 0 } {
                     1 => Ended::Destination("gone".into()),
-                    2 => Ended::Recipient { attempts: 1 + roll(5) as u16, lane: roll(4) },
+                    2 => Ended::Recipients { attempts: 1 + roll(5) as u16, deferred: vec![0] },
                     _ => Ended::Done,
                 };
                 if ended == Ended::Done {

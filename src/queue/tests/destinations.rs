@@ -9,30 +9,37 @@ use crate::deliver::{Outcome, Report, Scope};
 use crate::reply::EnhancedCode;
 use crate::route::{Configured, Pattern, Rule, TlsPolicy};
 
-/// Every destination is down, until it is not.
-struct Down(Arc<Mutex<Vec<(String, QueueId)>>>, UnboundedSender<Report>);
+/// What each job was for, in order: the recipients of which message, going where.
+type Tries = Arc<Mutex<Vec<(String, QueueId, Vec<usize>)>>>;
 
-impl Deliver for Down {
+/// Says of each recipient of each job what became of it.
+struct Scripted<F> {
+    tries: Tries,
+    reports: UnboundedSender<Report>,
+    outcome: F,
+}
+
+impl<F: Fn(&Work, usize) -> Outcome + Send + Sync> Deliver for Scripted<F> {
     fn send(&self, work: Work) {
-        self.0.lock().unwrap().push((work.destination.to_string(), work.job.id));
-        let down = Outcome::Deferred {
-            scope: Scope::Destination,
-            reply: None,
-            status: EnhancedCode::new(4, 4, 1),
-            reason: "refused".to_owned(),
-            uncertain: false,
-        };
+        let outcomes = work.job.recipients.iter().map(|index| (*index, (self.outcome)(&work, *index))).collect();
+        let job = (work.destination.to_string(), work.job.id, work.job.recipients);
+        self.tries.lock().unwrap().push(job);
         let report = Report {
             id: work.job.id,
             destination: work.destination,
             relay: "none".to_owned(),
-            outcomes: work.job.recipients.into_iter().map(|index| (index, down.clone())).collect(),
+            outcomes,
             connecting: Duration::ZERO,
             transmitting: Duration::ZERO,
             device: None,
         };
-        let _ = self.1.send(report);
+        let _ = self.reports.send(report);
     }
+}
+
+fn deferred(scope: Scope) -> Outcome {
+    let status = EnhancedCode::new(4, 4, 1);
+    Outcome::Deferred { scope, reply: None, status, reason: "refused".to_owned(), uncertain: false }
 }
 
 fn route(domain: &str) -> Rule {
@@ -40,21 +47,26 @@ fn route(domain: &str) -> Rule {
     Rule { pattern: Pattern::parse(domain).unwrap(), class: None, hop: Arc::new(hop) }
 }
 
+fn to(addresses: &[&str]) -> Vec<Recipient> {
+    let recipient = |text: &&str| Recipient { address: Mailbox::parse(text).unwrap(), notify: None, original: None };
+    addresses.iter().map(recipient).collect()
+}
+
 fn to_both(envelope: &mut Envelope) {
-    let recipient = |text: &str| Recipient { address: Mailbox::parse(text).unwrap(), notify: None, original: None };
-    envelope.recipients = vec![recipient("bob@b.example"), recipient("carol@c.example")];
+    envelope.recipients = to(&["bob@b.example", "carol@c.example"]);
 }
 
 /// `hold`, `remove` and `bounce` are seen by every line that has the message, not only by the first that is tried.
 #[tokio::test]
 async fn a_change_counts_for_every_destination_of_a_message() {
-    let tried: Arc<Mutex<Vec<(String, QueueId)>>> = Arc::default();
+    let tries = Tries::default();
     let table = Table::new([], [route("b.example"), route("c.example")]);
-    let deliver = |reports| -> Arc<dyn Deliver> { Arc::new(Down(tried.clone(), reports)) };
+    let outcome = |_: &Work, _| deferred(Scope::Destination);
+    let deliver = |reports| -> Arc<dyn Deliver> { Arc::new(Scripted { tries: tries.clone(), reports, outcome }) };
     let world = World::wired(tempfile::tempdir().unwrap(), |_| {}, deliver, Arc::new(table));
-    let tries = |id| tried.lock().unwrap().iter().filter(|(_, of)| *of == id).count();
+    let tried = |id| tries.lock().unwrap().iter().filter(|(_, of, _)| *of == id).count();
     let first = world.send_with(&[], "finds both down", to_both).await;
-    becomes("both are tried", || tries(first) == 2).await;
+    becomes("both are tried", || tried(first) == 2).await;
     let held = world.send_with(&[], "held", to_both).await;
     let gone = world.send_with(&[], "removed", to_both).await;
     let untouched = world.send_with(&[], "neither", to_both).await;
@@ -68,7 +80,42 @@ async fn a_change_counts_for_every_destination_of_a_message() {
     }
     world.clock.1.store(6_000, Relaxed);
     world.commands.send(Command::Changed(QueueId(0), Vec::new())).await.unwrap();
-    becomes("both are tried again", || tries(first) == 4 && tries(untouched) == 2).await;
+    becomes("both are tried again", || tried(first) == 4 && tried(untouched) == 2).await;
     tokio::time::sleep(Duration::from_millis(100)).await;
-    assert_eq!((tries(held), tries(gone)), (0, 0), "{tried:?}");
+    assert_eq!((tried(held), tried(gone)), (0, 0), "{tries:?}");
+}
+
+/// One recipient of several is deferred: what comes for that one waits until the first is through, what is for others goes.
+#[tokio::test]
+async fn what_is_deferred_is_tried_again_at_its_time_and_what_waits_for_it_follows_at_once() {
+    let tries = Tries::default();
+    let count = tries.clone();
+    let outcome = move |work: &Work, index: usize| match (
+        work.job.envelope.recipients[index].address.to_string().as_str(),
+        count.lock().unwrap().len(),
+    ) {
+        ("bob@b.example", 0) => deferred(Scope::Recipient),
+        _ => Outcome::Relayed { reply: crate::reply::Reply::bare(250, "ok") },
+    };
+    let deliver = |reports| -> Arc<dyn Deliver> { Arc::new(Scripted { tries: tries.clone(), reports, outcome }) };
+    let table = Table::new([], [route("b.example")]);
+    let world = World::wired(tempfile::tempdir().unwrap(), |_| {}, deliver, Arc::new(table));
+    let send = |text, addresses: &'static [&'static str]| {
+        world.send_with(&[], text, |envelope| envelope.recipients = to(addresses))
+    };
+    let seen = || tries.lock().unwrap().iter().map(|(_, id, indexes)| (*id, indexes.clone())).collect::<Vec<_>>();
+    let both = send("for both", &["alice@b.example", "bob@b.example"]).await;
+    becomes("it is tried", || seen().len() == 1).await;
+    // That it is written that bob is deferred.
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let later = send("for bob", &["bob@b.example"]).await;
+    let other = send("for alice", &["alice@b.example"]).await;
+    becomes("nothing holds alice's", || seen().len() == 2).await;
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert_eq!(seen(), [(both, vec![0, 1]), (other, vec![0])]);
+    // The first pause is 5 s and up to a tenth more; what was deferred would hold others back for 30 s.
+    world.clock.1.store(6_000, Relaxed);
+    world.commands.send(Command::Changed(QueueId(0), Vec::new())).await.unwrap();
+    becomes("both have gone", || seen().len() == 4).await;
+    assert_eq!(seen()[2..], [(both, vec![1]), (later, vec![0])]);
 }
