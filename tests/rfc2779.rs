@@ -27,6 +27,8 @@ mod failures;
 mod formats;
 #[path = "rfc2779/hops.rs"]
 mod hops;
+#[path = "rfc2779/logins.rs"]
+mod logins;
 #[path = "rfc2779/mail.rs"]
 mod mail;
 #[path = "rfc2779/mailed.rs"]

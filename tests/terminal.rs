@@ -11,6 +11,8 @@ mod common;
 mod people;
 #[path = "terminal/presence.rs"]
 mod presence;
+#[path = "terminal/programs.rs"]
+mod programs;
 #[path = "terminal/signed.rs"]
 mod signed;
 #[path = "terminal/tmux.rs"]

@@ -19,6 +19,7 @@ use crate::dns::{self, Resolve, SetupError};
 use crate::net::Host;
 use crate::random;
 use crate::sasl::{Credentials, Secret};
+use crate::tls::{CertificateError, CertificateFiles, Certificates};
 
 /// The port of clients, where none is named.
 pub const PORT: u16 = 2780;
@@ -89,6 +90,13 @@ pub enum Password {
     TokenCommand(String),
     /// The person is asked at the terminal.
     Prompt,
+    /// There is none: a certificate says who it is (EXTERNAL). PEM files, read with each connection.
+    Certificate {
+        /// The certificate, with those above it.
+        chain: PathBuf,
+        /// Its key.
+        key: PathBuf,
+    },
 }
 
 /// What the reader lets authors know.
@@ -184,6 +192,17 @@ impl Account {
         Ok(base.join("impart").join(directory_name(&self.address.key())))
     }
 
+    /// What is shown to a server that asks for a certificate.
+    pub(super) fn certificates(&self) -> Result<Arc<Certificates>, CertificateError> {
+        match &self.password {
+            Password::Certificate { chain, key } => {
+                let files = CertificateFiles { names: Vec::new(), chain: chain.clone(), key: key.clone() };
+                Certificates::load(vec![files])
+            }
+            _ => Ok(Certificates::none()),
+        }
+    }
+
     /// What the login is proven with; runs the command, or asks the person.
     pub async fn credentials(&self) -> Result<Credentials, ClientError> {
         let user = self.login.clone().unwrap_or_else(|| self.address.to_string());
@@ -198,6 +217,7 @@ impl Account {
                 let token = first_line(command).await.map_err(fault)?;
                 Ok(Credentials::Token { user, token })
             }
+            Password::Certificate { .. } => Ok(Credentials::Certificate { user: Some(user) }),
             Password::Prompt => {
                 let question = format!("Password of {}: ", self.address);
                 let password = super::terminal::ask_secret(&question).map_err(|error| fault(error.to_string()))?;
@@ -285,6 +305,12 @@ pub struct Entry {
     /// Writes a token.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub token_command: Option<String>,
+    /// A PEM file of the certificate to log in with, instead of a password.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<PathBuf>,
+    /// A PEM file of its key, where that is another file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub certificate_key: Option<PathBuf>,
     /// The name of this device.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub device: Option<Device>,
@@ -335,10 +361,14 @@ fn idle<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<u16, D::Err
 impl Entry {
     /// As an account.
     pub fn account(&self) -> Account {
-        let password = match (&self.password_command, &self.token_command) {
-            (Some(command), _) => Password::Command(command.clone()),
-            (None, Some(command)) => Password::TokenCommand(command.clone()),
-            (None, None) => Password::Prompt,
+        let password = match (&self.certificate, &self.password_command, &self.token_command) {
+            (Some(chain), _, _) => {
+                let key = self.certificate_key.as_ref().unwrap_or(chain);
+                Password::Certificate { chain: chain.clone(), key: key.clone() }
+            }
+            (None, Some(command), _) => Password::Command(command.clone()),
+            (None, None, Some(command)) => Password::TokenCommand(command.clone()),
+            (None, None, None) => Password::Prompt,
         };
         Account {
             login: self.login.clone(),

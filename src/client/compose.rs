@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::address::{Mailbox, ReversePath};
 use crate::envelope::{Body, ByMode, Class, DeliverBy, Envelope, Notify, OriginalRecipient, Recipient, Ret};
 use crate::limits;
-use crate::mime::submission;
+use crate::mime::{phrase, submission};
 use crate::random::{self, NoRandomness};
 use crate::timestamp::Timestamp;
 
@@ -33,6 +33,9 @@ pub struct Enclosure {
     pub name: String,
     /// Its media type.
     pub media: String,
+    /// What it is, in words.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub description: String,
     /// Its octets.
     pub size: u64,
     /// The file of the account's directory that has it (outgoing), or the entity that does (incoming).
@@ -110,6 +113,9 @@ impl Draft {
             let _ = write!(out, "\r\n--{boundary}\r\nContent-Type: {}\r\n", media(&enclosure.media));
             out.push_str("Content-Transfer-Encoding: base64\r\nContent-Disposition: attachment;\r\n");
             file_name(&enclosure.name, &mut out);
+            if !enclosure.description.is_empty() {
+                let _ = write!(out, "Content-Description: {}\r\n", phrase(&enclosure.description, 21));
+            }
             out.push_str("\r\n");
             base64(octets, &mut out);
         }
@@ -362,6 +368,7 @@ pub fn media_of(name: &str) -> &'static str {
     let extension = name.rsplit_once('.').map(|(_, extension)| extension.to_ascii_lowercase()).unwrap_or_default();
     match extension.as_str() {
         "txt" | "log" | "md" => "text/plain",
+        "vcf" => "text/vcard",
         "html" | "htm" => "text/html",
         "csv" => "text/csv",
         "png" => "image/png",

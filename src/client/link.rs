@@ -21,7 +21,7 @@ use crate::route;
 use crate::sasl::Credentials;
 use crate::smtp::client::{self, Event, Fault, Login, Protection, Session, StartTls, Timeouts};
 use crate::smtp::turn::Atrn;
-use crate::tls::{self, Certificates, Connector, Expect, Proof, Roots, TlsError};
+use crate::tls::{self, Connector, Expect, Proof, Roots, TlsError};
 
 /// Servers of a domain that are tried.
 const SERVERS: usize = 8;
@@ -54,7 +54,8 @@ pub async fn open(account: &Account, credentials: &Credentials, attach: Option<A
         None => Roots::system(),
     };
     let roots = Arc::new(roots.map_err(|error| ClientError::Config(error.to_string()))?);
-    let connector = Connector::new(roots, Certificates::none(), tls::connect::Options::default());
+    let certificates = account.certificates().map_err(|error| ClientError::Config(error.to_string()))?;
+    let connector = Connector::new(roots, certificates, tls::connect::Options::default());
     let unreachable = |reason: String| ClientError::Unreachable { account: account.address.clone(), reason };
     let targets = match &account.server {
         Some(server) => vec![configured(account, &server.host, server.port)],
@@ -100,7 +101,7 @@ pub(super) async fn reach(
             }
         };
         let domain = account.address.domain();
-        let (stream, proof) = match connector.connect(tcp, domain, target.expect.clone(), None).await {
+        let (stream, proof) = match connector.connect(tcp, domain, target.expect.clone(), Some(domain)).await {
             Ok(connected) => connected,
             Err(error @ TlsError::Certificate { .. }) => {
                 return Err(ClientError::Certificate { reason: error.to_string() });

@@ -34,6 +34,7 @@ pub mod cli;
 pub mod compose;
 mod enrol;
 mod error;
+mod formats;
 pub mod history;
 pub mod keys;
 mod link;
@@ -84,6 +85,8 @@ pub struct Message {
     pub text: String,
     /// Files to go with it.
     pub attachments: Vec<PathBuf>,
+    /// What the first of them is in words, the second, and so on.
+    pub descriptions: Vec<String>,
     /// The Message-ID of the message that it answers.
     pub reply_to: Option<String>,
     /// Whether a receipt of delivery is asked for. Failures are always told.
@@ -269,7 +272,9 @@ impl Client {
             }
         }
         let mut history = self.history();
-        let attachments = message.attachments.iter().map(|path| history.enclose(path)).collect::<Result<_, _>>()?;
+        let words = message.descriptions.iter().map(String::as_str).chain(std::iter::repeat(""));
+        let enclosed = message.attachments.iter().zip(words).map(|(path, words)| history.enclose(path, words));
+        let attachments = enclosed.collect::<Result<_, _>>()?;
         let before = message.reply_to.as_deref().map(|id| history.find(id)).transpose()?.flatten();
         let references = before.map(|before| before.thread()).unwrap_or_default();
         let from = self.account().address.clone();

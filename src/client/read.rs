@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use super::clean;
 use super::compose::Enclosure;
+use super::formats;
 use super::mark::Mark;
 use crate::address::{Mailbox, ReversePath};
 use crate::mime::report;
@@ -27,6 +28,8 @@ use crate::timestamp::Timestamp;
 pub const TEXT_CHARACTERS: usize = 64 * 1024;
 /// Attachments of one message that are listed.
 const ATTACHMENTS: usize = 100;
+/// Characters of the words about an attachment that are kept.
+pub const DESCRIPTION_CHARACTERS: usize = 200;
 /// Message-IDs of a thread that are kept.
 const REFERENCES: usize = 10;
 /// Addresses to which answers go at most.
@@ -137,12 +140,19 @@ pub fn read(entity: &[u8], sender: &ReversePath, decrypted: bool, now: Timestamp
             return Content::Nothing;
         }
     }
-    let text = text(&message, entity, decrypted);
+    let whole = is(&message, "message", "cpim") || is(&message, "multipart", "signed");
+    let part = message.parts.iter().find(|part| whole && is_part(part, "message", "cpim"));
+    let text = part.and_then(|part| formats::cpim(&contents(part, entity), &from));
+    let text = text.map_or_else(|| self::text(&message, entity, decrypted), |text| shown(&text));
     Content::Message(Box::new(Received { text, ..received(&message, entity, from, sender, now) }))
 }
 
 fn is(message: &Message<'_>, kind: &str, subtype: &str) -> bool {
-    message.content_type().is_some_and(|found| {
+    is_part(message.root_part(), kind, subtype)
+}
+
+fn is_part(part: &mail_parser::MessagePart<'_>, kind: &str, subtype: &str) -> bool {
+    part.content_type().is_some_and(|found| {
         found.ctype().eq_ignore_ascii_case(kind)
             && found.subtype().is_some_and(|found| found.eq_ignore_ascii_case(subtype))
     })
@@ -216,7 +226,7 @@ fn reply_to(message: &Message<'_>, from: &Mailbox) -> Vec<Mailbox> {
 }
 
 /// The parts that are to be read, one after the other; of alternatives the plain one, else HTML without its tags.
-fn text(message: &Message<'_>, entity: &[u8], decrypted: bool) -> String {
+pub(super) fn text(message: &Message<'_>, entity: &[u8], decrypted: bool) -> String {
     let mut whole = String::new();
     for part in (0..).map_while(|at| message.text_part(at)) {
         let (PartType::Text(text) | PartType::Html(text)) = &part.body else { continue };
@@ -229,7 +239,11 @@ fn text(message: &Message<'_>, entity: &[u8], decrypted: bool) -> String {
         }
         whole.extend(shown.chars().take(TEXT_CHARACTERS.saturating_sub(whole.len())));
     }
-    clean::text(&whole).trim_end_matches('\n').to_owned()
+    shown(&whole)
+}
+
+fn shown(text: &str) -> String {
+    clean::text(text).trim_end_matches('\n').to_owned()
 }
 
 fn enclosures(message: &Message<'_>, entity: &[u8]) -> Vec<Enclosure> {
@@ -240,10 +254,15 @@ fn enclosures(message: &Message<'_>, entity: &[u8]) -> Vec<Enclosure> {
             PartType::Message(_) => "message.eml".to_owned(),
             _ => "attachment".to_owned(),
         });
+        let media = clean::line(&media.unwrap_or_default()).to_ascii_lowercase();
+        let octets = contents(part, entity);
+        let said = part.content_description().map(str::to_owned).filter(|said| !said.trim().is_empty());
+        let said = said.or_else(|| formats::is_card(&media).then(|| formats::card(&octets)).flatten());
         Enclosure {
             name: clean::file_name(&name),
-            media: clean::line(&media.unwrap_or_default()).to_ascii_lowercase(),
-            size: contents(part, entity).len() as u64,
+            media,
+            description: clean::line(said.unwrap_or_default().trim()).chars().take(DESCRIPTION_CHARACTERS).collect(),
+            size: octets.len() as u64,
             file: String::new(),
         }
     };

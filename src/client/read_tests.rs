@@ -220,3 +220,41 @@ fn fields_for_older_readers_are_not_shown() {
     assert!(shown.contains("now") && shown.contains("then") && !shown.contains("plans"), "{shown}");
     assert_eq!(text(false).matches("Subject: plans").count(), 2, "who encrypts nothing hides nothing");
 }
+
+#[test]
+fn messages_of_other_systems_are_read() {
+    let cpim = "From: Alice <im:alice@a.test>\r\nSubject: soon\r\n\r\nContent-Type: text/plain; charset=utf-8\r\n\r\nhi\x1b[2J\r\n";
+    let got = message(&format!("From: alice@a.test\r\nContent-Type: Message/CPIM\r\n\r\n{cpim}"));
+    assert_eq!(got.text, "Subject: soon\nhi\u{241b}[2J");
+    let signed = format!(
+        "From: alice@a.test\r\nContent-Type: multipart/signed; boundary=next; micalg=sha1;\r\n protocol=application/pkcs7-signature\r\n\
+         \r\n--next\r\nContent-Type: Message/CPIM\r\n\r\n{cpim}--next\r\nContent-Type: application/pkcs7-signature\r\n\r\nx\r\n--next--\r\n"
+    );
+    assert!(message(&signed).text.starts_with("Subject: soon\nhi"), "{}", message(&signed).text);
+    // What is no such message is there as it came.
+    let broken = message("From: alice@a.test\r\nContent-Type: message/cpim\r\n\r\nnothing\r\n");
+    assert!(broken.text.contains("nothing") || broken.attachments.len() == 1, "{broken:?}");
+}
+
+#[test]
+fn cards_and_descriptions_are_told() {
+    let card = "BEGIN:VCARD\r\nVERSION:4.0\r\nFN:Alice A.\r\nEMAIL:alice@a.test\r\nEND:VCARD\r\n";
+    let got = message(&format!("From: alice@a.test\r\nContent-Type: text/vcard; charset=utf-8\r\n\r\n{card}"));
+    assert_eq!(got.attachments[0].description, "contact: Alice A., alice@a.test");
+    let mut draft = draft("my card, and a plan");
+    let file = |name: &str, description: &str| Enclosure {
+        name: name.to_owned(),
+        media: compose::media_of(name).to_owned(),
+        description: description.to_owned(),
+        ..Enclosure::default()
+    };
+    draft.attachments =
+        vec![file("me.vcf", ""), file("plan.png", "Der Plan des Hauses, mit T\u{fc}ren"), file("x.png", "")];
+    let contents = [Bytes::copy_from_slice(card.as_bytes()), Bytes::from_static(b"png"), Bytes::from_static(b"png")];
+    let entity = draft.entity(&contents, true);
+    let described = std::str::from_utf8(&entity).unwrap();
+    assert!(described.contains("\r\nContent-Description: =?utf-8?B?"), "{described}");
+    let got = message(described);
+    let words: Vec<&str> = got.attachments.iter().map(|file| file.description.as_str()).collect();
+    assert_eq!(words, ["contact: Alice A., alice@a.test", "Der Plan des Hauses, mit T\u{fc}ren", ""]);
+}

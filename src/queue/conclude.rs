@@ -46,8 +46,8 @@ impl Conclusion {
     }
 }
 
-/// What follows from a report about an attempt; `lane` is the job's.
-pub fn attempt(record: &Record, report: &Report, lane: u64) -> Conclusion {
+/// What follows from a report about an attempt.
+pub fn attempt(record: &Record, report: &Report) -> Conclusion {
     let mut conclusion = Conclusion::nothing();
     for (index, outcome) in &report.outcomes {
         let Some(State::Open(progress)) = record.states.get(*index) else { continue };
@@ -85,9 +85,15 @@ pub fn attempt(record: &Record, report: &Report, lane: u64) -> Conclusion {
             // A hop that goes away whenever it gets this message shall not keep the others waiting: it waits by itself.
             Outcome::Deferred { reply, reason, .. } => {
                 let deferred = deferred(progress, reply.as_ref(), reason);
-                if !matches!(conclusion.ended, Ended::Destination(_)) {
-                    let attempts = deferred.attempts;
-                    conclusion.ended = Ended::Recipient { attempts, lane };
+                match &mut conclusion.ended {
+                    Ended::Destination(_) => {}
+                    Ended::Recipients { attempts, deferred: indexes } => {
+                        *attempts = deferred.attempts;
+                        indexes.push(*index);
+                    }
+                    ended => {
+                        *ended = Ended::Recipients { attempts: deferred.attempts, deferred: vec![*index] };
+                    }
                 }
                 conclusion.states.push((*index, State::Open(deferred)));
             }

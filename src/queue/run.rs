@@ -10,7 +10,6 @@ mod parts;
 pub use parts::{Command, Options, Parts};
 
 use std::collections::{HashMap, HashSet};
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,12 +26,14 @@ use crate::queue::complete::{Completer, Completion};
 use crate::queue::conclude::{self, Conclusion};
 use crate::queue::counters::{Counters, Fate, Group};
 use crate::queue::inboxes::Inboxes;
+use crate::queue::lanes::{self, Lanes, Thread};
 use crate::queue::log;
 use crate::queue::look_up::{self, MAILBOXES, goes_to, place};
 use crate::queue::schedule::{Ended, Onward, Resolved, Schedule, Step};
 use crate::reply::EnhancedCode;
 use crate::route::Table;
-use crate::spool::{Disposition, QueueId, Record, Spool, State};
+use crate::rules::{Handling, Provide};
+use crate::spool::{Disposition, Origin, QueueId, Record, Spool, State};
 use crate::timestamp::Timestamp;
 
 /// Records kept in memory with their entries; later ones are read again when their turn comes.
@@ -52,7 +53,7 @@ enum Event {
     /// It is written that the inboxes of these recipients have the message.
     Taken(Arc<Record>, Vec<usize>),
     Resolved(Destination, Resolved),
-    Ended(Destination, QueueId, Ended, u64),
+    Ended(Destination, QueueId, Ended),
     /// These messages become one mail with the first.
     Gathered(QueueId, Vec<QueueId>),
     /// It is written what became of a message that was in the mail of another.
@@ -62,7 +63,7 @@ enum Event {
 struct Flight {
     record: Arc<Record>,
     group: Group,
-    lane: u64,
+    threads: Box<[Thread]>,
     started: Timestamp,
     /// Messages that become one mail with it, each for one recipient.
     others: Vec<(Arc<Record>, usize)>,
@@ -71,6 +72,7 @@ struct Flight {
 struct Run {
     schedule: Schedule,
     flights: HashMap<(QueueId, Destination), Flight>,
+    lanes: Lanes,
     /// Messages whose body went to a hop that never answered; a failure says so (RFC 1047). Forgotten by a restart.
     uncertain: HashSet<QueueId>,
     /// Records of new messages, each with the lines that will ask for it. One that is changed is put away for all of them,
@@ -117,6 +119,7 @@ pub async fn run(parts: Parts, options: Options, mut stop: watch::Receiver<bool>
     let mut run = Run {
         schedule: Schedule::new(options.schedule.clone(), seed),
         flights: HashMap::new(),
+        lanes: Lanes::default(),
         uncertain: HashSet::new(),
         at_hand: HashMap::new(),
         completer: Completer::new(spool.clone(), options.host.clone(), accounts.clone(), clock.clone()),
@@ -274,7 +277,8 @@ impl Run {
 
     /// A message for inboxes here: first what its sender is told of that is written, then it is offered.
     fn take_in(&mut self, record: &Arc<Record>, mut indexes: Vec<usize>) {
-        let conclusion = conclude::inbox(record, &indexes);
+        let told: Vec<usize> = indexes.iter().copied().filter(|index| !self.sees(record, *index)).collect();
+        let conclusion = conclude::inbox(record, &told);
         let told: Vec<usize> = conclusion.states.iter().map(|(index, _)| *index).collect();
         indexes.retain(|index| !told.contains(index));
         self.offer(record, &indexes);
@@ -284,6 +288,19 @@ impl Run {
                 let _ = events.send(Event::Taken(taken, told));
             });
         }
+    }
+
+    /// Whether the sender may see whether this recipient is there anyway: only then may a receipt tell when a device has it.
+    fn sees(&self, record: &Record, index: usize) -> bool {
+        let known = matches!(record.origin, Origin::Client { .. } | Origin::Peer { proven: Some(_) });
+        let recipient = &record.envelope.recipients[index];
+        let Some(sender) = record.envelope.sender.mailbox().filter(|_| known && recipient.notify().success) else {
+            return false;
+        };
+        let (accounts, now) = (self.accounts.borrow(), self.clock.now());
+        // Where there are no rules nobody has been let in by name.
+        let decision = accounts.watches(&recipient.address, Some(sender), now.into(), Handling::Confirm);
+        decision.subscription == Handling::Allow && decision.provide == Provide::everything()
     }
 
     fn offer(&self, record: &Arc<Record>, indexes: &[usize]) {
@@ -311,28 +328,30 @@ impl Run {
     fn dispatch(&mut self, destination: Destination, id: QueueId, onward: Onward, now: Timestamp) {
         let at_hand = self.take_at_hand(id);
         let key = (id, destination);
-        let record = if self.flights.contains_key(&key) { None } else { at_hand.or_else(|| self.current(id)) };
         let destination = key.1.clone();
-        let Some(record) = record.filter(|record| !record.held) else {
-            self.gathers.remove(&id);
+        if self.flights.contains_key(&key) {
             return self.schedule.ended(&destination, id, Ended::Unasked, now);
+        }
+        let record = at_hand.or_else(|| self.current(id));
+        let Some(record) = record.filter(|record| !record.held) else {
+            return self.unasked(&destination, id, now);
         };
         let to_store = *destination == *MAILBOXES;
         let mut recipients = match to_store {
             true => self.recipients_for_store(&record, now),
             false => self.recipients_for(&record, &destination),
         };
-        let lane = lane(&record, &recipients);
-        let held = self.schedule.lane_held(&destination, lane, now).filter(|_| !recipients.is_empty());
-        if let Some(until) = held {
-            return self.schedule.postpone(&destination, id, until);
-        }
+        let threads = lanes::threads(&destination, &record.envelope, &recipients);
+        let lane = match self.lanes.enter(id, &threads, now) {
+            Ok(lane) => lane,
+            Err(until) => return self.schedule.postpone(&destination, id, until),
+        };
         if to_store {
             recipients = self.take_away(&record, recipients, now);
         }
         if recipients.is_empty() {
-            self.gathers.remove(&id);
-            return self.schedule.ended(&destination, id, Ended::Unasked, now);
+            self.lanes.leave(&threads);
+            return self.unasked(&destination, id, now);
         }
         match onward {
             Onward::Hop(hop) => {
@@ -340,17 +359,23 @@ impl Run {
                 let (gathered, others) = self.with_it(&record, &key.1, &recipients);
                 let job = Job { id, entity: None, envelope, recipients, size, expires, lane, gathered };
                 let group = Group::through(&destination, &hop);
-                self.flights.insert(key, Flight { record, group, lane, started: now, others });
+                self.flights.insert(key, Flight { record, group, threads, started: now, others });
                 self.deliver.send(Work { destination, hop, job });
             }
             Onward::Nowhere(status, reason) | Onward::MailOnly(status, reason) => {
                 let conclusion = conclude::failure(&record, &recipients, status, &reason);
                 self.failed(&record, &conclusion, now);
                 let (group, others) = (Group::Nowhere, Vec::new());
-                self.flights.insert(key, Flight { record: record.clone(), group, lane, started: now, others });
-                self.complete(&record, conclusion, Some((destination, lane)));
+                self.flights.insert(key, Flight { record: record.clone(), group, threads, started: now, others });
+                self.complete(&record, conclusion, Some(destination));
             }
         }
+    }
+
+    /// Nothing is to be done for a message that the schedule gave out.
+    fn unasked(&mut self, destination: &Destination, id: QueueId, now: Timestamp) {
+        self.gathers.remove(&id);
+        self.schedule.ended(destination, id, Ended::Unasked, now);
     }
 
     /// The record of a new message, for one of the lines that it is in.
@@ -391,19 +416,19 @@ impl Run {
         }
         let key = (report.id, report.destination.clone());
         let Some(flight) = self.flights.get(&key) else { return };
-        let (record, group, lane, started) = (flight.record.clone(), flight.group, flight.lane, flight.started);
+        let (record, group, started) = (flight.record.clone(), flight.group, flight.started);
         self.counters.report(record.envelope.class, group, &report.outcomes);
         let unanswered = |(_, outcome): &(usize, Outcome)| matches!(outcome, Outcome::Deferred { uncertain: true, .. });
         if report.outcomes.iter().any(unanswered) && self.uncertain.len() < UNCERTAIN {
             self.uncertain.insert(report.id);
         }
         log::attempt(&record, report, group, started, self.clock.now());
-        let mut conclusion = conclude::attempt(&record, report, lane);
+        let mut conclusion = conclude::attempt(&record, report);
         if *key.1 == *MAILBOXES {
-            conclusion = self.stored(&record, report, lane);
+            conclusion = self.stored(&record, report);
             self.stored_with_it(&key, report, started);
         }
-        self.complete(&record, conclusion, Some((key.1, lane)));
+        self.complete(&record, conclusion, Some(key.1));
     }
 
     /// A device has said something of a message.
@@ -425,20 +450,40 @@ impl Run {
     }
 
     /// Has a conclusion written; its flight, if it is one, ends when it is.
-    fn complete(&mut self, record: &Arc<Record>, conclusion: Conclusion, flight: Option<(Destination, u64)>) {
+    fn complete(&mut self, record: &Arc<Record>, conclusion: Conclusion, flight: Option<Destination>) {
         let (id, ended) = (record.id, conclusion.ended.clone());
         if conclusion.states.is_empty() {
-            if let Some((destination, lane)) = flight {
-                self.happened(Event::Ended(destination, id, ended, lane));
+            if let Some(destination) = flight {
+                self.happened(Event::Ended(destination, id, ended));
             }
             return;
         }
         let events = self.events.clone();
         self.write(record, conclusion, move || {
-            if let Some((destination, lane)) = flight {
-                let _ = events.send(Event::Ended(destination, id, ended, lane));
+            if let Some(destination) = flight {
+                let _ = events.send(Event::Ended(destination, id, ended));
             }
         });
+    }
+
+    /// An attempt is over, and what it came to is written.
+    fn landed(&mut self, destination: &Destination, flight: &Flight, id: QueueId, ended: &Ended, now: Timestamp) {
+        if flight.record.expires <= now {
+            // Its expiry has waited for this.
+            self.schedule.expire_at(id, now);
+        }
+        self.lanes.leave(&flight.threads);
+        let deferred = match ended {
+            Ended::Done => &[],
+            Ended::Recipients { deferred, .. } => &**deferred,
+            Ended::Unasked | Ended::Destination(_) => return,
+        };
+        let deferred = lanes::threads(destination, &flight.record.envelope, deferred);
+        let through = flight.threads.iter().filter(|thread| !deferred.contains(thread));
+        for waiting in self.lanes.release(id, through) {
+            self.schedule.again(destination, waiting);
+        }
+        self.lanes.hold(id, &deferred, now);
     }
 
     fn happened(&mut self, event: Event) {
@@ -460,14 +505,11 @@ impl Run {
                 }
                 self.schedule.resolved(&destination, resolved, now);
             }
-            Event::Ended(destination, id, ended, lane) => {
-                let flight = self.flights.remove(&(id, destination.clone()));
-                if flight.is_some_and(|flight| flight.record.expires <= now) {
-                    // Its expiry has waited for this.
-                    self.schedule.expire_at(id, now);
+            Event::Ended(destination, id, ended) => {
+                if let Some(flight) = self.flights.remove(&(id, destination.clone())) {
+                    self.landed(&destination, &flight, id, &ended, now);
                 }
                 if ended == Ended::Done {
-                    self.schedule.release_lane(&destination, lane);
                     self.uncertain.remove(&id);
                 }
                 self.schedule.ended(&destination, id, ended, now);
@@ -541,14 +583,4 @@ impl Run {
             }
         }
     }
-}
-
-/// Entities of one sender for one recipient share a lane.
-fn lane(record: &Record, recipients: &[usize]) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    record.envelope.sender.hash(&mut hasher);
-    if let Some(first) = recipients.first() {
-        record.envelope.recipients[*first].address.hash(&mut hasher);
-    }
-    hasher.finish()
 }

@@ -41,7 +41,7 @@ use rustls::crypto::CryptoProvider;
 
 pub use accept::{Acceptor, Peer};
 pub use binding::channel_binding;
-pub use certificates::{CertificateFiles, Certificates};
+pub use certificates::{CertificateError, CertificateFiles, Certificates};
 pub use connect::{Connector, Expect, Proof};
 pub use error::{Fault, TlsError};
 pub use names::Names;

@@ -70,11 +70,14 @@ impl Person {
 
     /// The arguments of a login with this password.
     pub fn login(&self, password: &str) -> Vec<String> {
+        self.login_by(&["--password-command", &format!("echo {password}")])
+    }
+
+    /// The arguments of a login in this way.
+    pub fn login_by(&self, how: &[&str]) -> Vec<String> {
         let (server, authorities) = (self.server.to_string(), self.authorities.display().to_string());
         let words = ["login", &self.address, "--device", "desk", "--server", &server, "--ca", &authorities];
-        let mut words: Vec<String> = words.map(str::to_owned).into();
-        words.extend(["--password-command".to_owned(), format!("echo {password}")]);
-        words
+        words.iter().chain(how).map(|word| (*word).to_owned()).collect()
     }
 
     /// Logs in; the account is remembered.

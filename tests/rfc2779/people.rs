@@ -1,6 +1,7 @@
 //! 2.1, 4.1 and 4.2.1 as people see them: what `impart` writes, and what it shows of what others write.
 
 use std::collections::BTreeSet;
+use std::fs;
 
 use mail_parser::{Address, MessageParser, MimeHeaders as _};
 use serde_json::Value;
@@ -10,6 +11,7 @@ use crate::common::client::entity;
 use crate::common::daemon::free_address;
 use crate::common::person::{Listening, Person, texts};
 use crate::common::sink::field;
+use crate::common::wait;
 use crate::world::{World, check, submit};
 
 /// Bob sends this entity to Alice, from any client.
@@ -75,6 +77,42 @@ fn r4_1_3_an_answer_goes_to_who_wrote() {
     let answer = answer.iter().find(|event| event["event"] == "message").unwrap();
     assert_eq!((answer["in_reply_to"].as_str(), answer["from"].as_str()), (Some(&*id), Some("alice@a.test")));
     assert_eq!(answer["automatic"], true);
+}
+
+#[test]
+fn r4_1_4_a_message_carries_other_means_of_contact() {
+    let home = Home::new(|setup| setup);
+    let (alice, bob) = (home.person("alice@a.test"), home.person("bob@a.test"));
+    let card =
+        "BEGIN:VCARD\r\nVERSION:4.0\r\nFN:Bob B.\r\nEMAIL:bob@mail.test\r\nTEL;VALUE=uri:tel:+49-30-1\r\nEND:VCARD\r\n";
+    fs::write(bob.home.join("bob.vcf"), card).unwrap();
+    fs::write(bob.home.join("plan.png"), "not quite a picture").unwrap();
+    let files = ["--attach", "bob.vcf", "--attach", "plan.png", "--describe", "", "--describe", "Plan of the house"];
+    bob.done(&[&["send", "alice@a.test", "-m", "call me"], &files[..]].concat());
+    let event = alice.listen().wait_for(&[("event", "message"), ("text", "call me")]);
+    // The address itself is one of mail (RFC 2779 4.1.4).
+    assert_eq!(event["from"], "bob@a.test");
+    let told: Vec<_> = (0..2).map(|at| &event["attachments"][at]["description"]).collect();
+    assert_eq!(told, ["contact: Bob B., bob@mail.test, +49-30-1", "Plan of the house"]);
+    assert!(alice.done(&["history", "bob"]).contains("plan.png, image/png, 19 B: Plan of the house"));
+}
+
+/// RFC 3862 is what the working group made of it: a gateway may send it, inside of MIME.
+#[test]
+fn r4_1_10_what_is_sent_is_mime_and_cpim_in_it_is_read() {
+    let home = Home::new(|setup| setup);
+    let alice = home.person("alice@a.test");
+    let client = alice.listen();
+    let cpim = "Content-Type: Message/CPIM\r\n\r\nFrom: Bob <im:bob@a.test>\r\nTo: <im:alice@a.test>\r\nSubject: noon\r\n\r\n\
+        Content-Type: text/plain; charset=utf-8\r\n\r\nfünf\r\n";
+    comes(&home, &format!("{}Content-Transfer-Encoding: 8bit\r\n{cpim}", head("<cpim@a.test>")));
+    assert_eq!(shown(&client, "<cpim@a.test>")["text"], "Subject: noon\nfünf");
+    alice.done(&["send", "bob@a.test", "-m", "fünf"]);
+    let waiting = home.setup.wait_for("bob@a.test", 1);
+    let entity = MessageParser::default().parse(&waiting[0]).expect("an entity");
+    assert_eq!(entity.header_raw("MIME-Version").map(str::trim), Some("1.0"));
+    let kind = entity.content_type().expect("a type");
+    assert_eq!((kind.ctype(), kind.subtype(), kind.attribute("charset")), ("text", Some("plain"), Some("utf-8")));
 }
 
 #[test]
@@ -193,4 +231,26 @@ fn r4_2_1_the_sender_sees_what_became_of_each() {
     bob.done(&["send", "team@a.test", "-m", "hello again", "--wait", "60"]);
     let failed = fates().into_iter().find(|fate| fate["to"] == "nobody@a.test").unwrap();
     assert!(failed["reason"].as_str().unwrap().contains("5.1.1"), "{failed}");
+}
+
+/// Who may see whether somebody is there hears when a device has it; to all others the server is the mailbox
+/// (RFC 3461 §5.2.3), so that they do not learn it from receipts.
+#[test]
+fn r4_2_1_a_receipt_tells_no_more_of_presence_than_the_rules() {
+    let home = Home::new(|setup| setup);
+    let (alice, bob) = (home.person("alice@a.test"), home.person("bob@a.test"));
+    let _listening = alice.listen();
+    let state = |text: &str| {
+        let rows = alice.rows(&["history", "bob", "--json"]);
+        let row = rows.into_iter().find(|row| row["text"] == text).expect("the message");
+        row["fates"][0]["state"].as_str().expect("a state").to_owned()
+    };
+    alice.done(&["send", "bob@a.test", "-m", "to a stranger", "--receipt"]);
+    wait::until("the server says that it has it", || (state("to a stranger") == "delivered").then_some(()));
+    bob.done(&["allow", "alice@a.test"]);
+    alice.done(&["send", "bob@a.test", "-m", "to a friend", "--receipt"]);
+    home.setup.wait_for("bob@a.test", 2);
+    assert_ne!(state("to a friend"), "delivered");
+    bob.rows(&["listen", "--json", "--once"]);
+    wait::until("his device has it", || (state("to a friend") == "delivered").then_some(()));
 }

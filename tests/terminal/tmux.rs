@@ -27,7 +27,9 @@ impl Terminal {
         // The path of a socket may not be long.
         let terminal = Terminal { socket: folder.join("tmux"), folder };
         let mut command = terminal.tmux();
-        command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default()).envs(person.environment());
+        // Programs of the person's own come first.
+        let path = format!("{}/bin:{}", person.home.display(), std::env::var("PATH").unwrap_or_default());
+        command.env_clear().env("PATH", path).envs(person.environment());
         command.env("SHELL", "/bin/sh").env("TERM", "xterm-256color");
         command.args(["-f", "/dev/null", "new-session", "-d", "-x", "80", "-y", "24", "/bin/sh", "-c", &script]);
         let status = command.stdin(Stdio::null()).status().expect("tmux starts");

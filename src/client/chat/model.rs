@@ -525,7 +525,9 @@ fn listed<T: ToString>(list: impl Iterator<Item = T>, nobody: &str) -> String {
 fn entry(message: &Message, index: &Index) -> Entry {
     let mut text = clean::text(message.text());
     for file in message.attachments() {
-        let line = format!("[{}, {}]", clean::line(&file.name), clean::size(file.size));
+        let words =
+            if file.description.is_empty() { String::new() } else { format!(": {}", clean::line(&file.description)) };
+        let line = format!("[{}, {}{words}]", clean::line(&file.name), clean::size(file.size));
         text = if text.is_empty() { line } else { format!("{text}\n{line}") };
     }
     let (own, fates, asks) = match message {

@@ -1,6 +1,7 @@
 //! `impart login`: an account is remembered once it works.
 
 use std::io::Write as _;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use super::{Arguments, Failure, Login, exit, print};
@@ -49,26 +50,29 @@ fn entry(arguments: &Arguments, login: &Login, known: Option<Entry>) -> Result<E
     };
     entry.login = login.user.clone().or(entry.login);
     entry.server = arguments.server.clone().or(entry.server);
-    if let Some(ca) = &arguments.ca {
-        // It is read from other directories later.
-        let whole = std::path::absolute(ca).map_err(|error| Failure::new(exit::NO_INPUT, error))?;
-        entry.ca = Some(whole);
-    }
-    if let Some(ca) = &login.smime_ca {
-        let whole = std::path::absolute(ca).map_err(|error| Failure::new(exit::NO_INPUT, error))?;
-        entry.smime_ca = Some(whole);
+    entry.ca = whole(arguments.ca.as_deref())?.or(entry.ca);
+    entry.smime_ca = whole(login.smime_ca.as_deref())?.or(entry.smime_ca);
+    if login.certificate.is_some() || login.keyring || login.password_command.is_some() || login.token_command.is_some()
+    {
+        entry.certificate = whole(login.certificate.as_deref())?;
+        entry.certificate_key = whole(login.certificate_key.as_deref())?;
+        (entry.password_command, entry.token_command) = (None, None);
     }
     if login.keyring {
         let address = login.address.to_string();
         let quoted = address.replace('\'', "'\\''");
         entry.password_command = Some(format!("secret-tool lookup service impart account '{quoted}'"));
-        entry.token_command = None;
     } else if login.password_command.is_some() || login.token_command.is_some() {
         entry.password_command.clone_from(&login.password_command);
         entry.token_command.clone_from(&login.token_command);
     }
     entry.device = login.device.clone().or(entry.device).or_else(account::device_name);
     Ok(entry)
+}
+
+/// The whole path of a file, which is read from other directories later.
+fn whole(file: Option<&Path>) -> Result<Option<PathBuf>, Failure> {
+    file.map(std::path::absolute).transpose().map_err(|error| Failure::new(exit::NO_INPUT, error))
 }
 
 /// Puts the password into the keyring.
@@ -115,5 +119,15 @@ mod tests {
         let ring = of("impart login al'ice@a.test --keyring", Some(known));
         let expected = "secret-tool lookup service impart account 'al'\\''ice@a.test'";
         assert_eq!(ring.password_command.as_deref(), Some(expected));
+        let shown = of("impart login alice@a.test --certificate /c.pem --certificate-key /k.pem", Some(known));
+        assert_eq!(shown.password_command, None);
+        let (chain, key) = ("/c.pem".into(), "/k.pem".into());
+        assert_eq!(shown.account().password, Password::Certificate { chain, key });
+        let file = toml::to_string(&shown).unwrap();
+        assert_eq!(toml::from_str::<Entry>(&file).unwrap(), shown);
+        let stays = of("impart login alice@a.test --device x", Some(&file));
+        assert_eq!(stays.certificate, shown.certificate);
+        let back = of("impart login alice@a.test --password-command p", Some(&file));
+        assert_eq!((back.certificate, back.certificate_key), (None, None));
     }
 }

@@ -235,6 +235,12 @@ pub struct Login {
     /// A command that writes a token, for servers that take OAuth.
     #[arg(long, value_name = "COMMAND", conflicts_with = "keyring")]
     pub token_command: Option<String>,
+    /// A PEM file of a certificate to log in with, instead of a password.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["keyring", "password_command", "token_command"])]
+    pub certificate: Option<PathBuf>,
+    /// A PEM file of its key, where that is another file.
+    #[arg(long, value_name = "FILE", requires = "certificate")]
+    pub certificate_key: Option<PathBuf>,
     /// Keep the password in the desktop's keyring (by secret-tool).
     #[arg(long)]
     pub keyring: bool,
@@ -258,6 +264,9 @@ pub struct Send {
     /// A file to go with it.
     #[arg(long, value_name = "FILE")]
     pub attach: Vec<PathBuf>,
+    /// What the file is, for who cannot see it: the first of these for the first file, and so on.
+    #[arg(long, value_name = "TEXT", requires = "attach")]
+    pub describe: Vec<String>,
     /// Ask for a receipt of delivery.
     #[arg(long)]
     pub receipt: bool,

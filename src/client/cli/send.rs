@@ -22,10 +22,18 @@ pub async fn run(client: &Client, send: &Send) -> Result<(), Failure> {
     if let Some(id) = &send.reply_to_id {
         answered(client, id)?;
     }
+    if send.describe.len() > send.attach.len() {
+        let (said, files) = (send.describe.len(), send.attach.len());
+        return Err(Failure::new(
+            exit::USAGE,
+            format!("{said} times --describe for {files} files; say it once for each"),
+        ));
+    }
     let message = Message {
         to,
         text: text(send)?,
         attachments: send.attach.clone(),
+        descriptions: send.describe.clone(),
         reply_to: send.reply_to_id.clone(),
         receipt: send.receipt || send.wait.is_some(),
         displayed: send.displayed,

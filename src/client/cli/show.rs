@@ -22,7 +22,8 @@ fn block(head: &str, text: &str, files: &[crate::client::compose::Enclosure]) ->
         out.push_str(line);
     }
     for file in files {
-        out.push_str(&format!("\n    [{}, {}, {}]", file.name, file.media, clean::size(file.size)));
+        let words = if file.description.is_empty() { String::new() } else { format!(": {}", file.description) };
+        out.push_str(&format!("\n    [{}, {}, {}{words}]", file.name, file.media, clean::size(file.size)));
     }
     out.push('\n');
     out
@@ -176,7 +177,8 @@ fn received_json(received: &Received) -> Value {
 }
 
 fn files_json(files: &[crate::client::compose::Enclosure]) -> Value {
-    files.iter().map(|file| json!({ "name": file.name, "media": file.media, "size": file.size })).collect()
+    let file = |file: &crate::client::compose::Enclosure| json!({ "name": file.name, "media": file.media, "size": file.size, "description": file.description });
+    files.iter().map(file).collect()
 }
 
 /// A message of a history, as JSON.

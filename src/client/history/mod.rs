@@ -28,7 +28,7 @@ use rustix::fs::FlockOperation;
 
 use super::clean;
 use super::compose::{self, Draft, Enclosure};
-use super::read::{self, Received};
+use super::read::{self, DESCRIPTION_CHARACTERS, Received};
 use crate::address::Mailbox;
 use crate::random;
 pub use index::{Contact, Index};
@@ -206,8 +206,8 @@ impl History {
         }
     }
 
-    /// Copies a file that is to be sent: what is sent later is what was written.
-    pub fn enclose(&self, path: &Path) -> Result<Enclosure, HistoryError> {
+    /// Copies a file that is to be sent, with what it is in words: what is sent later is what was written.
+    pub fn enclose(&self, path: &Path, description: &str) -> Result<Enclosure, HistoryError> {
         let fault = |error| log::fault(path, error);
         // Looked at before it is opened: a pipe would wait for its writer, and a device has no end.
         let metadata = fs::metadata(path).map_err(fault)?;
@@ -228,7 +228,8 @@ impl History {
         let name = clean::file_name(&path.file_name().unwrap_or_default().to_string_lossy());
         let file = format!("attachments/{}", self.token()?);
         self.write_file(&file, &octets)?;
-        Ok(Enclosure { media: compose::media_of(&name).to_owned(), name, size, file })
+        let description = clean::line(description).trim().chars().take(DESCRIPTION_CHARACTERS).collect();
+        Ok(Enclosure { media: compose::media_of(&name).to_owned(), name, description, size, file })
     }
 
     /// Keeps an entity that is to be sent as it is; the name of its file.

@@ -213,7 +213,8 @@ impl Message {
         }
         let mut whole = self.text().to_lowercase();
         self.partners().iter().for_each(|who| whole.extend([" ", &who.key()]));
-        self.attachments().iter().for_each(|file| whole.extend([" ", &file.name.to_lowercase()]));
+        let said = self.attachments().iter().flat_map(|file| [&file.name, &file.description]);
+        said.for_each(|said| whole.extend([" ", &said.to_lowercase()]));
         words.iter().all(|word| whole.contains(word))
     }
 
@@ -226,8 +227,11 @@ impl Message {
     pub(super) fn octets(&self) -> usize {
         let (references, reply) = self.references();
         let threads = references.iter().map(String::len).sum::<usize>() + reply.map_or(0, str::len);
-        let files: usize =
-            self.attachments().iter().map(|file| file.name.len() + file.media.len() + file.file.len()).sum();
+        let files: usize = self
+            .attachments()
+            .iter()
+            .map(|file| file.name.len() + file.media.len() + file.description.len() + file.file.len())
+            .sum();
         size_of::<Message>() + self.id().len() + self.text().len() + threads + files
     }
 

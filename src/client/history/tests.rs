@@ -448,7 +448,7 @@ fn attachments_are_copied_and_saved_beside_what_is_there() {
     let history = History::open(&directory.path().join("h")).unwrap();
     let original = directory.path().join("a.txt");
     std::fs::write(&original, "one").unwrap();
-    let enclosure = history.enclose(&original).unwrap();
+    let enclosure = history.enclose(&original, "").unwrap();
     std::fs::write(&original, "two").unwrap();
     let draft = Draft { attachments: vec![enclosure], ..draft("<1@a>", &["bob@b.test"], 1) };
     assert_eq!(history.contents(&draft).unwrap(), ["one"]);
@@ -457,7 +457,7 @@ fn attachments_are_copied_and_saved_beside_what_is_there() {
     assert_eq!(saved.file_name().unwrap(), "a-1.txt");
     assert_eq!(std::fs::read_to_string(saved).unwrap(), "one");
     assert!(history.save(&message, 1, directory.path()).is_err());
-    assert!(history.enclose(&directory.path().join("none")).is_err());
+    assert!(history.enclose(&directory.path().join("none"), "").is_err());
 }
 
 #[test]
@@ -466,8 +466,8 @@ fn what_is_too_large_or_no_file_is_not_read() {
     let history = History::open(&directory.path().join("h")).unwrap();
     let large = directory.path().join("large");
     std::fs::File::create(&large).unwrap().set_len(1 << 40).unwrap();
-    assert!(matches!(history.enclose(&large), Err(HistoryError::TooLarge { size, .. }) if size == 1 << 40));
-    assert!(matches!(history.enclose(std::path::Path::new("/dev/zero")), Err(HistoryError::System { .. })));
+    assert!(matches!(history.enclose(&large, ""), Err(HistoryError::TooLarge { size, .. }) if size == 1 << 40));
+    assert!(matches!(history.enclose(std::path::Path::new("/dev/zero"), ""), Err(HistoryError::System { .. })));
 }
 
 #[test]
