@@ -1,9 +1,11 @@
 //! Other people's programs as peers: Postfix's smtp-source and smtp-sink, a Postfix in the middle and one as mail exchanger, swaks, msmtp,
-//! OpenSSL's s_client and cms, fetchmail, a Dovecot that knows the accounts, and one that has mailboxes, a zone signed and
+//! OpenSSL's s_client and cms, fetchmail, a Dovecot that knows the accounts, an OpenLDAP that does, and a Dovecot that has mailboxes, a zone signed and
 //! served by Knot, xmllint, pflogsumm, SoftHSM; and NIST's suite of paths of certificates.
 //!
 //! A test whose program is not installed is left out, and says so by name; `tests/run` installs them where it can.
 
+#[path = "peers/accounts.rs"]
+mod accounts;
 #[path = "peers/authority.rs"]
 mod authority;
 #[path = "peers/clients.rs"]

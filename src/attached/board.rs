@@ -25,8 +25,6 @@ const SEEN: Duration = Duration::from_secs(86_400);
 pub(super) struct Board {
     inboxes: HashMap<Arc<str>, Inbox>,
     seats: HashMap<SeatId, Seat>,
-    /// How many of them each account has, by its key.
-    accounts: HashMap<String, usize>,
     next: u64,
     restored: bool,
     closing: bool,
@@ -127,10 +125,13 @@ impl Board {
     }
 
     pub fn take_away(&mut self, key: &str, item: Item) -> bool {
-        let restored = self.restored;
-        let Some(inbox) = self.inboxes.get_mut(key).filter(|inbox| restored && inbox.seats.is_empty()) else {
+        // Who only gets copies is nobody who fetches it.
+        let completes = |place: &Place| *place.key == *key && place.reads > Reads::Copy;
+        let fetches = |seat: &SeatId| self.seats.get(seat).is_none_or(|seat| seat.places.iter().any(completes));
+        let Some(inbox) = self.inboxes.get_mut(key) else { return false };
+        if !self.restored || inbox.seats.iter().any(fetches) {
             return false;
-        };
+        }
         let free = |waiting: &Waiting| {
             waiting.phase == Phase::Open && !waiting.held && !waiting.doubtful && waiting.settling == 0
         };
@@ -165,10 +166,6 @@ impl Board {
         let given_up = self.inboxes.get_mut(key).map(|inbox| inbox.make_room(messages, octets));
         self.tidy(key);
         given_up.unwrap_or_default()
-    }
-
-    pub fn attachments(&self, account: &Mailbox) -> usize {
-        self.accounts.get(&account.key()).copied().unwrap_or(0)
     }
 
     pub fn status(&self) -> Status {
@@ -259,7 +256,6 @@ impl Board {
             seat.end(End::Closing);
         }
         let wake = seat.wake.clone();
-        *self.accounts.entry(principal.account.key()).or_default() += 1;
         self.seats.insert(id, seat);
         (id, wake, upkeep)
     }
@@ -461,13 +457,6 @@ impl Board {
     pub fn leave(&mut self, id: SeatId, now: Timestamp) -> Upkeep {
         let mut upkeep = Upkeep::default();
         let Some(seat) = self.seats.remove(&id) else { return upkeep };
-        let account = seat.principal.account.key();
-        if let Some(count) = self.accounts.get_mut(&account) {
-            *count -= 1;
-            if *count == 0 {
-                self.accounts.remove(&account);
-            }
-        }
         for (at, place) in seat.places.iter().enumerate() {
             let Some(inbox) = self.inboxes.get_mut(&place.key) else { continue };
             inbox.seats.retain(|other| *other != id);
@@ -480,7 +469,7 @@ impl Board {
             }
             let back = seat.flying.iter().filter(|(_, of)| *of == at as u32).map(|(item, _)| *item);
             let back: Vec<Item> = back.collect();
-            for item in &back {
+            for item in back.iter().filter(|_| place.reads > Reads::Copy) {
                 inbox.change(*item, |waiting, _| waiting.doubtful = true);
             }
             for (item, other) in back.into_iter().flat_map(|item| inbox.seats.iter().map(move |other| (item, *other))) {
@@ -533,7 +522,7 @@ enum Meant {
 fn conclude(waiting: &mut Waiting, known: Mask, slot: Option<u8>, completes: bool, refused: bool) -> Meant {
     let bit: Mask = slot.map_or(0, |slot| 1 << slot);
     let others = known & !waiting.mask & !bit;
-    waiting.doubtful = false;
+    waiting.doubtful &= !completes;
     let meant = match waiting.phase {
         Phase::Open if refused && completes && others == 0 => {
             waiting.phase = Phase::Done;

@@ -43,7 +43,7 @@ pub struct Attachment {
     pub until_empty: bool,
     /// Whether the connection is encrypted.
     pub tls: bool,
-    /// What the receiving side counts the connection by; given back when it ends.
+    /// What the receiving side counts the connection and the account's clients by; given back when it ends.
     pub place: Box<dyn Any + Send>,
 }
 
@@ -221,11 +221,6 @@ impl Attached {
     /// Makes room below these bounds where only what is kept for further devices is in the way; gives what is to be written.
     pub fn make_room(&self, inbox: &Mailbox, messages: usize, octets: u64) -> Upkeep {
         Upkeep { had: self.board().make_room(&inbox.key(), messages, octets), ..Upkeep::default() }
-    }
-
-    /// How many attachments an account has.
-    pub fn attachments(&self, account: &Mailbox) -> usize {
-        self.board().attachments(account)
     }
 
     /// How many there are.

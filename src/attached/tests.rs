@@ -536,7 +536,6 @@ fn ten_thousand_attach_at_once() {
 fn attachments_end_when_they_must() {
     let attached = board();
     let (own, copy) = (seat(&attached, None), bob(&attached, Reads::Take, None));
-    assert_eq!(attached.attachments(&mailbox("BOB@a.example")), 1);
     attached.revise(|principal, inbox| if principal.account == *inbox { Reads::Own } else { Reads::Copy });
     assert_eq!((own.end(), copy.end()), (None, Some(End::Revoked)));
     attached.close();
@@ -569,6 +568,25 @@ fn a_message_goes_another_way_only_if_nobody_may_have_it() {
     arrive(&attached, [1]);
     let phone = seat(&attached, Some("phone"));
     assert_eq!(ids(&take(&phone)), [1, 2], "what was given back is offered again");
+}
+
+#[test]
+fn who_only_gets_copies_keeps_nothing_from_going_another_way() {
+    let attached = board();
+    arrive(&attached, [1, 2, 3]);
+    let copies = bob(&attached, Reads::Copy, Some("pad"));
+    assert_eq!(ids(&take(&copies)), [1, 2, 3]);
+    assert!(attached.take_away(&alice(), item(1)), "nobody fetches it");
+    let phone = seat(&attached, Some("phone"));
+    take(&phone);
+    drop(phone);
+    let tab = bob(&attached, Reads::Copy, Some("tab"));
+    let offers = take(&tab);
+    assert_eq!(ids(&offers), [2, 3]);
+    assert_eq!(answer(&attached, &tab, &offers[0], Verdict::Later), "nothing");
+    assert!(!attached.take_away(&alice(), item(2)), "the phone may have it, whatever others say");
+    drop((copies, tab));
+    assert!(!attached.take_away(&alice(), item(3)));
 }
 
 #[test]

@@ -68,7 +68,7 @@ fn sections(text: &str, path: &Path, document: &DeTable<'_>, problems: &mut Prob
     let issuers = smime::issuers(text, document, &domains, problems);
     let limits = limits(&single(section("limits"), problems), problems);
     let presence = presence(&single(section("presence"), problems), problems);
-    let policy = single(section("policy"), problems).value(&keys::POLICY_PEER_IDENTITY, problems);
+    let policy = policy(&single(section("policy"), problems), problems);
     let level = single(section("log"), problems).value(&keys::LOG_LEVEL, problems);
     let metrics = single(section("metrics"), problems).value(&keys::METRICS_LISTEN, problems);
     if document.iter().all(|(key, _)| !matches!(key.get_ref().as_ref(), "domain" | "route")) {
@@ -100,7 +100,7 @@ fn sections(text: &str, path: &Path, document: &DeTable<'_>, problems: &mut Prob
         limits: limits?,
         queue,
         presence: presence?,
-        policy: Policy { peer_identity: policy? },
+        policy: policy?,
         log: Log { level: level? },
         metrics,
     })
@@ -416,14 +416,14 @@ fn check_pattern(
 fn upstream_at(host: &Host) -> Upstream {
     match host {
         Host::Name(name) => Upstream::Name(name.clone()),
-        Host::Address(address) => Upstream::Network(*address, if address.is_ipv4() { 32 } else { 128 }),
+        Host::Address(address) => Upstream::Network((*address).into()),
     }
 }
 
 fn upstream_name(upstream: &Upstream) -> String {
     match upstream {
         Upstream::Name(name) => name.to_string(),
-        Upstream::Network(address, _) => address.to_string(),
+        Upstream::Network(network) => network.to_string(),
     }
 }
 
@@ -448,6 +448,13 @@ fn limits(table: &Table<'_>, problems: &mut Problems) -> Option<Limits> {
         inbox_messages: inbox_messages?,
         inbox_octets: inbox_octets?,
     })
+}
+
+fn policy(table: &Table<'_>, problems: &mut Problems) -> Option<Policy> {
+    let peer_identity = table.value(&keys::POLICY_PEER_IDENTITY, problems);
+    let parties = table.value(&keys::POLICY_REFUSE, problems);
+    let except = table.value(&keys::POLICY_EXCEPT, problems);
+    Some(Policy { peer_identity: peer_identity?, refused: Refused { parties: parties?, except: except? } })
 }
 
 fn presence(table: &Table<'_>, problems: &mut Problems) -> Option<Presence> {

@@ -25,6 +25,7 @@ use crate::address::Domain;
 use crate::dns::Validation;
 use crate::envelope::Class;
 use crate::policy::identity::mail::Examination;
+use crate::policy::refused::Party;
 use crate::route::{Target, TlsPolicy};
 
 /// What holds when a key is absent.
@@ -342,6 +343,17 @@ pub(super) static POLICY_PEER_IDENTITY: Key<PeerIdentity> = standard(
      address: by that, or by an address of a host to which the domain's SRV records point.",
 );
 
+pub(super) static POLICY_REFUSE: Key<Vec<Party>> = standard(
+    "refuse",
+    value::PARTIES,
+    "[]",
+    "Who is kept out: addresses and networks, whose connections are refused; domains, with all below them, and addresses of \
+     mail, whose messages are. \
+     A client that has logged in sends whatever is said here of its domain.",
+);
+pub(super) static POLICY_EXCEPT: Key<Vec<Party>> =
+    standard("except", value::PARTIES, "[]", "Who is let in although refuse names it.");
+
 pub(super) static LOG_LEVEL: Key<Level> =
     standard("level", choice::<Level>(), "\"info\"", "What is logged; info has a line per delivery.");
 
@@ -546,7 +558,7 @@ pub(super) const POLICY: Section = Section {
     repeated: false,
     commented: false,
     text: "What is demanded of others.",
-    keys: &[&POLICY_PEER_IDENTITY.info],
+    keys: &[&POLICY_PEER_IDENTITY.info, &POLICY_REFUSE.info, &POLICY_EXCEPT.info],
 };
 pub(super) const LOG: Section = Section {
     name: "log",

@@ -31,6 +31,7 @@ pub use crate::policy::Senders;
 use crate::policy::Service;
 use crate::policy::identity::Policy as PeerIdentity;
 use crate::policy::identity::mail::Believed;
+use crate::policy::refused::Refused;
 use crate::presence;
 use crate::receive::Upstream;
 use crate::route::{MailServer, Pattern, Target, TlsPolicy};
@@ -370,6 +371,8 @@ pub struct Presence {
 pub struct Policy {
     /// Of servers of other domains.
     pub peer_identity: PeerIdentity,
+    /// Who is kept out.
+    pub refused: Refused,
 }
 
 /// What is logged.

@@ -111,7 +111,7 @@ fn routes() {
     let [first, second, third] = &config.routes[..] else { panic!("three routes") };
     assert_eq!((first.name.as_str(), first.via.len(), first.tls), ("b.example", 2, TlsPolicy::Required));
     assert_eq!(first.socks5, Some("127.0.0.1:9050".parse().unwrap()));
-    assert!(matches!(&first.upstream[..], [Upstream::Name(_), Upstream::Network(_, 128)]));
+    assert!(matches!(&first.upstream[..], [Upstream::Name(_), Upstream::Network(_)]));
     assert!(second.domains.is_empty() && second.via.is_empty());
     assert_eq!(third.class, Some(Class::Pres));
     assert_eq!(third.socks5, Some("127.0.0.2:1080".parse().unwrap()));

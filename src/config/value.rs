@@ -19,6 +19,8 @@ pub(super) use self::services::*;
 use super::problem::nearest;
 use super::{Address, MailRoute, Pattern, Roots, Upstream, Upstreams, Via};
 use crate::address::{Domain, Mailbox};
+use crate::net::NetworkError;
+use crate::policy::refused::{Party, PartyError};
 use crate::route::{Host, MailServer, Target, TlsPolicy};
 
 /// A fault and its place.
@@ -327,13 +329,18 @@ pub(super) const VIA: Kind<Via> = Kind {
 };
 
 fn parse_upstream(text: &str) -> Result<Upstream, String> {
-    let (address, bits) = text.split_once('/').map_or((text, None), |(address, bits)| (address, Some(bits)));
-    let Ok(address) = address.parse::<IpAddr>() else { return parse_domain(text).map(Upstream::Name) };
-    let most = if address.is_ipv4() { 32 } else { 128 };
-    let bits = bits.map_or(Some(most), |bits| bits.parse().ok()).filter(|bits: &u8| *bits <= most);
-    let bits = bits.ok_or_else(|| quoted(text, "not a length of a network prefix"))?;
-    Ok(Upstream::Network(address, bits))
+    match text.parse() {
+        Ok(network) => Ok(Upstream::Network(network)),
+        Err(NetworkError::Address) => parse_domain(text).map(Upstream::Name),
+        Err(fault) => Err(quoted(text, fault)),
+    }
 }
+
+/// Who is kept out, or let in.
+pub(super) const PARTIES: Kind<Vec<Party>> = Kind {
+    name: "a list of IP addresses, networks, domains and addresses of mail",
+    read: |value| list(value, |text| text.parse().map_err(|fault: PartyError| quoted(text, fault))).map(bare),
+};
 
 /// Upstream relays.
 pub(super) const UPSTREAM: Kind<Upstreams> = Kind {
@@ -432,8 +439,8 @@ mod tests {
         for bad in ["b.example", "b.example:0", "b.example:x", ":25", "::1:25x"] {
             assert!(target(bad).is_err(), "{bad}");
         }
-        assert!(matches!(parse_upstream("192.0.2.0/24"), Ok(Upstream::Network(_, 24))));
-        assert!(matches!(parse_upstream("2001:db8::1"), Ok(Upstream::Network(_, 128))));
+        assert!(matches!(parse_upstream("192.0.2.0/24"), Ok(Upstream::Network(_))));
+        assert!(matches!(parse_upstream("2001:db8::1"), Ok(Upstream::Network(_))));
         assert!(matches!(parse_upstream("mx.b.example"), Ok(Upstream::Name(_))));
         assert!(parse_upstream("192.0.2.0/33").is_err());
     }

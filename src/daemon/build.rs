@@ -208,7 +208,6 @@ pub fn receive(config: &Config) -> receive::Options {
             policy: config.policy.peer_identity,
             ..receive::identity::Options::default()
         },
-        attached: config.limits.attached,
         inbox_messages: config.limits.inbox_messages,
         inbox_octets: config.limits.inbox_octets,
         upstreams: config.routes.iter().flat_map(|route| &route.upstream).cloned().collect(),

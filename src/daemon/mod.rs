@@ -39,10 +39,11 @@ use crate::dns::{self, Resolve};
 use crate::limits;
 use crate::net;
 use crate::policy::Service;
+use crate::policy::refused::Refused;
 use crate::presence::Handle;
 use crate::queue::{self, Parts};
 use crate::receive::signed::Signatures;
-use crate::receive::{self, Connections, Context, Listener, Rates};
+use crate::receive::{self, Connections, Context, Listener, Rates, Shares};
 use crate::route::Table;
 use crate::spool::{self, Spool};
 use crate::timestamp::Timestamp;
@@ -116,6 +117,7 @@ pub fn run(config: Config) -> Result<(), DaemonError> {
 struct Reloadable {
     accounts: watch::Sender<Arc<Accounts>>,
     table: watch::Sender<Arc<Table>>,
+    refused: watch::Sender<Arc<Refused>>,
     certificates: Arc<Certificates>,
     signatures: watch::Sender<Arc<Signatures>>,
     users: Option<Arc<Users>>,
@@ -139,6 +141,7 @@ impl Reloadable {
         self.certificates.replace(config.certificates.clone())?;
         self.accounts.send_replace(Arc::new(accounts));
         self.table.send_replace(Arc::new(build::table(config)));
+        self.refused.send_replace(Arc::new(config.policy.refused.clone()));
         self.turns.take(turn, || _ = self.signatures.send_replace(Arc::new(signatures)));
         Ok(())
     }
@@ -181,6 +184,7 @@ struct Base {
     resolver: Arc<dyn Resolve>,
     accounts: watch::Receiver<Arc<Accounts>>,
     table: watch::Receiver<Arc<Table>>,
+    refused: watch::Receiver<Arc<Refused>>,
     signatures: watch::Receiver<Arc<Signatures>>,
     presence: Handle,
 }
@@ -222,6 +226,7 @@ impl Daemon {
         let (users, accounts_stamp) = (build::users(&config), build::accounts_stamp(&config));
         let (accounts, local) = watch::channel(Arc::new(build::accounts(&config, users.clone(), &Rules::default())?));
         let (table, routes) = watch::channel(Arc::new(build::table(&config)));
+        let (refused, outsiders) = watch::channel(Arc::new(config.policy.refused.clone()));
         let (fetched, lists) = lists::start(config.smime.fetch_crls, resolver.clone(), clock.clone());
         let (signatures, believed) = watch::channel(Arc::new(signatures::signatures(&config, false, &fetched)?));
         let (lists_stamp, (life, lives)) = (signatures::lists_stamp(&config), unbounded_channel());
@@ -229,7 +234,16 @@ impl Daemon {
         let (issuers, counters) = (Arc::new(Online::new(build::issuers(&config))), Arc::<queue::Counters>::default());
         let presence = watching::tables(&config, &spool, &clock, &accounts, issuers.clone());
         let presence = presence.map_err(DaemonError::Presence)?;
-        let base = Base { spool, clock, resolver, accounts: local, table: routes, signatures: believed, presence };
+        let base = Base {
+            spool,
+            clock,
+            resolver,
+            accounts: local,
+            table: routes,
+            refused: outsiders,
+            signatures: believed,
+            presence,
+        };
         let connector = Arc::new(Connector::new(roots.clone(), certificates.clone(), build::connect(&config)));
         let authority = authority(&config, &base, &connector).await?;
         let (notifiers, notices, look_up) =
@@ -261,7 +275,8 @@ impl Daemon {
             handler::Parts { commands, peers: peers.clone(), issuers: issuers.clone(), counters, receive: context };
         let (administration, requests) = watched::administer(&config, told, notifiers.clone(), closed).await?;
         let Base { spool, presence, .. } = base;
-        let reloadable = Arc::new(Reloadable { accounts, table, certificates, signatures, users, fetched, turns });
+        let reloadable =
+            Arc::new(Reloadable { accounts, table, refused, certificates, signatures, users, fetched, turns });
         Ok(Daemon {
             config,
             spool,
@@ -466,9 +481,11 @@ fn receiving(
         authority,
         attached,
         presence: base.presence.clone(),
+        clients: Shares::new(config.limits.attached),
         attach,
         rates: Rates::new(config.limits.messages_per_minute),
         mailed: Rates::in_an_hour(limits::MAILED_REQUESTS),
+        refused: base.refused.clone(),
         table: base.table.clone(),
         resolver: base.resolver.clone(),
         roots,

@@ -8,6 +8,7 @@ mod activation;
 mod dial;
 pub mod http;
 mod listen;
+mod network;
 mod socks5;
 mod stream;
 pub mod web;
@@ -18,6 +19,7 @@ use std::net::IpAddr;
 pub use activation::Inherited;
 pub use dial::{ADDRESSES, DialError, Fault, Options, dial};
 pub use listen::{Address, ListenError, Listener, SocketFile, listen};
+pub use network::{Network, NetworkError};
 pub use socks5::{ProxyFault, socks5};
 pub use stream::Stream;
 

@@ -48,20 +48,6 @@ pub fn recipient(sender: &ReversePath, mailbox: &Mailbox, accounts: &Accounts, n
     if all.contains(&Takes::Yes) { Ok(()) } else { Err(refuse(550, (5, 7, 1), BLOCKED)) }
 }
 
-/// Whether all inboxes take messages of somebody who may be anybody. They are asked about whom it claims to be too.
-pub fn anonymous(expansion: &Expansion, accounts: &Accounts, now: Timestamp) -> Result<(), Reply> {
-    let local = |inbox: &Mailbox| accounts.is_local(inbox.domain());
-    let inboxes = expansion.envelope.recipients.iter().map(|recipient| &recipient.address);
-    for inbox in inboxes.filter(|inbox| local(inbox)) {
-        match accounts.takes(inbox, None, now) {
-            Takes::Yes => {}
-            Takes::No => return Err(refuse(550, (5, 7, 1), BLOCKED)),
-            Takes::Untold => return Err(untold()),
-        }
-    }
-    Ok(())
-}
-
 /// An expanded envelope without those whose rules refuse it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sifted {
@@ -85,18 +71,20 @@ pub struct Refused {
 /// What a sender reads whose signed recipients are others.
 pub const ASTRAY: &str = "the message was signed for other recipients; name this one in To or Cc";
 
-/// Takes out whoever does not take it from this author; `None`: it is anonymous. `objects`: what an inbox says against the
+/// Takes out whoever does not take it from all of these authors; `None`: somebody anonymous. `objects`: what an inbox says against the
 /// signature, or the lack of one, besides its rules. If that is everybody, it is refused.
 pub fn sift(
     expansion: Expansion,
-    author: Option<&Mailbox>,
+    authors: &[Option<&Mailbox>],
     objects: impl Fn(&Mailbox) -> Option<&'static str>,
     accounts: &Accounts,
     circumstances: Circumstances<'_>,
 ) -> Result<Sifted, Reply> {
-    let takes = |inbox: &Mailbox, signed: Signed| match accounts.is_local(inbox.domain()) {
-        true => accounts.takes(inbox, author, Circumstances { signed, ..circumstances }),
-        false => Takes::Yes,
+    let takes = |inbox: &Mailbox, signed: Signed| {
+        let local = accounts.is_local(inbox.domain());
+        let circumstances = Circumstances { signed, ..circumstances };
+        let takes = |author: &Option<&Mailbox>| accounts.takes(inbox, *author, circumstances);
+        authors.iter().filter(|_| local).map(takes).find(|takes| *takes != Takes::Yes).unwrap_or(Takes::Yes)
     };
     let recipients = || expansion.envelope.recipients.iter().map(|one| &one.address);
     let all: Vec<Takes> = recipients().map(|inbox| takes(inbox, circumstances.signed)).collect();
@@ -247,7 +235,7 @@ mod tests {
             let author = from.map(|from| Mailbox::parse(from).unwrap());
             let expansion = expand(envelope, |address| accounts.members(address));
             let insists = |inbox: &Mailbox| insistent.contains(&inbox.local()).then_some(UNSIGNED);
-            sift(expansion, author.as_ref(), insists, &accounts, Timestamp::default().into())
+            sift(expansion, &[author.as_ref()], insists, &accounts, Timestamp::default().into())
         };
         let check =
             |from: Option<&str>, to: &[&str], left: &[&str], refused: &[usize], with: usize, groups: &[usize]| {
@@ -273,6 +261,34 @@ mod tests {
         assert_eq!(sifted_by(&["bob"], Some("eve@c.example"), &["bob"]).unwrap_err().text(), UNSIGNED);
     }
 
+    /// A member of a group who takes nothing anonymous is no reason to keep it from the others.
+    #[test]
+    fn who_may_be_anybody_must_be_let_in_as_such() {
+        let folder = tempfile::tempdir().unwrap();
+        let nobody_anonymous = |old: Option<&str>| {
+            let text = edit::block(old, &"d.example".parse().unwrap()).unwrap().text.unwrap();
+            let (before, rest) = text.split_once("  <rule id=\"anonymous\">").unwrap();
+            Ok(Some(format!("{before}{}", rest.split_once("</rule>\n").unwrap().1)))
+        };
+        rules::change(folder.path(), &mailbox("carol"), nobody_anonymous).unwrap();
+        let accounts = accounts(folder.path());
+        let eve = Mailbox::parse("eve@c.example").unwrap();
+        let left = |to: &str, authors: &[Option<&Mailbox>]| {
+            let recipients = vec![Recipient { address: mailbox(to), notify: None, original: None }];
+            let expansion = expand(Envelope { recipients, ..envelope() }, |address| accounts.members(address));
+            let sifted = sift(expansion, authors, |_| None, &accounts, Timestamp::default().into());
+            sifted.map(|sifted| {
+                let names = sifted.expansion.envelope.recipients.iter().map(|one| one.address.local().to_owned());
+                names.collect::<Vec<_>>().join(" ")
+            })
+        };
+        assert_eq!(left("all", &[Some(&eve)]).unwrap(), "alice carol bob");
+        assert_eq!(left("all", &[Some(&eve), None]).unwrap(), "alice bob");
+        assert_eq!(left("carol", &[Some(&eve), None]).unwrap_err().text(), BLOCKED);
+        let mallory = Mailbox::parse(MALLORY).unwrap();
+        assert_eq!(left("both", &[Some(&mallory), None]).unwrap_err().text(), BLOCKED, "as whom it claims to be");
+    }
+
     #[test]
     fn an_inbox_insists_on_signatures_by_its_rules() {
         let folder = tempfile::tempdir().unwrap();
@@ -290,7 +306,7 @@ mod tests {
             let recipients = vec![Recipient { address: mailbox(to), notify: None, original: None }];
             let expansion = expand(Envelope { recipients, ..envelope() }, |address| accounts.members(address));
             let circumstances = Circumstances { signed, ..Circumstances::default() };
-            sift(expansion, Some(&sender), |_| None, &accounts, circumstances)
+            sift(expansion, &[Some(&sender)], |_| None, &accounts, circumstances)
         };
         assert_eq!(sifted("alice", Signed::No).unwrap_err().text(), UNSIGNED);
         assert_eq!(sifted("alice", Signed::Domain).unwrap_err().text(), UNSIGNED);

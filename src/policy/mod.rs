@@ -6,6 +6,7 @@
 pub mod expand;
 pub mod identity;
 pub mod inbox;
+pub mod refused;
 pub mod submission;
 
 use crate::accounts::{Accounts, Found, Principal};

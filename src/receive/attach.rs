@@ -8,6 +8,7 @@ use tokio::time::timeout;
 
 use super::connection::Origin;
 use super::login::{Login, Say};
+use super::shares::Share;
 use super::transaction::Judge;
 use super::{Context, Listener, Place};
 use crate::accounts::{self, Principal, Reads};
@@ -23,6 +24,7 @@ use crate::tls::Peer;
 /// An ATRN that was accepted.
 pub(super) struct Turn {
     permit: OwnedPermit<Attachment>,
+    share: Share<String>,
     principal: Principal,
     inboxes: Vec<(Mailbox, Reads)>,
     device: Option<Device>,
@@ -100,12 +102,12 @@ impl Judge {
             Err(refusal) => return refusal,
         };
         let busy = |text: &'static str| Reply::new(450, EnhancedCode::new(4, 3, 2), text);
-        if self.context.attached.attachments(&principal.account) >= self.context.options.attached {
+        let Some(share) = self.context.clients.take(principal.account.key()) else {
             return busy("this account has as many clients attached as it may; end one of them");
-        }
+        };
         match timeout(limits::ATTACH_TIMEOUT, self.context.attach.clone().reserve_owned()).await {
             Ok(Ok(permit)) => {
-                self.turn = Some(Turn { permit, principal, inboxes, device: atrn.device });
+                self.turn = Some(Turn { permit, share, principal, inboxes, device: atrn.device });
                 Reply::new(250, EnhancedCode::new(2, 0, 0), "reversing the roles; greet us")
             }
             Ok(Err(_)) => busy("the service is going down, try again later"),
@@ -115,7 +117,7 @@ impl Judge {
 
     /// Hands the connection over; the reply to ATRN has been written.
     pub fn turn(self, stream: Stream, place: Place) {
-        let Some(Turn { permit, principal, inboxes, device }) = self.turn else { return };
+        let Some(Turn { permit, share, principal, inboxes, device }) = self.turn else { return };
         permit.send(Attachment {
             tls: stream.is_tls(),
             stream,
@@ -123,7 +125,7 @@ impl Judge {
             inboxes,
             device,
             until_empty: self.listener.service == Service::Odmr,
-            place: Box::new(place),
+            place: Box::new((place, share)),
         });
     }
 }

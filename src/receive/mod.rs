@@ -15,13 +15,13 @@ mod login;
 pub mod meters;
 mod presence;
 mod rates;
+mod shares;
 pub mod signed;
 mod transaction;
 mod upstream;
 
-use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::AsyncWriteExt;
@@ -35,7 +35,8 @@ use crate::attached::{Attached, Attachment};
 use crate::clock::Clock;
 use crate::dns::Resolve;
 use crate::limits;
-use crate::net::{self, Stream};
+use crate::net::{self, Network, Stream};
+use crate::policy::refused::Refused;
 use crate::policy::{Senders, Service};
 use crate::presence::Handle;
 use crate::reply::{EnhancedCode, Reply};
@@ -47,6 +48,8 @@ use crate::tls::{Acceptor, Peer, Roots};
 use connection::Origin;
 pub use meters::Meters;
 pub use rates::Rates;
+use shares::Share;
+pub use shares::Shares;
 
 /// What the administrator decides.
 #[derive(Clone, Debug)]
@@ -63,8 +66,6 @@ pub struct Options {
     pub identity: identity::Options,
     /// Relays whose Authentication-Results are believed.
     pub upstreams: Vec<Upstream>,
-    /// Attachments of one account at a time.
-    pub attached: usize,
     /// Messages that may wait in one inbox.
     pub inbox_messages: usize,
     /// Octets that may wait in one inbox.
@@ -74,8 +75,8 @@ pub struct Options {
 /// A relay whose Authentication-Results are believed, as it shows itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Upstream {
-    /// By its address: the network's address and the bits that count.
-    Network(IpAddr, u8),
+    /// By its address.
+    Network(Network),
     /// By a name in its client certificate, for which our trust anchors vouch.
     Name(Domain),
 }
@@ -112,12 +113,16 @@ pub struct Context {
     pub attached: Attached,
     /// Who shows what to whom.
     pub presence: Handle,
+    /// The clients that each account has attached.
+    pub clients: Shares<String>,
     /// Connections whose roles have been reversed go here.
     pub attach: Sender<Attachment>,
     /// What accounts have submitted lately.
     pub rates: Rates,
     /// What authors of mail have asked of presence lately.
     pub mailed: Rates,
+    /// Whom the administrator keeps out.
+    pub refused: watch::Receiver<Arc<Refused>>,
     /// For whom we relay.
     pub table: watch::Receiver<Arc<Table>>,
     /// Who answers what peers claim to be.
@@ -144,26 +149,19 @@ pub struct Context {
 pub struct Connections {
     most: usize,
     all: Arc<Semaphore>,
-    most_per_address: usize,
-    by_address: Arc<Mutex<HashMap<IpAddr, usize>>>,
+    by_address: Shares<IpAddr>,
 }
 
 /// A connection's place; dropped with it.
 pub struct Place {
     _all: tokio::sync::OwnedSemaphorePermit,
-    address: Option<IpAddr>,
-    by_address: Arc<Mutex<HashMap<IpAddr, usize>>>,
+    _own: Option<Share<IpAddr>>,
 }
 
 impl Connections {
     /// Bounds in all and for each address.
     pub fn new(all: usize, per_address: usize) -> Self {
-        Connections {
-            most: all,
-            all: Arc::new(Semaphore::new(all)),
-            most_per_address: per_address,
-            by_address: Arc::default(),
-        }
+        Connections { most: all, all: Arc::new(Semaphore::new(all)), by_address: Shares::new(per_address) }
     }
 
     /// How many there are.
@@ -174,29 +172,11 @@ impl Connections {
     /// A place for a connection from `address`, if there is one.
     pub fn enter(&self, address: Option<IpAddr>) -> Option<Place> {
         let permit = self.all.clone().try_acquire_owned().ok()?;
-        let address = address.filter(|address| !address.to_canonical().is_loopback()).map(network);
-        if let Some(address) = address {
-            let mut by_address = self.by_address.lock().unwrap_or_else(PoisonError::into_inner);
-            let count = by_address.entry(address).or_default();
-            if *count >= self.most_per_address {
-                return None;
-            }
-            *count += 1;
-        }
-        Some(Place { _all: permit, address, by_address: self.by_address.clone() })
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let Some(address) = self.address else { return };
-        let mut by_address = self.by_address.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = by_address.get_mut(&address) {
-            *count -= 1;
-            if *count == 0 {
-                by_address.remove(&address);
-            }
-        }
+        let own = match address.filter(|address| !address.to_canonical().is_loopback()).map(network) {
+            Some(address) => Some(self.by_address.take(address)?),
+            None => None,
+        };
+        Some(Place { _all: permit, _own: own })
     }
 }
 
@@ -230,10 +210,18 @@ pub async fn listen(
             }
         };
         let address = source.map(|source| source.ip().to_canonical());
-        let Some(place) = context.connections.enter(address) else {
-            context.meters.turned_away.add();
-            tokio::spawn(turn_away(stream, listener.tls.is_none()));
-            continue;
+        let refused = address.and_then(|address| context.refused.borrow().connection(address).err());
+        let place = match refused {
+            Some(refusal) => Err(refusal),
+            None => context.connections.enter(address).ok_or_else(crowded),
+        };
+        let place = match place {
+            Ok(place) => place,
+            Err(refusal) => {
+                context.meters.turned_away.add();
+                tokio::spawn(turn_away(stream, listener.tls.is_none(), refusal));
+                continue;
+            }
         };
         context.meters.connect(listener.service);
         let (listener, context, stop) = (listener.clone(), context.clone(), stop.clone());
@@ -241,10 +229,14 @@ pub async fn listen(
     }
 }
 
-async fn turn_away(mut stream: Stream, in_clear: bool) {
+fn crowded() -> Reply {
+    Reply::new(421, EnhancedCode::new(4, 7, 0), "too many connections, try again later")
+}
+
+async fn turn_away(mut stream: Stream, in_clear: bool, refusal: Reply) {
     if in_clear {
         let mut octets = Vec::new();
-        Reply::new(421, EnhancedCode::new(4, 7, 0), "too many connections, try again later").write(&mut octets);
+        refusal.write(&mut octets);
         let _ = timeout(Duration::from_secs(5), stream.write_all(&octets)).await;
     }
 }

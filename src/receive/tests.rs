@@ -88,9 +88,11 @@ impl Stage {
             accounts,
             attached: Attached::new(Vec::new()),
             presence: presence.unwrap(),
+            clients: Shares::new(2),
             attach,
             rates: Rates::new(60),
             mailed: Rates::in_an_hour(3),
+            refused: watch::channel(Arc::default()).1,
             table: watch::channel(Arc::new(Table::new([a], Vec::new()))).1,
             resolver: Arc::new(NoDns),
             roots: Arc::new(Roots::none()),
@@ -153,7 +155,6 @@ fn options_of(host: Domain) -> Options {
         upstreams: Vec::new(),
         inbox_messages: 2,
         inbox_octets: 1000,
-        attached: 2,
     }
 }
 

@@ -43,6 +43,16 @@ use crate::timestamp::Timestamp;
 /// What becomes of an entity in the spool, or in the tables of presence.
 pub type Accepted = Pin<Box<dyn Future<Output = Result<Acceptance, Reply>> + Send>>;
 
+/// What a message says of itself, to be held against rules.
+struct Said<'a> {
+    facts: &'a mime::Facts,
+    signature: Option<&'a Signature>,
+    /// Nobody knows whether its author is who it says.
+    anonymous: bool,
+    entity: &'a Bytes,
+    id: QueueId,
+}
+
 /// A transaction, and what was found about it at the bridge.
 pub(super) struct Crossing {
     pub transaction: Transaction,
@@ -121,7 +131,9 @@ impl Judge {
             Service::Client => self.submitter(&mail, &accounts),
             service => policy::mail(service, &mail, self.listener.senders, &accounts),
         };
-        if let Err(refusal) = judged {
+        let outsider = mail.sender.mailbox().filter(|_| self.listener.service != Service::Client);
+        let let_in = || outsider.map_or(Ok(()), |sender| self.context.refused.borrow().sender(sender));
+        if let Err(refusal) = judged.and_then(|()| let_in()) {
             return refusal;
         }
         if self.listener.service == Service::Relay && !self.upstream {
@@ -257,10 +269,8 @@ impl Judge {
         };
         let (envelope, expires) = policy::envelope(mail, rcpts, self.terms(now)?);
         let expansion = expand(envelope, |address| accounts.members(address));
-        if anonymous {
-            inbox::anonymous(&expansion, &accounts, now)?;
-        }
-        let (envelope, receipts) = self.ruled(expansion, &facts, signature.as_ref(), &entity, id, &accounts)?;
+        let said = Said { facts: &facts, signature: signature.as_ref(), anonymous, entity: &entity, id };
+        let (envelope, receipts) = self.ruled(expansion, &said, &accounts)?;
         let envelope = Arc::new(envelope);
         let accepted = Line {
             client: line::client(&self.origin, proven.as_ref()),
@@ -350,14 +360,11 @@ impl Judge {
     fn ruled(
         &self,
         expansion: Expansion,
-        facts: &mime::Facts,
-        signature: Option<&Signature>,
-        entity: &Bytes,
-        id: QueueId,
+        &Said { facts, signature, anonymous, entity, id }: &Said<'_>,
         accounts: &Accounts,
     ) -> Result<(Envelope, Vec<(usize, NewMessage)>), Reply> {
         let envelope = &expansion.envelope;
-        let exempt = envelope.class == Class::Pres || inbox::is_exempt(&envelope.sender, entity);
+        let exempt = envelope.class == Class::Pres || (!anonymous && inbox::is_exempt(&envelope.sender, entity));
         // Nobody gets round a rule by leaving the sender out.
         let author = envelope.sender.mailbox().or(facts.from.first()).cloned();
         let sifted = match exempt {
@@ -370,7 +377,10 @@ impl Judge {
                 let signed = signature.map(|signature| signature.signed(author.as_ref())).unwrap_or_default();
                 let now = self.context.clock.now();
                 let circumstances = Circumstances { now, signed, ..Circumstances::default() };
-                inbox::sift(expansion, author.as_ref(), objects, accounts, circumstances)?
+                // Who may be anybody must be let in as such, and as whom it claims to be.
+                let authors = [author.as_ref(), None];
+                let authors = if anonymous { &authors[..] } else { &authors[..1] };
+                inbox::sift(expansion, authors, objects, accounts, circumstances)?
             }
         };
         let mut receipts = self.expanded(&sifted.expansion, entity, id)?;
@@ -485,7 +495,7 @@ impl Judge {
         let fields: Vec<&str> = fields.iter().map(AsRef::as_ref).collect();
         let names = self.context.options.upstreams.iter().filter_map(|upstream| match upstream {
             Upstream::Name(name) => Some(name.as_str()),
-            Upstream::Network(..) => None,
+            Upstream::Network(_) => None,
         });
         let ehlo = self.ehlo.as_ref().and_then(claimed).map(Domain::as_str);
         let trusted: Vec<&str> = names.chain(ehlo).collect();

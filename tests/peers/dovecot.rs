@@ -15,13 +15,14 @@ use crate::common::tools::{find, have, leave_out, root};
 use crate::common::wait;
 
 /// A Dovecot with a configuration and sockets of its own; stopped when it is dropped.
-struct Dovecot {
+pub struct Dovecot {
     child: Child,
     directory: PathBuf,
 }
 
 impl Dovecot {
-    fn start(directory: &Path) -> Dovecot {
+    /// Starts one that knows alice@a.test, whose password is `pw`.
+    pub fn start(directory: &Path) -> Dovecot {
         use std::os::unix::fs::PermissionsExt as _;
         // Its processes run as users of their own, and must get through the temporary directory.
         fs::set_permissions(directory, fs::Permissions::from_mode(0o755)).unwrap();
@@ -36,7 +37,8 @@ impl Dovecot {
         dovecot
     }
 
-    fn socket(&self, name: &str) -> PathBuf {
+    /// One of its sockets.
+    pub fn socket(&self, name: &str) -> PathBuf {
         self.directory.join("run").join(name)
     }
 }

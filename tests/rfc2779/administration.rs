@@ -2,7 +2,8 @@
 
 use crate::common::client::{Client, entity};
 use crate::common::sink::field;
-use crate::world::{World, check, send, submit};
+use crate::common::wait;
+use crate::world::{World, check, is, send, submit};
 
 #[test]
 fn r2_1_4_two_daemons_without_common_configuration() {
@@ -141,4 +142,36 @@ fn r2_1_3_one_name_for_both() {
     assert!(a.ctl(&["account", "add", "carol@a.test", "--no-password"]).status.success());
     let rows = a.rows(&["account", "list"]);
     assert_eq!((rows[0]["inbox"].as_bool(), rows[0]["presentity"].as_bool()), (Some(true), Some(true)), "{rows:?}");
+}
+
+/// Networks, domains and addresses that the administrator keeps out; changed without a restart (RFC 2779 §2.4.4).
+#[test]
+fn r2_4_4_who_is_kept_out_is_told_so_until_a_reload_lets_it_in() {
+    let world = World::new();
+    let (mut a, b) = (world.domain("a.test", "alice"), world.domain("b.test", "bob"));
+    let open = a.sections.clone();
+    let refuse = "refuse = [\"b.test\", \"127.0.0.7\", \"127.0.0.9/32\"]\nexcept = [\"carol@b.test\", \"127.0.0.9\"]";
+    a = a.key("[policy]", refuse);
+    let (_a, _b) = (a.start(), b.start());
+    let try_from = |sender: &str| {
+        let (mut peer, _) = world.peer("b.test", &a);
+        let reply = peer.say(&format!("MAIL FROM:<{sender}>")).unwrap();
+        (reply.code, reply.lines[0].clone())
+    };
+    assert_eq!(try_from("carol@b.test").0, 250);
+    let refusal = "5.7.1 messages from you are not taken here; ask the administrator";
+    assert_eq!(try_from("bob@b.test"), (550, refusal.to_owned()));
+    // Bob is told by his own server.
+    let reply = submit(&b, ("bob@b.test", ""), ("alice@a.test", ""), "kept-out@b.test");
+    assert_eq!(reply.code, 250, "{reply:?}");
+    let told = || b.waiting("bob@b.test").iter().any(|text| is(text, "Action", "failed") && text.contains("5.7.1"));
+    wait::until("the failure", || told().then_some(()));
+    let greeting = |source: [u8; 4]| world.greeting(source.into(), &a).code;
+    assert_eq!((greeting([127, 0, 0, 7]), greeting([127, 0, 0, 8]), greeting([127, 0, 0, 9])), (554, 220, 220));
+    a.sections = open;
+    a.write();
+    assert!(a.ctl(&["reload"]).status.success());
+    let (mut peer, _) = world.peer("b.test", &a);
+    assert_eq!(peer.say("MAIL FROM:<bob@b.test>").unwrap().code, 250);
+    assert_eq!(world.greeting([127, 0, 0, 7].into(), &a).code, 220);
 }

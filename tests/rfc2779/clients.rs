@@ -7,8 +7,10 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 
 use crate::common::client::{Client, entity};
 use crate::common::daemon::{Daemon, Setup, free_address};
+use crate::common::device::Device;
 use crate::common::person::Person;
 use crate::common::sink::field;
+use crate::common::wait;
 use crate::world::{World, check, is};
 
 /// a.test with accounts for alice and bob, whose password is `secret`, and listeners for them.
@@ -294,4 +296,22 @@ fn r5_4_10_what_is_too_much() {
     assert_eq!(send(&mut client, "bob@a.test", 2).code, 250);
     let refusal = send(&mut client, "bob@a.test", 3);
     assert_eq!((refusal.code, refusal.lines[0].starts_with("4.7.1 too many messages")), (450, true), "{refusal:?}");
+}
+
+#[test]
+fn r5_4_10_a_full_inbox_says_so_until_its_owner_has_fetched_something() {
+    let home = Home::new(|setup| setup.with("[limits]\ninbox_messages = 2\n"));
+    let (mut alice, mut bob) = (home.alice(), home.bob());
+    let mut send = |number: usize| {
+        let entity = entity("alice@a.test", "bob@a.test", &format!("{number}@a.test"), "hello");
+        alice.transaction("<alice@a.test>", &["<bob@a.test>"], &entity).unwrap()
+    };
+    assert_eq!([send(1).code, send(2).code], [250, 250]);
+    let full = send(3);
+    assert!(full.code == 452 && full.lines[0].starts_with("4.2.2 the inbox is full"), "{full:?}");
+    expect(&mut bob, "NOOP", "250");
+    let mut device = Device::attach(bob, "ATRN INBOX=bob@a.test DEVICE=phone");
+    assert_eq!(device.text().as_deref(), Some("hello"));
+    let room = || (send(4).code == 250).then_some(());
+    wait::until("there is room again", room);
 }

@@ -178,6 +178,15 @@ impl World {
 
     /// A connection to a mail listener from another address of loopback.
     pub fn from_address(&self, source: Ipv4Addr, server: &Setup) -> Client {
+        Client::over(self.tcp_from(source, server)).expect("a greeting")
+    }
+
+    /// What a mail listener says first to whoever comes from there.
+    pub fn greeting(&self, source: Ipv4Addr, server: &Setup) -> Reply {
+        Client::without_greeting(self.tcp_from(source, server)).reply().expect("a reply")
+    }
+
+    fn tcp_from(&self, source: Ipv4Addr, server: &Setup) -> TcpStream {
         let stream = self.runtime.block_on(async {
             let socket = tokio::net::TcpSocket::new_v4()?;
             socket.bind((source, 0).into())?;
@@ -185,7 +194,7 @@ impl World {
         });
         let stream = stream.expect("a connection");
         stream.set_nonblocking(false).expect("a blocking socket");
-        Client::over(stream).expect("a greeting")
+        stream
     }
 
     fn pair(&self, domain: &str) -> (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>) {

@@ -58,13 +58,13 @@ impl Hop<'_> {
             parameters.by = self.fit_time(deliver_by.mode, by)?;
         }
         if envelope.require_tls {
+            // RFC 8689 §4.2.1 has two codes.
+            if self.protection == Protection::Clear {
+                return unfit(5, 7, 10, "REQUIRETLS was asked for, and the hop offers no TLS");
+            }
             if !self.has(Extension::RequireTls) || self.protection != Protection::Proven {
-                return unfit(
-                    5,
-                    7,
-                    30,
-                    "REQUIRETLS was asked for, and the hop does not offer it or did not prove itself",
-                );
+                let reason = "REQUIRETLS was asked for, and the hop does not offer it or did not prove itself";
+                return unfit(5, 7, 30, reason);
             }
             parameters.require_tls = true;
         }

@@ -460,7 +460,8 @@ fn unfit_for_the_hop() {
     check("S: 250-DELIVERBY\n", clear, with(late, |e| e.deliver_by = by(1000, ByMode::Return)), "1.0 unfit 5.4.7");
     let secret = with(plain, |e| e.require_tls = true);
     check("", Protection::Proven, secret.clone(), "1.0 unfit 5.7.30");
-    check("S: 250-REQUIRETLS\n", Protection::Encrypted, secret, "1.0 unfit 5.7.30");
+    check("S: 250-REQUIRETLS\n", Protection::Encrypted, secret.clone(), "1.0 unfit 5.7.30");
+    check("S: 250-REQUIRETLS\n", clear, secret, "1.0 unfit 5.7.10");
 }
 
 /// The commands of one transaction to a hop that shows these extensions.
