@@ -94,7 +94,7 @@ fn unescaped(value: &str, letters: &[(char, char)]) -> String {
     out
 }
 
-/// The character whose number four hexadecimal digits give (RFC 3862 §2.3.2).
+/// The character whose number four hexadecimal digits give (RFC 3862 §2.3).
 fn numbered(rest: &mut Peekable<Chars<'_>>) -> char {
     let mut number = 0;
     for _ in 0..4 {
@@ -144,7 +144,7 @@ pub(super) fn cpim(octets: &[u8], sender: &Mailbox) -> Option<String> {
     None
 }
 
-/// What follows a backslash in a header of CPIM and is not itself (RFC 3862 §2.3.2); a text in one line has no other line.
+/// What follows a backslash in a header of CPIM and is not itself (RFC 3862 §2.3); a text in one line has no other line.
 const CPIM_ESCAPES: [(char, char); 6] = [('b', ' '), ('t', ' '), ('n', ' '), ('r', ' '), ('f', ' '), ('u', 'u')];
 
 /// Whether `Name <im:alice@a.test>` names this mailbox.

@@ -128,6 +128,27 @@ struct Reloadable {
 }
 
 impl Reloadable {
+    /// At the start.
+    fn read(
+        config: &Config,
+        certificates: Arc<Certificates>,
+        fetched: Arc<lists::Fetched>,
+    ) -> Result<Reloadable, DaemonError> {
+        let users = build::users(config);
+        let accounts = build::accounts(config, users.clone(), &Rules::default())?;
+        let signatures = signatures::signatures(config, false, &fetched)?;
+        Ok(Reloadable {
+            accounts: watch::Sender::new(Arc::new(accounts)),
+            table: watch::Sender::new(Arc::new(build::table(config))),
+            refused: watch::Sender::new(Arc::new(config.policy.refused.clone())),
+            certificates,
+            signatures: watch::Sender::new(Arc::new(signatures)),
+            users,
+            fetched,
+            turns: signatures::Turns::default(),
+        })
+    }
+
     fn read_accounts(&self, config: &Config) -> Result<Accounts, crate::accounts::file::FileError> {
         let rules = self.accounts.borrow().rules().clone();
         build::accounts(config, self.users.clone(), &rules)
@@ -189,6 +210,20 @@ struct Base {
     presence: Handle,
 }
 
+impl Base {
+    fn new(
+        spool: Spool,
+        clock: Arc<dyn Clock>,
+        resolver: Arc<dyn Resolve>,
+        presence: Handle,
+        reloadable: &Reloadable,
+    ) -> Base {
+        let (accounts, table) = (reloadable.accounts.subscribe(), reloadable.table.subscribe());
+        let (refused, signatures) = (reloadable.refused.subscribe(), reloadable.signatures.subscribe());
+        Base { spool, clock, resolver, accounts, table, refused, signatures, presence }
+    }
+}
+
 /// Whoever delivers: to other servers, and to clients that are attached.
 struct Delivery {
     peers: Arc<Peers>,
@@ -223,27 +258,14 @@ impl Daemon {
         let clock: Arc<dyn Clock> = Arc::new(clock::System::new());
         let (certificates, roots) = (certificates(&config, clock.now())?, Arc::new(build::roots(&config)?));
         let (resolver, (spool, opened)) = (dns::from_options(config.dns.clone())?, open(&config)?);
-        let (users, accounts_stamp) = (build::users(&config), build::accounts_stamp(&config));
-        let (accounts, local) = watch::channel(Arc::new(build::accounts(&config, users.clone(), &Rules::default())?));
-        let (table, routes) = watch::channel(Arc::new(build::table(&config)));
-        let (refused, outsiders) = watch::channel(Arc::new(config.policy.refused.clone()));
         let (fetched, lists) = lists::start(config.smime.fetch_crls, resolver.clone(), clock.clone());
-        let (signatures, believed) = watch::channel(Arc::new(signatures::signatures(&config, false, &fetched)?));
+        let accounts_stamp = build::accounts_stamp(&config);
+        let reloadable = Reloadable::read(&config, certificates.clone(), fetched)?;
         let (lists_stamp, (life, lives)) = (signatures::lists_stamp(&config), unbounded_channel());
         let ((closing, closed), (finishing, finished)) = (watch::channel(false), watch::channel(false));
         let (issuers, counters) = (Arc::new(Online::new(build::issuers(&config))), Arc::<queue::Counters>::default());
-        let presence = watching::tables(&config, &spool, &clock, &accounts, issuers.clone());
-        let presence = presence.map_err(DaemonError::Presence)?;
-        let base = Base {
-            spool,
-            clock,
-            resolver,
-            accounts: local,
-            table: routes,
-            refused: outsiders,
-            signatures: believed,
-            presence,
-        };
+        let presence = watching::tables(&config, &spool, &clock, &reloadable.accounts, issuers.clone());
+        let base = Base::new(spool, clock, resolver, presence.map_err(DaemonError::Presence)?, &reloadable);
         let connector = Arc::new(Connector::new(roots.clone(), certificates.clone(), build::connect(&config)));
         let authority = authority(&config, &base, &connector).await?;
         let (notifiers, notices, look_up) =
@@ -269,14 +291,12 @@ impl Daemon {
         };
         let queue = tokio::spawn(queue::run(parts, build::queue(&config), finished, limits::DRAIN_TIMEOUT));
         let context = receiving(&config, &base, roots, authority.clone(), (attached.clone(), attach), life);
-        let (mut tasks, turns) = (JoinSet::new(), signatures::Turns::default());
+        let mut tasks = JoinSet::new();
         listen(&config, inherited, &context, &certificates, &closed, &mut tasks)?;
         let told =
             handler::Parts { commands, peers: peers.clone(), issuers: issuers.clone(), counters, receive: context };
         let (administration, requests) = watched::administer(&config, told, notifiers.clone(), closed).await?;
         let Base { spool, presence, .. } = base;
-        let reloadable =
-            Arc::new(Reloadable { accounts, table, refused, certificates, signatures, users, fetched, turns });
         Ok(Daemon {
             config,
             spool,
@@ -285,7 +305,7 @@ impl Daemon {
             notices,
             presence,
             devices,
-            reloadable,
+            reloadable: Arc::new(reloadable),
             closing,
             finishing,
             tasks,

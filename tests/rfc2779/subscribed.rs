@@ -22,9 +22,13 @@ fn r2_2_1_two_domains_meet_without_having_known_of_each_other() {
     people.alice.done(&["status", "away", "first contact"]);
     let told = people.bob.done(&["watch", "alice@a.test"]);
     assert!(told.starts_with("alice@a.test: away") && told.contains("first contact"), "{told}");
-    people.bob.done(&["send", "alice@a.test", "-m", "hello", "--wait", "30"]);
+    people.bob.done(&["send", "alice@a.test", "-m", "hello"]);
     let message = people.a.wait_for("alice@a.test", 1).remove(0);
     assert!(message.contains("Authentication-Results:") && message.contains("impp=pass"), "{message}");
+    // He may see whether she is there, so a receipt tells when she has it.
+    let listening = people.alice.listen();
+    listening.wait_for(&[("event", "message"), ("text", "hello")]);
+    people.bob.done(&["send", "alice@a.test", "-m", "hello again", "--wait", "30"]);
 }
 
 /// Alice has allowed carol and erin, who watch her.
