@@ -562,7 +562,7 @@ Not measured by this run: seen with `perf sched timehist` in one message from cl
 - smtp-source with 16 sessions into the queue, on 24 November 2026 (the daemon's histogram of commits, `vmstat`, `perf`; two
   runs): 7,200 and 7,300 msg/s; 3 messages shared a sync, which took 0.29 ms. Under `perf` the cores were 85 % busy and 65 % of
   the daemon's time was the kernel's: threads that wake each other, and five round trips for each message. What smtp-source
-  itself can do is in the rows *nothing between*: there is no server there that stores anything, and it is less than the aim.
+  itself can do is in the rows *nothing between*, where nobody stores anything: with 1 and 16 sessions less than the aim.
 
 ## How
 
