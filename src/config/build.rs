@@ -434,6 +434,7 @@ fn limits(table: &Table<'_>, problems: &mut Problems) -> Option<Limits> {
     let connections_per_address = table.value(&keys::LIMIT_PER_ADDRESS, problems);
     let in_flight = table.value(&keys::LIMIT_IN_FLIGHT, problems);
     let messages_per_minute = table.value(&keys::LIMIT_MESSAGES_PER_MINUTE, problems);
+    let domain_messages_per_minute = table.value(&keys::LIMIT_DOMAIN_MESSAGES, problems);
     let attached = table.value(&keys::LIMIT_ATTACHED, problems);
     let inbox_messages = table.value(&keys::LIMIT_INBOX_MESSAGES, problems);
     let inbox_octets = table.value(&keys::LIMIT_INBOX_OCTETS, problems);
@@ -444,6 +445,7 @@ fn limits(table: &Table<'_>, problems: &mut Problems) -> Option<Limits> {
         connections_per_address: connections_per_address?,
         in_flight: in_flight?,
         messages_per_minute: messages_per_minute?,
+        domain_messages_per_minute,
         attached: attached?,
         inbox_messages: inbox_messages?,
         inbox_octets: inbox_octets?,

@@ -288,6 +288,13 @@ pub(super) static LIMIT_MESSAGES_PER_MINUTE: Key<usize> = standard(
     "600",
     "Messages that one account may submit in a minute; what is more is told to come later.",
 );
+pub(super) static LIMIT_DOMAIN_MESSAGES: Key<usize> = key(
+    "domain_messages_per_minute",
+    value::COUNT,
+    Default::Derived("no limit"),
+    "6000",
+    "Messages that the servers of one other domain may hand in in a minute; what is more is told to come later.",
+);
 pub(super) static LIMIT_ATTACHED: Key<usize> =
     standard("attached", value::COUNT, "32", "Clients of one account that may be attached at one time.");
 pub(super) static LIMIT_INBOX_MESSAGES: Key<usize> = standard(
@@ -533,6 +540,7 @@ pub(super) const LIMITS: Section = Section {
         &LIMIT_PER_ADDRESS.info,
         &LIMIT_IN_FLIGHT.info,
         &LIMIT_MESSAGES_PER_MINUTE.info,
+        &LIMIT_DOMAIN_MESSAGES.info,
         &LIMIT_ATTACHED.info,
         &LIMIT_INBOX_MESSAGES.info,
         &LIMIT_INBOX_OCTETS.info,

@@ -330,6 +330,8 @@ pub struct Limits {
     pub in_flight: usize,
     /// Messages that an account submits in a minute.
     pub messages_per_minute: usize,
+    /// Messages that another domain may hand in in a minute; `None`: as many as it will.
+    pub domain_messages_per_minute: Option<usize>,
     /// Attachments of an account.
     pub attached: usize,
     /// Messages that wait in an inbox.

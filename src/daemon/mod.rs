@@ -11,6 +11,7 @@ pub mod journal;
 mod lists;
 pub mod metrics;
 mod presence;
+mod reload;
 mod signatures;
 mod waiting;
 mod watched;
@@ -28,7 +29,7 @@ use tokio::sync::mpsc::{Sender, UnboundedReceiver, UnboundedSender, channel, unb
 use tokio::sync::{Semaphore, oneshot, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
-use crate::accounts::{Accounts, Authority, Rules, Users};
+use crate::accounts::{Accounts, Authority};
 use crate::address::Domain;
 use crate::attached::{Attached, Attachment};
 use crate::clock::{self, Clock};
@@ -48,6 +49,8 @@ use crate::route::Table;
 use crate::spool::{self, Spool};
 use crate::timestamp::Timestamp;
 use crate::tls::{self, Acceptor, Certificates, Connector};
+
+use reload::Reloadable;
 
 /// How often certificate files are looked at.
 const CERTIFICATES_EVERY: Duration = Duration::from_secs(30);
@@ -108,63 +111,23 @@ pub fn run(config: Config) -> Result<(), DaemonError> {
     let inherited = net::Inherited::of_the_service_manager();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
-        let daemon = Daemon::start(config, inherited).await?;
-        daemon.run().await
+        // Before anybody is served: who is told to end then ends in order.
+        let signals = Signals::new()?;
+        Daemon::start(config, inherited).await?.run(signals).await
     })
 }
 
-/// What a reload replaces.
-struct Reloadable {
-    accounts: watch::Sender<Arc<Accounts>>,
-    table: watch::Sender<Arc<Table>>,
-    refused: watch::Sender<Arc<Refused>>,
-    certificates: Arc<Certificates>,
-    signatures: watch::Sender<Arc<Signatures>>,
-    users: Option<Arc<Users>>,
-    /// Lists of revoked certificates from elsewhere.
-    fetched: Arc<lists::Fetched>,
-    /// In what order those who are believed were read.
-    turns: signatures::Turns,
+/// What tells the daemon to stop, or to read its files again.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
 }
 
-impl Reloadable {
-    /// At the start.
-    fn read(
-        config: &Config,
-        certificates: Arc<Certificates>,
-        fetched: Arc<lists::Fetched>,
-    ) -> Result<Reloadable, DaemonError> {
-        let users = build::users(config);
-        let accounts = build::accounts(config, users.clone(), &Rules::default())?;
-        let signatures = signatures::signatures(config, false, &fetched)?;
-        Ok(Reloadable {
-            accounts: watch::Sender::new(Arc::new(accounts)),
-            table: watch::Sender::new(Arc::new(build::table(config))),
-            refused: watch::Sender::new(Arc::new(config.policy.refused.clone())),
-            certificates,
-            signatures: watch::Sender::new(Arc::new(signatures)),
-            users,
-            fetched,
-            turns: signatures::Turns::default(),
-        })
-    }
-
-    fn read_accounts(&self, config: &Config) -> Result<Accounts, crate::accounts::file::FileError> {
-        let rules = self.accounts.borrow().rules().clone();
-        build::accounts(config, self.users.clone(), &rules)
-    }
-
-    /// Takes a new configuration over, all of what can be or nothing.
-    fn take(&self, config: &Config) -> Result<(), DaemonError> {
-        let accounts = self.read_accounts(config)?;
-        let turn = self.turns.next();
-        let signatures = signatures::signatures(config, true, &self.fetched)?;
-        self.certificates.replace(config.certificates.clone())?;
-        self.accounts.send_replace(Arc::new(accounts));
-        self.table.send_replace(Arc::new(build::table(config)));
-        self.refused.send_replace(Arc::new(config.policy.refused.clone()));
-        self.turns.take(turn, || _ = self.signatures.send_replace(Arc::new(signatures)));
-        Ok(())
+impl Signals {
+    fn new() -> std::io::Result<Signals> {
+        let [terminate, interrupt, hangup] = [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()];
+        Ok(Signals { terminate: signal(terminate)?, interrupt: signal(interrupt)?, hangup: signal(hangup)? })
     }
 }
 
@@ -321,18 +284,16 @@ impl Daemon {
         })
     }
 
-    async fn run(mut self) -> Result<(), DaemonError> {
-        let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-        let mut hangup = signal(SignalKind::hangup())?;
+    async fn run(mut self, mut signals: Signals) -> Result<(), DaemonError> {
         let mut certificates = tokio::time::interval(CERTIFICATES_EVERY);
         let mut watchdog = watchdog();
         notify(&[sd_notify::NotifyState::Ready]);
         tracing::info!("{} is ready", self.config.host);
         loop {
             tokio::select! {
-                _ = terminate.recv() => break,
-                _ = interrupt.recv() => break,
-                _ = hangup.recv() => { let _ = self.reload(); }
+                _ = signals.terminate.recv() => break,
+                _ = signals.interrupt.recv() => break,
+                _ = signals.hangup.recv() => { let _ = self.reload(); }
                 Some(request) = self.requests.recv() => match request {
                     handler::Request::Reload(answer) => { let _ = answer.send(self.reload()); }
                     handler::Request::Drain => break,
@@ -343,7 +304,7 @@ impl Daemon {
                 _ = watchdog.tick() => notify(&[sd_notify::NotifyState::Watchdog]),
             }
         }
-        self.drain(&mut terminate).await;
+        self.drain(&mut signals.terminate).await;
         Ok(())
     }
 
@@ -504,6 +465,7 @@ fn receiving(
         clients: Shares::new(config.limits.attached),
         attach,
         rates: Rates::new(config.limits.messages_per_minute),
+        peers: config.limits.domain_messages_per_minute.map(Rates::new),
         mailed: Rates::in_an_hour(limits::MAILED_REQUESTS),
         refused: base.refused.clone(),
         table: base.table.clone(),

@@ -119,6 +119,8 @@ pub struct Context {
     pub attach: Sender<Attachment>,
     /// What accounts have submitted lately.
     pub rates: Rates,
+    /// What other domains have handed in lately; `None`: that is not bounded.
+    pub peers: Option<Rates>,
     /// What authors of mail have asked of presence lately.
     pub mailed: Rates,
     /// Whom the administrator keeps out.

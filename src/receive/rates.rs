@@ -1,6 +1,6 @@
-//! How many messages an account may submit, and how often an author of mail may ask.
+//! How many messages an account may submit, how many another domain may hand in, and how often an author of mail may ask.
 //!
-//! In: an account that begins a transaction. Out: whether it may, or how long it has to wait. A minute's or an hour's worth
+//! In: an account or a domain that begins a transaction. Out: whether it may, or how long it has to wait. A minute's or an hour's worth
 //! may come at once; then one after the other. Bounded: at most [`limits::RATED_ACCOUNTS`] accounts are remembered, those that have
 //! used up nothing are forgotten first; beyond that the most moderate are. Of each one moment in time is kept.
 

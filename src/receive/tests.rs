@@ -91,6 +91,7 @@ impl Stage {
             clients: Shares::new(2),
             attach,
             rates: Rates::new(60),
+            peers: None,
             mailed: Rates::in_an_hour(3),
             refused: watch::channel(Arc::default()).1,
             table: watch::channel(Arc::new(Table::new([a], Vec::new()))).1,

@@ -138,12 +138,21 @@ impl Judge {
         }
         if self.listener.service == Service::Relay && !self.upstream {
             let finding = self.finding(&mail).await;
-            if let Err(refusal) = policy::sender(&finding, mail.class.unwrap_or(Class::Im)) {
+            let class = mail.class.unwrap_or(Class::Im);
+            if let Err(refusal) = policy::sender(&finding, class).and_then(|()| self.rate(&mail, class)) {
                 return refusal;
             }
         }
         (self.mail, self.has_recipient) = (Some(mail), false);
         Reply::new(250, EnhancedCode::new(2, 1, 0), "sender accepted")
+    }
+
+    /// Whether the domain may hand in another message now. Presence is bounded by its subscriptions.
+    fn rate(&self, mail: &Mail, class: Class) -> Result<(), Reply> {
+        match (&self.context.peers, self.claim(mail)) {
+            (Some(peers), Some((domain, _))) if class == Class::Im => peers.count(domain.as_str(), Instant::now()),
+            _ => Ok(()),
+        }
     }
 
     /// Whether the account may send in that name, and now.

@@ -189,6 +189,21 @@ fn sockets_that_systemd_has_opened_are_taken_over_and_others_are_closed() {
     assert!(Path::new(&path).exists(), "the service manager's file stays");
 }
 
+/// Who is told to end as soon as it serves anybody, or to read its files again, ends in order.
+#[test]
+fn signals_at_the_first_moment_are_heard() {
+    for signals in [&[Signal::TERM][..], &[Signal::HUP, Signal::INT]] {
+        let directory = tempfile::tempdir().unwrap();
+        let setup = Setup::new(directory.path());
+        let daemon = setup.spawn();
+        let begun = std::time::Instant::now();
+        // At once, not at the next look.
+        while std::net::TcpStream::connect(setup.mail).is_err() && begun.elapsed() < wait::PATIENCE {}
+        signals.iter().for_each(|signal| daemon.signal(*signal));
+        assert!(daemon.end().success(), "{}", setup.log());
+    }
+}
+
 fn conf(name: &str) -> String {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("conf").join(name).display().to_string()
 }

@@ -175,3 +175,24 @@ fn r2_4_4_who_is_kept_out_is_told_so_until_a_reload_lets_it_in() {
     assert_eq!(peer.say("MAIL FROM:<bob@b.test>").unwrap().code, 250);
     assert_eq!(world.greeting([127, 0, 0, 7].into(), &a).code, 220);
 }
+
+/// What another domain hands in is bounded where the administrator says so; what is too much comes later (RFC 2779 §2.4.4).
+#[test]
+fn r2_4_4_a_domain_that_hands_in_too_much_comes_later() {
+    let world = World::new();
+    let a = world.domain("a.test", "alice").with("[limits]\ndomain_messages_per_minute = 2\n");
+    let (_b, _c) = (world.domain("b.test", "bob"), world.domain("c.test", "carol"));
+    let _a = a.start();
+    let code = |domain: &str, sender: &str| {
+        let (mut peer, _) = world.peer(domain, &a);
+        let reply = peer.say(&format!("MAIL FROM:<{sender}>")).unwrap();
+        assert!(
+            reply.code == 250 || reply.lines[0].starts_with("4.7.1 too many messages in a minute; wait "),
+            "{reply:?}"
+        );
+        reply.code
+    };
+    // Its senders and its connections count together; another domain has its own.
+    assert_eq!([code("b.test", "bob@b.test"), code("b.test", "eve@b.test")], [250, 250]);
+    assert_eq!([code("b.test", "bob@b.test"), code("c.test", "carol@c.test")], [450, 250]);
+}
