@@ -103,7 +103,7 @@ impl Rules {
         if self.documents.is_empty() {
             return Known::None;
         }
-        match self.documents.get(&file_name(inbox)) {
+        match self.documents.get(&file_name(inbox, END)) {
             None => Known::None,
             Some(stored) => stored.ruleset.as_deref().map_or(Known::Damaged, Known::Rules),
         }
@@ -114,7 +114,7 @@ impl Rules {
         if self.documents.is_empty() && before.documents.is_empty() {
             return true;
         }
-        let name = file_name(inbox);
+        let name = file_name(inbox, END);
         match (self.documents.get(&name), before.documents.get(&name)) {
             (None, None) => true,
             (Some(new), Some(old)) => match (&new.ruleset, &old.ruleset) {
@@ -166,10 +166,10 @@ fn read(path: &Path) -> Result<String, String> {
     Ok(text)
 }
 
-/// The name of the file of an inbox. Octets that are not of a plain name are percent-encoded.
-fn file_name(inbox: &Mailbox) -> String {
+/// The name of the file of an inbox, with that end. Octets that are not of a plain name are percent-encoded.
+pub fn file_name(inbox: &Mailbox, end: &str) -> String {
     let key = inbox.key();
-    let mut name = String::with_capacity(key.len() + END.len());
+    let mut name = String::with_capacity(key.len() + end.len());
     for (at, octet) in key.bytes().enumerate() {
         match octet {
             b'a'..=b'z' | b'0'..=b'9' | b'@' | b'-' | b'_' | b'+' => name.push(char::from(octet)),
@@ -184,12 +184,12 @@ fn file_name(inbox: &Mailbox) -> String {
             _ = write!(name, "{octet:02x}");
         }
     }
-    name + END
+    name + end
 }
 
 /// Where the document of an inbox is.
 pub fn path(directory: &Path, inbox: &Mailbox) -> PathBuf {
-    directory.join(file_name(inbox))
+    directory.join(file_name(inbox, END))
 }
 
 /// The document of an inbox as it is stored.
@@ -264,13 +264,13 @@ mod tests {
 
     #[test]
     fn names_of_files_stay_in_the_directory() {
-        let check = |inbox: &str, expected: &str| assert_eq!(file_name(&mailbox(inbox)), expected);
+        let check = |inbox: &str, expected: &str| assert_eq!(file_name(&mailbox(inbox), END), expected);
         check("Alice.Smith+x@A.example", "alice.smith+x@a.example.xml");
         check("\"../../etc\"@a.example", "%2e.%2f..%2fetc@a.example.xml");
         check("\".x\"@a.example", "%2ex@a.example.xml");
         check("é@a.example", "%c3%a9@a.example.xml");
         let long = format!("{}@{}.example", "a".repeat(60), vec!["b".repeat(60); 3].join("."));
-        assert_eq!(file_name(&mailbox(&long)).len(), 68);
+        assert_eq!(file_name(&mailbox(&long), END).len(), 68);
     }
 
     fn rules(message: &str) -> String {

@@ -10,6 +10,7 @@ use impart::address::{Domain, Mailbox};
 use impart::clock::{Clock, System};
 use impart::completion;
 use impart::config::{self, Config, Via};
+use impart::control::authority::brought::Brought;
 use impart::control::authority::online::{self, PassPhrases};
 use impart::control::authority::{self, AuthorityError, PassPhrase};
 use impart::control::cli::{Account, Arguments, AuthorityFiles, Cert, Certified, Command, Presence, Queue, Rules};
@@ -246,6 +247,7 @@ async fn revoke_all(
         };
         printer.text(&done.map_err(fault)?);
     }
+    Brought::at(config.brought()).withdraw(&all, None)?;
     Ok(())
 }
 

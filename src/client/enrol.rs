@@ -52,8 +52,9 @@ impl Client {
         self.shared.renew().await
     }
 
-    /// As [`Client::renew`], when less than a third of the time of the latest certificate is left, and that was not tried
-    /// lately.
+    /// Asks for another certificate of the same key, so that all devices that have it read on, when less than a third of the
+    /// time of the latest is left, and that was not tried lately. A certificate that this device has not asked for may have
+    /// been renewed by another one: then that is taken.
     pub async fn renew_if_due(&self) -> Result<Option<(String, Enrolled)>, ClientError> {
         self.shared.renew_if_due().await
     }
@@ -73,6 +74,13 @@ impl Client {
             }
         }
         Ok(())
+    }
+
+    /// Has the domain tell the certificate of a key, whoever has issued it, to whoever may write to the account.
+    pub async fn publish(&self, own: &Own) -> Result<(), ClientError> {
+        let publish = Directive::Publish { id: None, expires: None, event: Event::Certificate };
+        let body = own.chain.first().map(|certificate| (compose::CERTIFICATE, certificate.der()));
+        self.shared.tell_octets(&self.account().address, &publish, body).await
     }
 
     /// Seeks certificates of those to whom it is to be encrypted, and of whom none is known: first what their domains publish;
@@ -111,7 +119,7 @@ impl Shared {
 
     async fn enrol(&self, name: &str) -> Result<Enrolled, ClientError> {
         let me = &self.account.address;
-        let request = self.keys().request(name)?;
+        let request = self.keys().request(name, me)?;
         // Attached first: the answer is told to whoever is.
         let mut answers = self.answers().await?;
         self.keys().asked(name, now())?;
@@ -163,13 +171,33 @@ impl Shared {
         let Some(certificate) = latest.chain.first().filter(|certificate| certificate.is_due(now())) else {
             return Ok(None);
         };
-        // A certificate that somebody else has issued is that one's to renew.
-        match self.keys().asked_at(&latest.name)? {
-            Some(asked) if asked.after(pause(certificate)) <= now() => {}
-            _ => return Ok(None),
-        }
+        let is_time = |last: Timestamp| last.after(pause(certificate)) <= now();
+        let Some(asked) = self.keys().asked_at(&latest.name)? else {
+            let sought = self.keys().sought_at(&latest.name)?;
+            return if sought.is_none_or(is_time) { self.seek_renewed(&latest).await } else { Ok(None) };
+        };
+        let Some(_hold) = self.keys().hold()?.filter(|_| is_time(asked)) else { return Ok(None) };
         self.keys().asked(&latest.name, now())?;
-        self.renew().await
+        let name = self.keys().waiting()?.unwrap_or(latest.name);
+        let enrolled = self.enrol(&name).await?;
+        Ok(Some((name, enrolled)))
+    }
+
+    /// Takes the certificate that the domain tells, where it is a later one of the same key. What cannot be asked is as it
+    /// was: somebody else has issued the one that is here, and somebody else may renew it.
+    async fn seek_renewed(&self, own: &Own) -> Result<Option<(String, Enrolled)>, ClientError> {
+        let me = &self.account.address;
+        self.keys().sought(&own.name, now())?;
+        let Ok(Some(found)) = self.fetch_certificate(me).await else { return Ok(None) };
+        let Some((first, above)) = own.chain.split_first() else { return Ok(None) };
+        let named = trust::names_of(&found).is_ok_and(|names| names.names(me));
+        if !named || found.spki() != first.spki() || found.not_after() <= first.not_after() {
+            return Ok(None);
+        }
+        let until = found.not_after();
+        let above = if found.issuer() == first.issuer() { above } else { &[] };
+        self.keys().certify(&std::iter::once(&found).chain(above).cloned().collect::<Vec<_>>())?;
+        Ok(Some((own.name.clone(), Enrolled::Certified(until))))
     }
 
     /// What DNS has of those of whom no certificate is known (RFC 8162).

@@ -9,6 +9,7 @@
 //! | `keys/NAME.key` | a secret key, PKCS #8 in PEM; NAME is made of its public key |
 //! | `keys/NAME.csr` | the request for its certificate (RFC 2986) |
 //! | `keys/NAME.asked` | when the domain was asked for its certificate last; there where it is the domain's to issue |
+//! | `keys/NAME.sought` | when the domain was asked last whether another device has renewed its certificate |
 //! | `keys/NAME.pem` | its certificate and those above it |
 //! | `keys/NAME.revoked` | its certificate was revoked at its owner's wish |
 //! | `keys/NAME.past` | its certificates before that, the latest first: messages are encrypted to them |
@@ -251,10 +252,13 @@ impl Keys {
         Ok(Some(name))
     }
 
-    /// A key's request, in DER.
-    pub fn request(&self, name: &str) -> Result<Vec<u8>, KeyError> {
+    /// A key's request, in DER; that of a key that came from elsewhere is made now, for that address.
+    pub fn request(&self, name: &str, address: &Mailbox) -> Result<Vec<u8>, KeyError> {
         let path = self.request_file(name);
-        let text = read(&path)?.unwrap_or_default();
+        let text = match read(&path)? {
+            Some(text) => text,
+            None => request(&self.read_own(name.to_owned())?.key, address)?,
+        };
         let der = Request::der(text.as_bytes()).map(Cow::into_owned);
         der.map_err(|fault| KeyError::Content { path, fault })
     }
@@ -262,6 +266,16 @@ impl Keys {
     /// The domain is asked for a key's certificate now.
     pub fn asked(&self, name: &str, at: Timestamp) -> Result<(), KeyError> {
         self.write(&self.own, &self.file(name, "asked"), format!("{}\n", at.secs()).as_bytes())
+    }
+
+    /// The domain is asked now whether another device has renewed a key's certificate.
+    pub fn sought(&self, name: &str, at: Timestamp) -> Result<(), KeyError> {
+        self.write(&self.own, &self.file(name, "sought"), format!("{}\n", at.secs()).as_bytes())
+    }
+
+    /// When that was last.
+    pub fn sought_at(&self, name: &str) -> Result<Option<Timestamp>, KeyError> {
+        self.time(name, "sought")
     }
 
     /// A key's certificate is not the domain's to issue.
@@ -300,7 +314,11 @@ impl Keys {
 
     /// When the domain was asked for a key's certificate last; `None`: it is not the domain's to issue.
     pub fn asked_at(&self, name: &str) -> Result<Option<Timestamp>, KeyError> {
-        let text = read(&self.file(name, "asked"))?;
+        self.time(name, "asked")
+    }
+
+    fn time(&self, name: &str, mark: &str) -> Result<Option<Timestamp>, KeyError> {
+        let text = read(&self.file(name, mark))?;
         Ok(text.map(|text| Timestamp::from_secs(text.trim().parse().unwrap_or(0))))
     }
 

@@ -135,6 +135,11 @@ impl Config {
     pub fn authorities(&self) -> PathBuf {
         self.smime.authorities.clone().unwrap_or_else(|| self.accounts.file.with_file_name("ca"))
     }
+
+    /// The directory of certificates of other authorities that people let be told.
+    pub fn brought(&self) -> PathBuf {
+        self.accounts.file.with_file_name("certificates")
+    }
 }
 
 /// A domain served here.

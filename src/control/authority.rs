@@ -8,6 +8,7 @@
 //! what is issued is on the disk before it is printed; a revocation list never loses an entry and its number grows.
 //! Whatever needs the key renews the list too. Fails: [`AuthorityError`], and then nothing is changed but what was told.
 
+pub mod brought;
 mod files;
 mod held;
 pub mod online;

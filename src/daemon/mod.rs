@@ -34,6 +34,7 @@ use crate::address::Domain;
 use crate::attached::{Attached, Attachment};
 use crate::clock::{self, Clock};
 use crate::config::{self, Config};
+use crate::control::authority::brought::Brought;
 use crate::control::authority::online::Online;
 use crate::deliver::{Devices, Peers, Report};
 use crate::dns::{self, Resolve};
@@ -226,7 +227,10 @@ impl Daemon {
         let reloadable = Reloadable::read(&config, certificates.clone(), fetched)?;
         let (lists_stamp, (life, lives)) = (signatures::lists_stamp(&config), unbounded_channel());
         let ((closing, closed), (finishing, finished)) = (watch::channel(false), watch::channel(false));
-        let (issuers, counters) = (Arc::new(Online::new(build::issuers(&config))), Arc::<queue::Counters>::default());
+        let (issuers, counters) = (
+            Arc::new(Online::new(build::issuers(&config), Brought::at(config.brought()))),
+            Arc::<queue::Counters>::default(),
+        );
         let presence = watching::tables(&config, &spool, &clock, &reloadable.accounts, issuers.clone());
         let base = Base::new(spool, clock, resolver, presence.map_err(DaemonError::Presence)?, &reloadable);
         let connector = Arc::new(Connector::new(roots.clone(), certificates.clone(), build::connect(&config)));

@@ -142,3 +142,10 @@ pub(super) struct Pbkdf2Parameters {
     pub(super) key_octets: Option<u32>,
     pub(super) function: Option<Algorithm>,
 }
+
+/// Of the schemes of PKCS#12.
+#[derive(Sequence)]
+pub(super) struct PbeParameters {
+    pub(super) salt: OctetString,
+    pub(super) rounds: u32,
+}

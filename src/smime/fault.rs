@@ -47,7 +47,7 @@ pub enum Fault {
     /// The pass phrase of a key or of a PKCS#12 file is wrong, or the file is damaged.
     #[error("the pass phrase is wrong, or the file is damaged")]
     PassPhrase,
-    /// A file of keys whose encryption is of the time before PBES2: Triple DES, RC2.
+    /// A file of keys whose encryption is older than Triple DES and RC2 in PKCS#12: RC4, single DES.
     #[error(
         "the file's encryption is an old one; rewrite it with `openssl pkcs12 -legacy -in OLD -nodes -out KEYS` and \
          `openssl pkcs12 -export -in KEYS -out NEW`"

@@ -1,6 +1,6 @@
 //! Secret and public keys.
 //!
-//! In: PKCS#8, PKCS#1 or SEC 1, DER or PEM, encrypted (PBES2) or not; the SubjectPublicKeyInfo of a certificate. Out:
+//! In: PKCS#8, PKCS#1 or SEC 1, DER or PEM, encrypted or not; the SubjectPublicKeyInfo of a certificate. Out:
 //! [`Key`] and [`PublicKey`]. Invariant: the octets of a secret key live only here and in the library of primitives,
 //! and are wiped when dropped; they are in no `Debug`. Fails: [`Fault::Key`], [`Fault::PassPhrase`], [`Fault::Weak`].
 //! RFC 5958 §2, RFC 8017, RFC 5915 §3, RFC 8410 §7.
@@ -111,7 +111,7 @@ impl Key {
         if first.tag == ber::SEQUENCE {
             let pass_phrase = pass_phrase.ok_or(Fault::NoPassPhrase)?;
             let encrypted = reader.take(ber::OCTET_STRING)?.octets()?;
-            let clear = pbes2::decrypt(&Algorithm::from_ber(first.raw)?, &encrypted, pass_phrase.as_bytes())?;
+            let clear = pbes2::decrypt(&Algorithm::from_ber(first.raw)?, &encrypted, pass_phrase)?;
             return Key::from_pkcs8(&clear).map_err(|_| Fault::PassPhrase);
         }
         match reader.next()?.tag {

@@ -4,7 +4,7 @@
 //! message that came: [`open`] says what layer it is, [`verify()`] who signed, [`decrypt`] what is inside; [`examine()`]
 //! does all three, layer by layer. Of one that goes: [`sign()`], then [`encrypt()`].
 //!
-//! Invariants: no I/O, no clock. Every primitive is aws-lc-rs's. What was signed is the octets of the line-anchored part
+//! Invariants: no I/O, no clock. Every primitive is aws-lc-rs's, but for the ciphers of old files of keys. What was signed is the octets of the line-anchored part
 //! ([`crate::mime::signed`]), certificates and signed attributes are taken as they came and never encoded again. Only the
 //! outermost chain of layers counts: a part beside an encrypted part is never shown as protected. [`Examined::judge`] says
 //! what to think of a message as a whole: [`Verdict`]. Fields are put inside and read back by
@@ -34,6 +34,7 @@ mod key;
 mod layer;
 mod memory;
 mod oid;
+mod pbe;
 mod pbes2;
 mod pem;
 mod pkcs12;

@@ -1,4 +1,4 @@
-//! Encryption under a pass phrase: PBES2 with PBKDF2 and AES-CBC.
+//! Encryption under a pass phrase: PBES2 with PBKDF2 and AES-CBC; what is older is read by [`super::pbe`].
 //!
 //! In: an AlgorithmIdentifier, octets, a pass phrase. Out: octets, wiped when dropped. Invariant: at most
 //! [`limits::PASS_PHRASE_ROUNDS`] rounds are done, whoever wrote the file. Fails: [`Fault::PassPhrase`],
@@ -12,20 +12,16 @@ use zeroize::Zeroizing;
 
 use super::asn1::{self, Algorithm, Pbes2Parameters, Pbkdf2Parameters};
 use super::content::{Parameters, random, seal};
-use super::{Cipher, Fault, oid};
+use super::{Cipher, Fault, oid, pbe};
 use crate::limits;
 
 /// Rounds for what we write: what OWASP asks for with HMAC-SHA-512.
 const ROUNDS: NonZeroU32 = NonZeroU32::MIN.saturating_add(209_999);
 
 /// Decrypts what `algorithm` describes.
-pub(super) fn decrypt(
-    algorithm: &Algorithm,
-    encrypted: &[u8],
-    pass_phrase: &[u8],
-) -> Result<Zeroizing<Vec<u8>>, Fault> {
+pub(super) fn decrypt(algorithm: &Algorithm, encrypted: &[u8], pass_phrase: &str) -> Result<Zeroizing<Vec<u8>>, Fault> {
     if algorithm.oid != oid::PBES2 {
-        return Err(Fault::OldFile);
+        return pbe::decrypt(algorithm, encrypted, pass_phrase);
     }
     let Pbes2Parameters { derivation, cipher } = asn1::parameters(algorithm)?;
     if derivation.oid != oid::PBKDF2 {
@@ -46,7 +42,7 @@ pub(super) fn decrypt(
     let rounds = NonZeroU32::new(rounds).filter(|rounds| rounds.get() <= limits::PASS_PHRASE_ROUNDS);
     let rounds = rounds.ok_or(Fault::TooMany("rounds of the pass phrase's derivation"))?;
     let mut key = Zeroizing::new(vec![0; parameters.cipher.key_octets()]);
-    pbkdf2::derive(function, rounds, salt.as_bytes(), pass_phrase, &mut key);
+    pbkdf2::derive(function, rounds, salt.as_bytes(), pass_phrase.as_bytes(), &mut key);
     parameters.unseal(&key, encrypted, &[], &[]).map(Zeroizing::new).ok_or(Fault::PassPhrase)
 }
 

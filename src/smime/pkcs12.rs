@@ -1,15 +1,15 @@
 //! PKCS#12: keys and their certificates in a file under a pass phrase.
 //!
 //! In: the file and its pass phrase. Out: every key and every certificate. Invariant: nothing is believed before its code
-//! of integrity is right. Fails: [`Fault::PassPhrase`]; [`Fault::Unsupported`] for the encryption of old files.
-//! RFC 7292 §4 and §B.2.
+//! of integrity is right. Fails: [`Fault::PassPhrase`]; [`Fault::OldFile`] for what is encrypted with RC4 or single DES.
+//! RFC 7292 §4.
 
 use aws_lc_rs::{digest, hmac};
 use der::Decode;
-use zeroize::Zeroizing;
 
 use super::asn1::Algorithm;
 use super::ber::{self, Reader};
+use super::pbe::{self, Purpose};
 use super::signed_data::elements;
 use super::{Certificate, Fault, Key, oid, pbes2};
 use crate::limits;
@@ -50,7 +50,7 @@ pub(super) fn read(octets: &[u8], pass_phrase: &str) -> Result<(Vec<Key>, Vec<Ce
                 content.oid()?;
                 let algorithm = Algorithm::from_ber(content.take(ber::SEQUENCE)?.raw)?;
                 let encrypted = content.next()?.octets()?;
-                found.bags(&pbes2::decrypt(&algorithm, &encrypted, pass_phrase.as_bytes())?, pass_phrase)?;
+                found.bags(&pbes2::decrypt(&algorithm, &encrypted, pass_phrase)?, pass_phrase)?;
             }
             other => return Err(Fault::algorithm(other)),
         }
@@ -91,47 +91,17 @@ impl Found {
 /// Checks the code of integrity over the contents.
 fn check_code(mut code: Reader<'_>, safe: &[u8], pass_phrase: &str) -> Result<(), Fault> {
     let mut info = code.sequence()?;
-    let (algorithm, primitive, block) = match info.sequence()?.oid()? {
-        oid::SHA1 => (hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, &digest::SHA1_FOR_LEGACY_USE_ONLY, 64),
-        oid::SHA256 => (hmac::HMAC_SHA256, &digest::SHA256, 64),
-        oid::SHA384 => (hmac::HMAC_SHA384, &digest::SHA384, 128),
-        oid::SHA512 => (hmac::HMAC_SHA512, &digest::SHA512, 128),
+    let (algorithm, primitive) = match info.sequence()?.oid()? {
+        oid::SHA1 => (hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, &digest::SHA1_FOR_LEGACY_USE_ONLY),
+        oid::SHA256 => (hmac::HMAC_SHA256, &digest::SHA256),
+        oid::SHA384 => (hmac::HMAC_SHA384, &digest::SHA384),
+        oid::SHA512 => (hmac::HMAC_SHA512, &digest::SHA512),
         other => return Err(Fault::algorithm(other)),
     };
     let value = info.take(ber::OCTET_STRING)?.contents;
     let salt = code.take(ber::OCTET_STRING)?.contents;
     let rounds = if code.is_empty() { 1 } else { code.small()? };
-    if !(1..=limits::PASS_PHRASE_ROUNDS).contains(&rounds) || salt.is_empty() || salt.len() > 1024 {
-        return Err(Fault::TooMany("rounds of the pass phrase's derivation"));
-    }
-    let key = derive(primitive, block, pass_phrase, salt, rounds);
+    pbe::check(salt, rounds)?;
+    let key = pbe::derive(primitive, Purpose::Integrity, pass_phrase, salt, rounds, primitive.output_len());
     hmac::verify(&hmac::Key::new(algorithm, &key), safe, value).map_err(|_| Fault::PassPhrase)
-}
-
-/// The key of a code of integrity (RFC 7292 §B.2, identifier 3), of the digest's length: one round of its outer loop.
-fn derive(
-    primitive: &'static digest::Algorithm,
-    block: usize,
-    pass_phrase: &str,
-    salt: &[u8],
-    rounds: u32,
-) -> Zeroizing<Vec<u8>> {
-    let mut text = Zeroizing::new(Vec::with_capacity(pass_phrase.len() * 2 + 2));
-    for unit in pass_phrase.encode_utf16().chain([0]) {
-        text.extend_from_slice(&unit.to_be_bytes());
-    }
-    let fill = |octets: &[u8], out: &mut Vec<u8>| {
-        let length = octets.len().div_ceil(block) * block;
-        out.extend(octets.iter().cycle().take(length));
-    };
-    let mut input = Zeroizing::new(Vec::with_capacity(block * 3 + salt.len() + text.len() + 2 * block));
-    input.extend(std::iter::repeat_n(3u8, block));
-    fill(salt, &mut input);
-    fill(&text, &mut input);
-    let mut key = Zeroizing::new(digest::digest(primitive, &input).as_ref().to_vec());
-    for _ in 1..rounds {
-        let next = digest::digest(primitive, &key);
-        key.copy_from_slice(next.as_ref());
-    }
-    key
 }

@@ -21,6 +21,7 @@ pub struct Person {
     pub home: PathBuf,
     server: SocketAddr,
     authorities: PathBuf,
+    device: String,
 }
 
 impl Person {
@@ -28,7 +29,13 @@ impl Person {
     pub fn new(address: &str, home: &Path, server: SocketAddr, authorities: &Path) -> Person {
         fs::create_dir_all(home).expect("a directory");
         let (home, authorities) = (home.to_owned(), authorities.to_owned());
-        Person { address: address.to_owned(), home, server, authorities }
+        Person { address: address.to_owned(), home, server, authorities, device: "desk".to_owned() }
+    }
+
+    /// The same person with another device, whose files are in a directory beside.
+    pub fn beside(&self, name: &str) -> Person {
+        let person = Person::new(&self.address, &self.home.with_file_name(name), self.server, &self.authorities);
+        Person { device: name.to_owned(), ..person }
     }
 
     /// What the environment must say, so that only the person's own files are used.
@@ -76,7 +83,7 @@ impl Person {
     /// The arguments of a login in this way.
     pub fn login_by(&self, how: &[&str]) -> Vec<String> {
         let (server, authorities) = (self.server.to_string(), self.authorities.display().to_string());
-        let words = ["login", &self.address, "--device", "desk", "--server", &server, "--ca", &authorities];
+        let words = ["login", &self.address, "--device", &self.device, "--server", &server, "--ca", &authorities];
         words.iter().chain(how).map(|word| (*word).to_owned()).collect()
     }
 

@@ -203,12 +203,26 @@ fn files_of_keys_that_openssl_writes() {
         let identity = place.identity(name, options);
         let public = identity.certificate().public_key().unwrap();
         let file = format!("-inkey @/{name}.key -in @/{name}.crt -out @/{name}.p12 -passout pass:horse");
-        for more in ["", " -macalg sha512", " -certpbe AES-128-CBC -keypbe AES-128-CBC", " -nomac"] {
+        for more in [
+            "",
+            " -macalg sha512",
+            " -certpbe AES-128-CBC -keypbe AES-128-CBC",
+            " -legacy",
+            " -legacy -certpbe PBE-SHA1-RC2-128 -keypbe PBE-SHA1-2DES -iter 3 -maciter",
+            " -certpbe PBE-SHA1-3DES -keypbe PBE-SHA1-3DES -macalg sha1",
+            " -legacy -certpbe PBE-SHA1-RC4-128",
+            " -nomac",
+        ] {
             place.openssl(&format!("pkcs12 -export {file}{more}"), b"");
             let octets = std::fs::read(place.path(&format!("{name}.p12"))).unwrap();
             let found = Identity::from_pkcs12(&octets, "horse");
-            if more.contains("nomac") {
-                assert_eq!(found.map(|_| ()), Err(Fault::PassPhrase));
+            let refused = match more {
+                " -nomac" => Some(Fault::PassPhrase),
+                " -legacy -certpbe PBE-SHA1-RC4-128" => Some(Fault::OldFile),
+                _ => None,
+            };
+            if let Some(fault) = refused {
+                assert_eq!(found.map(|_| ()), Err(fault), "{more}");
                 continue;
             }
             assert_eq!(found.unwrap()[0].certificate(), identity.certificate(), "{name}{more}");
@@ -216,6 +230,7 @@ fn files_of_keys_that_openssl_writes() {
         }
         for command in [
             format!("pkcs8 -topk8 -in @/{name}.key -passout pass:horse"),
+            format!("pkcs8 -topk8 -in @/{name}.key -v1 PBE-SHA1-3DES -passout pass:horse"),
             format!("pkcs8 -topk8 -in @/{name}.key -nocrypt"),
             format!("pkey -in @/{name}.key -traditional"),
         ] {

@@ -15,7 +15,7 @@ use crate::clients::Home;
 use crate::common::client::{Client, Reply};
 use crate::common::daemon::{Daemon, Setup, free_address};
 use crate::common::device::Device;
-use crate::common::openssl::Somebody;
+use crate::common::openssl::{Authority, Somebody, openssl};
 use crate::common::person::Person;
 use crate::common::sink::Manner;
 use crate::common::tools::{have, said};
@@ -241,7 +241,9 @@ fn r2_5_1_a_certificate_is_renewed_by_itself() {
     let asked = files(&two.alice, "asked");
     asked.iter().for_each(|file| fs::write(file, "0\n").expect("the mark"));
     let listening = two.alice.listen();
-    wait::until("a second certificate", || Some(()).filter(|()| files(&two.alice, "pem").len() == 2));
+    let latest = || Certificate::from_pem(&fs::read_to_string(files(&two.alice, "pem").remove(0)).ok()?).ok()?.pop();
+    wait::until("another certificate", || latest().filter(|latest| latest.not_after() >= before.not_after()));
+    assert_eq!(files(&two.alice, "key").len(), 1, "of the same key, which other devices may have");
     drop(listening);
     two.alice.done(&["send", BOB, "-m", "three", "--sign"]);
     let kept = wait::until("the message", || two.b.waiting(BOB).into_iter().find(|text| text.contains("three")));
@@ -258,6 +260,60 @@ fn r2_5_1_a_certificate_is_renewed_by_itself() {
     let reply = peer.transaction("<bob@b.test>", &["<alice@a.test>"], &message).expect("an answer");
     check(&reply, 250, "2.0.0");
     assert_eq!(two.received(&two.alice)["text"], "to the old key");
+}
+
+#[test]
+fn r2_5_1_another_device_takes_the_renewed_certificate() {
+    let two = Two::new();
+    two.alice.done(&["key", "new"]);
+    let file = two.alice.home.join("both.pem");
+    two.alice.done(&["key", "export", "--secret", "--output", path(&file)]);
+    let second = two.alice.beside("laptop").log_in("secret");
+    second.done(&["key", "import", path(&file)]);
+    // There it is old; the domain has a newer one of the same key.
+    let newer = age(&second);
+    let held = files(&second, "pem").remove(0);
+    fs::remove_file(held.with_extension("asked")).expect("this device has asked for none");
+    second.done(&["send", BOB, "-m", "one", "--sign"]);
+    let read = Certificate::from_pem(&fs::read_to_string(&held).expect("the certificate")).expect("a certificate");
+    assert_eq!(read[0], newer);
+    assert_eq!(files(&second, "key").len(), 1);
+}
+
+#[test]
+fn r5_2_1_a_certificate_of_another_authority_is_told_to_who_may_write() {
+    if !have("r5_2_1_a_certificate_of_another_authority_is_told_to_who_may_write", OPENSSL) {
+        return;
+    }
+    let two = Two::new();
+    two.alice.done(&["key", "new"]);
+    assert!(!two.bob.run(&["key", "publish"]).status.success(), "there is none");
+    let other = Authority::new(&two.bob.home.join("other"));
+    let his = other.somebody(BOB);
+    let packed = two.bob.home.join("bob.p12");
+    let files = ["-inkey", path(&his.key), "-in", path(&his.certificate), "-out", path(&packed)];
+    openssl(&[&["pkcs12", "-export", "-legacy", "-passout", "pass:open"], &files[..]].concat(), b"");
+    let told = two.bob.done(&["key", "import", path(&packed), "--password-command", "echo open"]);
+    assert!(told.contains("impart key publish"), "{told}");
+    // Nobody has asked the domain to tell it yet.
+    let believed = two.alice.home.join("believed.pem");
+    let known = fs::read_to_string(&believed).expect("the authorities");
+    fs::write(&believed, known + &fs::read_to_string(other.certificate()).expect("the other"))
+        .expect("the authorities");
+    assert!(!two.alice.run(&["send", BOB, "-m", "a secret", "--encrypt"]).status.success());
+    two.bob.done(&["key", "publish"]);
+    two.alice.done(&["send", BOB, "-m", "a secret", "--encrypt"]);
+    assert_eq!(two.received(&two.bob)["text"], "a secret");
+    // Withdrawn, it is told to nobody; what is known of it is forgotten here.
+    fs::remove_dir_all(two.alice.home.join("data/impart/alice@a.test/certificates")).expect("what she knows");
+    two.bob.done(&["key", "revoke", "--all"]);
+    assert!(!two.alice.run(&["send", BOB, "-m", "a secret", "--encrypt"]).status.success());
+    // It goes with the account too.
+    two.bob.done(&["key", "publish"]);
+    let kept = two.b.spool().join("certificates/bob@b.test.pem");
+    assert!(kept.exists());
+    done(&two.b, &["account", "remove", BOB, "--passphrase-file", path(&two.b.directory.join("phrase"))]);
+    assert!(!kept.exists());
 }
 
 fn is_of(file: &Path, certificate: &Certificate) -> bool {
@@ -325,6 +381,7 @@ fn r5_4_3_requests_that_prove_nothing_are_refused() {
     check(&publish(&mut client, "bob@a.test", ask, REQUEST, &good), 550, "5.7.1");
     let other = "publish; event=certificate; expires=0";
     check(&publish(&mut client, ALICE, other, "application/pkix-cert", &good), 550, "5.7.1");
+    check(&publish(&mut client, ALICE, ask, "application/pkix-cert", &good), 554, "5.6.0");
     let watch = format!("subscribe; id={:032x}; expires=60; event=certificate", 1);
     check(&publish(&mut client, ALICE, &watch, "text/plain", b""), 554, "5.6.0");
     assert_eq!(done(&home.setup, &["cert", "list"]), "");

@@ -49,6 +49,7 @@ pub async fn run(
         }
         KeyCommand::Renew => renew(arguments, account, &keys).await,
         KeyCommand::Revoke { name, .. } => revoke(arguments, &keys, name.as_deref()).await,
+        KeyCommand::Publish { name } => publish(arguments, &keys, name.as_deref(), now).await,
         KeyCommand::Import(import) => self::import(account, &keys, import, now),
         KeyCommand::Export(export) => self::export(&keys, export, now),
         KeyCommand::List { json } => list(&keys, *json, now),
@@ -144,10 +145,37 @@ async fn revoke(arguments: &Arguments, keys: &Keys, name: Option<&str>) -> Resul
     let revoked = client.revoke(only).await;
     client.close().await;
     revoked?;
-    let text = "Revoked: whoever has the new revocation list believes no signature by it any more. What was encrypted to it \
-                can still be read here.\n";
+    let text = "Revoked: whoever has the new revocation list believes no signature by it any more, and nobody is told the \
+                certificate. What was encrypted to it can still be read here. A certificate of another authority is \
+                revoked by that authority.\n";
     print(text);
     Ok(())
+}
+
+async fn publish(arguments: &Arguments, keys: &Keys, name: Option<&str>, now: Timestamp) -> Result<(), Failure> {
+    let own = keys.own()?;
+    let Some(chosen) = chosen(&own, name, now).filter(|own| !own.chain.is_empty()) else {
+        let text = "there is no such key with a certificate; impart key list shows them";
+        return Err(Failure::new(exit::DATA, text));
+    };
+    let client = open(arguments).await?;
+    let published = client.publish(chosen).await;
+    client.close().await;
+    published?;
+    print(&format!("Whoever may write to you is told the certificate of the key {}.\n", chosen.name));
+    Ok(())
+}
+
+/// The key whose name begins so; without one, the one that signs.
+fn chosen<'a>(own: &'a [Own], name: Option<&str>, now: Timestamp) -> Option<&'a Own> {
+    match name {
+        Some(name) => own.iter().find(|own| own.name.starts_with(name)),
+        None => own
+            .iter()
+            .filter(|own| own.can_sign(now))
+            .max_by_key(|own| own.chain.first().map(Certificate::not_before))
+            .or(own.first()),
+    }
 }
 
 fn import(account: &Account, keys: &Keys, import: &Import, now: Timestamp) -> Result<(), Failure> {
@@ -200,6 +228,9 @@ fn certificates(account: &Account, keys: &Keys, chain: &[Certificate], now: Time
         check(account, first, now)?;
         let name = keys.certify(chain)?.unwrap_or_default();
         print(&format!("The key {name} has its certificate, good until {}.\n", day(first.not_after())));
+        if keys.asked_at(&name)?.is_none() {
+            print("impart key publish lets others ask your domain for it, to encrypt to you.\n");
+        }
         return Ok(());
     }
     let names = names_of(first);
@@ -231,15 +262,7 @@ fn check(account: &Account, certificate: &Certificate, now: Timestamp) -> Result
 
 fn export(keys: &Keys, export: &Export, now: Timestamp) -> Result<(), Failure> {
     let own = keys.own()?;
-    let chosen = match &export.name {
-        Some(name) => own.iter().find(|own| own.name.starts_with(name.as_str())),
-        None => own
-            .iter()
-            .filter(|own| own.can_sign(now))
-            .max_by_key(|own| own.chain.first().map(Certificate::not_before))
-            .or(own.first()),
-    };
-    let Some(own) = chosen else {
+    let Some(own) = chosen(&own, export.name.as_deref(), now) else {
         return Err(Failure::new(exit::DATA, "there is no such key; impart key list shows them"));
     };
     let mut text = Zeroizing::new(String::new());

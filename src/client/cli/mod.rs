@@ -107,6 +107,12 @@ pub enum KeyCommand {
         #[arg(long, conflicts_with = "name")]
         all: bool,
     },
+    /// Let whoever may write to you ask your domain for the certificate of a key.
+    Publish {
+        /// Of which key; the start of its name is enough. Without it, of the one that signs.
+        #[arg(value_name = "KEY")]
+        name: Option<String>,
+    },
     /// Take a key, or a certificate, from a file.
     Import(Import),
     /// Write a certificate, or the key itself.

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Duration;
 
+use super::brought::Brought;
 use super::files::Files;
 use super::held::{self, Held};
 use super::register::Register;
@@ -91,22 +92,25 @@ struct One {
     register: Mutex<Register>,
 }
 
-/// The authorities that issue. Nothing of them is read before it is needed.
+/// The authorities that issue, and what people have brought of others. Nothing of them is read before it is needed.
 #[derive(Debug)]
-pub struct Online(Vec<One>);
+pub struct Online {
+    all: Vec<One>,
+    brought: Brought,
+}
 
 impl Online {
     /// For these domains.
-    pub fn new(all: Vec<Options>) -> Online {
+    pub fn new(all: Vec<Options>, brought: Brought) -> Online {
         let one = |options: Options| {
             let files = Files::of(&options.directory, &options.domain);
             One { options, files, state: Mutex::default(), register: Mutex::default() }
         };
-        Online(all.into_iter().map(one).collect())
+        Online { all: all.into_iter().map(one).collect(), brought }
     }
 
     fn of(&self, address: &Mailbox) -> Result<&One, Refusal> {
-        let one = self.0.iter().find(|one| one.options.domain == *address.domain());
+        let one = self.all.iter().find(|one| one.options.domain == *address.domain());
         one.ok_or_else(no_authority)
     }
 
@@ -128,7 +132,7 @@ impl Online {
                 fault.filter(|fault| before.as_ref() != Some(fault))?
             ))
         };
-        self.0.iter().filter_map(keep).collect()
+        self.all.iter().filter_map(keep).collect()
     }
 }
 
@@ -289,7 +293,7 @@ fn may_issue(register: &Register, address: &Mailbox, spki: &[u8], now: Timestamp
     Ok(())
 }
 
-fn refuse(code: u16, (class, subject, detail): (u8, u16, u16), text: impl Into<String>) -> Refusal {
+pub(super) fn refuse(code: u16, (class, subject, detail): (u8, u16, u16), text: impl Into<String>) -> Refusal {
     Reply::new(code, EnhancedCode::new(class, subject, detail), text.into())
 }
 
@@ -302,6 +306,11 @@ fn broken(domain: &Domain) -> impl FnOnce(AuthorityError) -> Refusal + '_ {
         tracing::error!("the authority of {domain} cannot be used: {fault}");
         refuse(451, (4, 3, 0), "the authority cannot be used now, try again later")
     }
+}
+
+fn not_kept(fault: AuthorityError) -> Refusal {
+    tracing::error!("certificates that people bring cannot be kept: {fault}");
+    refuse(451, (4, 3, 0), "the certificate cannot be kept now, try again later")
 }
 
 /// The one address that is asked for, among those of who asks.
@@ -332,10 +341,22 @@ impl Certifier for Online {
         Ok(certificate.der().to_vec())
     }
 
+    fn bring(&self, addresses: &[Mailbox], certificate: &[u8], now: Timestamp) -> Result<(), Refusal> {
+        let certificate = Certificate::from_der(certificate)
+            .map_err(|fault| refuse(554, (5, 6, 0), format!("the certificate cannot be read: {fault}")))?;
+        let address = Brought::examine(&certificate, addresses, now)?;
+        self.brought.keep(address, &certificate).map_err(not_kept)?;
+        tracing::info!("{address} brought a certificate: {}", super::hexadecimal(certificate.serial()));
+        Ok(())
+    }
+
     fn revoke(&self, addresses: &[Mailbox], only: Option<&[u8]>, now: Timestamp) -> Result<usize, Refusal> {
-        let mut count = 0;
-        let (mut authority, mut known) = (false, false);
-        for one in &self.0 {
+        let mut count = self.brought.withdraw(addresses, only).map_err(not_kept)?;
+        if count > 0 {
+            tracing::info!("{} told {count} certificates of other authorities no more", addresses[0]);
+        }
+        let (mut authority, mut known) = (count > 0, count > 0);
+        for one in &self.all {
             let own: Vec<Mailbox> =
                 addresses.iter().filter(|address| *address.domain() == one.options.domain).cloned().collect();
             if own.is_empty() {
@@ -360,10 +381,17 @@ impl Certifier for Online {
     }
 
     fn find(&self, who: &Mailbox, now: Timestamp) -> Result<Option<Vec<u8>>, Refusal> {
-        let Ok(one) = self.of(who) else { return Ok(None) };
-        let register = one.register().map_err(broken(&one.options.domain))?;
+        let brought = self.brought.of(who, now).unwrap_or_else(|fault| {
+            tracing::error!("a certificate that {who} brought cannot be read: {fault}");
+            None
+        });
+        let register = match self.of(who) {
+            Ok(one) => Some(one.register().map_err(broken(&one.options.domain))?),
+            Err(_) => None,
+        };
+        let issued = register.iter().flat_map(|register| register.valid(who, now));
         // The newest that messages can be encrypted to; else the newest that proves signatures.
-        let newest = register.valid(who, now).max_by_key(|one| (one.may_encrypt(), one.not_before()));
+        let newest = issued.chain(&brought).max_by_key(|one| (one.may_encrypt(), one.not_before()));
         Ok(newest.map(|one| one.der().to_vec()))
     }
 }

@@ -1,7 +1,7 @@
 //! The event `certificate`, as clients and other domains ask for it.
 //!
-//! In: a request for a certificate (PKCS#10) that a client publishes, the end of such certificates (`expires=0`), a fetch of
-//! somebody's. Out: what the authority of the domain says, behind [`Certifier`]. Invariants: an account gets certificates
+//! In: a request for a certificate (PKCS#10) or a certificate of another authority that a client publishes, the end of such
+//! certificates (`expires=0`), a fetch of somebody's. Out: what the authority of the domain says, behind [`Certifier`]. Invariants: an account gets certificates
 //! for its own addresses alone, in a session of its own; somebody's certificate is told to whoever may send a message to
 //! the same address, and to nobody else. RFC 2986 §4, RFC 5967, RFC 6072 §6.4 in its sense.
 
@@ -28,7 +28,10 @@ pub trait Certifier: Send + Sync {
     /// Issues a certificate for the key of a request, to one of these addresses, of which the first is the account; in DER.
     fn issue(&self, addresses: &[Mailbox], request: &[u8], now: Timestamp) -> Result<Vec<u8>, Refusal>;
 
-    /// Revokes the certificates of these addresses; where one is named in DER, that alone. How many there were;
+    /// Keeps a certificate of another authority, in DER, to be told as that of one of these addresses.
+    fn bring(&self, addresses: &[Mailbox], certificate: &[u8], now: Timestamp) -> Result<(), Refusal>;
+
+    /// Revokes the certificates of these addresses, and tells those of other authorities no more; where one is named in DER, that alone. How many there were;
     /// one that is revoked already is none more.
     fn revoke(&self, addresses: &[Mailbox], only: Option<&[u8]>, now: Timestamp) -> Result<usize, Refusal>;
 
@@ -68,9 +71,18 @@ impl Handle {
 
     async fn issue(&self, said: &Said) -> Result<(), Refusal> {
         let addresses = self.addresses(said)?;
-        let request = body(said, REQUEST)?;
         let now = said.now;
-        let certificate = self.with_key(move |certifier| certifier.issue(&addresses, &request, now)).await?;
+        let certificate = match body(said, CERTIFICATE) {
+            Ok(brought) => {
+                let kept = brought.clone();
+                self.with_certifier(move |certifier| certifier.bring(&addresses, &kept, now)).await?;
+                brought
+            }
+            Err(_) => {
+                let request = body(said, REQUEST)?;
+                self.with_key(move |certifier| certifier.issue(&addresses, &request, now)).await?
+            }
+        };
         self.act(|engine, facts| engine.show_issued(facts, &said.author.mailbox, certificate));
         Ok(())
     }

@@ -37,7 +37,8 @@ impl World {
             pass_phrase: PassPhrases { file: Some(file), credential: "impart-ca".to_owned() },
             days: 90,
         };
-        let world = World { directory, online: Online::new(vec![options]) };
+        let world =
+            World { online: Online::new(vec![options], Brought::at(directory.path().join("certificates"))), directory };
         world.ctl(NOW, "init a.example");
         world
     }
@@ -185,7 +186,7 @@ fn the_list_is_kept_in_date_and_faults_are_told() {
     std::fs::write(world.directory.path().join("phrase"), "wrong\n").unwrap();
     // The key is open; another daemon does not get there.
     assert!(world.online.keep(later(17)).is_empty());
-    let again = Online::new(vec![world.online.0[0].options.clone()]);
+    let again = Online::new(vec![world.online.all[0].options.clone()], world.online.brought.clone());
     let faults = again.keep(later(17));
     assert!(faults.len() == 1 && faults[0].contains("ca.key"), "{faults:?}");
     assert!(again.keep(later(17)).is_empty(), "told already");
@@ -196,7 +197,7 @@ fn the_list_is_kept_in_date_and_faults_are_told() {
             .to_string()
             .starts_with("451")
     );
-    assert_eq!(finding(&world.online.0[0].options).level, crate::control::protocol::Level::Error);
+    assert_eq!(finding(&world.online.all[0].options).level, crate::control::protocol::Level::Error);
 }
 
 #[test]
@@ -243,7 +244,7 @@ fn a_session_with_a_token_that_is_over_is_begun_anew() {
     let request = asked(&rcgen::KeyPair::generate().unwrap(), &[]);
     world.issue(NOW, &request).unwrap();
     {
-        let mut state = world.online.0[0].state.lock().unwrap();
+        let mut state = world.online.all[0].state.lock().unwrap();
         let (authority, stamps) = state.opened.take().unwrap();
         let own = authority.certificate().clone();
         let lost: Arc<dyn Signing> = Arc::new(Lost(own.spki().to_vec()));
@@ -261,7 +262,7 @@ fn what_is_issued_is_read_once_it_can_be() {
     let folder = world.directory.path().join("ca/a.example/issued");
     let path = folder.join(format!("{}.pem", super::super::hexadecimal(issued.serial())));
     let text = std::fs::read(&path).unwrap();
-    let another = Online::new(vec![world.online.0[0].options.clone()]);
+    let another = Online::new(vec![world.online.all[0].options.clone()], world.online.brought.clone());
     let find = |online: &Online| online.find(&own()[0], NOW).map(|found| found.is_some()).map_err(|_| ());
     // A directory cannot be read as a file, whoever reads.
     std::fs::remove_file(&path).unwrap();
@@ -278,8 +279,8 @@ fn what_is_issued_is_read_once_it_can_be() {
 fn a_key_that_hangs_keeps_nobody_from_looking() {
     let world = World::new();
     world.issue(NOW, &asked(&rcgen::KeyPair::generate().unwrap(), &[])).unwrap();
-    let online = Arc::new(Online::new(vec![world.online.0[0].options.clone()]));
-    let _at_work = online.0[0].state.lock().unwrap();
+    let online = Arc::new(Online::new(vec![world.online.all[0].options.clone()], world.online.brought.clone()));
+    let _at_work = online.all[0].state.lock().unwrap();
     let (done, told) = std::sync::mpsc::channel();
     let theirs = online.clone();
     std::thread::spawn(move || {
@@ -311,4 +312,62 @@ fn small_and_large_rsa_keys() {
     let key = Key::generate(KeyKind::Rsa).unwrap();
     let good = Request::make(&key, &own()[0]).unwrap();
     assert!(world.issue(NOW, &good).unwrap().may_encrypt());
+}
+
+/// A certificate of another authority, for so many days from now.
+fn of_another(address: &str, days: u64) -> Certificate {
+    use crate::tls::make::{Authority, AuthorityOptions, Leaf};
+    let other = Authority::root(&AuthorityOptions::new("Another", NOW)).unwrap();
+    let leaf = Leaf { server: false, client: false, ..Leaf::new(&[], NOW) }.with_addresses(&[address]);
+    let leaf = if days == 0 { leaf.expired(NOW) } else { leaf };
+    Certificate::from_pem(&other.issue(&leaf).unwrap().chain_pem).unwrap().remove(0)
+}
+
+#[test]
+fn what_people_bring_is_told_until_they_withdraw_it() {
+    let world = World::new();
+    let (alice, al) = (mailbox("alice@a.example"), mailbox("al@a.example"));
+    let found = |who: &Mailbox| world.online.find(who, NOW).unwrap();
+    let brought = of_another("al@a.example", 9);
+    let code = |result: Result<(), Refusal>| result.unwrap_err().to_string();
+    let bring = |der: &[u8]| world.online.bring(&own(), der, NOW);
+    for (der, expected) in [
+        (of_another("bob@a.example", 9).der(), "550 5.7.1"),
+        (of_another("al@a.example", 0).der(), "554 5.6.0"),
+        (b"garbage".as_slice(), "554 5.6.0"),
+    ] {
+        let refused = code(bring(der));
+        assert!(refused.starts_with(expected), "{refused}");
+    }
+    assert!(
+        code(world.online.bring(&own(), brought.der(), NOW.before(Duration::from_secs(30 * 86_400))))
+            .starts_with("554")
+    );
+    assert_eq!(
+        world.online.revoke(&own(), Some(brought.der()), NOW).map_err(|refusal| refusal.to_string()[..9].to_owned()),
+        Err("550 5.7.1".to_owned())
+    );
+    bring(brought.der()).unwrap();
+    assert_eq!(
+        (found(&al).as_deref(), found(&alice)),
+        (Some(brought.der()), None),
+        "told for the address that it names"
+    );
+    assert_eq!(world.online.find(&al, brought.not_after().after(Duration::from_secs(1))).unwrap(), None);
+    // What is damaged keeps nobody from the rest.
+    let file = world.directory.path().join("certificates/al@a.example.pem");
+    let text = std::fs::read(&file).unwrap();
+    std::fs::write(&file, "damaged").unwrap();
+    assert_eq!(found(&al), None);
+    std::fs::write(&file, text).unwrap();
+    // One of another domain's person, which has no authority here.
+    let carol = [mailbox("carol@c.example")];
+    let hers = of_another("carol@c.example", 9);
+    assert!(world.online.revoke(&carol, None, NOW).is_err(), "there is nothing to revoke, and nobody to do it");
+    world.online.bring(&carol, hers.der(), NOW).unwrap();
+    assert_eq!(found(&carol[0]).as_deref(), Some(hers.der()));
+    assert_eq!(world.online.revoke(&carol, Some(hers.der()), NOW).unwrap(), 1);
+    assert_eq!(found(&carol[0]), None);
+    assert_eq!(world.online.revoke(&own(), None, NOW).unwrap(), 1);
+    assert_eq!(found(&al), None);
 }
