@@ -72,6 +72,21 @@ pub fn give(file: &File, owner: &fs::Metadata) -> io::Result<()> {
 mod tests {
     use super::*;
 
+    /// A service runs with UMask=0077; a list of revoked certificates is for everybody.
+    #[test]
+    fn what_others_are_to_read_is_readable_under_a_narrow_mask() {
+        let folder = tempfile::tempdir().unwrap();
+        // Each test is a process of its own; the mask is put back for those who run them in one.
+        let before = rustix::process::umask(rustix::fs::Mode::from_bits_retain(0o077));
+        let written = [("ca.crl", 0o644), ("ca.key", 0o600)].map(|(name, mode)| {
+            let path = folder.path().join(name);
+            replace(&path, mode, &[b"x"]).unwrap();
+            (fs::metadata(path).unwrap().permissions().mode() & 0o777, mode)
+        });
+        rustix::process::umask(before);
+        written.iter().for_each(|(found, mode)| assert_eq!(found, mode));
+    }
+
     #[test]
     fn a_file_is_replaced_with_its_mode_and_nothing_is_left_beside() {
         let folder = tempfile::tempdir().unwrap();

@@ -199,10 +199,92 @@ fn body(said: &Said, media: &str) -> Result<Vec<u8>, Refusal> {
 mod tests {
     use std::collections::HashMap;
 
+    use std::sync::mpsc;
+
+    use tokio::sync::watch;
+
+    use super::super::Parts;
     use super::*;
     use crate::accounts::{LocalDomain, Rules, rules};
     use crate::address::Domain;
-    use crate::rules::edit;
+    use crate::clock::System;
+    use crate::rules::{Handling, edit};
+    use crate::spool::Spool;
+
+    /// One that says no to everything.
+    struct Nobody;
+
+    impl Certifier for Nobody {
+        fn issue(&self, _: &[Mailbox], _: &[u8], _: Timestamp) -> Result<Vec<u8>, Refusal> {
+            Err(no_authority())
+        }
+
+        fn bring(&self, _: &[Mailbox], _: &[u8], _: Timestamp) -> Result<(), Refusal> {
+            Err(no_authority())
+        }
+
+        fn revoke(&self, _: &[Mailbox], _: Option<&[u8]>, _: Timestamp) -> Result<usize, Refusal> {
+            Err(no_authority())
+        }
+
+        fn find(&self, _: &Mailbox, _: Timestamp) -> Result<Option<Vec<u8>>, Refusal> {
+            Err(no_authority())
+        }
+    }
+
+    fn handle(directory: &std::path::Path, certifier: Option<Arc<dyn Certifier>>) -> Handle {
+        let (spool, _) = Spool::open(directory, crate::spool::Options::default()).unwrap();
+        let parts = Parts {
+            options: super::super::super::Options::default(),
+            default: Handling::Confirm,
+            spool,
+            accounts: watch::channel(Arc::new(Accounts::new(HashMap::new()))).1,
+            clock: Arc::new(System::new()),
+            rules: directory.join("rules"),
+            reload: Box::new(|| ()),
+            certifier,
+        };
+        Handle::new(parts).unwrap()
+    }
+
+    #[tokio::test]
+    async fn the_authority_is_at_work_for_so_many_at_one_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let handle = handle(folder.path(), Some(Arc::new(Nobody)));
+        // Each is kept waiting, as by a token that hangs, until it is let go.
+        let (begun, mut begins) = tokio::sync::mpsc::unbounded_channel();
+        let mut works = Vec::new();
+        for _ in 0..limits::CERTIFYING {
+            let (let_go, waits) = mpsc::channel::<()>();
+            let (handle, begun) = (handle.clone(), begun.clone());
+            let work = tokio::spawn(async move {
+                let work = move |_: &dyn Certifier| {
+                    let _ = begun.send(());
+                    let _ = waits.recv();
+                    Ok(())
+                };
+                handle.with_key(work).await
+            });
+            works.push((let_go, work));
+        }
+        for _ in 0..limits::CERTIFYING {
+            begins.recv().await.unwrap();
+        }
+        let refusal = handle.with_key(|_| Ok(())).await.unwrap_err();
+        assert!(refusal.to_string().starts_with("451 4.3.2"), "{refusal}");
+        // What needs no key is answered all the same.
+        assert_eq!(handle.with_certifier(|_| Ok(7)).await.unwrap(), 7);
+        // Who does not wait any more has its place until the work is done.
+        let (let_go, work) = works.pop().unwrap();
+        work.abort();
+        assert!(work.await.is_err() && handle.with_key(|_| Ok(())).await.is_err());
+        drop(let_go);
+        for (let_go, work) in works {
+            drop(let_go);
+            work.await.unwrap().unwrap();
+        }
+        handle.with_key(|_| Ok(())).await.unwrap();
+    }
 
     #[test]
     fn whoever_may_write_with_a_signature_may_encrypt() {
