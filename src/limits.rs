@@ -143,6 +143,12 @@ pub const SMIME_DEPTH: usize = 8;
 pub const CERTIFICATE_OCTETS: usize = 64 * 1024;
 /// Octets of a public key that somebody asks to be certified: RSA of 4096 bits.
 pub const REQUESTED_SPKI_OCTETS: usize = 600;
+/// Octets of a certificate to which a watcher has views encrypted.
+pub const READER_OCTETS: usize = 8 * 1024;
+/// Views that are encrypted for one list of contacts.
+pub const VIEWS_ENCRYPTED: usize = 50;
+/// Octets of all certificates to which watchers have views encrypted.
+pub const READERS_OCTETS: usize = 256 * 1024 * 1024;
 /// Certificates that a domain's authority issues to one address in a day, when it is asked over the network.
 pub const ISSUED_IN_A_DAY: usize = 10;
 /// Requests of certificates and revocations that are worked on at one time: a key in a token may be slow.

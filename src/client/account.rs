@@ -139,6 +139,8 @@ pub struct Account {
     pub revocations: Vec<PathBuf>,
     /// Whether the first certificate that somebody signs with is believed, where no authority vouches for it.
     pub trust_first: bool,
+    /// Whether what servers tell of others' presence is to be encrypted to the account's key.
+    pub encrypt_presence: bool,
     /// Servers of the DNS to ask, instead of the system's.
     pub dns: Vec<SocketAddr>,
     /// Idle seconds after which the server gives a sign of life.
@@ -161,6 +163,7 @@ impl Account {
             signer_authorities: None,
             revocations: Vec::new(),
             trust_first: false,
+            encrypt_presence: false,
             dns: Vec::new(),
             noop: NOOP_SECONDS,
         }
@@ -332,6 +335,9 @@ pub struct Entry {
     /// Whether the first certificate that somebody signs with is believed.
     #[serde(default)]
     pub trust_first: bool,
+    /// Whether what servers tell of others' presence is to be encrypted to the account's key.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub encrypt_presence: bool,
     /// Servers of the DNS.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub dns: Vec<SocketAddr>,
@@ -382,6 +388,7 @@ impl Entry {
             signer_authorities: self.smime_ca.clone(),
             revocations: self.smime_crls.clone(),
             trust_first: self.trust_first,
+            encrypt_presence: self.encrypt_presence,
             dns: self.dns.clone(),
             noop: self.noop,
             ..Account::new(self.address.clone())

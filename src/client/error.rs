@@ -83,6 +83,15 @@ pub enum ClientError {
         /// Who.
         account: Mailbox,
     },
+    /// There is no key that what is told could be encrypted to.
+    #[error(
+        "{account} has no key with a certificate that can be encrypted to; `impart key new` makes one, `impart key \
+         import` takes one"
+    )]
+    NoReader {
+        /// Who.
+        account: Mailbox,
+    },
     /// Of some recipients no certificate is known.
     #[error(
         "nothing was sent: no certificate is known to encrypt to {}; wait for a signed message of theirs, or take the \

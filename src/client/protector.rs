@@ -239,7 +239,18 @@ impl Protector {
         let Ok(unsealed) = self.unseal(entity) else { return (entity.to_vec(), Mark::default()) };
         let arrival = Arrival { sender: &ReversePath::Null, recipients, now };
         let opened = self.open_accepted(entity, unsealed, None, &arrival, accepted);
-        (opened.entity.into_owned(), opened.mark)
+        let (entity, mark) = (opened.entity.into_owned(), opened.mark);
+        // Of what servers tell the body alone may be encrypted, inside the signature.
+        if !describe(&entity).is_ok_and(|it| it.is("application", "pkcs7-mime")) {
+            return (entity, mark);
+        }
+        let Ok(Some(unsealed)) = self.unseal(&entity) else { return (entity, mark) };
+        let inner = self.open_accepted(&entity, Some(unsealed), None, &arrival, accepted);
+        let mark = match inner.mark.proof {
+            Proof::Undecryptable if !mark.is_broken() => inner.mark,
+            _ => Mark { encrypted: true, ..mark },
+        };
+        (inner.entity.into_owned(), mark)
     }
 
     /// Takes the layers of an entity off; `None`: it has none.

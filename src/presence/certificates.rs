@@ -7,14 +7,11 @@
 use super::due::{self, Flight, Outgoing};
 use super::engine::{Engine, Facts};
 use super::feeds::Item;
-use super::letter::{Letter, Written};
+use super::letter::{CERTIFICATE, Letter, Written};
 use super::tables::{Marks, Subscription};
 use super::{Author, Reason, Refusal, State};
 use crate::address::Mailbox;
 use crate::mime::presence::{Event, SubscriptionId};
-
-/// The media type of one certificate.
-const MEDIA: &str = "application/pkix-cert";
 
 /// What is told of somebody's certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,7 +76,7 @@ impl Engine {
         id: SubscriptionId,
     ) -> Result<(), Refusal> {
         let (watcher, presentity) = (self.hold(watcher, facts), self.hold(presentity, facts));
-        let result = self.fetch_elsewhere(facts, watcher, presentity, (id, Event::Certificate));
+        let result = self.fetch_elsewhere(facts, (watcher, presentity), (id, Event::Certificate), None);
         self.tables.names.release(watcher);
         self.tables.names.release(presentity);
         result
@@ -111,7 +108,7 @@ impl Engine {
         let letter =
             Letter { from, to: Some(to), directive: &directive, now: facts.now, entropy, body: None, signed: &[] };
         match told {
-            Told::Certificate(octets) => letter.write_octets(MEDIA, octets),
+            Told::Certificate(octets) => letter.write_octets(CERTIFICATE, octets),
             Told::None | Told::Rejected => letter.write(),
         }
     }

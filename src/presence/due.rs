@@ -8,7 +8,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use super::engine::{Engine, Facts};
-use super::letter::{Letter, Written};
+use super::letter::{CERTIFICATE, Letter, Written};
 use super::mailed::Sent;
 use super::names::{DomainId, NameId};
 use super::tables::{Marks, Subscription};
@@ -18,6 +18,7 @@ use crate::address::{Domain, Mailbox};
 use crate::mime::presence::{self, Directive, Event, SubscriptionId};
 use crate::pidf;
 use crate::rules::Handling;
+use crate::smime::Certificate;
 use crate::timestamp::Timestamp;
 
 /// Recipients of one entity.
@@ -254,10 +255,11 @@ impl Engine {
         numbers: Vec<u32>,
     ) -> Vec<Outgoing> {
         let (mut own, mut together): (Vec<u32>, Vec<(Arc<View>, Vec<u32>)>) = Default::default();
-        let mut rest = Vec::new();
+        // What is encrypted to one is for nobody else.
+        let (mut apart, mut rest): (Vec<(Arc<View>, u32)>, Vec<u32>) = Default::default();
         self.with_hot(facts, presentity, |engine, mailbox, hot, version| {
             for (place, number) in numbers.into_iter().enumerate() {
-                if own.len() >= WINDOW || place >= WINDOW * TOGETHER {
+                if own.len() + apart.len() >= WINDOW || place >= WINDOW * TOGETHER {
                     // Still marked as in the line.
                     rest.push(number);
                     continue;
@@ -283,6 +285,11 @@ impl Engine {
                     continue;
                 }
                 let digest = one.view;
+                if engine.readers.get(number).is_some() {
+                    let view = hot.views.iter().find(|view| view.digest == digest);
+                    apart.extend(view.map(|view| (view.clone(), number)));
+                    continue;
+                }
                 match together.iter_mut().find(|(view, _)| view.digest == digest) {
                     Some((_, all)) => all.push(number),
                     None => {
@@ -299,15 +306,17 @@ impl Engine {
                 outgoing.extend(self.change(facts, presentity, &view, numbers));
             }
         }
+        outgoing.extend(apart.iter().filter_map(|(view, number)| self.change(facts, presentity, view, &[*number])));
         outgoing.extend(own.into_iter().filter_map(|number| self.own_answer(facts, number)));
         outgoing
     }
 
-    /// A change, for all whose views are equal.
+    /// A change, for all whose views are equal, or for one alone to whom it is encrypted.
     fn change(&mut self, facts: &Facts<'_>, presentity: NameId, view: &View, numbers: &[u32]) -> Option<Outgoing> {
         let sender = self.tables.names.get(presentity)?.clone();
         let entropy = self.random();
-        let written = view.entity(&sender, facts.now, || entropy);
+        let reader = numbers.first().and_then(|number| self.readers.get(*number));
+        let written = view.entity(&sender, facts.now, || entropy).for_reader(reader);
         let mut recipients = Vec::with_capacity(numbers.len());
         for number in numbers {
             self.write_behind(*number);
@@ -343,7 +352,7 @@ impl Engine {
         let (now, entropy, to) = (facts.now, self.random(), Some(&watcher));
         let (body, signed) = body_of(view.as_deref());
         let letter = Letter { from: &sender, to, directive: &directive, now, entropy, body, signed };
-        let written = letter.write();
+        let written = letter.write().for_reader(self.readers.get(number));
         self.write_behind(number);
         if let Some(one) = self.tables.subscriptions.get_mut(number) {
             one.version = one.version.max(seq);
@@ -417,26 +426,30 @@ impl Engine {
             true => Directive::Cancel { id },
             false => Directive::Subscribe { id, expires: longest, event: Event::Presence },
         };
-        self.ask(facts, (watcher, presentity), &directive, Flight::Request { watch: number, id, cancel })
+        let reader = self.own_readers.get(number).filter(|_| !cancel).cloned();
+        self.ask(facts, (watcher, presentity), (&directive, reader), Flight::Request { watch: number, id, cancel })
     }
 
     fn fetch_request(&mut self, facts: &Facts<'_>, id: SubscriptionId) -> Option<Outgoing> {
         let fetch = self.fetches.get(&id)?.clone();
         let directive = Directive::Fetch { id, event: fetch.event };
-        self.ask(facts, (fetch.watcher, fetch.presentity), &directive, Flight::Fetch(id))
+        self.ask(facts, (fetch.watcher, fetch.presentity), (&directive, fetch.reader), Flight::Fetch(id))
     }
 
     fn ask(
         &mut self,
         facts: &Facts<'_>,
         (watcher, presentity): (NameId, NameId),
-        directive: &Directive,
+        (directive, reader): (&Directive, Option<Certificate>),
         flight: Flight,
     ) -> Option<Outgoing> {
         let (from, to) = (self.tables.names.get(watcher)?.clone(), self.tables.names.get(presentity)?.clone());
         let entropy = self.random();
-        let written =
-            Letter { from: &from, to: Some(&to), directive, now: facts.now, entropy, body: None, signed: &[] }.write();
+        let letter = Letter { from: &from, to: Some(&to), directive, now: facts.now, entropy, body: None, signed: &[] };
+        let written = match reader {
+            Some(reader) => letter.write_octets(CERTIFICATE, reader.der()),
+            None => letter.write(),
+        };
         Some(self.fly(flight, from, vec![to], written, facts))
     }
 

@@ -13,6 +13,7 @@ use super::feeds::{Feeds, Item};
 use super::lists;
 use super::mailed::Mailed;
 use super::names::{DomainId, NameId};
+use super::readers::Readers;
 use super::row::{self, Row, SubscriptionRow, WatchRow};
 use super::tables::{ContactAt, FOREVER, Marks, Subscription, Tables};
 use super::timers::{Timer, Timers};
@@ -23,6 +24,7 @@ use crate::mime::presence::{self, Directive, Event, SubscriptionId};
 use crate::pidf::{self, Document};
 use crate::reply::{EnhancedCode, Reply};
 use crate::rules::{Circumstances, Decision};
+use crate::smime::Certificate;
 use crate::timestamp::Timestamp;
 
 /// What the administrator decides.
@@ -112,6 +114,8 @@ pub(super) struct Request<'a> {
     pub signed: bool,
     /// The text as a document, where it was read before.
     pub document: Option<&'a Document>,
+    /// To what the answers are to be encrypted.
+    pub reader: Option<&'a Certificate>,
 }
 
 impl Request<'_> {
@@ -166,6 +170,9 @@ pub(super) struct Engine {
     pub answers: usize,
     /// Those of them that tell of certificates.
     pub enclosed: HashMap<u32, Told>,
+    /// To what is encrypted what subscriptions are told, and watches of people here.
+    pub readers: Readers,
+    pub own_readers: Readers,
     /// Of them those for one domain.
     pub answers_at: HashMap<DomainId, usize>,
     pub counts: Counts,
@@ -202,6 +209,8 @@ impl Engine {
             behind: 0,
             answers: 0,
             enclosed: HashMap::new(),
+            readers: Readers::default(),
+            own_readers: Readers::default(),
             answers_at: HashMap::new(),
             counts: Counts::default(),
             revising: Vec::new(),
@@ -249,6 +258,7 @@ impl Engine {
     /// Subscribe, fetch and cancel, at each presentity that it is sent to. If all refuse, so do we.
     fn each_presentity(&mut self, facts: &Facts<'_>, request: &Request<'_>) -> Result<(), Refusal> {
         let (mut refused, mut done) = (None, false);
+        self.takes_reader(request.reader)?;
         for presentity in request.recipients {
             let here = facts.rulings.is_local(presentity.domain());
             let result = match (here, request.author.client) {

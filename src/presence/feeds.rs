@@ -16,6 +16,7 @@ use super::{State, due, lists};
 use crate::address::Mailbox;
 use crate::limits;
 use crate::mime::presence::SubscriptionId;
+use crate::smime::Certificate;
 
 /// How long an answer is kept for devices that may attach.
 const KEPT: std::time::Duration = std::time::Duration::from_secs(60);
@@ -218,7 +219,13 @@ impl Engine {
     }
 
     /// A fetch from here of a presentity here: answered at once.
-    pub(super) fn fetched_here(&mut self, facts: &Facts<'_>, presentity: NameId, watcher: NameId, id: SubscriptionId) {
+    pub(super) fn fetched_here(
+        &mut self,
+        facts: &Facts<'_>,
+        (presentity, watcher): (NameId, NameId),
+        id: SubscriptionId,
+        reader: Option<&Certificate>,
+    ) {
         let marks = Marks::default().with(Marks::PROVEN, true).with(Marks::FETCH, true);
         let asked = Subscription {
             presentity,
@@ -243,7 +250,7 @@ impl Engine {
         let (now, entropy, to) = (facts.now, self.random(), Some(&to));
         let (body, signed) = due::body_of(view.as_deref());
         let letter = Letter { from: &from, to, directive: &directive, now, entropy, body, signed };
-        let written = Arc::new(letter.write());
+        let written = Arc::new(letter.write().for_reader(reader));
         self.answer(facts, watcher, Item::Written(from, written));
     }
 
@@ -368,7 +375,8 @@ impl Engine {
             engine.reconsider(facts, mailbox, hot, version, number);
             let one = engine.tables.subscriptions.get(number).filter(|one| one.state == State::Active)?;
             let view = hot.views.iter().find(|view| view.digest == one.view)?;
-            Some((mailbox.clone(), view.entity(mailbox, facts.now, || entropy)))
+            let reader = engine.readers.get(number);
+            Some((mailbox.clone(), view.entity(mailbox, facts.now, || entropy).for_reader(reader)))
         })?;
         if shared.is_some() {
             return shared;

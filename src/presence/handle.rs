@@ -5,6 +5,7 @@
 
 mod certificate;
 mod mail;
+mod policy;
 
 use std::path::PathBuf;
 use std::pin::Pin;
@@ -18,16 +19,17 @@ use super::due::{Fate, Outgoing};
 use super::engine::{Engine, Facts, Options, Request, refuse};
 use super::feeds::Shown;
 use super::letter::{self, Written};
+use super::readers;
 use super::restore::Restoring;
 use super::row::Row;
 use super::rulings::Ruled;
-use super::{Author, Contact, Refusal, Said, State, Status, Watcher};
-use crate::accounts::{Accounts, rules};
+use super::{Contact, Refusal, Said, State, Status, Watcher};
+use crate::accounts::Accounts;
 use crate::address::{Device, Domain, Mailbox};
 use crate::clock::Clock;
 use crate::limits;
 use crate::mime::presence::{Directive, Event, SubscriptionId};
-use crate::rules::{Circumstances, Handling, Ruleset};
+use crate::rules::{Circumstances, Handling};
 use crate::spool::{Spool, SpoolError};
 use crate::timestamp::Timestamp;
 use certificate::Wanted;
@@ -213,9 +215,11 @@ impl Handle {
         if let Some(wanted) = Wanted::of(&directive) {
             return Ok(Done::Certificate(wanted));
         }
+        let reader = readers::wanted(&directive, content, &said.author.mailbox)?;
         let body = match directive {
             // It is handed on, and nothing here is decided by it.
             Directive::Notify { event: Event::Certificate, .. } => Some(Default::default()),
+            _ if reader.is_some() => Some(Default::default()),
             _ => letter::body_of(content),
         };
         let (media, text) =
@@ -238,6 +242,7 @@ impl Handle {
             entity: &said.entity,
             signed: said.signed.as_ref().is_some_and(|signed| signed.by_author),
             document: None,
+            reader: reader.as_ref(),
         };
         let document;
         if request.has_document() {
@@ -248,62 +253,6 @@ impl Handle {
         }
         let (result, written) = self.with(true, |engine, facts| engine.say(facts, &request));
         result.map(|()| Done::Written(written))
-    }
-
-    /// New rules of their owner's, in place of those of a version where one is named.
-    async fn set_rules(
-        &self,
-        author: &Author,
-        recipients: &[Mailbox],
-        (text, seq): (String, Option<u64>),
-    ) -> Result<(), Refusal> {
-        let owner = author.mailbox.clone();
-        if !author.client || recipients.iter().any(|recipient| recipient.key() != owner.key()) {
-            return Err(refuse(550, (5, 7, 1), "rules are set by their owner alone, in a session of its own"));
-        }
-        Ruleset::parse(&text).map_err(|fault| refuse(554, (5, 6, 0), fault.to_string()))?;
-        let (directory, of) = (self.0.rules.clone(), owner.clone());
-        let written = tokio::task::spawn_blocking(move || {
-            let mut others = false;
-            let written = rules::change(&directory, &of, |old| {
-                others = seq.is_some_and(|seq| seq != rules::version(old));
-                Ok(if others { old.map(str::to_owned) } else { Some(text) })
-            });
-            written.map(|_| others)
-        });
-        match written.await {
-            Ok(Ok(false)) => {}
-            Ok(Ok(true)) => {
-                let text = "the rules have changed since they were read; read them, and change them again";
-                return Err(refuse(450, (4, 5, 0), text));
-            }
-            Ok(Err(fault)) => {
-                tracing::error!("the rules of {owner} cannot be written: {fault}");
-                return Err(refuse(452, (4, 3, 1), "the rules cannot be written now, try again later"));
-            }
-            Err(_) => return Err(refuse(451, (4, 3, 0), "the rules were not written, try again")),
-        }
-        let handle = self.clone();
-        // Files are read.
-        let read = tokio::task::spawn_blocking(move || (handle.0.reload)()).await;
-        read.map_err(|_| refuse(451, (4, 3, 0), "the rules were written and could not be read again"))?;
-        let ((), written) = self.with(true, |engine, facts| engine.rules_changed(facts, &owner));
-        match written {
-            Some(written) => written.await.map_err(|fault| fault.reply()),
-            None => Ok(()),
-        }
-    }
-
-    /// The rules are shown to their owner's devices.
-    async fn show_rules(&self, owner: &Mailbox, id: SubscriptionId) -> Result<(), Refusal> {
-        let (directory, of) = (self.0.rules.clone(), owner.clone());
-        let read = tokio::task::spawn_blocking(move || rules::document(&directory, &of)).await;
-        let document = match read {
-            Ok(Ok(document)) => document,
-            Ok(Err(_)) | Err(_) => return Err(refuse(451, (4, 3, 0), "the rules cannot be read, try again later")),
-        };
-        self.act(|engine, facts| engine.answer_rules(facts, owner, id, document.as_deref()));
-        Ok(())
     }
 
     /// A device that takes presence is attached for its owner: the owner is OPEN unless published otherwise. The session
@@ -435,11 +384,13 @@ impl Handle {
         due
     }
 
-    /// Has the domain in whose name it is sign what is told; nobody else waits for that.
+    /// Encrypts what somebody alone is to read, and has the domain in whose name it is sign what is told; nobody else waits for
+    /// that.
     fn sign(&self, author: &Mailbox, written: &mut Written) {
         let accounts = self.0.accounts.borrow().clone();
-        if let Some(signer) = accounts.signer(author.domain()) {
-            *written = written.clone().signed(Some(signer), self.now());
+        let signer = accounts.signer(author.domain());
+        if written.is_to_be_sealed(signer) {
+            *written = written.clone().sealed(signer, self.now());
         }
     }
 

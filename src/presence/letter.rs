@@ -16,9 +16,13 @@ use crate::limits;
 use crate::mime::Fields;
 use crate::mime::presence::Directive;
 use crate::smime::protect::prepare;
-use crate::smime::{Form, Identity, Layer, SignOptions, open, sign};
+use crate::smime::{Certificate, EncryptOptions, Form, Identity, Layer, SignOptions, encrypt, open, sign};
 use crate::timestamp::Timestamp;
 
+/// The media type of one certificate (RFC 2585 §4.1).
+pub(super) const CERTIFICATE: &str = "application/pkix-cert";
+/// The media type of what is encrypted (RFC 8551 §3.2).
+pub(super) const ENCRYPTED: &str = "application/pkcs7-mime";
 /// Octets of a line of base64 (RFC 2045 §6.8).
 const ENCODED_LINE: usize = 76;
 
@@ -46,7 +50,9 @@ pub struct Written {
     pub utf8: bool,
     /// It needs 8BITMIME.
     pub eight_bit: bool,
-    /// What it is when it is signed, for all who have this one; `None`: somebody else has written it.
+    /// To what its body is encrypted before it goes.
+    reader: Option<Certificate>,
+    /// What it is when it is encrypted and signed, for all who have this one; `None`: somebody else has written it.
     seal: Option<Arc<Mutex<Option<Seal>>>>,
 }
 
@@ -54,7 +60,7 @@ pub struct Written {
 #[derive(Clone, Debug)]
 struct Seal {
     /// The fingerprint of the signer's certificate: what another has signed is no use once that is replaced.
-    signer: [u8; 32],
+    signer: Option<[u8; 32]>,
     /// `None`: it cannot be signed.
     entity: Option<Bytes>,
 }
@@ -62,35 +68,70 @@ struct Seal {
 impl Written {
     /// What somebody else has written.
     pub(super) fn by_others(entity: Bytes, utf8: bool, eight_bit: bool) -> Written {
-        Written { entity, utf8, eight_bit, seal: None }
+        Written { entity, utf8, eight_bit, reader: None, seal: None }
     }
 
-    /// Signed, if it is ours and there is something to sign with. What cannot be signed so that it passes every hop matters
-    /// more than its signature.
-    pub(super) fn signed(self, signer: Option<&Identity>, now: Timestamp) -> Written {
-        let (Some(signer), Some(seal)) = (signer, &self.seal) else { return self };
-        let fingerprint = signer.certificate().fingerprint();
+    /// The same with a body that is encrypted to this certificate, if there is one, before it goes.
+    pub(super) fn for_reader(self, reader: Option<&Certificate>) -> Written {
+        match reader {
+            Some(reader) => Written { reader: Some(reader.clone()), seal: Some(Arc::default()), ..self },
+            None => self,
+        }
+    }
+
+    /// Whether there is something to do to it before it goes.
+    pub(super) fn is_to_be_sealed(&self, signer: Option<&Identity>) -> bool {
+        self.seal.is_some() && (signer.is_some() || self.reader.is_some())
+    }
+
+    /// Encrypted, where somebody alone is to read it; signed, if there is something to sign with. What cannot be signed so
+    /// that it passes every hop matters more than its signature.
+    pub(super) fn sealed(self, signer: Option<&Identity>, now: Timestamp) -> Written {
+        let Some(seal) = self.seal.clone().filter(|_| self.is_to_be_sealed(signer)) else { return self };
+        let fingerprint = signer.map(|signer| signer.certificate().fingerprint());
         let mut kept = seal.lock().unwrap_or_else(PoisonError::into_inner);
         if kept.as_ref().is_none_or(|seal| seal.signer != fingerprint) {
-            *kept = Some(Seal { signer: fingerprint, entity: sealed(&self.entity, signer, now) });
+            *kept = Some(Seal { signer: fingerprint, entity: self.seal_of(signer, now) });
         }
         match kept.as_ref().and_then(|seal| seal.entity.clone()) {
-            Some(entity) => Written { entity, utf8: self.utf8, eight_bit: false, seal: None },
-            None => {
-                drop(kept);
-                self
-            }
+            Some(entity) => Written { entity, utf8: self.utf8, eight_bit: false, reader: None, seal: None },
+            None => self,
         }
+    }
+
+    fn seal_of(&self, signer: Option<&Identity>, now: Timestamp) -> Option<Bytes> {
+        let encrypted = self.reader.as_ref().map(|reader| encrypted(&self.entity, reader));
+        let entity = encrypted.as_ref().unwrap_or(&self.entity);
+        signer.and_then(|signer| signed(entity, signer, now)).or(encrypted)
     }
 }
 
-fn sealed(entity: &[u8], signer: &Identity, now: Timestamp) -> Option<Bytes> {
+fn signed(entity: &[u8], signer: &Identity, now: Timestamp) -> Option<Bytes> {
     let prepared = prepare(entity, false).ok()?;
     let header = Fields::new(prepared.payload());
     // Addresses in UTF-8 do not pass every hop in a part that is readable.
     let form = if prepared.payload()[..header.body()].is_ascii() { Form::Detached } else { Form::Opaque };
     let part = sign(prepared.payload(), signer, &SignOptions { form, ..SignOptions::new(now) }).ok()?;
     Some(Bytes::from(prepared.message(&part)))
+}
+
+/// With the body and the fields that describe it encrypted; servers act on the other fields. Without a body there is nothing
+/// to encrypt; what cannot be encrypted is left out.
+fn encrypted(entity: &[u8], reader: &Certificate) -> Bytes {
+    let mut fields = Fields::new(entity);
+    let (mut outside, mut inside) = (Vec::with_capacity(entity.len() * 2), Vec::with_capacity(entity.len()));
+    for field in fields.by_ref().flatten() {
+        let describes = field.name.get(..8).is_some_and(|start| start.eq_ignore_ascii_case("content-"));
+        (if describes { &mut inside } else { &mut outside }).extend_from_slice(&entity[field.range.clone()]);
+    }
+    if inside.is_empty() {
+        return Bytes::copy_from_slice(entity);
+    }
+    inside.extend_from_slice(b"\r\n");
+    inside.extend_from_slice(&entity[fields.body()..]);
+    let part = encrypt(&inside, std::slice::from_ref(reader), &EncryptOptions::default());
+    outside.extend_from_slice(&part.unwrap_or_else(|_| b"\r\n".to_vec()));
+    Bytes::from(outside)
 }
 
 impl Letter<'_> {
@@ -147,7 +188,7 @@ impl Letter<'_> {
                 ));
             }
         }
-        Written { entity: Bytes::from(text), utf8, eight_bit, seal: Some(Arc::default()) }
+        Written { entity: Bytes::from(text), utf8, eight_bit, reader: None, seal: Some(Arc::default()) }
     }
 }
 
@@ -188,6 +229,8 @@ fn encoded(octets: &[u8]) -> String {
 /// body there is an empty text.
 pub(super) fn body_of(entity: &[u8]) -> Option<(String, String)> {
     let (media, octets) = octets_of(entity)?;
+    // What is encrypted is for somebody else to read.
+    let octets = if media == ENCRYPTED { Vec::new() } else { octets };
     Some((media, String::from_utf8(octets).ok()?))
 }
 
@@ -220,6 +263,8 @@ pub(super) struct Content {
     pub text: Option<String>,
     /// Whether somebody has signed it, and it can go along with others as it is.
     pub signed: bool,
+    /// Whether it is encrypted to its watcher.
+    pub encrypted: bool,
 }
 
 /// Opens a view that came.
@@ -229,7 +274,8 @@ pub(super) fn content_of(entity: &[u8]) -> Content {
         Ok(Layer::Signed(signed)) => (body_of(&signed.content), entity.is_ascii()),
         _ => (body_of(entity), false),
     };
-    Content { text: body.map(|(_, text)| text), signed }
+    let encrypted = body.as_ref().is_some_and(|(media, _)| media == ENCRYPTED);
+    Content { text: body.filter(|_| !encrypted).map(|(_, text)| text), signed, encrypted }
 }
 
 #[cfg(test)]
@@ -259,7 +305,7 @@ mod tests {
     fn a_replaced_certificate_signs_again() {
         let (old, new) = (identity("alice-sign"), identity("bob-sign"));
         let (written, now) = (letter("<a/>"), Timestamp::from_secs(1_795_000_000));
-        let signed = |signer| written.clone().signed(Some(signer), now).entity;
+        let signed = |signer| written.clone().sealed(Some(signer), now).entity;
         let signers = |entity: &[u8]| {
             let examined = crate::smime::examine(entity, &[], &[]);
             examined.signers().iter().map(|signer| signer.certificate.fingerprint()).collect::<Vec<_>>()
@@ -272,7 +318,7 @@ mod tests {
 
     #[test]
     fn a_view_that_came_is_opened_once() {
-        let signed = letter("<a/>").signed(Some(&identity("alice-sign")), Timestamp::from_secs(1_795_000_000));
+        let signed = letter("<a/>").sealed(Some(&identity("alice-sign")), Timestamp::from_secs(1_795_000_000));
         for (entity, is_signed) in [(letter("<a/>").entity, false), (signed.entity, true)] {
             let content = content_of(&entity);
             assert_eq!((content.text.as_deref(), content.signed), (Some("<a/>\r\n"), is_signed));

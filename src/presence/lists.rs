@@ -2,11 +2,13 @@
 //!
 //! Out: entities for the owner's devices. RFC 3858, RFC 4662 §5.
 
+use std::sync::Arc;
+
 use super::engine::{Engine, Facts};
 use super::feeds::Changed;
 use super::letter::{Letter, Written};
 use super::names::NameId;
-use super::tables::{ContactAt, FOREVER, Marks, Subscription, is_undecided};
+use super::tables::{ContactAt, FOREVER, Marks, Seen, Subscription, is_undecided};
 use super::{Contact, State, Watcher, letter};
 use crate::address::{Mailbox, uri};
 use crate::limits;
@@ -40,32 +42,42 @@ impl Engine {
     /// Whom a watcher here watches, with the views that are known.
     pub fn contacts_of(&mut self, facts: &Facts<'_>, watcher: NameId) -> Vec<Contact> {
         let shown = self.shown_contacts(watcher);
+        let mut encrypted = 0;
         let mut contacts = Vec::with_capacity(shown.len());
         for contact in shown {
             contacts.extend(match contact {
-                ContactAt::Here(number) => self.known_here(facts, number),
+                ContactAt::Here(number) => self.known_here(facts, number, &mut encrypted),
                 ContactAt::Away(number) => self.known_away(number),
             });
         }
         contacts
     }
 
-    fn known_here(&mut self, facts: &Facts<'_>, number: u32) -> Option<Contact> {
+    /// One here; of those that are `encrypted` not more than a few, each of which takes a while.
+    fn known_here(&mut self, facts: &Facts<'_>, number: u32, encrypted: &mut usize) -> Option<Contact> {
         let presentity = self.tables.subscriptions.get(number)?.presentity;
         let view = self.with_hot(facts, presentity, |engine, mailbox, hot, version| {
             engine.reconsider(facts, mailbox, hot, version, number);
             let one = engine.tables.subscriptions.get(number).filter(|one| one.state == State::Active)?;
             let view = hot.views.iter().find(|view| view.digest == one.view)?;
-            Some((view.text.clone(), view.seq))
+            let seq = Timestamp::from_millis(view.seq);
+            let Some(reader) = engine.readers.get(number).cloned() else {
+                return Some((Some(view.text.clone()), None, seq));
+            };
+            *encrypted += 1;
+            let entropy = engine.random();
+            let written = (*encrypted <= limits::VIEWS_ENCRYPTED).then(|| view.entity(mailbox, facts.now, || entropy));
+            Some((None, written.map(|it| it.for_reader(Some(&reader)).sealed(None, facts.now).entity), seq))
         })?;
+        let (view, signed, seen) = view.map_or((None, None, None), |(view, signed, seq)| (view, signed, Some(seq)));
         let one = self.tables.subscriptions.get(number)?;
         Some(Contact {
             presentity: self.tables.names.get(presentity)?.clone(),
             state: one.state,
             expires: seconds(one.expires),
-            seen: view.as_ref().map(|(_, seq)| Timestamp::from_millis(*seq)),
-            view: view.map(|(text, _)| text),
-            signed: None,
+            seen,
+            view,
+            signed,
         })
     }
 
@@ -73,13 +85,14 @@ impl Engine {
         let one = self.tables.watches.get(number)?;
         let view = one.view.as_ref().filter(|_| one.state == State::Active);
         let text = view.and_then(|view| view.content().text.clone());
-        let signed = view.filter(|view| view.content().signed).map(|view| view.entity.clone());
+        let passes = |view: &&Arc<Seen>| view.content().signed || view.content().encrypted;
+        let signed = view.filter(passes).map(|view| view.entity.clone());
         let seq = i64::try_from(one.seq).unwrap_or_default();
         Some(Contact {
             presentity: self.tables.names.get(one.presentity)?.clone(),
             state: one.state,
             expires: seconds(one.expires),
-            seen: text.as_ref().map(|_| Timestamp::from_millis(seq)),
+            seen: view.map(|_| Timestamp::from_millis(seq)),
             view: text,
             signed,
         })
@@ -200,15 +213,16 @@ pub(super) fn contacts(
             State::Pending | State::Asked | State::Waiting => presence::State::Pending,
             State::Terminated(reason) => presence::State::Terminated(reason),
         };
-        let cid = contact.view.as_ref().map(|_| format!("{place}.{boundary}@{}", owner.domain()));
-        let part = contact.view.zip(cid.as_ref()).map(|(view, cid)| match &contact.signed {
-            // With the signature of its domain.
+        let any = contact.view.is_some() || contact.signed.is_some();
+        let cid = any.then(|| format!("{place}.{boundary}@{}", owner.domain()));
+        let part = cid.as_ref().map(|cid| match &contact.signed {
+            // With the signature of its domain, or for the watcher alone.
             Some(entity) => {
                 let entity = String::from_utf8_lossy(entity);
                 format!("\r\n--{boundary}\r\nContent-Type: message/rfc822\r\nContent-ID: <{cid}>\r\n\r\n{entity}")
             }
             None => {
-                let (encoding, text) = letter::transferred(&view);
+                let (encoding, text) = letter::transferred(contact.view.as_deref().unwrap_or_default());
                 format!(
                     "\r\n--{boundary}\r\nContent-Type: {}; charset=utf-8\r\nContent-ID: <{cid}>\r\n\
                      Content-Transfer-Encoding: {encoding}\r\n\r\n{text}",

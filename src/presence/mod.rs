@@ -25,6 +25,7 @@ mod mail_only;
 mod mailed;
 mod names;
 mod publish;
+mod readers;
 mod restore;
 mod row;
 mod rulings;
@@ -141,7 +142,7 @@ pub struct Contact {
     pub view: Option<String>,
     /// The time of the view.
     pub seen: Option<Timestamp>,
-    /// The view as it came from its domain, where that has signed it.
+    /// The view as it came from its domain, where that has signed it, or encrypted it to the watcher.
     pub signed: Option<Bytes>,
 }
 

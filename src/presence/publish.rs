@@ -477,6 +477,7 @@ impl Engine {
         self.show_watcher(number);
         self.unqueue(number);
         // While its names are known.
+        self.set_reader(number, None);
         self.erase_subscription(number);
         self.tables.unlink(number);
     }

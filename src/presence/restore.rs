@@ -10,7 +10,7 @@ use std::sync::{Arc, OnceLock};
 use super::State;
 use super::engine::{Engine, Facts};
 use super::names::NameId;
-use super::row::{self, PublicationRow, Read, SubscriptionRow, WatchRow};
+use super::row::{self, PublicationRow, Read, ReaderRow, SubscriptionRow, WatchRow};
 use super::tables::{ContactAt, Marks, Publication, Seen, Subscription, Watch};
 use super::timers::Timer;
 use crate::address::Mailbox;
@@ -21,6 +21,7 @@ pub(super) struct Restoring {
     /// Views by presentity and digest, with their keys.
     views: HashMap<(String, u64), (Vec<u8>, Arc<Seen>)>,
     watches: Vec<WatchRow>,
+    readers: Vec<ReaderRow>,
     /// Presentities with the times since when they are as they are, and known.
     known: Vec<(Mailbox, i64, i64)>,
 }
@@ -47,13 +48,14 @@ impl Engine {
                 restoring.views.insert((presentity, digest), (key.to_vec(), seen));
             }
             Some(Read::Watch(row)) => restoring.watches.push(row),
+            Some(Read::Reader(row)) => restoring.readers.push(row),
         }
         true
     }
 
     /// There are no more rows.
     pub fn restored(&mut self, facts: &Facts<'_>, restoring: Restoring) {
-        let Restoring { mut views, watches, known } = restoring;
+        let Restoring { mut views, watches, readers, known } = restoring;
         for (presentity, since, known) in known {
             let name = self.tables.names.find(&presentity);
             match name.and_then(|name| self.tables.presentities.get_mut(&name)) {
@@ -64,6 +66,7 @@ impl Engine {
         for row in watches {
             self.restore_watch(facts, row, &views);
         }
+        readers.into_iter().for_each(|row| self.restore_reader(row));
         views.retain(|_, (_, seen)| Arc::strong_count(seen) == 1);
         for (key, _) in views.into_values() {
             self.write((key, None));

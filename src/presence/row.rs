@@ -3,11 +3,13 @@
 //! | key | content |
 //! | --- | --- |
 //! | `k` presentity | since when it is known, and as it is |
+//! | `e` presentity 0 watcher 0 proven | the certificate to which a subscription's views are encrypted |
 //! | `o` presentity | its devices were attached: version |
 //! | `p` presentity 0 author 0 name | a publication |
 //! | `s` presentity 0 watcher 0 proven | a subscription to a presentity here |
 //! | `v` presentity 0 digest | a view from elsewhere, as an entity |
 //! | `w` watcher 0 presentity | a subscription of a watcher here |
+//! | `x` watcher 0 presentity | the certificate to which its views are to be encrypted |
 //!
 //! Addresses in keys are folded ([`Mailbox::key`]), in contents as they were written. In: rows of any content. Out: values, or
 //! nothing where a row is not whole or of a later version: it is left out, and the daemon starts. Integers are little-endian.
@@ -15,6 +17,7 @@
 use super::State;
 use crate::address::Mailbox;
 use crate::mime::presence::{Reason, SubscriptionId};
+use crate::smime::Certificate;
 
 const VERSION: u8 = 1;
 
@@ -30,6 +33,7 @@ pub(super) enum Read {
     Subscription(SubscriptionRow),
     View { presentity: String, digest: u64, utf8: bool, eight_bit: bool, entity: Vec<u8> },
     Watch(WatchRow),
+    Reader(ReaderRow),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,6 +75,16 @@ pub(super) struct WatchRow {
     pub refresh: u32,
     pub seq: u64,
     pub view: u64,
+}
+
+/// To what the views of a subscription, or of a watch of somebody here (`own`), are encrypted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct ReaderRow {
+    pub own: bool,
+    pub presentity: Mailbox,
+    pub watcher: Mailbox,
+    pub proven: bool,
+    pub certificate: Certificate,
 }
 
 fn key(mark: u8, parts: &[&[u8]]) -> Vec<u8> {
@@ -249,6 +263,29 @@ pub(super) fn view(presentity: &Mailbox, digest: u64, (utf8, eight_bit): (bool, 
     (view_key(presentity, digest), Some(content.0))
 }
 
+/// The row of the certificate of a subscription.
+pub(super) fn reader(
+    presentity: &Mailbox,
+    (watcher, proven): (&Mailbox, bool),
+    certificate: Option<&Certificate>,
+) -> Row {
+    let parts = [presentity.key(), watcher.key()];
+    let key = key(b'e', &[parts[0].as_bytes(), parts[1].as_bytes(), &[u8::from(proven)]]);
+    (key, certificate.map(|one| reader_content(presentity, watcher, proven, one)))
+}
+
+/// The row of the certificate of a watch.
+pub(super) fn own_reader(watcher: &Mailbox, presentity: &Mailbox, certificate: Option<&Certificate>) -> Row {
+    let parts = [watcher.key(), presentity.key()];
+    let key = key(b'x', &[parts[0].as_bytes(), parts[1].as_bytes()]);
+    (key, certificate.map(|one| reader_content(presentity, watcher, true, one)))
+}
+
+fn reader_content(presentity: &Mailbox, watcher: &Mailbox, proven: bool, certificate: &Certificate) -> Vec<u8> {
+    let names = Writer::new().octets(&[u8::from(proven)]).text(&presentity.to_string()).text(&watcher.to_string());
+    names.octets(certificate.der()).0
+}
+
 /// Reads a row.
 pub(super) fn read(key: &[u8], content: &[u8]) -> Option<Read> {
     let (mark, name) = key.split_first()?;
@@ -262,6 +299,13 @@ pub(super) fn read(key: &[u8], content: &[u8]) -> Option<Read> {
             let (since, known) = (reader.i64()?, reader.i64()?);
             Read::Known { presentity: reader.mailbox()?, since, known }
         }
+        b'e' | b'x' => Read::Reader(ReaderRow {
+            own: *mark == b'x',
+            proven: reader.take::<1>()? == [1],
+            presentity: reader.mailbox()?,
+            watcher: reader.mailbox()?,
+            certificate: Certificate::from_der(reader.0).ok()?,
+        }),
         b'o' => {
             let version = reader.i64()?;
             Read::Attached { presentity: reader.mailbox()?, version }
@@ -363,7 +407,15 @@ mod tests {
             eight_bit: false,
             entity: b"From: x\r\n".to_vec(),
         };
+        let golden = format!("{}/tests/golden/smime/rfc9216-bob-encrypt.crt.pem", env!("CARGO_MANIFEST_DIR"));
+        let certificate = Certificate::from_pem(&std::fs::read_to_string(golden).unwrap()).unwrap().remove(0);
+        let reads = |own, proven| {
+            let (presentity, watcher, certificate) = (alice.clone(), bob.clone(), certificate.clone());
+            Read::Reader(ReaderRow { own, presentity, watcher, proven, certificate })
+        };
         vec![
+            (reader(&alice, (&bob, false), Some(&certificate)), reads(false, false)),
+            (own_reader(&bob, &alice, Some(&certificate)), reads(true, true)),
             (known(&alice, Some((6, 5))), Read::Known { presentity: alice.clone(), since: 6, known: 5 }),
             (attached(&alice, Some(5)), Read::Attached { presentity: alice.clone(), version: 5 }),
             (publication.write(), Read::Publication(publication)),
@@ -387,7 +439,7 @@ mod tests {
         }
 
         #[test]
-        fn a_row_that_was_cut_is_none(which in 0_usize..6, cut in 1_usize..12) {
+        fn a_row_that_was_cut_is_none(which in 0_usize..8, cut in 1_usize..12) {
             let ((key, content), expected) = rows().swap_remove(which);
             let content = content.unwrap();
             let cut = content.len().saturating_sub(cut);

@@ -15,6 +15,7 @@ use crate::address::Mailbox;
 use crate::limits;
 use crate::mime::presence::{Directive, SubscriptionId};
 use crate::rules::Handling;
+use crate::smime::Certificate;
 
 /// How long an answer to somebody without a subscription is tried to be given.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(600);
@@ -36,10 +37,12 @@ impl Engine {
         let result = match request.directive {
             Directive::Subscribe { id, expires: Some(0), .. } => {
                 self.cancel(facts, pair, author, *id);
-                self.fetch(facts, pair, author, *id)
+                self.fetch(facts, pair, (author, request.reader), *id)
             }
-            Directive::Subscribe { id, expires, .. } => self.subscribe(facts, pair, author, (*id, *expires)),
-            Directive::Fetch { id, .. } => self.fetch(facts, pair, author, *id),
+            Directive::Subscribe { id, expires, .. } => {
+                self.subscribe(facts, pair, author, (*id, *expires)).map(|()| self.reads(pair, request))
+            }
+            Directive::Fetch { id, .. } => self.fetch(facts, pair, (author, request.reader), *id),
             Directive::Cancel { id } => {
                 self.cancel(facts, pair, author, *id);
                 Ok(())
@@ -50,6 +53,13 @@ impl Engine {
         self.tables.names.release(name);
         self.tables.names.release(watcher);
         result
+    }
+
+    /// Whether the watcher wants what it is told encrypted: what is told for this request is composed after it.
+    fn reads(&mut self, (presentity, watcher): (NameId, NameId), request: &Request<'_>) {
+        if let Some(number) = self.tables.subscription(presentity, watcher, request.author.proven) {
+            self.set_reader(number, request.reader);
+        }
     }
 
     fn subscribe(
@@ -210,7 +220,7 @@ impl Engine {
         &mut self,
         facts: &Facts<'_>,
         (presentity, watcher): (NameId, NameId),
-        author: &Author,
+        (author, reader): (&Author, Option<&Certificate>),
         id: SubscriptionId,
     ) -> Result<(), Refusal> {
         let decision = self.with_hot(facts, presentity, |engine, mailbox, hot, _| {
@@ -220,10 +230,12 @@ impl Engine {
             self.ask_for(facts, (presentity, watcher), author, id);
         }
         if author.client {
-            self.fetched_here(facts, presentity, watcher, id);
+            self.fetched_here(facts, (presentity, watcher), id, reader);
             return Ok(());
         }
-        self.answer_once(facts, (presentity, watcher), (id, author.marks()), State::Active).map(drop)
+        let number = self.answer_once(facts, (presentity, watcher), (id, author.marks()), State::Active)?;
+        self.set_reader(number, reader);
+        Ok(())
     }
 
     /// A fetch that the presentity has not decided on: it learns of it, as of a request that came and went.
@@ -409,6 +421,7 @@ impl Engine {
                 }
             }
             self.enclosed.remove(&number);
+            self.readers.set(number, None);
             self.unqueue(number);
             self.tables.unlink(number);
         }

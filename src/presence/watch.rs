@@ -13,6 +13,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::engine::{Engine, Facts, Request, refuse};
 use super::feeds::Item;
+use super::letter::ENCRYPTED;
 use super::names::NameId;
 use super::row;
 use super::tables::{ContactAt, FOREVER, Marks, Seen, Watch};
@@ -22,6 +23,7 @@ use crate::address::Mailbox;
 use crate::limits;
 use crate::mime::presence::{self, Directive, Event, SubscriptionId};
 use crate::pidf;
+use crate::smime::Certificate;
 
 /// How long an answer to a request is waited for, at first; doubled with each that comes to nothing.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(60);
@@ -37,6 +39,8 @@ pub(super) struct Fetch {
     pub presentity: NameId,
     pub event: Event,
     pub until: u32,
+    /// To what the answer is to be encrypted.
+    pub reader: Option<Certificate>,
 }
 
 /// Fetches under way, by their identifiers.
@@ -63,9 +67,9 @@ impl Engine {
         let (watcher, presentity) = (self.hold(&request.author.mailbox, facts), self.hold(presentity, facts));
         let result = match request.directive {
             Directive::Subscribe { id, expires: Some(0), .. } | Directive::Fetch { id, .. } => {
-                self.fetch_elsewhere(facts, watcher, presentity, (*id, Event::Presence))
+                self.fetch_elsewhere(facts, (watcher, presentity), (*id, Event::Presence), request.reader)
             }
-            Directive::Subscribe { .. } => self.watch(facts, watcher, presentity),
+            Directive::Subscribe { .. } => self.watch(facts, (watcher, presentity), request.reader),
             Directive::Cancel { .. } => {
                 self.unwatch(facts, watcher, presentity);
                 Ok(())
@@ -77,10 +81,16 @@ impl Engine {
         result
     }
 
-    fn watch(&mut self, facts: &Facts<'_>, watcher: NameId, presentity: NameId) -> Result<(), Refusal> {
+    fn watch(
+        &mut self,
+        facts: &Facts<'_>,
+        (watcher, presentity): (NameId, NameId),
+        reader: Option<&Certificate>,
+    ) -> Result<(), Refusal> {
         if let Some(number) = self.tables.watch(watcher, presentity) {
+            let other = self.set_own_reader(number, reader);
             let over = |one: &Watch| matches!(one.state, State::Terminated(_)) || one.marks.has(Marks::CANCEL);
-            if self.tables.watches.get(number).is_some_and(over) {
+            if other || self.tables.watches.get(number).is_some_and(over) {
                 self.ask_anew(facts, number);
                 self.queue_watch(number);
             }
@@ -103,6 +113,7 @@ impl Engine {
             attempts: 0,
         };
         let number = self.tables.link_watch(watch);
+        self.set_own_reader(number, reader);
         self.file_watch(number);
         self.write_watch(number);
         self.queue_watch(number);
@@ -153,6 +164,7 @@ impl Engine {
     /// A watch is over, on this side and on the other.
     pub(super) fn end_watch(&mut self, number: u32) {
         self.drop_view(number);
+        self.set_own_reader(number, None);
         let Some(one) = self.tables.watches.get(number) else { return };
         let names = &self.tables.names;
         if let (Some(watcher), Some(presentity)) = (names.get(one.watcher), names.get(one.presentity)) {
@@ -183,14 +195,16 @@ impl Engine {
     pub(super) fn fetch_elsewhere(
         &mut self,
         facts: &Facts<'_>,
-        watcher: NameId,
-        presentity: NameId,
+        (watcher, presentity): (NameId, NameId),
         (id, event): (SubscriptionId, Event),
+        reader: Option<&Certificate>,
     ) -> Result<(), Refusal> {
         // What is cached for this watcher is as good as what would come: changes are told at once.
         if event == Event::Presence
             && let Some(number) = self.tables.watch(watcher, presentity)
             && self.tables.watches.get(number).is_some_and(|one| one.state == State::Active && one.view.is_some())
+            // One that came readable for anybody is no answer to who wants it encrypted.
+            && (reader.is_none() || reader == self.own_readers.get(number))
         {
             self.answer(facts, watcher, Item::Contact(ContactAt::Away(number)));
             return Ok(());
@@ -202,7 +216,7 @@ impl Engine {
         let until = facts.after(FETCHED_WITHIN);
         self.tables.names.hold_again(watcher);
         self.tables.names.hold_again(presentity);
-        self.fetches.insert(id, Fetch { watcher, presentity, event, until });
+        self.fetches.insert(id, Fetch { watcher, presentity, event, until, reader: reader.cloned() });
         self.timers.file(until, Timer::Sweep);
         self.queue_fetch(id);
         Ok(())
@@ -233,10 +247,11 @@ impl Engine {
         let presentity = self.may_notify(request)?;
         let (media, text) = request.body;
         if *state == presence::State::Active && *event == Event::Presence {
-            if media != pidf::MEDIA {
+            if media == ENCRYPTED && self.wants_encrypted(request, presentity) {
+                // What it says is for the watcher alone.
+            } else if media != pidf::MEDIA {
                 return Err(refuse(554, (5, 6, 1), format!("a view is of the type {}", pidf::MEDIA)));
-            }
-            if !request.is_about(&request.author.mailbox)? {
+            } else if !request.is_about(&request.author.mailbox)? {
                 return Err(refuse(554, (5, 6, 0), "the document's entity must be the author in From"));
             }
         }
@@ -295,6 +310,18 @@ impl Engine {
             })
         };
         if request.recipients.iter().any(asked) { Ok(presentity) } else { Err(unsolicited()) }
+    }
+
+    /// Whether anybody to whom it is sent has asked for views that are encrypted.
+    fn wants_encrypted(&self, request: &Request<'_>, presentity: NameId) -> bool {
+        let Directive::Notify { id, .. } = request.directive else { return false };
+        let fetched = id.and_then(|id| self.fetches.get(&id)).is_some_and(|fetch| fetch.reader.is_some());
+        let watched = |recipient: &Mailbox| {
+            let watcher = self.tables.names.find(recipient);
+            let number = watcher.and_then(|watcher| self.tables.watch(watcher, presentity));
+            number.is_some_and(|number| self.own_readers.get(number).is_some())
+        };
+        fetched || request.recipients.iter().any(watched)
     }
 
     /// Whether this watcher has asked for it.

@@ -3,12 +3,17 @@
 
 use std::path::Path;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
 use crate::clients::Home;
+use crate::common::client::Reply;
 use crate::common::daemon::{Daemon, Setup, free_address};
 use crate::common::device::Device;
 use crate::common::openssl::{Authority, Somebody};
 use crate::common::person::Person;
-use crate::common::tools::have;
+use crate::common::sink::Sink;
+use crate::common::tools::{have, said};
 use crate::common::wait;
 use crate::presence::{
     ALICE, CAROL, SHOWS, accepted, document, id, publish, refused, rule, server, subscribe, tell, told,
@@ -237,4 +242,117 @@ fn r5_3_1_one_signature_for_all_who_see_the_same() {
         }
     }
     assert!(Path::new(&two.a.config()).exists());
+}
+
+/// A request with a certificate to which the answers are to be encrypted.
+fn ask_encrypted(client: &mut crate::common::client::Client, directive: &str, certificate: &[u8]) -> Reply {
+    let body = STANDARD.encode(certificate);
+    let body: String =
+        body.as_bytes().chunks(76).map(|line| format!("{}\r\n", String::from_utf8_lossy(line))).collect();
+    let entity = format!(
+        "From: <{CAROL}>\r\nTo: <{ALICE}>\r\nDate: {}\r\nMessage-ID: <{}@c.test>\r\nPresence: {directive}\r\n\
+         MIME-Version: 1.0\r\nContent-Type: application/pkix-cert\r\nContent-Transfer-Encoding: base64\r\n\r\n{body}",
+        now().rfc5322(),
+        now().millis(),
+    );
+    let mail = format!("<{CAROL}> IMPP=PRES");
+    client.transaction(&mail, &[&format!("<{ALICE}> NOTIFY=NEVER")], entity.as_bytes()).expect("an answer")
+}
+
+/// DER of a certificate in a file.
+fn der(somebody: &Somebody) -> Vec<u8> {
+    let text = std::fs::read_to_string(&somebody.certificate).expect("the certificate");
+    impart::smime::Certificate::from_pem(&text).expect("a certificate").remove(0).der().to_vec()
+}
+
+/// Waits for the latest that carol was told, decrypted by OpenSSL, to have this note; the entity as it came.
+fn decrypted(c: &Sink, carol: &Somebody, note: &str) -> String {
+    wait::until("an encrypted view", || {
+        let arrivals = c.arrivals();
+        let last = arrivals.iter().rfind(|one| one.rcpts.iter().any(|rcpt| rcpt.contains(CAROL)))?.entity.clone();
+        let text = carol.decrypt(last.as_bytes())?;
+        String::from_utf8_lossy(&text).contains(note).then_some(last)
+    })
+}
+
+#[test]
+fn r5_1_2_what_a_watcher_is_told_is_encrypted_where_it_asks_for_that() {
+    if !have("r5_1_2_what_a_watcher_is_told_is_encrypted_where_it_asks_for_that", OPENSSL) {
+        return;
+    }
+    let (_world, authority) = with_authority();
+    let mut home = Home::new(|setup| setup);
+    let c = server(&home.world, "c.test");
+    rule(&home, &[("", "allow")]);
+    let (carol, dave) = (authority.somebody(CAROL), authority.somebody("dave@c.test"));
+    let (mut peer, _) = home.world.peer("c.test", &home.setup);
+    let ask = format!("subscribe; id={}; expires=600; event=presence", id(1));
+    refused(ask_encrypted(&mut peer, &ask, &der(&dave)), "554 5.6.0");
+    refused(ask_encrypted(&mut peer, &ask, b"no certificate"), "554 5.6.0");
+    refused(ask_encrypted(&mut peer, &ask, &[0x30; 9000]), "554 5.6.0");
+    assert!(c.arrivals().is_empty(), "what is refused is no request");
+    accepted(ask_encrypted(&mut peer, &ask, &der(&carol)));
+    accepted(subscribe(&mut peer, "dave@c.test", 2));
+    publish(&home, "gone fishing");
+    let entity = decrypted(&c, &carol, "gone fishing");
+    // Servers act on what they need; what she does is in none of it.
+    assert!(
+        entity.contains("Presence: notify; seq=") && entity.contains("Content-Type: application/pkcs7-mime"),
+        "{entity}"
+    );
+    assert!(!entity.contains("fishing") && dave.decrypt(entity.as_bytes()).is_none(), "{entity}");
+    told(&c, "dave@c.test", "active view gone fishing");
+    // A restart keeps it; a fetch is answered so too.
+    home.kill_and_start();
+    publish(&home, "back again");
+    decrypted(&c, &carol, "back again");
+    let (mut peer, _) = home.world.peer("c.test", &home.setup);
+    let fetch = format!("fetch; id={}; event=presence", id(3));
+    accepted(ask_encrypted(&mut peer, &fetch, &der(&carol)));
+    let answer = wait::until("the answer", || {
+        c.arrivals().iter().find(|one| one.entity.contains(&id(3))).map(|one| one.entity.clone())
+    });
+    assert!(String::from_utf8_lossy(&carol.decrypt(answer.as_bytes()).expect("hers")).contains("back again"));
+    // Whom she blocks politely is told so in the same way.
+    rule(&home, &[(CAROL, "polite-block")]);
+    let entity = decrypted(&c, &carol, "closed");
+    assert!(entity.contains("state=active"), "{entity}");
+    // A request without a certificate takes it back.
+    rule(&home, &[("", "allow")]);
+    accepted(subscribe(&mut peer, CAROL, 1));
+    told(&c, CAROL, "active view back again");
+}
+
+#[test]
+fn r5_1_2_a_person_has_presence_encrypted_by_one_word() {
+    if !have("r5_1_2_a_person_has_presence_encrypted_by_one_word", OPENSSL) {
+        return;
+    }
+    let two = Signing::new();
+    two.alice.done(&["allow", "bob@b.test"]);
+    let output = two.bob.run(&["watch", "alice@a.test", "--encrypt"]);
+    assert!(!output.status.success() && said(&output).contains("impart key new"), "{}", said(&output));
+    let config = two.bob.home.join("config/impart/config.toml");
+    let believes = std::fs::read(&config).expect("the configuration");
+    two.authority.enrol(&two.bob);
+    std::fs::write(&config, believes).expect("it believes already");
+    assert_eq!(two.bob.done(&["watch", "alice@a.test"]), "alice@a.test: closed [signed by the domain]\n");
+    let encrypted = "alice@a.test: closed [signed by the domain, encrypted]\n";
+    assert_eq!(two.bob.done(&["watch", "alice@a.test", "--encrypt"]), encrypted);
+    assert_eq!(two.bob.done(&["fetch", "alice@a.test", "--encrypt"]), encrypted);
+    two.alice.done(&["status", "open", "here", "--for", "1h"]);
+    two.says(&["contacts"], "alice@a.test: open: here [signed, encrypted]\n");
+    let listening = two.bob.listen();
+    two.alice.done(&["status", "away", "lunch"]);
+    let view = listening.wait_for(&[("event", "presence"), ("note", "lunch")]);
+    assert_eq!(view["encrypted"], true, "{view}");
+    drop(listening);
+    // Of somebody of the same domain too; in the list as on the wire.
+    two.bob.done(&["status", "busy", "--for", "1h"]);
+    two.bob.done(&["watch", "bob@b.test", "--encrypt"]);
+    two.says(&["contacts"], "bob@b.test: busy, closed [unsigned, encrypted]");
+    // Without its key nothing is shown.
+    let keys = two.bob.home.join("data/impart/bob@b.test/keys");
+    std::fs::rename(&keys, keys.with_extension("away")).expect("the keys");
+    two.says(&["contacts"], "alice@a.test: nothing is known now [cannot be decrypted");
 }

@@ -59,7 +59,7 @@ pub enum Command {
     /// Say how you are to be seen, or show it.
     Status(Status),
     /// Ask to see somebody's presence from now on.
-    Watch(Watch),
+    Watch(Look),
     /// See somebody's presence no more.
     Unwatch(Watch),
     /// Show those whom you watch, and how they are.
@@ -67,7 +67,7 @@ pub enum Command {
     /// Show who watches you, and who asks to.
     Watchers(Shown),
     /// Look once how somebody is.
-    Fetch(Watch),
+    Fetch(Look),
     /// Show somebody all of your presence, and take their messages.
     Allow(Party),
     /// Have somebody's requests to see your presence wait for your word.
@@ -200,6 +200,20 @@ pub enum Said {
 }
 
 /// One person.
+#[derive(Clone, Debug, Args)]
+pub struct Look {
+    /// Who; names of the history may be cut short.
+    #[arg(value_name = "ADDRESS")]
+    pub who: String,
+    /// Have it encrypted to the key of this account.
+    #[arg(long)]
+    pub encrypt: bool,
+    /// Print a JSON object.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Somebody.
 #[derive(Clone, Debug, Args)]
 pub struct Watch {
     /// Who; names of the history may be cut short.
@@ -394,6 +408,7 @@ impl From<ClientError> for Failure {
             ClientError::Password { .. } => exit::PERMISSION,
             ClientError::History(error) => return Failure { code: history_code(error), text: error.to_string() },
             ClientError::Message(_) | ClientError::NoKey { .. } | ClientError::NoCertificate { .. } => exit::DATA,
+            ClientError::NoReader { .. } => exit::DATA,
             ClientError::Seal(_) => exit::DATA,
             ClientError::Keys(_) => exit::IO,
             ClientError::Refused { reply, .. } => refused(reply),

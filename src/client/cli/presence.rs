@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::{Failure, Party, Said, Shown, Status, Watch, complain, exit, print, show};
+use super::{Failure, Look, Party, Said, Shown, Status, Watch, complain, exit, print, show};
 use crate::address::Mailbox;
 use crate::client::presence::{self, Standing, Treatment, View};
 use crate::client::{Client, clean};
@@ -43,7 +43,7 @@ pub(in crate::client) fn said(state: Said, note: Option<String>) -> presence::St
 pub async fn status(client: &Client, wanted: &Status) -> Result<(), Failure> {
     let Some(state) = wanted.state else {
         let me = client.account().address.clone();
-        let view = client.fetch(&me).await?;
+        let view = client.fetch(&me, false).await?;
         view_line(&view, wanted.json);
         client.close().await;
         return Ok(());
@@ -90,9 +90,11 @@ fn view_line(view: &View, json: bool) {
 }
 
 /// Asks to see somebody's presence from now on.
-pub async fn watch(client: &Client, wanted: &Watch) -> Result<(), Failure> {
+pub async fn watch(client: &Client, wanted: &Look) -> Result<(), Failure> {
     let who = named(client, &wanted.who)?;
-    let view = client.watch(&who).await?;
+    let encrypt = wanted.encrypt || client.account().encrypt_presence;
+    let view = client.watch(&who, encrypt).await?;
+    complain_of_clear(&view, encrypt);
     view_line(&view, wanted.json);
     client.close().await;
     match view.standing {
@@ -101,6 +103,13 @@ pub async fn watch(client: &Client, wanted: &Watch) -> Result<(), Failure> {
             "the request stands; `impart contacts` shows the answer when there is one",
         )),
         _ => verdict(&view),
+    }
+}
+
+/// Says so where somebody's server does not do what was asked for.
+fn complain_of_clear(view: &View, encrypt: bool) {
+    if encrypt && view.shown.is_some() && !view.signature.encrypted {
+        complain(format_args!("the server of {} does not encrypt what it tells", view.who.domain()));
     }
 }
 
@@ -128,9 +137,11 @@ pub async fn unwatch(client: &Client, wanted: &Watch) -> Result<(), Failure> {
 }
 
 /// Looks once.
-pub async fn fetch(client: &Client, wanted: &Watch) -> Result<(), Failure> {
+pub async fn fetch(client: &Client, wanted: &Look) -> Result<(), Failure> {
     let who = named(client, &wanted.who)?;
-    let view = client.fetch(&who).await?;
+    let encrypt = wanted.encrypt || client.account().encrypt_presence;
+    let view = client.fetch(&who, encrypt).await?;
+    complain_of_clear(&view, encrypt);
     view_line(&view, wanted.json);
     client.close().await;
     verdict(&view)

@@ -31,6 +31,7 @@ use crate::random;
 use crate::reply::EnhancedCode;
 use crate::rules::edit::{self, Edited, Who};
 use crate::rules::{Handling, RulesError};
+use crate::smime::Certificate;
 use crate::smtp::client::Fate;
 pub use asking::Answers;
 pub use compose::Status;
@@ -83,10 +84,12 @@ impl Client {
         self.shared.tell(me, &publish, body).await
     }
 
-    /// Asks to see somebody's presence from now on, and waits a while for the answer.
-    pub async fn watch(&self, who: &Mailbox) -> Result<View, ClientError> {
+    /// Asks to see somebody's presence from now on, encrypted to the account's key if that is wanted, and waits a while for the
+    /// answer.
+    pub async fn watch(&self, who: &Mailbox, encrypt: bool) -> Result<View, ClientError> {
+        let reader = self.shared.reader(encrypt)?;
         let mut answers = self.shared.answers().await?;
-        self.ask_to_watch(who).await?;
+        self.shared.ask_to_watch(who, reader.as_ref()).await?;
         let asked = Instant::now();
         let (standing, signature) = (Standing::Unknown, super::mark::Mark::default());
         let mut last = View { who: who.clone(), standing, reason: None, seq: 0, shown: None, signature };
@@ -101,6 +104,8 @@ impl Client {
             match last.standing {
                 Standing::Unknown => until = asked + ELSEWHERE,
                 Standing::Terminated => until = until.min(Instant::now() + SETTLED),
+                // What was known before is not yet what was asked for.
+                Standing::Active if encrypt && !last.signature.encrypted => {}
                 Standing::Pending | Standing::Active => break,
             }
         }
@@ -109,8 +114,8 @@ impl Client {
 
     /// Asks so; the answer comes to whoever listens.
     pub async fn ask_to_watch(&self, who: &Mailbox) -> Result<(), ClientError> {
-        let ask = Directive::Subscribe { id: id()?, expires: None, event: Event::Presence };
-        self.shared.tell(who, &ask, None).await
+        let reader = self.shared.reader(self.account().encrypt_presence)?;
+        self.shared.ask_to_watch(who, reader.as_ref()).await
     }
 
     /// Sees somebody's presence no more; `false` where it was not watched.
@@ -127,10 +132,11 @@ impl Client {
         self.shared.answers().await
     }
 
-    /// Looks once.
-    pub async fn fetch(&self, who: &Mailbox) -> Result<View, ClientError> {
+    /// Looks once; what is told is encrypted to the account's key, if that is wanted.
+    pub async fn fetch(&self, who: &Mailbox, encrypt: bool) -> Result<View, ClientError> {
+        let reader = self.shared.reader(encrypt)?;
         let fits = |told: &Told| matches!(&told.news, News::View(view) if view.who.key() == who.key());
-        match self.shared.ask(who, Event::Presence, ELSEWHERE, fits).await? {
+        match self.shared.ask_for(who, Event::Presence, reader.as_ref(), ELSEWHERE, fits).await? {
             News::View(view) => Ok(*view),
             _ => Err(self.shared.silent(who)),
         }
@@ -216,6 +222,22 @@ impl Shared {
         Answers::open(&self.account, &self.credentials.next().await?, &self.protector).await
     }
 
+    async fn ask_to_watch(&self, who: &Mailbox, reader: Option<&Certificate>) -> Result<(), ClientError> {
+        let ask = Directive::Subscribe { id: id()?, expires: None, event: Event::Presence };
+        let body = reader.map(|reader| (compose::CERTIFICATE, reader.der()));
+        self.tell_octets(who, &ask, body).await
+    }
+
+    /// The newest certificate of the account's keys that can be encrypted to, if one is wanted.
+    fn reader(&self, wanted: bool) -> Result<Option<Certificate>, ClientError> {
+        if !wanted {
+            return Ok(None);
+        }
+        let chains = self.protector.keys().own()?.into_iter().filter_map(|own| own.chain.into_iter().next());
+        let newest = chains.filter(Certificate::may_encrypt).max_by_key(Certificate::not_before);
+        newest.map(Some).ok_or_else(|| ClientError::NoReader { account: self.account.address.clone() })
+    }
+
     pub(super) fn silent(&self, who: &Mailbox) -> ClientError {
         ClientError::Silent { account: self.account.address.clone(), who: who.clone() }
     }
@@ -279,14 +301,28 @@ impl Shared {
         patience: Duration,
         fits: impl Fn(&Told) -> bool,
     ) -> Result<News, ClientError> {
+        self.ask_for(who, event, None, patience, fits).await
+    }
+
+    /// As [`Shared::ask`], to be answered with what is encrypted to a certificate.
+    async fn ask_for(
+        &self,
+        who: &Mailbox,
+        event: Event,
+        reader: Option<&Certificate>,
+        patience: Duration,
+        fits: impl Fn(&Told) -> bool,
+    ) -> Result<News, ClientError> {
         let mut answers = self.answers().await?;
         let id = id()?;
-        self.tell(who, &Directive::Fetch { id, event }, None).await?;
+        let body = reader.map(|reader| (compose::CERTIFICATE, reader.der()));
+        self.tell_octets(who, &Directive::Fetch { id, event }, body).await?;
         let until = Instant::now() + patience;
         while let Some(told) = answers.next(until).await? {
             // A view that is shown anyway is as good as the answer; a state without one may be an older one.
             let view = matches!(&told.news, News::View(view) if view.standing != Standing::Active);
-            if (told.id == Some(id) || !view) && fits(&told) {
+            let clear = matches!(&told.news, News::View(view) if reader.is_some() && !view.signature.encrypted);
+            if (told.id == Some(id) || !(view || clear)) && fits(&told) {
                 return Ok(told.news);
             }
         }

@@ -120,7 +120,8 @@ fn proven(
         let own = mark.proof == Proof::User
             && mark.signer.as_deref().and_then(|it| Mailbox::parse(it).ok()).is_some_and(|it| it.key() == who.key());
         if domain.is_valid() && own && same {
-            return mark;
+            // What it was told in hid it.
+            return Mark { encrypted: domain.encrypted, ..mark };
         }
     }
     domain
@@ -189,10 +190,14 @@ fn contacts(
             part.and_then(|part| whole(message, part)).and_then(|entity| read(entity, now, open))
             && view.who.key() == who.key()
         {
-            return Some(View { standing, reason, seq, ..*view });
+            let mut view = View { standing, reason, seq, ..*view };
+            if view.signature.proof == Proof::Unsigned && who.domain() == me.domain() {
+                // Whoever has signed the list speaks for its own domain.
+                view.signature = Mark { encrypted: view.signature.encrypted, ..list_signature.clone() };
+            }
+            return Some(view);
         }
         let view = part.and_then(text).and_then(|text| shown(&text, now));
-        // Whoever has signed the list speaks for its own domain.
         let own = who.domain() == me.domain() && view.is_some();
         let signature = if own { list_signature.clone() } else { Mark::default() };
         Some(View { who, standing, reason, seq, shown: view, signature })

@@ -139,7 +139,7 @@ impl View {
             "activities": shown.map(|shown| shown.activities.clone()).unwrap_or_default(),
             "note": shown.and_then(|shown| shown.note.clone()),
             "contacts": shown.map(contacts).unwrap_or_default(), "seq": self.seq,
-            "signature": self.signature.proof,
+            "signature": self.signature.proof, "encrypted": self.signature.encrypted,
         })
     }
 }
@@ -149,7 +149,7 @@ impl fmt::Display for View {
         write!(f, "{}: {}", clean::line(&self.who.to_string()), self.words())?;
         match self.signature.proof {
             // Few domains sign: that one does not is no news.
-            Proof::Unsigned => Ok(()),
+            Proof::Unsigned if !self.signature.encrypted => Ok(()),
             _ => write!(f, " [{}]", self.signature.words()),
         }
     }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use super::super::certificates::Told;
 use super::super::engine::refuse;
+use super::super::letter::CERTIFICATE;
 use super::super::{Author, Refusal, Said, letter};
 use super::Handle;
 use crate::accounts::{Accounts, Takes};
@@ -20,8 +21,6 @@ use crate::timestamp::Timestamp;
 
 /// The media type of a request.
 const REQUEST: &str = "application/pkcs10";
-/// That of a certificate.
-const CERTIFICATE: &str = "application/pkix-cert";
 
 /// The authorities of the domains here. Files are read and written: not to be called beside the work on sockets.
 pub trait Certifier: Send + Sync {

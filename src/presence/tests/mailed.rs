@@ -27,6 +27,7 @@ fn asks(server: &mut Server, now: Timestamp, from: &str, to: &str, directive: Di
             entity: &bytes::Bytes::new(),
             signed: false,
             document: None,
+            reader: None,
         };
         engine.say(facts, &request)
     })

@@ -182,6 +182,7 @@ impl Server {
                 entity: &entity,
                 signed: false,
                 document: None,
+                reader: None,
             };
             engine.say(facts, &request)
         })
@@ -201,6 +202,7 @@ impl Server {
                 entity: &outgoing.written.entity,
                 signed: false,
                 document: None,
+                reader: None,
             };
             engine.say(facts, &request)
         });

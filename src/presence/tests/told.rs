@@ -118,6 +118,7 @@ fn publishes(net: &mut Net, entity: &'static str) {
         entity: &entity,
         signed: true,
         document: None,
+        reader: None,
     };
     net.b.at(net.now, true, |engine, facts| engine.say(facts, &request)).unwrap();
 }
