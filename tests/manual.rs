@@ -308,7 +308,7 @@ fn the_layout_of_the_spool() {
     let documented = set(layout.lines().filter_map(|line| line.strip_prefix(".It Pa ")));
     let mut known = first_column(&read("spool/README.md"));
     // What the daemon puts there by default, while it runs or where it has an authority.
-    known.extend(set(["ca/", "control.sock"]));
+    known.extend(set(["ca/", "certificates/", "control.sock"]));
     check("files of the spool", &documented, &known);
     // What a spool really has.
     let directory = tempfile::tempdir().unwrap();
