@@ -43,6 +43,30 @@ const LONG_FUNCTIONS: &[(&str, &str, &str)] = &[];
 /// Lines that may panic outside tests: (path, text on the line, why).
 const PANICS: &[(&str, &str, &str)] = &[];
 
+/// Faults that `tests/mutate` makes: each can be made, in the one place that is meant.
+#[test]
+fn mutations_fit_the_code() {
+    #[derive(serde::Deserialize)]
+    struct Mutation {
+        name: String,
+        file: String,
+        from: String,
+        to: String,
+        tests: String,
+    }
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let text = std::fs::read_to_string(root.join("tests/mutations.toml")).unwrap();
+    let mut list: BTreeMap<String, Vec<Mutation>> = toml::from_str(&text).unwrap();
+    let list = list.remove("mutation").unwrap();
+    let names: BTreeSet<&str> = list.iter().map(|one| one.name.as_str()).collect();
+    assert!(names.len() == list.len() && list.len() >= 20, "{} names, {} faults", names.len(), list.len());
+    for Mutation { name, file, from, to, tests } in &list {
+        let code = std::fs::read_to_string(root.join(file)).unwrap();
+        assert_eq!(code.matches(from.as_str()).count(), 1, "{name}: its text in {file}");
+        assert!(from != to && tests.contains("test("), "{name}");
+    }
+}
+
 #[test]
 fn modules_import_only_from_lower_layers() {
     let layers = layers();
