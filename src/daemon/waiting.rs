@@ -9,7 +9,7 @@ use std::sync::Arc;
 use crate::accounts::{Accounts, Found};
 use crate::control::protocol::Message;
 use crate::deliver::Destination;
-use crate::queue::look_up::place;
+use crate::queue::look_up::place_of;
 use crate::queue::schedule::Standing;
 use crate::route::Table;
 use crate::spool::Record;
@@ -43,7 +43,7 @@ impl Waiting {
                 Found::Inbox | Found::Elsewhere => Some("in the inbox, waiting for its client".to_owned()),
                 Found::NoInbox | Found::NotOffered => None,
                 Found::Foreign => {
-                    let standing = self.failing.get(&place(&self.table, address.domain(), class));
+                    let standing = self.failing.get(&place_of(&self.table, address.domain(), &record.envelope));
                     next = next.into_iter().chain(standing.and_then(|standing| standing.until)).min();
                     standing.and_then(|standing| standing.reason.clone())
                 }

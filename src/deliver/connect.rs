@@ -59,6 +59,8 @@ struct Terms<'a> {
     /// The mail exchangers of a domain, each of which has terms of its own.
     exchangers: Option<&'a Exchangers>,
     lmtp: bool,
+    /// Who does not keep REQUIRETLS is as good as not there, while another may.
+    keeps_tls: bool,
 }
 
 /// What one server must do.
@@ -72,13 +74,14 @@ struct Duty {
 
 impl<'a> Terms<'a> {
     fn new(tls: TlsPolicy) -> Self {
-        Terms { tls, socks5: None, peer: None, exchangers: None, lmtp: false }
+        Terms { tls, socks5: None, peer: None, exchangers: None, lmtp: false, keeps_tls: false }
     }
 
     fn of(hop: &'a Hop) -> (Self, &'a [Target]) {
         match hop {
-            Hop::Peer { domain, class, targets, socks5 } => {
-                (Terms { socks5: *socks5, peer: Some((domain, *class)), ..Terms::new(TlsPolicy::Required) }, targets)
+            Hop::Peer { domain, class, targets, socks5, keeps_tls } => {
+                let peer = Some((domain, *class));
+                (Terms { socks5: *socks5, peer, keeps_tls: *keeps_tls, ..Terms::new(TlsPolicy::Required) }, targets)
             }
             Hop::Configured(route) => (Terms { socks5: route.socks5, ..Terms::new(route.tls) }, &route.targets),
             Hop::Mail(mail) => {
@@ -87,7 +90,8 @@ impl<'a> Terms<'a> {
                     MailServer::Hosts(targets) => (terms, targets),
                     MailServer::Socket(_) => (terms, &[]),
                     MailServer::Exchangers(found) => {
-                        (Terms { socks5: found.socks5, exchangers: Some(found), ..terms }, &found.targets)
+                        let (socks5, keeps_tls) = (found.socks5, found.keeps_tls);
+                        (Terms { socks5, exchangers: Some(found), keeps_tls, ..terms }, &found.targets)
                     }
                 }
             }
@@ -120,12 +124,17 @@ pub(super) async fn connect(context: &Context, start: &Start) -> Result<Connecte
     };
     let first = targets.iter().find(same);
     let others = targets.iter().filter(|target| !same(target));
-    let mut faults: Vec<Unreachable> = Vec::new();
+    let (mut faults, mut without): (Vec<Unreachable>, Option<Connected>) = Default::default();
     for target in first.into_iter().chain(others) {
         match attempt(context, &terms, target).await {
             Ok((wire, relay)) => {
                 tracing::debug!(destination = %start.destination, %relay, "connected");
-                return Ok(Connected { wire, target: Some(target.clone()), relay, took: began.elapsed() });
+                let keeps = !terms.keeps_tls || wire.session.keeps_tls();
+                let connected = Connected { wire, target: Some(target.clone()), relay, took: began.elapsed() };
+                if keeps {
+                    return Ok(connected);
+                }
+                without.get_or_insert(connected);
             }
             Err(fault) => {
                 let reason = placed(target, &fault.reason);
@@ -133,6 +142,10 @@ pub(super) async fn connect(context: &Context, start: &Start) -> Result<Connecte
                 faults.push(Unreachable { reason, ..fault });
             }
         }
+    }
+    // None of them will: the message fails. Where one was not reached, it may be another time.
+    if let Some(connected) = without.filter(|_| faults.is_empty()) {
+        return Ok(connected);
     }
     let reason = faults.iter().map(|fault| fault.reason.as_str()).collect::<Vec<_>>().join("; ");
     match faults.into_iter().next() {
@@ -466,15 +479,20 @@ mod tests {
     #[test]
     fn what_an_exchanger_must_do() {
         let (b, mx) = (domain("b.example"), domain("mx.b.example"));
-        let check =
-            |secure: bool, tlsa: Vec<Tlsa>, mode: Option<&str>, tls: TlsPolicy, expect: Expect, vouched: bool| {
-                let policy = mode.map(|mode| format!("version: STSv1\nmode: {mode}\nmax_age: 60\nmx: *.b.example\n"));
-                let policy = policy.map(|text| Arc::new(Policy::parse(text.as_bytes()).unwrap()));
-                let target = Target { host: Host::Name(mx.clone()), port: 25, secure };
-                let found = Exchangers { domain: b.clone(), targets: vec![target.clone()], policy, socks5: None };
-                let terms = Terms { exchangers: Some(&found), ..Terms::new(TlsPolicy::Opportunistic) };
-                assert_eq!(terms.duty(&target, tlsa), Ok(Duty { tls, expect, vouched }));
-            };
+        let check = |secure: bool,
+                     tlsa: Vec<Tlsa>,
+                     mode: Option<&str>,
+                     tls: TlsPolicy,
+                     expect: Expect,
+                     vouched: bool| {
+            let policy = mode.map(|mode| format!("version: STSv1\nmode: {mode}\nmax_age: 60\nmx: *.b.example\n"));
+            let policy = policy.map(|text| Arc::new(Policy::parse(text.as_bytes()).unwrap()));
+            let target = Target { host: Host::Name(mx.clone()), port: 25, secure };
+            let found =
+                Exchangers { domain: b.clone(), targets: vec![target.clone()], policy, socks5: None, keeps_tls: false };
+            let terms = Terms { exchangers: Some(&found), ..Terms::new(TlsPolicy::Opportunistic) };
+            assert_eq!(terms.duty(&target, tlsa), Ok(Duty { tls, expect, vouched }));
+        };
         let (must, may) = (TlsPolicy::StartTls, TlsPolicy::Opportunistic);
         let wished = || Expect::Wished { names: vec![mx.clone()] };
         let pkix = || Expect::Pkix { names: vec![mx.clone()], srv: None };

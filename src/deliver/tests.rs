@@ -464,7 +464,7 @@ fn certified(names: &[&str]) -> (Roots, Acceptor, Tlsa) {
 fn peer(sink: &Sink, secure: bool) -> Hop {
     let host = Host::Name(Domain::parse("mx.b.example").unwrap());
     let targets = vec![Target { host, port: sink.address.port(), secure }];
-    Hop::Peer { domain: Domain::parse("b.example").unwrap(), class: Class::Im, targets, socks5: None }
+    Hop::Peer { domain: Domain::parse("b.example").unwrap(), class: Class::Im, targets, socks5: None, keeps_tls: false }
 }
 
 fn loopback(secure: bool, tlsa: Result<Vec<Tlsa>, Failure>) -> Names {

@@ -14,7 +14,7 @@ use crate::clock::Clock;
 use crate::deliver::Destination;
 use crate::deliver::policies::Keeper;
 use crate::dns::Resolve;
-use crate::envelope::Class;
+use crate::envelope::{Class, Envelope};
 use crate::queue::schedule::{Onward, Resolved};
 use crate::random;
 use crate::reply::EnhancedCode;
@@ -38,6 +38,8 @@ const EXCHANGERS: Duration = Duration::from_secs(3600);
 const NO_SERVICE: EnhancedCode = EnhancedCode::new(5, 1, 2);
 /// Marks the destinations to which presence goes by mail.
 const MAILED: &str = "mail ";
+/// Marks the destinations of what must be encrypted all the way, whose servers may be others (RFC 8689 §4.2.1).
+const KEEPS_TLS: &str = " requiretls";
 /// Marks the destinations that are configured routes.
 const ROUTE: &str = "route ";
 
@@ -49,17 +51,36 @@ pub fn place(table: &Table, domain: &Domain, class: Class) -> Destination {
     }
 }
 
+/// The destination of a message, for the recipients of a domain.
+pub fn place_of(table: &Table, domain: &Domain, envelope: &Envelope) -> Destination {
+    let place = place(table, domain, envelope.class);
+    match envelope.require_tls && !is_route(&place) {
+        true => kept(&place),
+        false => place,
+    }
+}
+
+/// The destination of what must be encrypted all the way, beside that of all else.
+pub fn kept(place: &str) -> Destination {
+    Arc::from(format!("{place}{KEEPS_TLS}"))
+}
+
 /// The destination that presence for people of a domain shares who have only mail.
 pub fn mail_place(domain: &Domain) -> Destination {
     Arc::from(format!("{MAILED}{domain}"))
 }
 
-/// Whether [`place`] gives this destination, without making it.
-pub fn goes_to(table: &Table, domain: &Domain, class: Class, destination: &str) -> bool {
+/// Whether [`place_of`] gives this destination, without making it.
+pub fn goes_to(table: &Table, domain: &Domain, envelope: &Envelope, destination: &str) -> bool {
+    let class = envelope.class;
     match table.way(domain, class) {
         Way::Configured(hop) => destination.strip_prefix(ROUTE) == Some(hop.name.as_str()),
         Way::Local | Way::Lookup => {
             let rest = destination.strip_prefix(class.keyword()).and_then(|rest| rest.strip_prefix(' '));
+            let rest = match envelope.require_tls {
+                true => rest.and_then(|rest| rest.strip_suffix(KEEPS_TLS)),
+                false => rest,
+            };
             rest == Some(domain.as_str())
         }
     }
@@ -108,21 +129,28 @@ impl LookUp {
         }
         if let Some(domain) = destination.strip_prefix(MAILED).and_then(|domain| Domain::parse(domain).ok()) {
             return match table.mail() {
-                Some(way) => self.by_mail(way, domain, CONFIGURED, clock).await,
+                Some(way) => self.by_mail(way, (domain, false), CONFIGURED, clock).await,
                 None => Resolved::Later("the way into the mail system was taken out of the configuration".to_owned()),
             };
         }
-        let found = destination.split_once(' ').and_then(|(class, domain)| {
+        let place = destination.strip_suffix(KEEPS_TLS);
+        let keeps_tls = place.is_some();
+        let found = place.unwrap_or(destination).split_once(' ').and_then(|(class, domain)| {
             let class = [Class::Im, Class::Pres].into_iter().find(|known| known.keyword() == class)?;
             Some((class, Domain::parse(domain).ok()?))
         });
         match found {
-            Some((class, domain)) => self.ask(table, class, domain, clock).await,
+            Some((class, domain)) => self.ask(table, (class, domain, keeps_tls), clock).await,
             None => Resolved::Later(format!("{destination} is not a destination")),
         }
     }
 
-    async fn ask(&self, table: &Table, class: Class, domain: Domain, clock: &dyn Clock) -> Resolved {
+    async fn ask(
+        &self,
+        table: &Table,
+        (class, domain, keeps_tls): (Class, Domain, bool),
+        clock: &dyn Clock,
+    ) -> Resolved {
         let name = route::service_name(class, &domain);
         let answer = self.resolver.srv(&name).await;
         let now = clock.now();
@@ -133,7 +161,7 @@ impl LookUp {
         };
         let absence = match decision {
             Decision::Targets(targets, ttl) => {
-                let hop = Hop::Peer { domain, class, targets, socks5: self.socks5 };
+                let hop = Hop::Peer { domain, class, targets, socks5: self.socks5, keeps_tls };
                 return Resolved::Onward(Onward::Hop(Arc::new(hop)), now.after(ttl.max(LEAST)));
             }
             Decision::Unknown { reason, .. } => return Resolved::Later(reason),
@@ -145,21 +173,32 @@ impl LookUp {
             Decision::NoService { .. } => no_service(class, &domain, &name),
         };
         match table.mail().filter(|_| class == Class::Im) {
-            Some(way) => self.by_mail(way, domain, ABSENCE, clock).await,
+            Some(way) => self.by_mail(way, (domain, keeps_tls), ABSENCE, clock).await,
             None => nowhere(now.after(ABSENCE), NO_SERVICE, absence),
         }
     }
 
     /// As a mail for people of a domain; a way that is configured holds for `lasting`.
-    async fn by_mail(&self, way: &MailWay, domain: Domain, lasting: Duration, clock: &dyn Clock) -> Resolved {
+    async fn by_mail(
+        &self,
+        way: &MailWay,
+        (domain, keeps_tls): (Domain, bool),
+        lasting: Duration,
+        clock: &dyn Clock,
+    ) -> Resolved {
         match way {
             MailWay::Hop(hop) => mail(hop, clock.now().after(lasting)),
-            MailWay::Exchangers(bridges) => self.exchangers(domain, bridges, clock).await,
+            MailWay::Exchangers(bridges) => self.exchangers((domain, keeps_tls), bridges, clock).await,
         }
     }
 
     /// Straight to the mail exchangers of a domain.
-    async fn exchangers(&self, domain: Domain, bridges: &Arc<HashMap<Domain, Domain>>, clock: &dyn Clock) -> Resolved {
+    async fn exchangers(
+        &self,
+        (domain, keeps_tls): (Domain, bool),
+        bridges: &Arc<HashMap<Domain, Domain>>,
+        clock: &dyn Clock,
+    ) -> Resolved {
         let mut found = exchange(self.resolver.mx(&domain).await, &domain, random::up_to);
         if let Exchange::Implicit(target) = found {
             found = self.implicit(&domain, target).await;
@@ -171,7 +210,7 @@ impl LookUp {
             Exchange::Unknown(reason) => return Resolved::Later(reason),
         };
         let policy = self.policies.of(&domain, clock).await;
-        let server = MailServer::Exchangers(Exchangers { domain, targets, policy, socks5: self.socks5 });
+        let server = MailServer::Exchangers(Exchangers { domain, targets, policy, socks5: self.socks5, keeps_tls });
         let hop = MailHop { server, lmtp: false, tls: TlsPolicy::Opportunistic, bridges: bridges.clone() };
         mail(&Arc::new(hop), clock.now().after(ttl.clamp(LEAST, EXCHANGERS)))
     }
@@ -218,17 +257,31 @@ mod tests {
 
     #[test]
     fn a_place_is_recognised_without_being_made() {
+        let of = |class| Envelope {
+            class,
+            sender: crate::address::ReversePath::Null,
+            body: crate::envelope::Body::SevenBit,
+            utf8: false,
+            ret: None,
+            envid: None,
+            deliver_by: None,
+            require_tls: false,
+            recipients: Vec::new(),
+        };
         let hop = Configured { name: "hub".into(), targets: Vec::new(), tls: TlsPolicy::Required, socks5: None };
         let pattern = Pattern::parse(".example").unwrap();
         let table = Table::new([], [Rule { pattern, class: Some(Class::Im), hop: Arc::new(hop) }]);
         let domains = ["a.example", "a.test", "example", "hub"].map(|name| Domain::parse(name).unwrap());
         for one in &domains {
             for class in [Class::Im, Class::Pres] {
-                let made = place(&table, one, class);
+                let made = place_of(&table, one, &of(class));
                 for other in &domains {
                     for other_class in [Class::Im, Class::Pres] {
-                        let same = place(&table, other, other_class) == made;
-                        assert_eq!(goes_to(&table, other, other_class, &made), same, "{other} {other_class} {made}");
+                        for require_tls in [false, true] {
+                            let envelope = Envelope { require_tls, ..of(other_class) };
+                            let same = place_of(&table, other, &envelope) == made;
+                            assert_eq!(goes_to(&table, other, &envelope, &made), same, "{other} {other_class} {made}");
+                        }
                     }
                 }
             }

@@ -28,7 +28,7 @@ use crate::queue::counters::{Counters, Fate, Group};
 use crate::queue::inboxes::Inboxes;
 use crate::queue::lanes::{self, Lanes, Thread};
 use crate::queue::log;
-use crate::queue::look_up::{self, MAILBOXES, goes_to, place};
+use crate::queue::look_up::{self, MAILBOXES, goes_to, kept, place, place_of};
 use crate::queue::schedule::{Ended, Onward, Resolved, Schedule, Step};
 use crate::reply::EnhancedCode;
 use crate::route::Table;
@@ -236,7 +236,7 @@ impl Run {
                 Found::Inbox | Found::Elsewhere => inboxes.push(index),
                 Found::NoInbox | Found::NotOffered => strangers.push(index),
                 Found::Foreign => {
-                    let destination = place(&self.table.borrow(), address.domain(), record.envelope.class);
+                    let destination = place_of(&self.table.borrow(), address.domain(), &record.envelope);
                     if !destinations.contains(&destination) {
                         destinations.push(destination);
                     }
@@ -405,7 +405,8 @@ impl Run {
         let class = record.envelope.class;
         let goes_there = |index: &usize| {
             let address = &record.envelope.recipients[*index].address;
-            accounts.find(address, class) == Found::Foreign && goes_to(&table, address.domain(), class, destination)
+            accounts.find(address, class) == Found::Foreign
+                && goes_to(&table, address.domain(), &record.envelope, destination)
         };
         record.open().filter(goes_there).collect()
     }
@@ -540,7 +541,7 @@ impl Run {
     /// Why the destination of a recipient is not reached at the moment.
     fn fault(&self, record: &Record, index: usize) -> Option<String> {
         let domain = record.envelope.recipients[index].address.domain();
-        let destination = place(&self.table.borrow(), domain, record.envelope.class);
+        let destination = place_of(&self.table.borrow(), domain, &record.envelope);
         let standing = self.schedule.standing_of(&destination)?;
         standing.reason.filter(|_| standing.failures > 0)
     }
@@ -556,6 +557,7 @@ impl Run {
         for class in [Class::Im, Class::Pres] {
             let destination = place(&self.table.borrow(), domain, class);
             self.schedule.wake(&destination);
+            self.schedule.wake(&kept(&destination));
         }
     }
 
@@ -576,7 +578,7 @@ impl Run {
                 }
                 for index in record.open() {
                     let domain = record.envelope.recipients[index].address.domain();
-                    let destination = place(&self.table.borrow(), domain, record.envelope.class);
+                    let destination = place_of(&self.table.borrow(), domain, &record.envelope);
                     self.schedule.wake(&destination);
                 }
                 self.arrive(&record, false);

@@ -76,6 +76,8 @@ pub enum Hop {
         targets: Vec<Target>,
         /// A SOCKS5 proxy for all that leaves this host.
         socks5: Option<SocketAddr>,
+        /// Whether only servers count that keep REQUIRETLS (RFC 8689 §4.2.1).
+        keeps_tls: bool,
     },
     /// A configured route.
     Configured(Arc<Configured>),
@@ -105,6 +107,8 @@ pub struct Exchangers {
     pub policy: Option<Arc<sts::Policy>>,
     /// A SOCKS5 proxy for all that leaves this host.
     pub socks5: Option<SocketAddr>,
+    /// Whether only those count that keep REQUIRETLS (RFC 8689 §4.2.1).
+    pub keeps_tls: bool,
 }
 
 /// A way into the mail system.

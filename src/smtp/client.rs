@@ -139,6 +139,11 @@ impl Session {
         &self.offer
     }
 
+    /// Whether the hop has proven itself and keeps REQUIRETLS (RFC 8689 §4.2.1).
+    pub fn keeps_tls(&self) -> bool {
+        self.protection == Protection::Proven && self.offer.has(Extension::RequireTls)
+    }
+
     /// Whether [`Session::poll`] has something.
     pub fn has_events(&self) -> bool {
         !self.events.is_empty()

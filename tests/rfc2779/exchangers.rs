@@ -213,6 +213,43 @@ fn r5_1_6_what_must_be_encrypted_all_the_way_goes_only_to_who_can() {
     assert!(arrivals[0].mail.contains(" REQUIRETLS"), "{arrivals:?}");
 }
 
+#[test]
+fn r5_1_6_what_the_first_exchanger_does_not_keep_another_may() {
+    const NAME: &str = "r5_1_6_what_the_first_exchanger_does_not_keep_another_may";
+    let (first, second) = (own_address(), own_address());
+    let (Some(first_listener), Some(second_listener)) = (listen(NAME, first, 25), listen(NAME, second, 25)) else {
+        return;
+    };
+    let home = Home::new(through_exchangers);
+    let world = &home.world;
+    signed(world);
+    // Both prove themselves; the second alone shows REQUIRETLS.
+    exchanger(world, "b.test", 10, "mx1.b.test", first);
+    exchanger(world, "b.test", 20, "mx2.b.test", second);
+    world.certify("b.test", &Leaf::new(&["nobody.test"], now()));
+    let record = association(world, "b.test");
+    world.publish(|zone| {
+        for host in ["mx1", "mx2"] {
+            zone.add(&format!("_25._tcp.{host}.b.test."), 0, Data::Tlsa(record.clone())).expect("a record");
+        }
+    });
+    let plain = Manner { keywords: vec!["8BITMIME", "DSN"], ..Manner::default() };
+    let without = Sink::behind(first_listener, plain, Some(world.server("b.test")));
+    let keeps = Manner { keywords: vec!["8BITMIME", "DSN", "REQUIRETLS"], ..Manner::default() };
+    let with = Sink::behind(second_listener, keeps, Some(world.server("b.test")));
+    let write = |mail: &str| {
+        let reply = home.alice().transaction(mail, &["<bob@b.test>"], b"From: alice@a.test\r\n\r\nhello\r\n").unwrap();
+        assert_eq!(reply.code, 250, "{reply:?}");
+    };
+    write("<alice@a.test> REQUIRETLS");
+    let arrivals = with.wait("the mail", |all| all.len() == 1);
+    assert!(arrivals[0].mail.contains(" REQUIRETLS") && without.arrivals().is_empty(), "{arrivals:?}");
+    // What asks for nothing goes to the first, whose preference is better.
+    write("<alice@a.test>");
+    without.wait("the mail", |all| all.len() == 1);
+    assert_eq!(with.arrivals().len(), 1);
+}
+
 /// Serves one policy over HTTPS until the process ends.
 fn policy_host(world: &World, listener: TcpListener, policy: &'static str) {
     world.certify("policies.test", &Leaf::new(&["mta-sts.b.test"], now()));

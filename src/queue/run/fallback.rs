@@ -20,7 +20,7 @@ use crate::limits;
 use crate::queue::conclude::{self, Conclusion};
 use crate::queue::counters::Group;
 use crate::queue::log;
-use crate::queue::look_up::{MAILBOXES, place};
+use crate::queue::look_up::{MAILBOXES, place_of};
 use crate::spool::{QueueId, Record, Spool};
 use crate::timestamp::Timestamp;
 
@@ -123,9 +123,9 @@ impl Run {
 
     /// Whether somebody may have it at this moment.
     pub(super) fn is_under_way(&self, record: &Record) -> bool {
-        let (table, class) = (self.table.borrow(), record.envelope.class);
+        let table = self.table.borrow();
         record.open().any(|index| {
-            let destination = place(&table, record.envelope.recipients[index].address.domain(), class);
+            let destination = place_of(&table, record.envelope.recipients[index].address.domain(), &record.envelope);
             self.flights.contains_key(&(record.id, destination))
         }) || self.goes_to_store(record.id)
             || self.inboxes.is_under_way(record)
