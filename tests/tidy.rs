@@ -28,6 +28,7 @@ const SAME_LAYER: &[(&str, &str, &str)] = &[
     ("presence", "accounts", "what a watcher sees is what the rules of an account say"),
     ("presence", "spool", "its rows are in the spool's store and its commits"),
     ("bridge", "receipt", "a report of the mail world is told on as a receipt"),
+    ("bridge", "route", "a report about mail exchangers tells what was counted of them"),
     ("dns", "net", "a fault of a socket is told in the same words everywhere"),
     ("smtp", "sasl", "a session in which somebody says who they are carries the exchange of SASL"),
     ("tls", "disk", "the certificates that are made replace older ones as a whole"),

@@ -12,3 +12,4 @@ pub mod inward;
 pub mod outward;
 pub mod presence;
 pub mod report;
+pub mod tlsrpt;

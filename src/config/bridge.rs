@@ -20,6 +20,7 @@ pub(super) fn bridge(table: &Table<'_>, document: &DeTable<'_>, problems: &mut P
     let examination = table.value(&keys::BRIDGE_EXAMINATION, problems);
     let sealers = table.value(&keys::BRIDGE_SEALERS, problems);
     let spam = table.value(&keys::BRIDGE_SPAM, problems);
+    let tls_reports = table.value(&keys::BRIDGE_TLS_REPORTS, problems);
     if problems.len() > faults {
         return None;
     }
@@ -46,5 +47,5 @@ pub(super) fn bridge(table: &Table<'_>, document: &DeTable<'_>, problems: &mut P
     let (route, store) = (route.map(proven), store.map(proven));
     let via = via.map(|via| route.clone().map_or(via, Via::Route));
     let believed = Believed { authserv_ids: authserv_ids?, hops: hops?, examination: examination? };
-    Some(Bridge { store: store.or(route), via, believed, sealers: sealers?, spam: spam? })
+    Some(Bridge { store: store.or(route), via, believed, sealers: sealers?, spam: spam?, tls_reports })
 }

@@ -108,6 +108,8 @@ pub struct Bridge {
     pub sealers: Vec<Domain>,
     /// By which fields the mail system says that a mail is spam.
     pub spam: Vec<SpamField>,
+    /// In whose name reports about TLS at mail exchangers are made; `None`: there are none.
+    pub tls_reports: Option<Mailbox>,
 }
 
 /// How mail leaves.

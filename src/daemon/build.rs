@@ -12,6 +12,7 @@ use crate::accounts::{self, Accounts, LocalDomain, Rules, Users};
 use crate::address::Domain;
 use crate::config::{self, Config, Issuer};
 use crate::control::authority::online;
+use crate::deliver::TlsCounts;
 use crate::dns::{self, SetupError};
 use crate::policy::identity::mail::Examination;
 use crate::policy::{Senders, Service};
@@ -274,8 +275,9 @@ pub fn queue(config: &Config) -> queue::Options {
 }
 
 /// Delivery.
-pub fn deliver(config: &Config, spool: &Spool) -> deliver::Options {
+pub fn deliver(config: &Config, spool: &Spool, tls_counts: Option<TlsCounts>) -> deliver::Options {
     deliver::Options {
+        tls_counts,
         bridge_secret: spool.secret("mail bridge"),
         connections: config.queue.connections,
         connections_per_destination: config.queue.connections_per_destination,

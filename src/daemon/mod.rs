@@ -13,6 +13,7 @@ pub mod metrics;
 mod presence;
 mod reload;
 mod signatures;
+mod tls_reports;
 mod waiting;
 mod watched;
 mod watching;
@@ -36,7 +37,7 @@ use crate::clock::{self, Clock};
 use crate::config::{self, Config};
 use crate::control::authority::brought::Brought;
 use crate::control::authority::online::Online;
-use crate::deliver::{Devices, Peers, Report};
+use crate::deliver::{Devices, Peers, Report, TlsCounts};
 use crate::dns::{self, Resolve};
 use crate::limits;
 use crate::net;
@@ -172,6 +173,7 @@ struct Base {
     refused: watch::Receiver<Arc<Refused>>,
     signatures: watch::Receiver<Arc<Signatures>>,
     presence: Handle,
+    tls_counts: Option<TlsCounts>,
 }
 
 impl Base {
@@ -180,11 +182,12 @@ impl Base {
         clock: Arc<dyn Clock>,
         resolver: Arc<dyn Resolve>,
         presence: Handle,
-        reloadable: &Reloadable,
+        (config, reloadable): (&Config, &Reloadable),
     ) -> Base {
+        let tls_counts = tls_reports::counts(config);
         let (accounts, table) = (reloadable.accounts.subscribe(), reloadable.table.subscribe());
         let (refused, signatures) = (reloadable.refused.subscribe(), reloadable.signatures.subscribe());
-        Base { spool, clock, resolver, accounts, table, refused, signatures, presence }
+        Base { spool, clock, resolver, accounts, table, refused, signatures, presence, tls_counts }
     }
 }
 
@@ -212,7 +215,14 @@ impl Delivery {
             reports.clone(),
         );
         let (resolver, spool, clock) = (base.resolver.clone(), base.spool.clone(), base.clock.clone());
-        let peers = Arc::new(Peers::new(build::deliver(config, &spool), resolver, connector, spool, clock, reports));
+        let peers = Arc::new(Peers::new(
+            build::deliver(config, &spool, base.tls_counts.clone()),
+            resolver,
+            connector,
+            spool,
+            clock,
+            reports,
+        ));
         Delivery { peers, attached, attach, devices, reports: reported }
     }
 }
@@ -232,7 +242,7 @@ impl Daemon {
             Arc::<queue::Counters>::default(),
         );
         let presence = watching::tables(&config, &spool, &clock, &reloadable.accounts, issuers.clone());
-        let base = Base::new(spool, clock, resolver, presence.map_err(DaemonError::Presence)?, &reloadable);
+        let base = Base::new(spool, clock, resolver, presence.map_err(DaemonError::Presence)?, (&config, &reloadable));
         let connector = Arc::new(Connector::new(roots.clone(), certificates.clone(), build::connect(&config)));
         let authority = authority(&config, &base, &connector).await?;
         let (notifiers, notices, look_up) =
@@ -260,6 +270,7 @@ impl Daemon {
         let context = receiving(&config, &base, roots, authority.clone(), (attached.clone(), attach), life);
         let mut tasks = JoinSet::new();
         listen(&config, inherited, &context, &certificates, &closed, &mut tasks)?;
+        tls_reports::start(&config, &base, &closed, &mut tasks);
         let told =
             handler::Parts { commands, peers: peers.clone(), issuers: issuers.clone(), counters, receive: context };
         let (administration, requests) = watched::administer(&config, told, notifiers.clone(), closed).await?;

@@ -95,7 +95,14 @@ pub(super) fn deliver(
     let (resolver, spool, clock) = (base.resolver.clone(), base.spool.clone(), base.clock.clone());
     let socks5 = config.queue.socks5;
     let policies = Keeper::new(base.resolver.clone(), &connector, config.spool.join("mta-sts"), socks5);
-    let peers = Arc::new(Peers::new(build::deliver(config, &spool), resolver, connector, spool, clock, reports));
+    let peers = Arc::new(Peers::new(
+        build::deliver(config, &spool, base.tls_counts.clone()),
+        resolver,
+        connector,
+        spool,
+        clock,
+        reports,
+    ));
     let look_up = LookUp::new(base.resolver.clone(), policies, socks5);
     let parts = notices::Parts {
         presence: base.presence.clone(),

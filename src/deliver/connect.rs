@@ -15,6 +15,7 @@ use tokio::time::{Instant, timeout};
 use super::outcome;
 use super::peers::Context;
 use super::pool::Start;
+use super::tls_counts;
 use super::wire::Wire;
 use crate::address::Domain;
 use crate::dns::{Failure, Security, Tlsa};
@@ -22,6 +23,7 @@ use crate::envelope::Class;
 use crate::net::{self, Stream};
 use crate::reply::EnhancedCode;
 use crate::route::exchange::{self, Demand};
+use crate::route::tlsrpt::{self, Trouble};
 use crate::route::{Exchangers, Hop, Host, MailServer, Target, TlsPolicy};
 use crate::smtp::client::{self, Event, Fault, Protection, Session, StartTls};
 use crate::tls::{self, Expect, Proof};
@@ -207,22 +209,54 @@ fn placed(target: &Target, reason: &str) -> String {
 
 async fn attempt(context: &Context, terms: &Terms<'_>, target: &Target) -> Result<(Wire, String), Unreachable> {
     let (addresses, tlsa) = look_up(context, terms, target).await?;
-    let duty = terms.duty(target, tlsa)?;
+    let counted = context.options.tls_counts.as_ref().zip(terms.exchangers);
+    let policy = counted.map(|(_, found)| tls_counts::policy(found, &tlsa));
+    let count = |address: Option<IpAddr>, trouble: Option<Trouble>| {
+        if let (Some((counts, found)), Some(policy)) = (counted, policy.clone()) {
+            tls_counts::count(counts, context.clock.now(), (found, target), policy, (address, trouble));
+        }
+    };
+    let duty = terms.duty(target, tlsa).inspect_err(|_| count(None, Some(Trouble::Failure)))?;
     let tls = duty.tls;
+    let must = duty.expect != Expect::Unproven && !matches!(duty.expect, Expect::Wished { .. });
     let starttls = match tls {
         TlsPolicy::StartTls => StartTls::Must,
         TlsPolicy::Opportunistic => StartTls::IfOffered,
         TlsPolicy::Required | TlsPolicy::None => StartTls::Never,
     };
     let server = Server { context, terms, target, addresses: &addresses, duty };
+    let address = addresses.first().map(SocketAddr::ip);
     match server.open(starttls).await {
         // Encryption that does not work is no reason to wait where none would have done (RFC 7435 §4).
-        Err(Setback::Tls(_)) if tls == TlsPolicy::Opportunistic => server.open(StartTls::Never).await,
-        other => other,
+        Err(Setback::Tls(_, trouble)) if tls == TlsPolicy::Opportunistic => {
+            count(address, Some(trouble));
+            server.open(StartTls::Never).await
+        }
+        other => {
+            let trouble = match &other {
+                Ok((wire, _)) => Some(short_of(wire.session.protection(), must, policy.as_ref())),
+                Err(Setback::Tls(_, trouble)) => Some(Some(*trouble)),
+                Err(Setback::Other(_)) => None,
+            };
+            trouble.into_iter().for_each(|trouble| count(address, trouble));
+            other
+        }
     }
     .map_err(|setback| match setback {
-        Setback::Tls(fault) | Setback::Other(fault) => fault,
+        Setback::Tls(fault, _) | Setback::Other(fault) => fault,
     })
+}
+
+/// What a session lacks of what its domain says, where it came about all the same.
+fn short_of(protection: Protection, must: bool, policy: Option<&tlsrpt::Policy>) -> Option<Trouble> {
+    match protection {
+        Protection::Clear => Some(Trouble::NoStartTls),
+        // A policy that is only tested.
+        Protection::Encrypted if !must && policy.is_some_and(|policy| policy.kind == tlsrpt::Kind::Sts) => {
+            Some(Trouble::NotTrusted)
+        }
+        Protection::Encrypted | Protection::Proven => None,
+    }
 }
 
 /// Addresses of the target and the TLSA records that decide about it. TLSA is asked for only where the address is secure:
@@ -311,7 +345,8 @@ fn exchanger(found: &Exchangers, target: &Target, host: &Domain, tlsa: Vec<Tlsa>
 }
 
 enum Setback {
-    Tls(Unreachable),
+    /// With what is reported of it.
+    Tls(Unreachable, Trouble),
     Other(Unreachable),
 }
 
@@ -336,7 +371,7 @@ impl Server<'_> {
         let tcp = dialled.map_err(|error| Setback::Other(Unreachable::new((4, 4, 1), error.to_string())))?;
         let relay = self.relay(tcp.peer_addr().ok());
         let (stream, protection) = if self.duty.tls == TlsPolicy::Required {
-            self.encrypt(tcp).await.map_err(Setback::Tls)?
+            self.encrypt(tcp).await?
         } else {
             (Stream::from(tcp), Protection::Clear)
         };
@@ -349,7 +384,11 @@ impl Server<'_> {
     async fn greet(&self, mut wire: Wire) -> Result<Wire, Setback> {
         let over = |fault: Option<Fault>| {
             let reason = fault.as_ref().map(ToString::to_string).unwrap_or_default();
-            Err(Setback::Other(Unreachable { status: outcome::status(fault.as_ref()), reason }))
+            let unreachable = Unreachable { status: outcome::status(fault.as_ref()), reason };
+            Err(match fault {
+                Some(Fault::NoStartTls) => Setback::Tls(unreachable, Trouble::NoStartTls),
+                _ => Setback::Other(unreachable),
+            })
         };
         loop {
             match wire.event().await {
@@ -365,7 +404,7 @@ impl Server<'_> {
                         let reason = "STARTTLS on a connection that is encrypted already".to_owned();
                         return Err(Setback::Other(Unreachable::new((4, 7, 5), reason)));
                     };
-                    let (stream, protection) = self.encrypt(tcp).await.map_err(Setback::Tls)?;
+                    let (stream, protection) = self.encrypt(tcp).await?;
                     session.tls_started(protection, Instant::now().into_std());
                     wire = Wire::new(stream, session);
                 }
@@ -375,7 +414,7 @@ impl Server<'_> {
         }
     }
 
-    async fn encrypt(&self, tcp: tokio::net::TcpStream) -> Result<(Stream, Protection), Unreachable> {
+    async fn encrypt(&self, tcp: tokio::net::TcpStream) -> Result<(Stream, Protection), Setback> {
         let own = Some(&self.context.options.helo);
         let host = match &self.target.host {
             Host::Name(name) => Some(name),
@@ -396,7 +435,7 @@ impl Server<'_> {
         });
         let (stream, proof) = connecting.map_err(|error| {
             let status = EnhancedCode { class: 4, ..error.status() };
-            Unreachable { status, reason: error.to_string() }
+            Setback::Tls(Unreachable { status, reason: error.to_string() }, tls_counts::trouble(&error))
         })?;
         let protection = match proof {
             Proof::Dane => Protection::Proven,

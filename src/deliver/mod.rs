@@ -4,7 +4,7 @@
 //! for each recipient. [`pool`] decides which connection takes which job, [`connect`] finds a server and has it prove
 //! itself, [`connection`] drives one session, [`mail`] makes mails of what goes into the mail system, [`outcome`] puts into words what it said. [`devices`] and [`device`] do the
 //! same for attachments, whose connections come from the other side; [`showing`] is what they get of presence.
-//! [`policies`] knows what domains say of their mail exchangers.
+//! [`policies`] knows what domains say of their mail exchangers, [`tls_counts`] what became of it.
 //!
 //! Invariants: connections are bounded for each destination and in all; a job that waits holds no entity; jobs of one lane
 //! go in order. A hop that fails gives [`Outcome::Deferred`], never a loss. RFC 5321 §4.5.4, RFC 1047.
@@ -21,6 +21,7 @@ mod pool;
 mod showing;
 #[cfg(test)]
 mod tests;
+mod tls_counts;
 pub mod wire;
 
 use std::sync::Arc;
@@ -37,6 +38,7 @@ use crate::timestamp::Timestamp;
 
 pub use devices::{DeviceOptions, Devices};
 pub use peers::{HANDSHAKES, Options, Peers, Status};
+pub use tls_counts::TlsCounts;
 
 /// A destination: whatever shares a pool of connections, a back-off and a place in the round. For a domain found by
 /// SRV `IM b.example` or `PRES b.example`, for a configured route its name.

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use super::connect::{Unreachable, connect};
 use super::connection::{Connection, expired};
 use super::pool::{Bounds, Order, Pools, Start};
+use super::tls_counts::TlsCounts;
 use super::{Destination, Job, Outcome, Report, Scope, Work};
 use crate::address::Domain;
 use crate::clock::Clock;
@@ -51,6 +52,8 @@ pub struct Options {
     pub timeouts: Timeouts,
     /// What the addresses are made with to which the mail system reports ([`crate::bridge::outward::token`]).
     pub bridge_secret: [u8; 32],
+    /// Where sessions with mail exchangers are counted, if that is reported.
+    pub tls_counts: Option<TlsCounts>,
 }
 
 impl Options {
@@ -66,6 +69,7 @@ impl Options {
             connect: Duration::from_secs(30),
             timeouts: Timeouts::default(),
             bridge_secret: [0; 32],
+            tls_counts: None,
         }
     }
 }

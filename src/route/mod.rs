@@ -12,6 +12,7 @@ mod memory;
 pub mod policies;
 pub mod sts;
 mod table;
+pub mod tlsrpt;
 
 pub use decide::{Decision, TARGETS, decide, order, service_name};
 pub use memory::Memory;

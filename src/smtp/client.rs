@@ -139,6 +139,11 @@ impl Session {
         &self.offer
     }
 
+    /// How the connection is protected.
+    pub fn protection(&self) -> Protection {
+        self.protection
+    }
+
     /// Whether the hop has proven itself and keeps REQUIRETLS (RFC 8689 §4.2.1).
     pub fn keeps_tls(&self) -> bool {
         self.protection == Protection::Proven && self.offer.has(Extension::RequireTls)

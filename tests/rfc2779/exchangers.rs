@@ -8,6 +8,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use impart::dns::Tlsa;
 use impart::dns::authority::{Conduct, Data};
 use impart::tls::make::Leaf;
@@ -248,6 +250,81 @@ fn r5_1_6_what_the_first_exchanger_does_not_keep_another_may() {
     write("<alice@a.test>");
     without.wait("the mail", |all| all.len() == 1);
     assert_eq!(with.arrivals().len(), 1);
+}
+
+/// What of an attachment was compressed, read.
+fn unpacked(entity: &str) -> serde_json::Value {
+    let (_, rest) = entity.split_once("Content-Type: application/tlsrpt+gzip").expect("the report");
+    let rest = rest.replace("\r\n", "\n");
+    let (_, body) = rest.split_once("\n\n").expect("its body");
+    let lines: String = body.lines().take_while(|line| !line.starts_with("--")).map(str::trim).collect();
+    let octets = STANDARD.decode(lines).expect("base64");
+    let mut text = String::new();
+    flate2::read::GzDecoder::new(octets.as_slice()).read_to_string(&mut text).expect("gzip");
+    serde_json::from_str(&text).expect("JSON")
+}
+
+#[test]
+fn r5_1_6_domains_learn_what_became_of_tls() {
+    const NAME: &str = "r5_1_6_domains_learn_what_became_of_tls";
+    let (world, address, reported) = (World::new(), own_address(), own_address());
+    let (Some(listener), Some(reports)) = (listen(NAME, address, 25), listen(NAME, reported, 25)) else { return };
+    exchanger(&world, "b.test", 10, "mx.b.test", address);
+    exchanger(&world, "c.test", 10, "mx.c.test", reported);
+    world.certify("b.test", &Leaf::new(&["nobody.test"], now()));
+    signed(&world);
+    let (own, mut other) = (association(&world, "b.test"), association(&world, "b.test"));
+    *other.data.last_mut().expect("an octet") ^= 1;
+    let publish = |record: &Tlsa| {
+        world.publish(|zone| {
+            zone.remove("_25._tcp.mx.b.test.").expect("a name");
+            zone.add("_25._tcp.mx.b.test.", 0, Data::Tlsa(record.clone())).expect("a record");
+        });
+    };
+    publish(&other);
+    let sink = Sink::behind(listener, Manner::default(), Some(world.server("b.test")));
+    let about = Sink::behind(reports, Manner::default(), None);
+    let mut a = straight(&world);
+    a.sections = a.sections.replace("via = \"mx\"\n", "via = \"mx\"\ntls_reports = \"postmaster@a.test\"\n");
+    let daemon = a.start();
+    write_to_bob(&a, "one@a.test");
+    wait_for(&a, "status=deferred");
+    publish(&own);
+    sink.wait("the mail", |all| all.len() == 1);
+    daemon.stop();
+    // The days go by.
+    let file = a.spool().join("tls-reports.json");
+    let text = std::fs::read_to_string(&file).expect("the counts");
+    let today = now().secs() / 86_400;
+    assert!(text.contains(&format!("\"{today}\"")), "{text}");
+    std::fs::write(&file, text.replace(&format!("\"{today}\""), &format!("\"{}\"", today - 2))).expect("the counts");
+    world.publish(|zone| {
+        let record = Data::Txt("v=TLSRPTv1; rua=mailto:tls@c.test".to_owned());
+        zone.add("_smtp._tls.b.test.", 0, record).expect("a record");
+    });
+    let daemon = a.start();
+    let report = about.wait("the report", |all| all.len() == 1).remove(0);
+    assert!(report.mail.starts_with("<>") && report.rcpts[0].contains("tls@c.test"), "{report:?}");
+    let field = |name: &str| report.field(name).unwrap_or_default();
+    let (domain, from) = (field("TLS-Report-Domain"), field("From"));
+    assert_eq!((domain.trim(), from.trim()), ("b.test", "<postmaster@a.test>"), "{report:?}");
+    let said = unpacked(&report.entity);
+    let counts = |policy: &serde_json::Value| {
+        let count = |name: &str| policy["summary"][name].as_u64().expect("a count");
+        (count("total-successful-session-count"), count("total-failure-session-count"))
+    };
+    let policies = said["policies"].as_array().expect("policies");
+    let all: Vec<_> = policies.iter().map(counts).collect();
+    assert!(policies.iter().all(|one| one["policy"]["policy-type"] == "tlsa"), "{said:#}");
+    assert_eq!(all.iter().map(|one| one.0).sum::<u64>(), 1, "{said:#}");
+    assert!(all.iter().any(|one| one.1 >= 1), "{said:#}");
+    let troubles: Vec<_> =
+        policies.iter().filter_map(|one| one["failure-details"][0]["result-type"].as_str()).collect();
+    assert_eq!(troubles, ["tlsa-invalid"]);
+    // It was made once; nothing of it is left.
+    daemon.stop();
+    let left = std::fs::read_to_string(&file).expect("the counts");
+    assert!(!left.contains("b.test"), "{left}");
 }
 
 /// Serves one policy over HTTPS until the process ends.

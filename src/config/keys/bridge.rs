@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::super::value::{self, choice};
 use super::super::{MailRoute, Via};
 use super::{Default, Key, Section, key, standard};
-use crate::address::Domain;
+use crate::address::{Domain, Mailbox};
 use crate::bridge::intake::SpamField;
 use crate::policy::identity::mail::Examination;
 use crate::route::TlsPolicy;
@@ -105,6 +105,16 @@ pub(in crate::config) static BRIDGE_SPAM: Key<Vec<SpamField>> = standard(
      Such mail is refused, and so stays with the mail system.",
 );
 
+pub(in crate::config) static BRIDGE_TLS_REPORTS: Key<Mailbox> = key(
+    "tls_reports",
+    value::MAILBOX,
+    Default::Derived("no reports"),
+    "\"postmaster@a.example\"",
+    "Whom domains can ask about the reports that they get each day, where they ask for them in DNS (RFC 8460): what became of TLS \
+     at their mail exchangers, with via = \"mx\". \
+     The reports come from this address; they are not signed by DKIM, which some domains want.",
+);
+
 pub(in crate::config) const BRIDGE: Section = Section {
     name: "bridge",
     repeated: false,
@@ -119,5 +129,6 @@ pub(in crate::config) const BRIDGE: Section = Section {
         &BRIDGE_EXAMINATION.info,
         &BRIDGE_SEALERS.info,
         &BRIDGE_SPAM.info,
+        &BRIDGE_TLS_REPORTS.info,
     ],
 };

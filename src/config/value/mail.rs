@@ -1,7 +1,7 @@
 //! Values about the mail system.
 
-use super::{Kind, bare, describe, list, parse_domain, quoted, scalar};
-use crate::address::Domain;
+use super::{Kind, bare, describe, list, parse_domain, quoted, scalar, string};
+use crate::address::{Domain, Mailbox};
 use crate::bridge::intake::SpamField;
 
 fn parse_authserv_id(text: &str) -> Result<String, String> {
@@ -20,6 +20,17 @@ pub(in crate::config) const AUTHSERV_IDS: Kind<Vec<String>> = Kind {
 pub(in crate::config) const DOMAINS: Kind<Vec<Domain>> = Kind {
     name: "a list of domain names, such as [\"list.example\"]",
     read: |value| list(value, parse_domain).map(bare),
+};
+
+/// An address.
+pub(in crate::config) const MAILBOX: Kind<Mailbox> = Kind {
+    name: "an address, such as \"postmaster@a.example\"",
+    read: |value| {
+        scalar(value, |v| {
+            let text = string(v)?;
+            Mailbox::parse(text).map_err(|fault| quoted(text, fault))
+        })
+    },
 };
 
 /// A count of servers.
