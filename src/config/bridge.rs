@@ -21,6 +21,12 @@ pub(super) fn bridge(table: &Table<'_>, document: &DeTable<'_>, problems: &mut P
     let sealers = table.value(&keys::BRIDGE_SEALERS, problems);
     let spam = table.value(&keys::BRIDGE_SPAM, problems);
     let tls_reports = table.value(&keys::BRIDGE_TLS_REPORTS, problems);
+    let unsubscribe_url = table.value(&keys::BRIDGE_UNSUBSCRIBE_URL, problems);
+    let unsubscribe_listen = table.value(&keys::BRIDGE_UNSUBSCRIBE_LISTEN, problems);
+    if let (Some(span), None) = (table.has(&keys::BRIDGE_UNSUBSCRIBE_LISTEN), &unsubscribe_url) {
+        let problem = Problem::new(span, "`unsubscribe_listen` is there, but no mail says where to click");
+        problems.push(problem.expected("`unsubscribe_url`, the URL at which others reach it"));
+    }
     if problems.len() > faults {
         return None;
     }
@@ -47,5 +53,14 @@ pub(super) fn bridge(table: &Table<'_>, document: &DeTable<'_>, problems: &mut P
     let (route, store) = (route.map(proven), store.map(proven));
     let via = via.map(|via| route.clone().map_or(via, Via::Route));
     let believed = Believed { authserv_ids: authserv_ids?, hops: hops?, examination: examination? };
-    Some(Bridge { store: store.or(route), via, believed, sealers: sealers?, spam: spam?, tls_reports })
+    Some(Bridge {
+        store: store.or(route),
+        via,
+        believed,
+        sealers: sealers?,
+        spam: spam?,
+        tls_reports,
+        unsubscribe_url,
+        unsubscribe_listen,
+    })
 }

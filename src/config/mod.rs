@@ -110,6 +110,10 @@ pub struct Bridge {
     pub spam: Vec<SpamField>,
     /// In whose name reports about TLS at mail exchangers are made; `None`: there are none.
     pub tls_reports: Option<Mailbox>,
+    /// The URL at which what is told of presence by mail can be ended by one click.
+    pub unsubscribe_url: Option<String>,
+    /// Where that is answered.
+    pub unsubscribe_listen: Option<SocketAddr>,
 }
 
 /// How mail leaves.

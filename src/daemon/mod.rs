@@ -14,6 +14,7 @@ mod presence;
 mod reload;
 mod signatures;
 mod tls_reports;
+mod unsubscribe;
 mod waiting;
 mod watched;
 mod watching;
@@ -270,7 +271,7 @@ impl Daemon {
         let context = receiving(&config, &base, roots, authority.clone(), (attached.clone(), attach), life);
         let mut tasks = JoinSet::new();
         listen(&config, inherited, &context, &certificates, &closed, &mut tasks)?;
-        tls_reports::start(&config, &base, &closed, &mut tasks);
+        beside(&config, &base, &certificates, &closed, &mut tasks)?;
         let told =
             handler::Parts { commands, peers: peers.clone(), issuers: issuers.clone(), counters, receive: context };
         let (administration, requests) = watched::administer(&config, told, notifiers.clone(), closed).await?;
@@ -523,6 +524,18 @@ fn listen(
     }
     inherited.left().iter().for_each(|fault| tracing::warn!("{fault}"));
     Ok(())
+}
+
+/// What goes on beside messages and presence.
+fn beside(
+    config: &Config,
+    base: &Base,
+    certificates: &Arc<Certificates>,
+    closed: &watch::Receiver<bool>,
+    tasks: &mut JoinSet<()>,
+) -> Result<(), DaemonError> {
+    tls_reports::start(config, base, closed, tasks);
+    unsubscribe::start(config, base, certificates, closed, tasks)
 }
 
 /// What a reload cannot change.

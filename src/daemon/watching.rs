@@ -113,6 +113,7 @@ pub(super) fn deliver(
         clock: base.clock.clone(),
         retry: config.queue.retry.clone(),
         bridge_secret: base.spool.secret("mail bridge"),
+        unsubscribe: config.bridge.unsubscribe_url.clone(),
         counters,
     };
     (peers, tokio::spawn(notices::run(parts, stop)), look_up)

@@ -1,7 +1,7 @@
-//! Pages for programs of this host, over HTTP/1.1 in the clear.
+//! Pages over HTTP/1.1, for programs of this host, and for whoever else may ask.
 //!
-//! In: connections, each with one request. Out: the page that it asks for. Invariants: GET and nothing else; the head of a
-//! request, the time for it and the connections are bounded; a connection ends with its answer. Fails: with a status, or by
+//! In: connections, each with one request. Out: the page that it asks for. Invariants: GET, and POST where there is something
+//! to be done; the head of a request, its body, the time for it and the connections are bounded; a connection ends with its answer. Fails: with a status, or by
 //! closing. RFC 9112, RFC 9110 §15.5.
 
 use std::pin::Pin;
@@ -14,8 +14,10 @@ use tokio::time::timeout;
 
 use super::{Listener, Stream};
 
-/// Octets of the head of a request.
+/// Octets of the head of a request, with its body.
 const HEAD: usize = 8 * 1024;
+/// Octets of a body.
+const BODY: usize = 2 * 1024;
 /// Connections at one time; further ones wait to be accepted.
 const CONNECTIONS: usize = 16;
 /// How long a request may take to come, a page to be made, and an answer to be read.
@@ -45,6 +47,8 @@ impl Page {
             400 => "Bad Request",
             404 => "Not Found",
             405 => "Method Not Allowed",
+            411 => "Length Required",
+            413 => "Content Too Large",
             431 => "Request Header Fields Too Large",
             _ => "Service Unavailable",
         };
@@ -65,6 +69,16 @@ pub type Making<'a> = Pin<Box<dyn Future<Output = Option<Page>> + Send + 'a>>;
 pub trait Pages: Send + Sync + 'static {
     /// The page at a path, which is without its query.
     fn page<'a>(&'a self, path: &'a str) -> Making<'a>;
+
+    /// What is to be done at a target, a path with its query; `None`: nothing ever is.
+    fn post<'a>(&'a self, _target: &'a str, _body: &'a [u8]) -> Making<'a> {
+        Box::pin(async { None })
+    }
+
+    /// Encrypts a connection, where that is due; `None`: it cannot be.
+    fn open(&self, stream: Stream) -> Pin<Box<dyn Future<Output = Option<Stream>> + Send + '_>> {
+        Box::pin(async move { Some(stream) })
+    }
 }
 
 /// What the octets of a request ask for.
@@ -73,6 +87,7 @@ enum Asked<'a> {
     /// The head is not complete.
     More,
     Path(&'a str),
+    Post(&'a str, &'a [u8]),
     Refused(Page),
 }
 
@@ -91,19 +106,36 @@ fn asked(octets: &[u8]) -> Asked<'_> {
     else {
         return wrong();
     };
-    let hosts = lines.filter(|line| line.get(..5).is_some_and(|name| name.eq_ignore_ascii_case("host:"))).count();
+    let named = |wanted: &'static str| {
+        let fields = head.split("\r\n").skip(1).filter_map(|line| line.split_once(':'));
+        fields.filter(move |(name, _)| name.eq_ignore_ascii_case(wanted))
+    };
+    let hosts = named("host").count();
     // RFC 9112 §3.2: exactly one; HTTP/1.0 knows none.
     match version {
         "HTTP/1.1" if hosts == 1 => {}
         "HTTP/1.0" if hosts <= 1 => {}
         _ => return wrong(),
     }
-    if method != "GET" {
-        return Asked::Refused(Page::plain(405, "only GET is answered here\n"));
+    if !target.starts_with('/') {
+        return wrong();
     }
-    match target.split('?').next() {
-        Some(path) if path.starts_with('/') => Asked::Path(path),
-        _ => wrong(),
+    match method {
+        "GET" => Asked::Path(target.split('?').next().unwrap_or(target)),
+        "POST" => {
+            let mut lengths = named("content-length").map(|(_, value)| value.trim().parse::<usize>());
+            let coded = named("transfer-encoding").next().is_some();
+            match (lengths.next(), lengths.next(), coded) {
+                (Some(Ok(length)), None, false) if length <= BODY => match octets.get(end + 4..end + 4 + length) {
+                    Some(body) => Asked::Post(target, body),
+                    None => Asked::More,
+                },
+                (Some(Ok(_)), None, false) => Asked::Refused(Page::plain(413, "the body is too long\n")),
+                (None, _, false) => Asked::Refused(Page::plain(411, "how long is the body?\n")),
+                _ => wrong(),
+            }
+        }
+        _ => Asked::Refused(Page::plain(405, "only GET is answered here\n")),
     }
 }
 
@@ -126,7 +158,8 @@ pub async fn serve(listener: Listener, pages: Arc<dyn Pages>) {
     }
 }
 
-async fn answer(mut stream: Stream, pages: &dyn Pages) {
+async fn answer(stream: Stream, pages: &dyn Pages) {
+    let Ok(Some(mut stream)) = timeout(PATIENCE, pages.open(stream)).await else { return };
     let Ok(Some(page)) = timeout(PATIENCE, page(&mut stream, pages)).await else { return };
     let _ = timeout(PATIENCE, stream.write_all(&page.octets())).await;
     let _ = stream.shutdown().await;
@@ -138,12 +171,16 @@ async fn page(stream: &mut Stream, pages: &dyn Pages) -> Option<Page> {
         match asked(&octets) {
             Asked::More => {}
             Asked::Refused(page) => return Some(page),
+            Asked::Post(target, body) => {
+                let page = pages.post(target, body).await;
+                return Some(page.unwrap_or_else(|| Page::plain(405, "only GET is answered here\n")));
+            }
             Asked::Path(path) => {
                 let page = pages.page(path).await;
                 return Some(page.unwrap_or_else(|| Page::plain(404, "there is no such page\n")));
             }
         }
-        let mut bounded = (&mut *stream).take((HEAD - octets.len()) as u64);
+        let mut bounded = (&mut *stream).take((HEAD + BODY).saturating_sub(octets.len()) as u64);
         if bounded.read_buf(&mut octets).await.ok()? == 0 {
             return None;
         }
@@ -160,6 +197,7 @@ mod tests {
             let got = match asked(request.as_bytes()) {
                 Asked::More => Err(0),
                 Asked::Path(path) => Ok(path),
+                Asked::Post(target, _) => Ok(target),
                 Asked::Refused(page) => Err(page.status),
             };
             assert_eq!(got, expected, "{request}");
@@ -174,7 +212,15 @@ mod tests {
         check("GET http://b/metrics HTTP/1.1\r\nHost: a\r\n\r\n", Err(400));
         check("GET /a b HTTP/1.1\r\nHost: a\r\n\r\n", Err(400));
         check("GET / HTTP/2.0\r\nHost: a\r\n\r\n", Err(400));
-        check("POST /metrics HTTP/1.1\r\nHost: a\r\n\r\n", Err(405));
+        check("PUT /metrics HTTP/1.1\r\nHost: a\r\n\r\n", Err(405));
+        check("POST /metrics HTTP/1.1\r\nHost: a\r\n\r\n", Err(411));
+        let post = |more: &str| format!("POST /a?b HTTP/1.1\r\nHost: a\r\n{more}");
+        check(&post("Content-Length: 2\r\n\r\na"), Err(0));
+        check(&post("content-length: 2\r\n\r\nab"), Ok("/a?b"));
+        check(&post("Content-Length: 2049\r\n\r\n"), Err(413));
+        check(&post("Content-Length: -1\r\n\r\n"), Err(400));
+        check(&post("Content-Length: 1\r\nContent-Length: 1\r\n\r\na"), Err(400));
+        check(&post("Content-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\na"), Err(400));
         check("\r\n\r\n", Err(400));
         check(&format!("GET / HTTP/1.1\r\nX: {}", "x".repeat(HEAD)), Err(431));
     }

@@ -55,6 +55,8 @@ pub struct Parts {
     pub counters: Arc<Counters>,
     /// What tokens in mails are made of.
     pub bridge_secret: [u8; 32],
+    /// Where mails about presence can be ended by one click, if anywhere.
+    pub unsubscribe: Option<String>,
 }
 
 /// What has a line: a domain's servers, or its people's mail.
@@ -107,18 +109,20 @@ struct Wired {
     clock: Arc<dyn Clock>,
     retry: Vec<Duration>,
     bridge_secret: [u8; 32],
+    unsubscribe: Option<String>,
     counters: Arc<Counters>,
 }
 
 /// Runs until `stop` is true; what is under way then is given up: it is due again at the next start.
 pub async fn run(parts: Parts, mut stop: watch::Receiver<bool>) {
-    let Parts { presence, deliver, mut reports, look_up, table, clock, retry, counters, bridge_secret } = parts;
+    let Parts { presence, deliver, mut reports, look_up, table, clock, retry, counters, bridge_secret, unsubscribe } =
+        parts;
     let (resolved, mut answers) = unbounded_channel();
     let handle = presence.clone();
     // An absence that is seen once after a start ends nobody's watch.
     presence.watched().iter().for_each(|domain| look_up.has_offered(domain, Class::Pres));
     let mut notices = Notices {
-        parts: Wired { presence, deliver, look_up, table, clock, retry, counters, bridge_secret },
+        parts: Wired { presence, deliver, look_up, table, clock, retry, counters, bridge_secret, unsubscribe },
         lines: HashMap::new(),
         flights: HashMap::new(),
         alarms: BinaryHeap::new(),
@@ -275,6 +279,7 @@ impl Notices {
             mailing: &mailing,
             bridge: bridge.unwrap_or(&mailing.domain),
             secret: &self.parts.bridge_secret,
+            unsubscribe: self.parts.unsubscribe.as_deref(),
         };
         let written = presence::compose(&facts);
         if written.is_none() {

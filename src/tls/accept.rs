@@ -108,6 +108,12 @@ impl Acceptor {
         Ok(Acceptor { config: Arc::new(config), certificates, options: Arc::new(options) })
     }
 
+    /// The same for programs that speak HTTP/1.1.
+    pub fn for_web(mut self) -> Acceptor {
+        Arc::make_mut(&mut self.config).alpn_protocols = vec![b"http/1.1".to_vec()];
+        self
+    }
+
     /// Encrypts a connection. On failure it is closed, after the alert that says why.
     pub async fn accept<IO>(&self, io: IO) -> Result<(TlsStream<IO>, Peer), TlsError>
     where

@@ -1,8 +1,13 @@
 //! Presence by mail: whoever has only mail asks at the presence address, confirms, and is told; nobody else can ask for them.
 
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+
 use crate::answers::Mail;
 use crate::clients::Home;
+use crate::common::daemon::free_address;
 use crate::common::sink::Arrival;
+use crate::common::tools::{have, run, said};
 use crate::presence::{ALICE, accepted, document, tell};
 
 const PRESENCE: &str = "presence@im.a.test";
@@ -112,4 +117,76 @@ fn r2_3_1_rules_hold_and_what_comes_back_ends_it() {
         rows.iter().all(|row| row["state"] == "waiting"),
         "she sees that he asked, and nothing goes there: {rows:?}"
     );
+}
+
+/// A request to a listener in the clear, and its answer.
+fn http(address: SocketAddr, request: &str) -> String {
+    let mut stream = TcpStream::connect(address).expect("a connection");
+    stream.write_all(request.as_bytes()).expect("the request");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("an answer");
+    answer
+}
+
+#[test]
+fn r5_1_7_whoever_is_told_by_mail_ends_it_by_one_click() {
+    let (mail, at) = (Mail::new(), free_address());
+    let bridge = format!("unsubscribe_url = \"https://im.a.test/end\"\nunsubscribe_listen = \"{at}\"\n");
+    let home = Home::new(|setup| {
+        let mut setup = mail.configured(setup).with("[presence]\ndefault = \"allow\"\nmail_pause = \"1s\"\n");
+        setup.sections = setup.sections.replacen("[bridge]\n", &format!("[bridge]\n{bridge}"), 1);
+        setup
+    });
+    let play = Play { mail, home };
+    play.publishes("one");
+    let first = play.watches();
+    assert_eq!(first.field("List-Unsubscribe-Post").as_deref(), Some("List-Unsubscribe=One-Click"));
+    let field = first.field("List-Unsubscribe").expect("the field");
+    assert!(field.contains("<mailto:"), "{field}");
+    let url = field.split(['<', '>']).nth(1).expect("a URL");
+    let target = url.strip_prefix("https://im.a.test").expect("the URL of the configuration");
+    // Programs that follow links end nothing.
+    let page = http(at, &format!("GET {target} HTTP/1.1\r\nHost: im.a.test\r\n\r\n"));
+    assert!(page.starts_with("HTTP/1.1 200") && page.contains("<form method=\"post\">"), "{page}");
+    let post = |target: &str, body: &str| {
+        let head = format!("POST {target} HTTP/1.1\r\nHost: im.a.test\r\nContent-Length: {}\r\n\r\n", body.len());
+        http(at, &format!("{head}{body}"))
+    };
+    let click = "List-Unsubscribe=One-Click";
+    assert!(post(target, "something=else").starts_with("HTTP/1.1 400"));
+    assert!(post(&target.replace("bob", "eve"), click).starts_with("HTTP/1.1 400"), "another's token");
+    assert!(post("/end", click).starts_with("HTTP/1.1 400"));
+    assert_eq!(play.watchers(), 1);
+    assert!(post(target, click).starts_with("HTTP/1.1 200"));
+    assert_eq!(play.watchers(), 0);
+    // Whoever clicks twice is told the same.
+    assert!(post(target, click).starts_with("HTTP/1.1 200"));
+}
+
+#[test]
+fn r5_1_7_the_one_click_is_encrypted_where_others_reach_it() {
+    const NAME: &str = "r5_1_7_the_one_click_is_encrypted_where_others_reach_it";
+    if !have(NAME, &["curl"]) {
+        return;
+    }
+    let (mail, port) = (Mail::new(), free_address().port());
+    let bridge = format!("unsubscribe_url = \"https://a.test/\"\nunsubscribe_listen = \"0.0.0.0:{port}\"\n");
+    let home = Home::new(|setup| {
+        let mut setup = mail.configured(setup);
+        setup.sections = setup.sections.replacen("[bridge]\n", &format!("[bridge]\n{bridge}"), 1);
+        setup
+    });
+    let authority = home.world.home("a.test").with_file_name("ca.pem");
+    let resolve = format!("a.test:{port}:127.0.0.1");
+    let url = |scheme: &str| format!("{scheme}://a.test:{port}/end?w=x");
+    let curl = |url: &str, more: &[&str]| {
+        let ca = authority.display().to_string();
+        let words = ["-sS", "--max-time", "20", "--noproxy", "*", "--cacert", &ca, "--resolve", &resolve];
+        run("curl", &[&words[..], more, &[url]].concat(), b"")
+    };
+    let page = curl(&url("https"), &[]);
+    assert!(page.status.success() && String::from_utf8_lossy(&page.stdout).contains("<form"), "{}", said(&page));
+    let click = curl(&url("https"), &["-w", "%{http_code}", "-d", "List-Unsubscribe=One-Click"]);
+    assert!(String::from_utf8_lossy(&click.stdout).ends_with("400"), "{}", said(&click));
+    assert!(!curl(&url("http"), &[]).status.success(), "nothing in the clear");
 }

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use bytes::Bytes;
 
 use super::words::{paragraph, sentence};
-use super::{LOCAL, Tokens};
+use super::{Ending, LOCAL, Tokens};
 use crate::address::{Domain, Mailbox, ReversePath};
 use crate::envelope::{Body, Class, Envelope, Notify, Recipient};
 use crate::mime::part::Part;
@@ -24,6 +24,8 @@ pub struct Facts<'a> {
     pub bridge: &'a Domain,
     /// What tokens are made of.
     pub secret: &'a [u8; 32],
+    /// Where it can be ended by one click, if anywhere.
+    pub unsubscribe: Option<&'a str>,
 }
 
 /// The mail, and its envelope as that of a message: the bridge makes the mail's of it. `None`: the domain makes no address.
@@ -35,7 +37,7 @@ pub fn compose(facts: &Facts<'_>) -> Option<(Envelope, Bytes)> {
     let id = u128::from_be_bytes(*entropy);
     let written = match contents {
         Contents::Confirm(presentity) => confirm(presentity, &answers, &tokens.confirm(presentity, facts.mailing.now)),
-        Contents::Told(told) => Written::of(told, &answers, &tokens, facts.mailing),
+        Contents::Told(told) => Written::of(told, &answers, &tokens, facts),
     };
     let mut mail = format!(
         "From: <{from}>\r\nTo: <{watcher}>\r\nReply-To: <{answers}>\r\nSubject: {}\r\nDate: {}\r\n\
@@ -96,7 +98,8 @@ fn confirm(presentity: &Mailbox, answers: &Mailbox, token: &str) -> Written {
 }
 
 impl Written {
-    fn of(all: &[Told], answers: &Mailbox, tokens: &Tokens<'_>, mailing: &Mailing) -> Written {
+    fn of(all: &[Told], answers: &Mailbox, tokens: &Tokens<'_>, facts: &Facts<'_>) -> Written {
+        let mailing = facts.mailing;
         let mut written = Written { asked: all.iter().all(|told| told.once), ..Written::default() };
         let (mut octets, mut lasts) = (0, None);
         for (number, told) in all.iter().enumerate() {
@@ -131,19 +134,30 @@ impl Written {
                  To end it now, write to {answers} with this subject:\r\n  {command}\r\n",
                 lasts.rfc5322()
             );
-            let _ = write!(
-                written.fields,
-                "List-Unsubscribe: <mailto:{}?subject={}>\r\n",
-                encoded(&answers.to_string(), true),
-                encoded(&command, false)
-            );
+            let mail = format!("<mailto:{}?subject={}>", encoded(&answers.to_string(), true), encoded(&command, false));
+            let _ = match facts.unsubscribe {
+                Some(url) => {
+                    let ending = Ending {
+                        watcher: tokens.watcher.clone(),
+                        domain: tokens.domain.clone(),
+                        presentity: only.cloned(),
+                        token: tokens.end(only),
+                    };
+                    write!(
+                        written.fields,
+                        "List-Unsubscribe: <{}>,\r\n {mail}\r\nList-Unsubscribe-Post: List-Unsubscribe=One-Click\r\n",
+                        ending.url(url)
+                    )
+                }
+                None => write!(written.fields, "List-Unsubscribe: {mail}\r\n"),
+            };
         }
         written
     }
 }
 
 /// As a part of a mailto URI (RFC 6068 §2).
-fn encoded(text: &str, address: bool) -> String {
+pub(super) fn encoded(text: &str, address: bool) -> String {
     let mut out = String::with_capacity(text.len());
     for octet in text.bytes() {
         match octet {

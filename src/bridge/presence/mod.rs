@@ -14,6 +14,7 @@ use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::hmac;
 use mail_parser::MessageParser;
 
+use compose::encoded;
 pub use compose::{Facts, compose};
 
 use crate::address::{Domain, Mailbox, uri};
@@ -139,6 +140,48 @@ impl Tokens<'_> {
     /// Whether that is so.
     pub fn ends(&self, presentity: Option<&Mailbox>, token: &str) -> bool {
         self.is(&format!("end\0{}", presentity.map(Mailbox::key).unwrap_or_default()), token)
+    }
+}
+
+/// What a URL of the field List-Unsubscribe ends (RFC 8058).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ending {
+    /// What whom is told.
+    pub watcher: Mailbox,
+    /// Of which domain's presentities.
+    pub domain: Domain,
+    /// Of this one; `None`: of all.
+    pub presentity: Option<Mailbox>,
+    /// The token of it.
+    pub token: String,
+}
+
+impl Ending {
+    /// The URL: this one with a query.
+    pub fn url(&self, url: &str) -> String {
+        let presentity = self.presentity.as_ref().map(Mailbox::to_string).unwrap_or_default();
+        let values = [("w", self.watcher.to_string()), ("d", self.domain.to_string()), ("p", presentity)];
+        let values: String = values.iter().map(|(name, value)| format!("{name}={}&", encoded(value, false))).collect();
+        format!("{url}?{values}t={}", self.token)
+    }
+
+    /// Reads a target of that form.
+    pub fn of(target: &str) -> Option<Ending> {
+        let (_, query) = target.split_once('?')?;
+        let value = |wanted: &str| {
+            let pair = query.split('&').filter_map(|pair| pair.split_once('=')).find(|(name, _)| *name == wanted)?;
+            uri::percent_decoded(pair.1)
+        };
+        let mailbox = |text: String| Mailbox::parse(&text).ok();
+        Some(Ending {
+            watcher: value("w").and_then(mailbox)?,
+            domain: Domain::parse(&value("d")?).ok()?,
+            presentity: match value("p")? {
+                text if text.is_empty() => None,
+                text => Some(mailbox(text)?),
+            },
+            token: value("t")?,
+        })
     }
 }
 

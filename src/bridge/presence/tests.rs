@@ -90,7 +90,8 @@ fn golden(name: &str, contents: Contents) -> String {
         until: Timestamp::from_secs(1_795_000_300),
     };
     let bridge = Domain::parse("im.a.example").unwrap();
-    let (envelope, mail) = compose(&Facts { mailing: &mailing, bridge: &bridge, secret: &SECRET }).unwrap();
+    let (envelope, mail) =
+        compose(&Facts { mailing: &mailing, bridge: &bridge, secret: &SECRET, unsubscribe: None }).unwrap();
     assert_eq!(envelope.sender.to_string(), "presence@a.example");
     let rules = crate::mime::Rules { body: envelope.body, utf8: envelope.utf8 };
     crate::mime::inspect(&mail, rules).unwrap_or_else(|defect| panic!("{name}: {defect}"));
@@ -119,4 +120,27 @@ fn mails() {
     golden("presence-several", Contents::Told(several));
     let over = golden("presence-over", Contents::Told(vec![told("dave@a.example", rejected, None)]));
     assert!(!over.contains("List-Unsubscribe"), "there is nothing to end");
+}
+
+#[test]
+fn what_ends_by_a_click_is_read_as_it_was_written() {
+    for presentity in [None, Some(mailbox("bob@a.example")), Some(mailbox("\"b & o%b\"@a.example"))] {
+        let domain = Domain::parse("a.example").unwrap();
+        let ending = Ending { watcher: mailbox("o'alice+x@b.example"), domain, presentity, token: "00ff".to_owned() };
+        let url = ending.url("https://im.a.example/end");
+        assert!(
+            url.starts_with("https://im.a.example/end?w=") && url.is_ascii() && !url.contains(['<', '>', ' ']),
+            "{url}"
+        );
+        assert_eq!(Ending::of(url.strip_prefix("https://im.a.example").unwrap()), Some(ending));
+    }
+    for target in [
+        "/end",
+        "/end?",
+        "/end?w=a@b.example",
+        "/end?w=x&d=a.example&p=&t=1",
+        "/end?w=a%40b.example&d=a.example&p=%zz&t=1",
+    ] {
+        assert_eq!(Ending::of(target), None, "{target}");
+    }
 }

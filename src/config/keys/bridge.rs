@@ -1,5 +1,6 @@
 //! Keys about mail: the ways into the mail system, the addresses at which it answers, and what is believed of it.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::super::value::{self, choice};
@@ -115,6 +116,23 @@ pub(in crate::config) static BRIDGE_TLS_REPORTS: Key<Mailbox> = key(
      The reports come from this address; they are not signed by DKIM, which some domains want.",
 );
 
+pub(in crate::config) static BRIDGE_UNSUBSCRIBE_URL: Key<String> = key(
+    "unsubscribe_url",
+    value::UNSUBSCRIBE_URL,
+    Default::Derived("none; it is ended by mail"),
+    "\"https://im.a.example/unsubscribe\"",
+    "The URL at which those who are told of presence by mail can end that with one click of their mail program (RFC 8058). \
+     Providers obey it where the mail system signs these mails by DKIM.",
+);
+pub(in crate::config) static BRIDGE_UNSUBSCRIBE_LISTEN: Key<SocketAddr> = key(
+    "unsubscribe_listen",
+    value::SOCKET,
+    Default::Derived("nowhere"),
+    "\"127.0.0.1:8058\"",
+    "Where `unsubscribe_url` is answered: in the clear on a loopback address, for a web server before it, and by HTTPS with the \
+     certificates of the section tls on others.",
+);
+
 pub(in crate::config) const BRIDGE: Section = Section {
     name: "bridge",
     repeated: false,
@@ -130,5 +148,7 @@ pub(in crate::config) const BRIDGE: Section = Section {
         &BRIDGE_SEALERS.info,
         &BRIDGE_SPAM.info,
         &BRIDGE_TLS_REPORTS.info,
+        &BRIDGE_UNSUBSCRIBE_URL.info,
+        &BRIDGE_UNSUBSCRIBE_LISTEN.info,
     ],
 };

@@ -1,5 +1,7 @@
 //! Values about the mail system.
 
+use std::net::SocketAddr;
+
 use super::{Kind, bare, describe, list, parse_domain, quoted, scalar, string};
 use crate::address::{Domain, Mailbox};
 use crate::bridge::intake::SpamField;
@@ -29,6 +31,32 @@ pub(in crate::config) const MAILBOX: Kind<Mailbox> = Kind {
         scalar(value, |v| {
             let text = string(v)?;
             Mailbox::parse(text).map_err(|fault| quoted(text, fault))
+        })
+    },
+};
+
+/// An address and port.
+pub(in crate::config) const SOCKET: Kind<SocketAddr> = Kind {
+    name: "an address and port, such as \"127.0.0.1:8058\" or \"[::]:443\"",
+    read: |value| {
+        scalar(value, |v| {
+            let text = string(v)?;
+            text.parse().map_err(|_| quoted(text, "not an address and a port"))
+        })
+    },
+};
+
+/// A page of the web, to which a query is added.
+pub(in crate::config) const UNSUBSCRIBE_URL: Kind<String> = Kind {
+    name: "\"https://host/path\", without ? and #",
+    read: |value| {
+        scalar(value, |v| {
+            let text = string(v)?;
+            let rest = text.strip_prefix("https://").filter(|rest| !rest.starts_with('/') && text.len() <= 200);
+            let good = rest.is_some_and(|rest| {
+                !rest.is_empty() && rest.bytes().all(|octet| octet.is_ascii_graphic() && !b"?#<>,\"".contains(&octet))
+            });
+            if good { Ok(text.to_owned()) } else { Err(quoted(text, "not such a URL")) }
         })
     },
 };
