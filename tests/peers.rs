@@ -1,6 +1,6 @@
 //! Other people's programs as peers: Postfix's smtp-source and smtp-sink, a Postfix in the middle and one as mail exchanger, swaks, msmtp,
 //! OpenSSL's s_client and cms, fetchmail, a Dovecot that knows the accounts, an OpenLDAP that does, and a Dovecot that has mailboxes, a zone signed and
-//! served by Knot, xmllint, pflogsumm, SoftHSM; and NIST's suite of paths of certificates.
+//! served by Knot, an Exim, Delta Chat, xmllint, pflogsumm, SoftHSM; and NIST's suite of paths of certificates.
 //!
 //! A test whose program is not installed is left out, and says so by name; `tests/run` installs them where it can.
 
@@ -11,10 +11,14 @@ mod authority;
 #[path = "peers/clients.rs"]
 mod clients;
 mod common;
+#[path = "peers/deltachat.rs"]
+mod deltachat;
 #[path = "peers/dovecot.rs"]
 mod dovecot;
 #[path = "peers/exchanger.rs"]
 mod exchanger;
+#[path = "peers/exim.rs"]
+mod exim;
 #[path = "peers/fetchmail.rs"]
 mod fetchmail;
 #[path = "peers/inward.rs"]

@@ -24,6 +24,13 @@ pub fn have(test: &str, programs: &[&str]) -> bool {
     false
 }
 
+/// Where tests/run keeps a program that it does not install in the system.
+pub fn kept(name: &str) -> PathBuf {
+    let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let cache = set("XDG_CACHE_HOME").or_else(|| Some(set("HOME")?.join(".cache"))).unwrap_or_default();
+    cache.join("impart-peers").join(name)
+}
+
 /// Runs a program with `input` on its standard input; panics when it cannot be started.
 pub fn run(program: &str, arguments: &[&str], input: &[u8]) -> Output {
     use std::io::Write as _;

@@ -56,6 +56,16 @@ impl Dovecot {
         self.directory.join("run/lmtp")
     }
 
+    /// Its socket for authentication.
+    pub fn auth(&self) -> PathBuf {
+        self.directory.join("run/auth-client")
+    }
+
+    /// Where it speaks IMAP.
+    pub fn imap(&self) -> SocketAddr {
+        self.imap
+    }
+
     /// The mails of an inbox, by IMAP, each with bare line feeds.
     pub fn inbox(&self, user: &str) -> Vec<String> {
         let mut stream = BufReader::new(TcpStream::connect(self.imap).expect("IMAP"));
@@ -125,6 +135,7 @@ fn configuration(directory: &Path, imap: SocketAddr) -> String {
          plugin {{\n quota = count:User\n quota_vsizes = yes\n}}\n\
          passdb {{\n driver = passwd-file\n args = username_format=%u {place}/users\n}}\n\
          userdb {{\n driver = passwd-file\n args = username_format=%u {place}/users\n}}\n\
+         service auth {{\n unix_listener auth-client {{\n  mode = 0666\n }}\n}}\n\
          service lmtp {{\n unix_listener lmtp {{\n  mode = 0666\n }}\n}}\n\
          service imap-login {{\n inet_listener imap {{\n  port = {port}\n }}\n inet_listener imaps {{\n  port = 0\n }}\n}}\n"
     )
@@ -220,7 +231,7 @@ fn send(setup: &Setup, to: &str, id: &str) {
     assert_eq!(reply.code, 250, "{reply:?}");
 }
 
-fn missing(name: &str, programs: &[&str]) -> bool {
+pub fn missing(name: &str, programs: &[&str]) -> bool {
     if !have(name, programs) {
         return true;
     }

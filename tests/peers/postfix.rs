@@ -41,6 +41,11 @@ impl Postfix {
         postfix
     }
 
+    /// What it has written into its log.
+    pub fn said(&self) -> String {
+        fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
     fn run(&self, word: &str) -> bool {
         let program = find("postfix").expect("postfix is installed");
         let mut command = Command::new(program);
