@@ -8,6 +8,25 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Timestamp(i64);
 
+/// Reads a duration such as `90s`, `5m`, `24h`, `7d` or `500ms`, of at most ten years; zero is refused.
+pub fn duration(text: &str) -> Result<Duration, &'static str> {
+    const WRONG: &str = "not a number with one of the units ms, s, m, h, d";
+    let end = text.find(|c: char| !c.is_ascii_digit()).ok_or(WRONG)?;
+    let number: u64 = text[..end].parse().map_err(|_| WRONG)?;
+    let millis: u64 = match text[end..].trim_start() {
+        "ms" => 1,
+        "s" => 1000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        "d" => 86_400_000,
+        _ => return Err(WRONG),
+    };
+    match number.checked_mul(millis).filter(|total| *total <= 3650 * 86_400_000).ok_or(WRONG)? {
+        0 => Err("no time at all"),
+        total => Ok(Duration::from_millis(total)),
+    }
+}
+
 impl Timestamp {
     /// The time that is later than every other: "never".
     pub const MAX: Timestamp = Timestamp(i64::MAX);

@@ -5,9 +5,9 @@
 
 use std::path::Path;
 
-use super::Reads;
 use super::file::{self, FileError, Record};
 use super::verifiers::{self, Verifiers};
+use super::{Fallback, Reads};
 use crate::address::Mailbox;
 use crate::sasl::Secret;
 
@@ -26,6 +26,8 @@ pub enum Change {
         odmr: Option<Secret>,
         /// Further addresses.
         addresses: Vec<Mailbox>,
+        /// When its messages go to the mail store; `None`: as its domain says.
+        fallback: Option<Fallback>,
         /// Who else reads its inbox.
         delegates: Vec<(Mailbox, Reads)>,
     },
@@ -35,6 +37,8 @@ pub enum Change {
     Odmr(Option<Secret>),
     /// It may log in no more; or again.
     Disabled(bool),
+    /// When its messages go to the mail store; `None`: as its domain says.
+    Fallback(Option<Fallback>),
     /// It is taken out.
     Remove,
 }
@@ -59,10 +63,11 @@ pub fn change(path: &Path, name: &Mailbox, change: Change) -> Result<(), FileErr
         let found = accounts.account.keys().find(same).cloned();
         match (change, found) {
             (Change::Add { .. }, Some(found)) => Err(format!("{found} exists; change it, or remove it first")),
-            (Change::Add { inbox, presentity, odmr, addresses, delegates, .. }, None) => {
+            (Change::Add { inbox, presentity, odmr, addresses, fallback, delegates, .. }, None) => {
                 let mut record = Record { inbox, presentity, ..Record::default() };
                 record.odmr = odmr.map(|secret| secret.reveal().to_owned());
                 record.addresses = addresses.iter().map(Mailbox::to_string).collect();
+                record.fallback = fallback.map(|fallback| fallback.to_string());
                 record.delegates =
                     delegates.iter().map(|(who, how)| (who.to_string(), how.keyword().to_owned())).collect();
                 prove(&mut record, verifiers);
@@ -78,6 +83,7 @@ pub fn change(path: &Path, name: &Mailbox, change: Change) -> Result<(), FileErr
                 let record = accounts.account.entry(found).or_default();
                 match change {
                     Change::Odmr(secret) => record.odmr = secret.map(|secret| secret.reveal().to_owned()),
+                    Change::Fallback(fallback) => record.fallback = fallback.map(|fallback| fallback.to_string()),
                     Change::Disabled(disabled) => record.disabled = disabled,
                     _ => prove(record, verifiers),
                 }

@@ -5,6 +5,9 @@
 //! it; a line of a passwd-file that is of no use is told of, and the others are taken.
 
 use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
 
 use super::Reads;
 use super::file::{Accounts as File, Record};
@@ -13,6 +16,50 @@ use super::verifiers::{Phc, Verifiers};
 use crate::address::{Domain, Mailbox};
 use crate::sasl::Secret;
 use crate::sasl::scram::{self, Verifier};
+use crate::timestamp;
+
+/// When the messages of an account go to the mail store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fallback {
+    /// Never: they wait for its clients.
+    Never,
+    /// When they have waited for so long.
+    After(Duration),
+}
+
+impl Fallback {
+    /// The time, if they go there.
+    pub fn after(self) -> Option<Duration> {
+        match self {
+            Fallback::Never => None,
+            Fallback::After(time) => Some(time),
+        }
+    }
+}
+
+impl FromStr for Fallback {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Fallback, String> {
+        if text == "never" {
+            return Ok(Fallback::Never);
+        }
+        let wrong =
+            |fault| format!("\"{}\" is neither \"never\" nor a time such as \"15m\": {fault}", text.escape_debug());
+        timestamp::duration(text).map(Fallback::After).map_err(wrong)
+    }
+}
+
+impl fmt::Display for Fallback {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Fallback::After(time) = self else { return f.write_str("never") };
+        let millis = time.as_millis();
+        let units = [(86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1000, "s")];
+        let whole = units.into_iter().find(|(unit, _)| millis % unit == 0);
+        let (unit, name) = whole.unwrap_or((1, "ms"));
+        write!(f, "{}{name}", millis / unit)
+    }
+}
 
 /// One account.
 #[derive(Clone, Debug)]
@@ -27,6 +74,8 @@ pub struct Account {
     pub presentity: bool,
     /// Further addresses: messages to them come to its inbox, and it may send in their name.
     pub addresses: Vec<Mailbox>,
+    /// When its messages go to the mail store; `None`: as its domain says.
+    pub fallback: Option<Fallback>,
     /// Who else reads its inbox, and how.
     pub delegates: Vec<(Mailbox, Reads)>,
     pub(super) verifiers: Verifiers,
@@ -157,6 +206,11 @@ impl Entries {
         self.accounts.get(account.as_deref().unwrap_or(key)).is_some_and(|account| account.inbox)
     }
 
+    pub(super) fn fallback(&self, key: &str) -> Option<Fallback> {
+        let account = self.addresses.get(key).map(Mailbox::key);
+        self.accounts.get(account.as_deref().unwrap_or(key))?.fallback
+    }
+
     pub(super) fn owner_of(&self, key: &str) -> Option<&Mailbox> {
         self.addresses.get(key)
     }
@@ -207,6 +261,8 @@ fn account(name: &str, record: &Record) -> Result<Account, String> {
     };
     let address = |text: &str| free(address(text)?);
     let addresses = record.addresses.iter().map(|text| address(text)).collect::<Result<Vec<_>, _>>()?;
+    let fallback = record.fallback.as_deref().map(str::parse).transpose();
+    let fallback = fallback.map_err(|fault: String| format!("fallback: {fault}"))?;
     let mut delegates = Vec::new();
     for (who, how) in &record.delegates {
         let reads = match how.as_str() {
@@ -222,6 +278,7 @@ fn account(name: &str, record: &Record) -> Result<Account, String> {
         inbox: record.inbox,
         presentity: record.presentity,
         addresses,
+        fallback,
         delegates,
         verifiers: Verifiers { argon2id, scram, plain: None, odmr: record.odmr.clone().map(Secret::from) },
     })

@@ -80,6 +80,9 @@ pub struct Record {
     /// Further addresses.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub addresses: Vec<String>,
+    /// After how long its messages go to the mail store: a time such as `15m`, or `never`; without it that of its domain.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fallback: Option<String>,
     /// Who else reads its inbox: `copy` or `take`.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub delegates: BTreeMap<String, String>,
@@ -95,6 +98,7 @@ impl Default for Record {
             inbox: true,
             presentity: true,
             addresses: Vec::new(),
+            fallback: None,
             delegates: BTreeMap::new(),
         }
     }

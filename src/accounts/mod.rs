@@ -25,7 +25,7 @@ use std::sync::Arc;
 pub use authority::{Authority, Options};
 pub use dovecot::Users;
 pub use edit::{Change, change, generated};
-pub use entries::{Account, Entries, EntriesError};
+pub use entries::{Account, Entries, EntriesError, Fallback};
 pub use exchange::{Exchange, Step};
 pub use remote::Place;
 pub use rules::Rules;
@@ -232,6 +232,11 @@ impl Accounts {
     /// The rules of the inboxes.
     pub fn rules(&self) -> &Arc<Rules> {
         &self.rules
+    }
+
+    /// When the messages of an address go to the mail store, where its account says so itself.
+    pub fn fallback(&self, mailbox: &Mailbox) -> Option<Fallback> {
+        self.entries.fallback(&mailbox.key())
     }
 
     /// Members of aliases that have no inbox here, as far as that can be told: each with its alias.

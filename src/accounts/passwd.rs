@@ -62,6 +62,7 @@ fn entry(line: &str, domain: Option<&Domain>) -> (Option<Account>, Option<String
         inbox: true,
         presentity: true,
         addresses: Vec::new(),
+        fallback: None,
         delegates: Vec::new(),
         verifiers,
     };

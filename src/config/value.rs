@@ -22,6 +22,7 @@ use crate::address::{Domain, Mailbox};
 use crate::net::NetworkError;
 use crate::policy::refused::{Party, PartyError};
 use crate::route::{Host, MailServer, Target, TlsPolicy};
+use crate::timestamp;
 
 /// A fault and its place.
 pub(super) type Fault = (Range<usize>, String);
@@ -138,18 +139,7 @@ pub(super) const DURATION: Kind<Duration> = Kind {
 
 /// Reads a duration such as `90s`, `5m`, `24h`, `7d` or `500ms`; zero is refused.
 pub fn parse_duration(text: &str) -> Result<Duration, String> {
-    let wrong = || quoted(text, "not a number with one of the units ms, s, m, h, d");
-    let (number, unit) = number_and_unit(text).ok_or_else(wrong)?;
-    let millis: u64 = match unit {
-        "ms" => 1,
-        "s" => 1000,
-        "m" => 60_000,
-        "h" => 3_600_000,
-        "d" => 86_400_000,
-        _ => return Err(wrong()),
-    };
-    let total = number.checked_mul(millis).filter(|total| *total <= 3650 * 86_400_000).ok_or_else(wrong)?;
-    if total == 0 { Err(quoted(text, "no time at all")) } else { Ok(Duration::from_millis(total)) }
+    timestamp::duration(text).map_err(|fault| quoted(text, fault))
 }
 
 /// The retry schedule.

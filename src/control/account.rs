@@ -10,7 +10,7 @@ use serde_json::json;
 use super::cli::Account as Wanted;
 use super::protocol::Finding;
 use crate::accounts::file::{self, FileError};
-use crate::accounts::{self, Account, Change, Reads};
+use crate::accounts::{self, Account, Change, Fallback, Reads};
 use crate::address::{Domain, Mailbox};
 use crate::sasl::Secret;
 
@@ -40,7 +40,7 @@ pub fn run(
             let line = |account: &&Account| if json { object(account) } else { words(account) };
             Ok(Done { lines: accounts.iter().map(line).collect(), changed: false })
         }
-        Wanted::Add { account, no_password, no_inbox, no_presentity, odmr, addresses, delegates } => {
+        Wanted::Add { account, no_password, no_inbox, no_presentity, odmr, addresses, fallback, delegates } => {
             for name in std::iter::once(account).chain(addresses) {
                 if !served.contains(name.domain()) {
                     let fault = format!("{} is not served here; add a section [[domain]] for it first", name.domain());
@@ -52,8 +52,8 @@ pub fn run(
             let told = odmr.as_ref().map(|secret| tell(secret, json));
             let delegates = delegates.iter().map(|delegate| (delegate.who.clone(), delegate.how)).collect();
             let addresses = addresses.clone();
-            let (inbox, presentity) = (!no_inbox, !no_presentity);
-            let change = Change::Add { password, inbox, presentity, odmr, addresses, delegates };
+            let (inbox, presentity, fallback) = (!no_inbox, !no_presentity, *fallback);
+            let change = Change::Add { password, inbox, presentity, odmr, addresses, fallback, delegates };
             changed(path, account, change, told)
         }
         Wanted::Passwd { account, odmr: true, .. } => {
@@ -66,6 +66,7 @@ pub fn run(
             let password = ask(account)?;
             changed(path, account, Change::Password(password), None)
         }
+        Wanted::Fallback { account, time } => changed(path, account, Change::Fallback(time.0), None),
         Wanted::Disable { account } => changed(path, account, Change::Disabled(true), None),
         Wanted::Enable { account } => changed(path, account, Change::Disabled(false), None),
         Wanted::Remove { account, .. } => changed(path, account, Change::Remove, None),
@@ -101,6 +102,7 @@ fn object(account: &Account) -> String {
         "inbox": account.inbox,
         "presentity": account.presentity,
         "addresses": addresses,
+        "fallback": account.fallback.map(|fallback| fallback.to_string()),
         "delegates": delegates,
     });
     object.to_string()
@@ -120,8 +122,21 @@ fn words(account: &Account) -> String {
     say(!account.presentity, "no-presentity");
     say(account.has_odmr(), "odmr");
     words.extend(account.addresses.iter().map(|address| format!("address={address}")));
+    words.extend(account.fallback.map(|fallback| format!("fallback={fallback}")));
     words.extend(account.delegates.iter().map(|(who, how)| format!("delegate={who}={}", how.keyword())));
     words.join(" ")
+}
+
+/// When messages go to the mail store, as it is written: a time, `never`, or `domain`, which is none of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Time(pub Option<Fallback>);
+
+impl std::str::FromStr for Time {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Time, String> {
+        if text == "domain" { Ok(Time(None)) } else { text.parse().map(|time| Time(Some(time))) }
+    }
 }
 
 /// A delegate, as it is written: `bob@a.example=copy`.
@@ -189,6 +204,15 @@ mod tests {
                 bob@a.example no-password no-inbox address=b@a.example delegate=alice@a.example=take"),
         );
         check("enable alice@a.example", Ok(""));
+        check("fallback alice@a.example 90m", Ok(""));
+        check("fallback bob@a.example never", Ok(""));
+        check("fallback nobody@a.example never", Err("there is no account nobody@a.example"));
+        check(
+            "list",
+            Ok("alice@a.example fallback=90m\n\
+                bob@a.example no-password no-inbox address=b@a.example fallback=never delegate=alice@a.example=take"),
+        );
+        check("fallback alice@a.example domain", Ok(""));
         check("passwd Alice@a.example", Ok(""));
         check("remove bob@a.example", Ok(""));
         check("list", Ok("alice@a.example"));
@@ -210,6 +234,7 @@ mod tests {
             no_presentity: false,
             odmr: true,
             addresses: Vec::new(),
+            fallback: None,
             delegates: Vec::new(),
         };
         let done = run(&add, &path, &served, false, |_| Err(String::new())).unwrap();

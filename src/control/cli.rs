@@ -4,10 +4,11 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use super::account::Delegate;
+use super::account::{Delegate, Time};
 use super::protocol::MessageState;
 use super::select::{AddressMatch, Selector};
 use super::trace::Subject;
+use crate::accounts::Fallback;
 use crate::address::{Domain, Mailbox};
 use crate::completion::Shell;
 use crate::rules::edit::Who;
@@ -105,6 +106,9 @@ pub enum Account {
         /// Give it a further address.
         #[arg(long = "address", value_name = "ADDRESS")]
         addresses: Vec<Mailbox>,
+        /// Hand its messages to the mail store after this time, such as 15m; or never.
+        #[arg(long, value_name = "TIME|never")]
+        fallback: Option<Fallback>,
         /// Let another account read its inbox.
         #[arg(long = "delegate", value_name = "ADDRESS=copy|take")]
         delegates: Vec<Delegate>,
@@ -120,6 +124,15 @@ pub enum Account {
         /// Take its secret for ODMR away instead.
         #[arg(long)]
         no_odmr: bool,
+    },
+    /// Set after how long its messages go to the mail store.
+    Fallback {
+        /// Its name.
+        #[arg(value_name = "ADDRESS")]
+        account: Mailbox,
+        /// A time such as 15m; never; or domain, for what its domain says.
+        #[arg(value_name = "TIME|never|domain")]
+        time: Time,
     },
     /// List the accounts of the file.
     List,
@@ -566,27 +579,5 @@ impl Which {
 }
 
 #[cfg(test)]
-mod tests {
-    use clap::CommandFactory as _;
-
-    use super::*;
-
-    #[test]
-    fn the_definition_is_sound() {
-        Arguments::command().debug_assert();
-    }
-
-    #[test]
-    fn selections() {
-        let line = "impartctl queue remove --domain b.example --older-than 5m --state deferred 0000000001";
-        let arguments = Arguments::try_parse_from(line.split(' ')).unwrap();
-        let Command::Queue(Queue::Remove(which)) = arguments.command else { panic!("not remove") };
-        let selector = which.selector(|age| if age == "5m" { Ok(300) } else { Err(()) }).unwrap();
-        assert_eq!((selector.older_than, selector.ids), (Some(300), vec![QueueId(1)]));
-        assert_eq!(selector.state, Some(MessageState::Deferred));
-        let arguments = Arguments::try_parse_from(["impartctl", "queue", "retry"]).unwrap();
-        let Command::Queue(Queue::Retry(which)) = arguments.command else { panic!("not retry") };
-        assert!(which.selector(|_| Err(())).unwrap().is_empty());
-        assert!(Arguments::try_parse_from(["impartctl", "queue", "show", "x"]).is_err());
-    }
-}
+#[path = "cli_tests.rs"]
+mod tests;

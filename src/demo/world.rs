@@ -197,6 +197,7 @@ fn enrol(site: &Site, home: &Path, roots: &Path) -> Result<(), DemoError> {
         inbox: true,
         presentity: true,
         addresses: Vec::new(),
+        fallback: None,
         delegates: Vec::new(),
     };
     let name = Mailbox::parse(&address).map_err(|fault| DemoError::Refused(format!("{address}: {fault}")))?;

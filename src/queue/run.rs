@@ -94,6 +94,8 @@ struct Run {
     gathers: HashMap<QueueId, Vec<QueueId>>,
     /// Messages that are on their way to the mail store in the mail of another.
     members: HashSet<QueueId>,
+    /// Messages that are in the mail store's line, or have been taken from it for an attempt: each once.
+    lined: HashSet<QueueId>,
 }
 
 /// Runs the queue until `stop` is true and what was under way has been reported, or the grace is over.
@@ -134,6 +136,7 @@ pub async fn run(parts: Parts, options: Options, mut stop: watch::Receiver<bool>
         started: clock.now(),
         gathers: HashMap::new(),
         members: HashSet::new(),
+        lined: HashSet::new(),
         clock,
         counters,
     };
@@ -375,6 +378,7 @@ impl Run {
     /// Nothing is to be done for a message that the schedule gave out.
     fn unasked(&mut self, destination: &Destination, id: QueueId, now: Timestamp) {
         self.gathers.remove(&id);
+        self.leaves_line(destination, id, &Ended::Unasked);
         self.schedule.ended(destination, id, Ended::Unasked, now);
     }
 
@@ -513,6 +517,7 @@ impl Run {
                 if ended == Ended::Done {
                     self.uncertain.remove(&id);
                 }
+                self.leaves_line(&destination, id, &ended);
                 self.schedule.ended(&destination, id, ended, now);
             }
         }

@@ -2,6 +2,7 @@
 
 mod destinations;
 mod device;
+mod mailboxes;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicI64, Ordering::Relaxed};

@@ -28,6 +28,7 @@ pub(in crate::config) static DOMAIN_FALLBACK: Key<Duration> = key(
     "\"15m\"",
     "How long a message waits for the clients of somebody here before it goes to their mailbox as a mail; the section \
      bridge says where that is. \
+     An account can have a time of its own, or never (impartctl account fallback). \
      Where the mail store does not take it, it waits on.",
 );
 

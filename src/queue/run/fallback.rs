@@ -16,11 +16,13 @@ use crate::address::Mailbox;
 use crate::attached::Item;
 use crate::bridge::outward;
 use crate::deliver::{Destination, Outcome, Report, Scope};
+use crate::envelope::Class;
 use crate::limits;
 use crate::queue::conclude::{self, Conclusion};
 use crate::queue::counters::Group;
 use crate::queue::log;
 use crate::queue::look_up::{MAILBOXES, place_of};
+use crate::queue::schedule::Ended;
 use crate::spool::{QueueId, Record, Spool};
 use crate::timestamp::Timestamp;
 
@@ -39,13 +41,20 @@ impl Run {
         if record.envelope.sender.mailbox().is_none() {
             return;
         }
-        let after = inboxes.iter().filter_map(|index| {
-            let address = &record.envelope.recipients[*index].address;
-            table.fallback(address.domain(), record.envelope.class)
-        });
-        if let Some(after) = after.min() {
+        if let Some(after) = inboxes.iter().filter_map(|index| self.patience(record, *index)).min() {
             let back = self.started.after(COME_BACK.min(after));
             self.schedule.mail_at(record.id, record.arrived.after(after).max(back));
+        }
+    }
+
+    /// After how long a message for somebody here goes to the mail store, where it does: their own time, or their domain's.
+    fn patience(&self, record: &Record, index: usize) -> Option<Duration> {
+        let (table, class) = (self.table.borrow(), record.envelope.class);
+        let address = &record.envelope.recipients[index].address;
+        let own = self.accounts.borrow().fallback(address);
+        match (own, table.store()) {
+            (Some(own), Some(_)) if class == Class::Im => own.after(),
+            _ => table.fallback(address.domain(), class),
         }
     }
 
@@ -54,11 +63,20 @@ impl Run {
         if self.members.contains(&id) {
             return self.schedule.mail_at(id, self.clock.now().after(AGAIN));
         }
-        if self.goes_to_store(id) {
+        let now = self.clock.now();
+        if self.lined.contains(&id) {
+            // It is there once. An attempt that is being made may leave out who is due by now.
+            if self.goes_to_store(id) {
+                self.schedule.mail_at(id, now.after(AGAIN));
+            }
             return;
         }
         let Some(record) = self.current(id).filter(|record| !record.held) else { return };
-        let [index] = self.recipients_for_store(&record, self.clock.now())[..] else {
+        if let Some(later) = self.later(&record, now) {
+            self.schedule.mail_at(id, later);
+        }
+        self.lined.insert(id);
+        let [index] = self.recipients_for_store(&record, now)[..] else {
             return self.gathered(id, Vec::new());
         };
         // What becomes of a mail by SMTP is reported for one message.
@@ -84,6 +102,19 @@ impl Run {
             }
             let _ = events.send(Event::Gathered(id, unbroken(id, &ids, |other| fit.contains(&other))));
         });
+    }
+
+    /// When the next recipients follow who are not due yet.
+    fn later(&self, record: &Record, now: Timestamp) -> Option<Timestamp> {
+        let due = record.open().filter_map(|index| Some(record.arrived.after(self.patience(record, index)?)));
+        due.filter(|at| *at > now).min()
+    }
+
+    /// An attempt with the mail store is over; where nothing of it is to be made again, the message is in its line no more.
+    pub(super) fn leaves_line(&mut self, destination: &Destination, id: QueueId, ended: &Ended) {
+        if **destination == *MAILBOXES && matches!(ended, Ended::Done | Ended::Unasked) {
+            self.lined.remove(&id);
+        }
     }
 
     /// Puts a message into the line of the mail store, with those that become one mail with it.
@@ -133,12 +164,11 @@ impl Run {
 
     /// The recipients whose time in the inbox is over.
     pub(super) fn recipients_for_store(&self, record: &Record, now: Timestamp) -> Vec<usize> {
-        let (accounts, table, class) = (self.accounts.borrow(), self.table.borrow(), record.envelope.class);
+        let (accounts, class) = (self.accounts.borrow(), record.envelope.class);
         let goes = |index: &usize| {
             let address = &record.envelope.recipients[*index].address;
             let here = matches!(accounts.find(address, class), Found::Inbox | Found::Elsewhere);
-            let after = table.fallback(address.domain(), class);
-            here && after.is_some_and(|after| record.arrived.after(after) <= now)
+            here && self.patience(record, *index).is_some_and(|after| record.arrived.after(after) <= now)
         };
         record.open().filter(goes).collect()
     }
