@@ -1,9 +1,12 @@
 //! A mail as a message.
 //!
 //! In: a mail that was found to be somebody's message. Out: the entity that its recipients get. Invariants: what is signed or
-//! encrypted stays octet for octet, and so does a mail of which nothing is left out; of any other the whole goes with the text
+//! encrypted stays octet for octet, and so does a mail of which nothing is left out, unless it answers one that has no message
+//! of its name; of any other the whole goes with the text
 //! that its author wrote. The same mail always becomes the same entity, so that a repetition is known as one. It never fails:
 //! what cannot be read goes as it is. RFC 2046 §5.1.3 and §5.2.1, RFC 5322 §3.6, RFC 6532 §3.7.
+
+use std::ops::Range;
 
 use bytes::Bytes;
 use mail_parser::{Address, Message, MessageParser, PartType};
@@ -17,6 +20,9 @@ use crate::mime::{self, Field, Fields, Rules};
 
 /// Attachments that are put beside the text; all are in the original.
 const ATTACHMENTS: usize = 100;
+
+/// Octets of the name of a message that is looked at; a line has no more.
+const REFERENCE: usize = 998;
 
 /// Fields of a mail that are a message's too, beside those that begin with `Chat-`.
 const KEPT: [&str; 16] = [
@@ -45,9 +51,33 @@ pub fn message(mail: &Bytes, domain: &Domain, most: u64) -> Bytes {
     if !Fields::new(mail).flatten().any(|field| field.is("Message-ID")) {
         trace.push_str(&format!("Message-ID: <{}@{domain}>\r\n", name(mail)));
     }
-    let reduced = || reduced(mail, most).filter(|entity| mime::inspect(entity, RULES).is_ok());
-    let entity = if is_protected(mail) { None } else { reduced() };
-    Bytes::from([trace.as_bytes(), entity.as_deref().unwrap_or(mail)].concat())
+    if is_protected(mail) {
+        return Bytes::from([trace.as_bytes(), mail].concat());
+    }
+    let entity = reduced(mail, most).filter(|entity| mime::inspect(entity, RULES).is_ok());
+    let entity = entity.as_deref().unwrap_or(mail);
+    match answered(entity) {
+        Some((range, message)) => {
+            let field = format!("In-Reply-To: {message}\r\n");
+            Bytes::from([trace.as_bytes(), &entity[..range.start], field.as_bytes(), &entity[range.end..]].concat())
+        }
+        None => Bytes::from([trace.as_bytes(), entity].concat()),
+    }
+}
+
+/// Where the entity says what it answers, and what that is, if it says that of a mail which no message is, such as one of
+/// several messages: the last of those.
+fn answered(entity: &[u8]) -> Option<(Range<usize>, String)> {
+    let found = |name: &str| Fields::new(entity).flatten().find(|field| field.is(name));
+    let field = found("In-Reply-To")?;
+    if !super::outward::is_made(mime::unfold(field.value).trim()) {
+        return None;
+    }
+    let references = found("References")?;
+    let references = mime::unfold(references.value);
+    let named = |word: &&str| word.starts_with('<') && word.ends_with('>') && word.len() <= REFERENCE;
+    let last = references.split_ascii_whitespace().rfind(|word| named(word) && !super::outward::is_made(word))?;
+    Some((field.range, last.to_owned()))
 }
 
 /// What an entity of ours may be.
@@ -171,6 +201,37 @@ mod tests {
             let mail = format!("{HEAD}{body}");
             assert_eq!(made(&mail, 10_000), format!("Impart-Bridge: im.a.example; in\r\n{mail}"));
         }
+    }
+
+    #[test]
+    fn an_answer_to_several_messages_is_one_to_the_last() {
+        let (root, several) =
+            (format!("<impart.{}@a.example>", "0".repeat(32)), format!("<impart.{}@a.example>", "1f".repeat(16)));
+        let check = |answered: &str, references: &str, expected: &str| {
+            let mail = format!(
+                "From: bob@b.example\r\nMessage-ID: <1@b.example>\r\nIn-Reply-To: {answered}\r\n{references}\r\nYes.\r\n"
+            );
+            let made = made(&mail, 10_000);
+            assert_eq!(made.lines().find_map(|line| line.strip_prefix("In-Reply-To: ")), Some(expected), "{made}");
+            assert!(references.is_empty() || made.contains(references), "{made}");
+        };
+        let thread = format!("References: {root} <1@a.example>\r\n <2@a.example>\r\n {several}\r\n");
+        check(&several, &thread, "<2@a.example>");
+        check("<1@a.example>", &thread, "<1@a.example>");
+        check("<impart.1@a.example>", &thread, "<impart.1@a.example>");
+        check(&several, "", &several);
+        check(&several, &format!("References: {root} {several}\r\n"), &several);
+        let quoted = format!("{QUOTED}").replace("Lunch?", "Dinner?");
+        let both = made(&format!("From: bob@b.example\r\nIn-Reply-To: {several}\r\n{thread}\r\n{quoted}"), 10_000);
+        assert!(
+            both.contains("\r\nIn-Reply-To: <2@a.example>\r\n")
+                && both.contains(&format!("\r\nIn-Reply-To: {several}\r\n")),
+            "the whole is as it was: {both}"
+        );
+        let signed = "Content-Type: multipart/signed; boundary=b; protocol=x\r\n\r\n--b\r\n\r\na\r\n";
+        let signed =
+            format!("From: bob@b.example\r\nMessage-ID: <1@b.example>\r\nIn-Reply-To: {several}\r\n{thread}{signed}");
+        assert!(made(&signed, 10_000).ends_with(&signed), "what is signed stays");
     }
 
     #[test]

@@ -71,6 +71,13 @@ fn unfit<T>(status: (u8, u16, u16), reason: impl Into<String>) -> Result<T, Unfi
     Err(Unfit { status: EnhancedCode::new(status.0, status.1, status.2), reason: reason.into() })
 }
 
+/// Whether a Message-ID, with its angle brackets, is one that a bridge made of others: of a conversation, or of a mail of several
+/// messages. No message has it.
+pub fn is_made(id: &str) -> bool {
+    let hex = id.strip_prefix("<impart.").and_then(|id| id.split_once('@')).map(|(hex, _)| hex);
+    hex.is_some_and(|hex| hex.len() == 32 && hex.bytes().all(|octet| octet.is_ascii_hexdigit()))
+}
+
 /// What stands in `bounce+…@` the bridge: 32 hexadecimal digits that nobody else can make, of the message's sender, its
 /// identifier of the envelope, and one recipient. Whoever gets a report of the mail system back has all of them in it, and
 /// needs no register; no recipient can report about another.
