@@ -4,6 +4,7 @@
 //! again, as any client would), and is the next hop as well. What must hold, whatever the moment of the kill:
 //! 1. every message that was answered 250 arrives;
 //! 2. what was completed before a kill is not sent again; what was in flight may come twice, and is counted;
+//!    (so too what was handed to the mail system, and each message of a mail that gathers several);
 //! 3. every message that asks for it causes exactly one receipt, once second copies are dropped by Message-ID.
 //!
 //! `IMPART_CRASH_KILLS` is the number of kills of each kind (default: 30, of attached clients 9); `all` is 300, and every
@@ -19,6 +20,8 @@ mod attached;
 mod common;
 #[path = "crash/load.rs"]
 mod load;
+#[path = "crash/mailed.rs"]
+mod mailed;
 #[allow(dead_code)] // Other tests look at the key.
 #[path = "peers/names.rs"]
 mod names;

@@ -117,8 +117,18 @@ impl Sink {
         Sink::serve(TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port on loopback"), manner, security)
     }
 
+    /// Another listener, of another manner, whose arrivals are kept with those of this one.
+    pub fn beside(&self, manner: Manner) -> SocketAddr {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port on loopback");
+        Sink::keep(listener, manner, Security::None, self.kept.clone()).address
+    }
+
     fn serve(listener: TcpListener, manner: Manner, security: Security) -> Sink {
-        let sink = Sink { address: listener.local_addr().expect("its address"), kept: Arc::default() };
+        Sink::keep(listener, manner, security, Arc::default())
+    }
+
+    fn keep(listener: TcpListener, manner: Manner, security: Security, kept: Arc<Kept>) -> Sink {
+        let sink = Sink { address: listener.local_addr().expect("its address"), kept };
         let (kept, manner) = (sink.kept.clone(), Arc::new(manner));
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {

@@ -92,12 +92,24 @@ impl Account {
                 assert!(!self.told.contains(&about), "the receipt for {about} was completed, and has been sent again");
                 self.seen.receipts.entry(about).or_default().insert(id);
             } else {
-                assert!(!self.arrived.contains(&id), "{id} was completed, and has been sent again");
-                self.seen.messages.entry(id).or_default().push(arrival.epoch);
+                for id in messages(arrival, id) {
+                    assert!(!self.arrived.contains(&id), "{id} was completed, and has been sent again");
+                    self.seen.messages.entry(id).or_default().push(arrival.epoch);
+                }
             }
         }
         self.entered = arrivals.len();
     }
+}
+
+/// The messages in a mail: itself, or those that it gathers.
+fn messages(arrival: &Arrival, id: String) -> Vec<String> {
+    if !id.starts_with("impart.") {
+        return vec![id];
+    }
+    let references = arrival.field("References").unwrap_or_default();
+    let ids = references.split_whitespace().map(|id| id.trim_matches(['<', '>']).to_owned());
+    ids.filter(|id| !id.starts_with("impart.")).collect()
 }
 
 impl fmt::Display for Account {
