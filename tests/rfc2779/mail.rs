@@ -187,6 +187,34 @@ fn r2_3_7_out_of_contact_means_mail() {
 }
 
 #[test]
+fn r2_3_7_each_account_has_a_time_of_its_own() {
+    let store = mail_system(true, |_| None);
+    let home = with_mailboxes(&store, "2s");
+    let say = |account: &str, after: &str| {
+        let output = home.setup.ctl(&["account", "fallback", account, after]);
+        assert!(output.status.success(), "{output:?}");
+    };
+    say("alice@a.test", "never");
+    say("bob@a.test", "1s");
+    to_alice(&home, "one");
+    let message = entity("alice@a.test", "bob@a.test", "two@a.test", "two");
+    let reply = home.alice().transaction("<alice@a.test>", &["<bob@a.test>"], &message).unwrap();
+    assert_eq!(reply.code, 250, "{reply:?}");
+    let arrivals = store.wait("the mail for bob", |all| !all.is_empty());
+    assert!(arrivals[0].rcpts[0].starts_with("<bob@a.test>"), "{arrivals:?}");
+    // Longer than what is usual; hers waits for her.
+    std::thread::sleep(Duration::from_secs(3));
+    assert!(store.arrivals().iter().all(|mail| mail.rcpts[0].starts_with("<bob@a.test>")));
+    let mut phone = Device::attach(home.alice(), "ATRN INBOX=alice@a.test DEVICE=phone");
+    assert_eq!(phone.text().as_deref(), Some("one"));
+    // As her domain has it again.
+    say("alice@a.test", "domain");
+    drop(phone);
+    to_alice(&home, "three");
+    store.wait("the mail for alice", |all| all.iter().any(|mail| mail.rcpts[0].starts_with("<alice@a.test>")));
+}
+
+#[test]
 fn r5_4_2_what_the_mail_store_refuses_waits_for_the_client() {
     let store = mail_system(true, |text| text.contains("END").then(|| "552 5.2.2 the mailbox is full".to_owned()));
     let home = with_mailboxes(&store, "500ms");
