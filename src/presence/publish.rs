@@ -6,6 +6,7 @@
 
 use super::engine::{Engine, Facts, Request, refuse};
 use super::feeds::Item;
+use super::letter::ENCRYPTED;
 use super::names::NameId;
 use super::row::{self, PublicationRow};
 use super::tables::{ContactAt, FOREVER, Hot, Marks, Publication};
@@ -76,7 +77,8 @@ impl Engine {
         let (author, (media, text)) = (request.author, request.body);
         let known = self.tables.presentities.get(&name);
         let place = known.and_then(|one| one.publications.iter().position(|old| old.by == by && *old.id == *id));
-        let refreshed = text.trim().is_empty();
+        // What is encrypted has a body that is not read here, not none.
+        let refreshed = text.trim().is_empty() && media != ENCRYPTED;
         match (refreshed, place) {
             (true, None) => return Err(refuse(554, (5, 6, 0), "there is no publication of that name to be refreshed")),
             (true, Some(_)) => {}

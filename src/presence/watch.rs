@@ -293,7 +293,8 @@ impl Engine {
         if request.entity.len() > 2 * limits::PIDF_OCTETS + limits::HEADER_OCTETS + signed {
             return Err(refuse(552, (5, 3, 4), "a notification is no larger than the largest view; send less"));
         }
-        if *state != presence::State::Active && !request.body.1.trim().is_empty() {
+        let (media, text) = request.body;
+        if *state != presence::State::Active && (media == ENCRYPTED || !text.trim().is_empty()) {
             return Err(refuse(
                 554,
                 (5, 6, 0),

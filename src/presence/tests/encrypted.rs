@@ -3,10 +3,10 @@
 use bytes::Bytes;
 
 use super::super::engine::Request;
-use super::super::{Author, Fate, Outgoing, Refusal, letter};
+use super::super::{Author, Fate, Outgoing, Reason, Refusal, letter};
 use super::net::{Line, Net, Server, id, in_short, mailbox, open, publish, subscribe};
 use crate::address::Domain;
-use crate::mime::presence::{Directive, Event};
+use crate::mime::presence::{Directive, Event, State};
 use crate::rules::Handling;
 use crate::smime::{Certificate, Identity, Layer, decrypt};
 use crate::timestamp::Timestamp;
@@ -26,7 +26,7 @@ fn reader() -> Identity {
 /// Alice's client asks her own server.
 fn asks(net: &mut Net, directive: Directive, reader: Option<&Certificate>) {
     let now = net.now;
-    said(&mut net.a, now, (ALICE, true), BOB, &directive, reader).unwrap();
+    said(&mut net.a, now, (ALICE, true), BOB, (&directive, ""), reader).unwrap();
 }
 
 fn said(
@@ -34,7 +34,7 @@ fn said(
     now: Timestamp,
     (from, client): (&str, bool),
     to: &str,
-    directive: &Directive,
+    (directive, media): (&Directive, &str),
     reader: Option<&Certificate>,
 ) -> Result<(), Refusal> {
     let author = Author { mailbox: mailbox(from), proven: true, client, by_mail: false };
@@ -43,7 +43,7 @@ fn said(
             author: &author,
             recipients: &[mailbox(to)],
             directive,
-            body: ("", ""),
+            body: (media, ""),
             entity: &Bytes::new(),
             signed: false,
             document: None,
@@ -79,7 +79,7 @@ fn requests(net: &mut Net) -> Vec<Option<Certificate>> {
         let directive = Directive::of(&one.written.entity).unwrap();
         let reader = letter::octets_of(&one.written.entity).filter(|(media, _)| media == letter::CERTIFICATE);
         let reader = reader.map(|(_, octets)| Certificate::from_der(&octets).unwrap());
-        said(&mut net.b, now, (ALICE, false), BOB, &directive, reader.as_ref()).unwrap();
+        said(&mut net.b, now, (ALICE, false), BOB, (&directive, ""), reader.as_ref()).unwrap();
         taken(&mut net.a, now, &one);
         all.push(reader);
     }
@@ -176,7 +176,7 @@ fn others_who_see_the_same_are_told_together_and_readable() {
     for (number, watcher) in ["alice@a.test", "carol@a.test", "dave@a.test"].into_iter().enumerate() {
         net.b.rule(now, BOB, watcher, Handling::Allow);
         let reader = (number == 0).then(|| key.certificate());
-        said(&mut net.b, now, (watcher, false), BOB, &subscribe(number as u8 + 1), reader).unwrap();
+        said(&mut net.b, now, (watcher, false), BOB, (&subscribe(number as u8 + 1), ""), reader).unwrap();
     }
     for one in due(&mut net.b, now, "a.test") {
         taken(&mut net.b, now, &one);
@@ -193,4 +193,20 @@ fn others_who_see_the_same_are_told_together_and_readable() {
         .collect();
     shown.sort();
     assert_eq!(shown, ["alice: active open here encrypted", "carol,dave: active open here"]);
+}
+
+#[test]
+fn what_comes_encrypted_is_not_taken_for_an_empty_body() {
+    let mut net = Net::new();
+    let now = net.now;
+    says(&mut net, "here");
+    let refused =
+        said(&mut net.b, now, (BOB, true), BOB, (&publish(Some(30_000)), letter::ENCRYPTED), None).unwrap_err();
+    assert_eq!(refused.code(), 554, "no refresh of what is there");
+    asks(&mut net, subscribe(1), None);
+    let (seq, state) = (1, State::Terminated(Some(Reason::Rejected)));
+    let over = Directive::Notify { id: None, seq, state, expires: Some(0), event: Event::Presence };
+    let refused = said(&mut net.a, now, (BOB, false), ALICE, (&over, letter::ENCRYPTED), None).unwrap_err();
+    assert_eq!(refused.code(), 554, "an end has no view");
+    said(&mut net.a, now, (BOB, false), ALICE, (&over, ""), None).unwrap();
 }
