@@ -8,6 +8,8 @@
 mod accounts;
 #[path = "peers/authority.rs"]
 mod authority;
+#[path = "peers/bridged.rs"]
+mod bridged;
 #[path = "peers/clients.rs"]
 mod clients;
 mod common;

@@ -221,7 +221,7 @@ mod tests {
         check("<impart.1@a.example>", &thread, "<impart.1@a.example>");
         check(&several, "", &several);
         check(&several, &format!("References: {root} {several}\r\n"), &several);
-        let quoted = format!("{QUOTED}").replace("Lunch?", "Dinner?");
+        let quoted = QUOTED.replace("Lunch?", "Dinner?");
         let both = made(&format!("From: bob@b.example\r\nIn-Reply-To: {several}\r\n{thread}\r\n{quoted}"), 10_000);
         assert!(
             both.contains("\r\nIn-Reply-To: <2@a.example>\r\n")

@@ -190,6 +190,13 @@ impl Base {
         let (refused, signatures) = (reloadable.refused.subscribe(), reloadable.signatures.subscribe());
         Base { spool, clock, resolver, accounts, table, refused, signatures, presence, tls_counts }
     }
+
+    /// Connections to other servers, which report there what becomes of what they are given.
+    fn peers(&self, config: &Config, connector: Arc<Connector>, reports: UnboundedSender<Report>) -> Arc<Peers> {
+        let (resolver, spool, clock) = (self.resolver.clone(), self.spool.clone(), self.clock.clone());
+        let options = build::deliver(config, &spool, self.tls_counts.clone());
+        Arc::new(Peers::new(options, resolver, connector, spool, clock, reports))
+    }
 }
 
 /// Whoever delivers: to other servers, and to clients that are attached.
@@ -215,15 +222,7 @@ impl Delivery {
             attaching,
             reports.clone(),
         );
-        let (resolver, spool, clock) = (base.resolver.clone(), base.spool.clone(), base.clock.clone());
-        let peers = Arc::new(Peers::new(
-            build::deliver(config, &spool, base.tls_counts.clone()),
-            resolver,
-            connector,
-            spool,
-            clock,
-            reports,
-        ));
+        let peers = base.peers(config, connector, reports);
         Delivery { peers, attached, attach, devices, reports: reported }
     }
 }

@@ -58,14 +58,16 @@ async fn run(parts: Parts, mut stop: watch::Receiver<bool>) {
     let mut tick = tokio::time::interval(EVERY);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
+        let turn = async {
+            tick.tick().await;
+            // What is given up midway is reported again; its second copy is known by its name.
+            parts.report().await;
+        };
         let over = async { stop.wait_for(|stop| *stop).await.is_ok() };
         let is_over = tokio::select! {
-            _ = tick.tick() => false,
+            () = turn => false,
             _ = over => true,
         };
-        if !is_over {
-            parts.report().await;
-        }
         parts.keep().await;
         if is_over {
             return;

@@ -6,7 +6,7 @@ use tokio::sync::mpsc::unbounded_channel;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::{Base, build};
+use super::Base;
 use crate::accounts::{Accounts, Rules};
 use crate::clock::Clock;
 use crate::config::Config;
@@ -92,17 +92,9 @@ pub(super) fn deliver(
     (counters, stop): (Arc<Counters>, watch::Receiver<bool>),
 ) -> (Arc<Peers>, JoinHandle<()>, LookUp) {
     let (reports, reported) = unbounded_channel();
-    let (resolver, spool, clock) = (base.resolver.clone(), base.spool.clone(), base.clock.clone());
     let socks5 = config.queue.socks5;
     let policies = Keeper::new(base.resolver.clone(), &connector, config.spool.join("mta-sts"), socks5);
-    let peers = Arc::new(Peers::new(
-        build::deliver(config, &spool, base.tls_counts.clone()),
-        resolver,
-        connector,
-        spool,
-        clock,
-        reports,
-    ));
+    let peers = base.peers(config, connector, reports);
     let look_up = LookUp::new(base.resolver.clone(), policies, socks5);
     let parts = notices::Parts {
         presence: base.presence.clone(),

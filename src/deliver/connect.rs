@@ -225,7 +225,8 @@ async fn attempt(context: &Context, terms: &Terms<'_>, target: &Target) -> Resul
         TlsPolicy::Required | TlsPolicy::None => StartTls::Never,
     };
     let server = Server { context, terms, target, addresses: &addresses, duty };
-    let address = addresses.first().map(SocketAddr::ip);
+    // Of several it is not known here which one it was.
+    let address = if let [one] = addresses[..] { Some(one.ip()) } else { None };
     match server.open(starttls).await {
         // Encryption that does not work is no reason to wait where none would have done (RFC 7435 §4).
         Err(Setback::Tls(_, trouble)) if tls == TlsPolicy::Opportunistic => {

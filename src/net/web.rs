@@ -14,7 +14,7 @@ use tokio::time::timeout;
 
 use super::{Listener, Stream};
 
-/// Octets of the head of a request, with its body.
+/// Octets of the head of a request.
 const HEAD: usize = 8 * 1024;
 /// Octets of a body.
 const BODY: usize = 2 * 1024;

@@ -258,14 +258,13 @@ impl Engine {
     /// Subscribe, fetch and cancel, at each presentity that it is sent to. If all refuse, so do we.
     fn each_presentity(&mut self, facts: &Facts<'_>, request: &Request<'_>) -> Result<(), Refusal> {
         let (mut refused, mut done) = (None, false);
-        self.takes_reader(request.reader)?;
         for presentity in request.recipients {
             let here = facts.rulings.is_local(presentity.domain());
-            let result = match (here, request.author.client) {
+            let result = self.takes_reader(request, presentity).and_then(|()| match (here, request.author.client) {
                 (true, _) => self.at_presentity(facts, request, presentity),
                 (false, true) => self.watch_elsewhere(facts, request, presentity),
                 (false, false) => Err(refuse(550, (5, 7, 1), "we do not relay for that domain")),
-            };
+            });
             match result {
                 Ok(()) => done = true,
                 Err(refusal) => refused = refused.or(Some(refusal)),

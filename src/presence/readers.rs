@@ -8,7 +8,7 @@
 use std::collections::HashMap;
 
 use super::Refusal;
-use super::engine::{Engine, refuse};
+use super::engine::{Engine, Request, refuse};
 use super::letter::{self, CERTIFICATE};
 use super::row;
 use super::tables::Marks;
@@ -22,7 +22,8 @@ use crate::smime::{Certificate, EncryptOptions, encrypt};
 #[derive(Debug, Default)]
 pub(super) struct Readers {
     of: HashMap<u32, Certificate>,
-    octets: usize,
+    /// Of all of them.
+    pub octets: usize,
 }
 
 impl Readers {
@@ -74,11 +75,18 @@ pub(super) fn wanted(directive: &Directive, content: &[u8], author: &Mailbox) ->
 }
 
 impl Engine {
-    /// Whether there is room for one more certificate.
-    pub(super) fn takes_reader(&self, certificate: Option<&Certificate>) -> Result<(), Refusal> {
-        let octets = certificate.map_or(0, |certificate| certificate.der().len());
+    /// Whether there is room for the certificate of a request; the one that is there already takes no more.
+    pub(super) fn takes_reader(&self, request: &Request<'_>, presentity: &Mailbox) -> Result<(), Refusal> {
+        let Some(certificate) = request.reader else { return Ok(()) };
+        let names = &self.tables.names;
+        let known =
+            names.find(presentity).zip(names.find(&request.author.mailbox)).and_then(|(presentity, watcher)| {
+                let told = self.tables.subscription(presentity, watcher, request.author.proven);
+                let told = told.and_then(|number| self.readers.get(number));
+                told.or_else(|| self.own_readers.get(self.tables.watch(watcher, presentity)?))
+            });
         let all = self.readers.octets + self.own_readers.octets;
-        if octets > 0 && all + octets > limits::READERS_OCTETS {
+        if known != Some(certificate) && all + certificate.der().len() > limits::READERS_OCTETS {
             return Err(refuse(452, (4, 5, 3), "no more views can be encrypted; ask without, or try again later"));
         }
         Ok(())

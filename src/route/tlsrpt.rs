@@ -24,6 +24,9 @@ const DAYS: usize = 3;
 const DOMAINS: usize = 2_000;
 /// Policies of one domain in a day: it may change them.
 const POLICIES: usize = 4;
+/// Octets of the text of a policy, and lines: what has no room is left out of it.
+const POLICY_OCTETS: usize = 4 * 1024;
+const POLICY_LINES: usize = 100;
 /// Kinds of trouble with one policy: by result, host and address.
 const TROUBLES: usize = 50;
 /// Addresses to which one report goes.
@@ -188,7 +191,8 @@ impl Counts {
 
     /// Counts a session.
     pub fn add(&mut self, at: Timestamp, session: Session) {
-        let Session { domain, policy, host, address, trouble } = session;
+        let Session { domain, mut policy, host, address, trouble } = session;
+        [&mut policy.text, &mut policy.hosts].into_iter().for_each(bounded);
         let day = self.days.entry(day_of(at)).or_default();
         if day.len() >= DOMAINS && !day.contains_key(domain.as_str()) {
             return;
@@ -268,6 +272,15 @@ impl Counts {
             "policies": policies.iter().map(one).collect::<Vec<Value>>(),
         }))
     }
+}
+
+/// The first lines, as many as there is room for.
+fn bounded(lines: &mut Vec<String>) {
+    let octets = lines.iter().scan(0, |sum, line| {
+        *sum += line.len();
+        Some(*sum)
+    });
+    lines.truncate(octets.take(POLICY_LINES).take_while(|sum| *sum <= POLICY_OCTETS).count());
 }
 
 /// As RFC 8460 §4.4 shows times: without parts of a second.
@@ -401,6 +414,13 @@ mod tests {
         }
         let policies = &counts.days[&day_of(NOW)]["d1.example"];
         assert_eq!((policies.len(), policies[0].troubles.len(), policies[0].bad), (POLICIES, TROUBLES, 200));
+        for (line, lines) in [("x".repeat(1000), 4), ("x".to_owned(), POLICY_LINES)] {
+            let mut one = session("d2.example", Kind::Sts, None);
+            one.policy.text = vec![line; 200];
+            counts.add(NOW, one);
+            let policies = &counts.days[&day_of(NOW)]["d2.example"];
+            assert_eq!(policies.last().map(|one| one.policy.text.len()), Some(lines));
+        }
         for number in 0..9 {
             counts.add(NOW.after(Duration::from_secs(number * DAY)), session("b.example", Kind::None, None));
         }

@@ -4,8 +4,9 @@
 //! message that came: [`open`] says what layer it is, [`verify()`] who signed, [`decrypt`] what is inside; [`examine()`]
 //! does all three, layer by layer. Of one that goes: [`sign()`], then [`encrypt()`].
 //!
-//! Invariants: no I/O, no clock. Every primitive is aws-lc-rs's, but for the ciphers of old files of keys. What was signed is the octets of the line-anchored part
-//! ([`crate::mime::signed`]), certificates and signed attributes are taken as they came and never encoded again. Only the
+//! Invariants: no I/O, no clock. Every primitive is aws-lc-rs's, but for the ciphers of old files of keys. What was signed
+//! is the octets of the line-anchored part ([`crate::mime::signed`]), certificates and signed attributes are taken as they
+//! came and never encoded again. Only the
 //! outermost chain of layers counts: a part beside an encrypted part is never shown as protected. [`Examined::judge`] says
 //! what to think of a message as a whole: [`Verdict`]. Fields are put inside and read back by
 //! [`protect`], certificates are believed by [`trust`]. Fails: [`Fault`]; hostile input gives one, never a panic, and

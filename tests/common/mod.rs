@@ -9,6 +9,7 @@ pub mod client;
 pub mod daemon;
 pub mod device;
 pub mod lossy;
+pub mod nobody;
 pub mod openssl;
 pub mod person;
 pub mod preload;

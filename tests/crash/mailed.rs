@@ -1,14 +1,11 @@
 //! The hand-over to the mail system and to the mail store while the daemon is killed: nothing is lost, and only what was in flight may
 //! come twice, which SMTP and LMTP cannot exclude (RFC 1047).
 
-use std::net::Ipv4Addr;
 use std::time::Duration;
-
-use impart::dns::authority::{Authority, Zone};
-use tokio::runtime::{Builder, Runtime};
 
 use crate::account::Account;
 use crate::common::daemon::Setup;
+use crate::common::nobody::Nobody;
 use crate::common::sink::{Manner, Sink};
 use crate::common::wait;
 use crate::load::Load;
@@ -33,27 +30,11 @@ impl Way {
     }
 }
 
-/// A zone in which nobody speaks IMPP; it answers until it is dropped.
-struct Nobody {
-    _runtime: Runtime,
-    authority: Authority,
-}
-
-impl Nobody {
-    fn new() -> Nobody {
-        let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("threads");
-        let zone = Zone::new("test.").expect("a name");
-        let authority = runtime.block_on(Authority::bind((Ipv4Addr::LOCALHOST, 0).into(), zone)).expect("a port");
-        Nobody { _runtime: runtime, authority }
-    }
-}
-
 /// A daemon whose mail goes to the sink, and so do its receipts, by a route.
 fn setup(directory: &std::path::Path, way: Way, sink: &Sink, nobody: &Nobody) -> Setup {
     let refuse = |line: &str| line.starts_with("RCPT TO:<nobody@").then(|| "550 5.1.1 no such user".to_owned());
     let store = || sink.beside(Manner { lmtp: true, say: Box::new(refuse), ..Manner::default() });
-    let mut setup = Setup::new(directory).route(&["c.test"], sink.address);
-    setup.sections = setup.sections.replace("\"127.0.0.1:1\"", &format!("\"{}\"", nobody.authority.local_addr()));
+    let setup = nobody.asked_by(Setup::new(directory).route(&["c.test"], sink.address));
     match way {
         Way::Smtp => setup.with(&format!("[bridge]\nvia = \"smtp:{}\"\n", sink.address)),
         Way::Lmtp => setup.with(&format!("[bridge]\nvia = \"lmtp:{}\"\n", store())),

@@ -10,11 +10,10 @@ use std::sync::{Arc, Mutex};
 
 use serde_json::Value;
 
-use super::mailbox::{Dovecot, Nobody, missing};
-use super::names::certificate;
+use super::bridged::Bridged;
+use super::mailbox::{Dovecot, missing};
 use super::postfix::Postfix;
 use crate::common::daemon::free_address;
-use crate::common::person::Person;
 use crate::common::tools::{have, kept, leave_out};
 use crate::common::wait;
 
@@ -93,19 +92,7 @@ fn main(directory: &Path, bridge: SocketAddr, dovecot: &Dovecot) -> String {
     let proven = "PREPEND Authentication-Results: mx.a.test; dmarc=pass header.from=b.test\n";
     fs::write(directory.join("senders"), format!("bob@b.test {proven}")).unwrap();
     format!(
-        "compatibility_level = 3.6\n\
-         queue_directory = {place}/queue\n\
-         data_directory = {place}/data\n\
-         maillog_file = {place}/mail.log\n\
-         maillog_file_prefixes = {place}\n\
-         multi_instance_name = postfix-deltachat\n\
-         syslog_name = postfix-deltachat\n\
-         myhostname = mx.a.test\n\
-         mydestination =\n\
-         alias_maps =\n\
-         mynetworks = 127.0.0.0/8\n\
-         inet_interfaces = 127.0.0.1\n\
-         inet_protocols = ipv4\n\
+        "mynetworks = 127.0.0.0/8\n\
          relay_domains = im.a.test, a.test\n\
          recipient_bcc_maps = texthash:{place}/copies\n\
          transport_maps = texthash:{place}/transport\n\
@@ -117,8 +104,7 @@ fn main(directory: &Path, bridge: SocketAddr, dovecot: &Dovecot) -> String {
          smtpd_sasl_type = dovecot\n\
          smtpd_sasl_path = {}\n\
          smtpd_sender_login_maps = inline:{{{{bob@b.test=bob@b.test}}}}\n\
-         smtpd_sender_restrictions = reject_sender_login_mismatch, check_sender_access texthash:{place}/senders\n\
-         smtpd_peername_lookup = no\n",
+         smtpd_sender_restrictions = reject_sender_login_mismatch, check_sender_access texthash:{place}/senders\n",
         auth.display()
     )
 }
@@ -132,21 +118,11 @@ fn delta_chat_shows_a_chat_and_answers() {
     let Some(python) = python() else { return leave_out(&format!("{NAME} (not installed: Delta Chat, of PyPI)")) };
     let directories: [_; 4] = std::array::from_fn(|_| tempfile::tempdir().unwrap());
     let [ours, store, mail, theirs] = directories.each_ref().map(tempfile::TempDir::path);
-    let (bridge, client, smtp, nobody) = (free_address(), free_address(), free_address(), Nobody::new());
+    let (bridge, smtp) = (free_address(), free_address());
     let dovecot = Dovecot::start(store);
-    let postfix = Postfix::with(mail, smtp, &main(mail, bridge, &dovecot));
-    let named = certificate(ours, "a.test");
-    let sections = format!(
-        "[[listen]]\nservice = \"client\"\naddress = \"{client}\"\n\
-         [[listen]]\nservice = \"mail\"\naddress = \"{bridge}\"\nsenders = \"world\"\n"
-    );
-    let setup = nobody.setup(ours, &format!("smtp:{smtp}")).with(&named.section()).with(&sections);
-    let setup = setup.key("[bridge]", "authserv_ids = [\"mx.a.test\"]\nhops = 0");
-    setup.write();
-    setup.account("alice@a.test", "secret");
-    let daemon = setup.start();
-    let person = Person::new("alice@a.test", &ours.join("alice"), client, &named.chain).log_in("secret");
-    let alice = person.listen();
+    let postfix = Postfix::with(mail, smtp, ("deltachat", "mx.a.test"), &main(mail, bridge, &dovecot));
+    let bridged = Bridged::start(ours, smtp, bridge);
+    let Bridged { person, alice, .. } = &bridged;
     let mut bob = DeltaChat::start(&python, theirs, "bob@b.test", dovecot.imap(), smtp);
 
     // What comes is shown as in a chat: the text and nothing else, for a mail would have its subject before it.
@@ -177,5 +153,5 @@ fn delta_chat_shows_a_chat_and_answers() {
     let failed = bob.events().into_iter().find(|event| event["event"] == "failed");
     assert!(failed.is_none(), "{failed:?}\n{}", postfix.said());
     assert_eq!(alice.texts().len(), 2, "each once: {:?}", alice.texts());
-    assert!(daemon.stop().success(), "{}", setup.log());
+    assert!(bridged.daemon.stop().success(), "{}", bridged.setup.log());
 }

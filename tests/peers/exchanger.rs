@@ -56,18 +56,15 @@ fn a_postfix_is_found_by_mx_and_proves_itself_by_dane() {
     let certificate = authority.issue(&Leaf::new(&["mx.b.test"], now)).unwrap();
     let files = certificate.write(theirs.path(), "tls").unwrap();
     let next = Sink::start();
-    let (place, host, port) = (theirs.path().display(), next.address.ip(), next.address.port());
+    let (host, port) = (next.address.ip(), next.address.port());
     let main = format!(
-        "compatibility_level = 3.6\nqueue_directory = {place}/queue\ndata_directory = {place}/data\n\
-         maillog_file = {place}/mail.log\nmaillog_file_prefixes = {place}\nmulti_instance_name = postfix-mx\n\
-         syslog_name = postfix-mx\nmyhostname = mx.b.test\nmydestination =\nalias_maps =\nrelay_domains = b.test\n\
-         relay_recipient_maps =\nmynetworks = 127.255.255.255/32\ninet_interfaces = 127.0.0.1\ninet_protocols = ipv4\n\
-         relayhost = [{host}]:{port}\nsmtp_tls_security_level = none\nsmtpd_peername_lookup = no\n\
+        "relay_domains = b.test\nrelay_recipient_maps =\nmynetworks = 127.255.255.255/32\n\
+         relayhost = [{host}]:{port}\nsmtp_tls_security_level = none\n\
          smtpd_tls_security_level = may\nsmtpd_tls_chain_files = {}, {}\nsmtpd_tls_received_header = yes\n",
         files.key.display(),
         files.chain.display(),
     );
-    let _postfix = Postfix::with(theirs.path(), address, &main);
+    let _postfix = Postfix::with(theirs.path(), address, ("mx", "mx.b.test"), &main);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let wrong = Tlsa { usage: 3, selector: 0, matching: 0, data: b"another".to_vec() };
     let right = Tlsa { data: CertificateDer::from_pem_file(&files.chain).unwrap().to_vec(), ..wrong.clone() };

@@ -9,11 +9,9 @@ use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use super::mailbox::Nobody;
-use super::names::certificate;
+use super::bridged::Bridged;
 use crate::common::client::Client;
-use crate::common::daemon::{Daemon, Setup, free_address};
-use crate::common::person::{Listening, Person};
+use crate::common::daemon::free_address;
 use crate::common::sink::{Arrival, Sink};
 use crate::common::tools::{find, have, kept, leave_out, root};
 use crate::common::wait;
@@ -132,17 +130,13 @@ fn configuration(directory: &Path, address: SocketAddr, bridge: SocketAddr, next
     )
 }
 
-/// An Exim between an Impart for a.test, where alice is attached, and a next hop.
+/// An Exim between an Impart and a next hop.
 struct World {
     exim: Exim,
-    daemon: Daemon,
-    setup: Setup,
+    bridged: Bridged,
     /// Where Exim takes mail.
     mail: SocketAddr,
     next: Sink,
-    person: Person,
-    alice: Listening,
-    _nobody: Nobody,
     _directories: [tempfile::TempDir; 2],
 }
 
@@ -150,22 +144,10 @@ impl World {
     fn new(program: &Path) -> World {
         let directories = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
         let [ours, theirs] = directories.each_ref().map(tempfile::TempDir::path);
-        let (nobody, next) = (Nobody::new(), Sink::start());
-        let (bridge, client, mail) = (free_address(), free_address(), free_address());
+        let (next, bridge, mail) = (Sink::start(), free_address(), free_address());
         let exim = Exim::start(program, theirs, mail, &configuration(theirs, mail, bridge, next.address));
-        let named = certificate(ours, "a.test");
-        let sections = format!(
-            "[[listen]]\nservice = \"client\"\naddress = \"{client}\"\n\
-             [[listen]]\nservice = \"mail\"\naddress = \"{bridge}\"\nsenders = \"world\"\n"
-        );
-        let setup = nobody.setup(ours, &format!("smtp:{mail}")).with(&named.section()).with(&sections);
-        let setup = setup.key("[bridge]", "authserv_ids = [\"mx.a.test\"]\nhops = 0");
-        setup.write();
-        setup.account("alice@a.test", "secret");
-        let daemon = setup.start();
-        let person = Person::new("alice@a.test", &ours.join("alice"), client, &named.chain).log_in("secret");
-        let alice = person.listen();
-        World { exim, daemon, setup, mail, next, person, alice, _nobody: nobody, _directories: directories }
+        let bridged = Bridged::start(ours, mail, bridge);
+        World { exim, bridged, mail, next, _directories: directories }
     }
 
     /// Hands Exim an answer to what went out.
@@ -197,7 +179,7 @@ fn an_exim_passes_mail_out_and_answers_in() {
         return leave_out(&format!("{NAME} (Exim's daemon needs root)"));
     }
     let world = World::new(&program);
-    let World { exim, next, person, alice, .. } = &world;
+    let World { exim, next, bridged: Bridged { person, alice, .. }, .. } = &world;
 
     // Out: a mail that asks for answers at the bridge.
     person.run(&["send", "bob@b.test", "-m", "Lunch at noon?"]);
@@ -230,5 +212,5 @@ fn an_exim_passes_mail_out_and_answers_in() {
     person.run(&["send", "nobody@b.test", "-m", "Are you there?"]);
     alice.wait_for(&[("event", "receipt"), ("to", "nobody@b.test"), ("state", "failed")]);
     assert_eq!(alice.texts().len(), 1, "{:?}\n{}", alice.texts(), exim.said());
-    assert!(world.daemon.stop().success(), "{}", world.setup.log());
+    assert!(world.bridged.daemon.stop().success(), "{}", world.bridged.setup.log());
 }

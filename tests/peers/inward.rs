@@ -5,26 +5,19 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
 
-use super::mailbox::Nobody;
-use super::names::certificate;
+use super::bridged::Bridged;
 use super::postfix::Postfix;
 use crate::common::client::Client;
-use crate::common::daemon::{Daemon, Setup, free_address};
-use crate::common::person::{Listening, Person};
+use crate::common::daemon::free_address;
 use crate::common::tools::{have, leave_out, root};
 use crate::common::wait;
 
-/// A mail system in front of an Impart for a.test, whose bridge is im.a.test; alice is attached.
+/// A mail system in front of an Impart.
 struct World {
-    _postfix: Postfix,
-    daemon: Daemon,
-    setup: Setup,
+    postfix: Postfix,
+    bridged: Bridged,
     /// Where Postfix takes mail.
     mail: SocketAddr,
-    log: std::path::PathBuf,
-    person: Person,
-    alice: Listening,
-    _nobody: Nobody,
     _directories: [tempfile::TempDir; 2],
 }
 
@@ -36,48 +29,22 @@ fn main(directory: &Path, bridge: SocketAddr) -> String {
     let proven = "PREPEND Authentication-Results: mx.a.test; dmarc=pass header.from=b.test\n";
     fs::write(directory.join("senders"), format!("bob@b.test {proven}")).unwrap();
     format!(
-        "compatibility_level = 3.6\n\
-         queue_directory = {place}/queue\n\
-         data_directory = {place}/data\n\
-         maillog_file = {place}/mail.log\n\
-         maillog_file_prefixes = {place}\n\
-         multi_instance_name = postfix-bridge\n\
-         syslog_name = postfix-bridge\n\
-         myhostname = mx.a.test\n\
-         mydestination =\n\
-         alias_maps =\n\
-         mynetworks = 127.0.0.0/8\n\
-         inet_interfaces = 127.0.0.1\n\
-         inet_protocols = ipv4\n\
+        "mynetworks = 127.0.0.0/8\n\
          relay_domains = im.a.test\n\
          transport_maps = texthash:{place}/transport\n\
          default_transport = error:5.1.1 nobody there\n\
-         smtpd_sender_restrictions = check_sender_access texthash:{place}/senders\n\
-         smtpd_peername_lookup = no\n"
+         smtpd_sender_restrictions = check_sender_access texthash:{place}/senders\n"
     )
 }
 
 impl World {
     fn new() -> World {
         let directories = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
-        let [ours, theirs] = &directories;
-        let (bridge, client, mail) = (free_address(), free_address(), free_address());
-        let named = certificate(ours.path(), "a.test");
-        let sections = format!(
-            "[[listen]]\nservice = \"client\"\naddress = \"{client}\"\n\
-             [[listen]]\nservice = \"mail\"\naddress = \"{bridge}\"\nsenders = \"world\"\n"
-        );
-        let nobody = Nobody::new();
-        let setup = nobody.setup(ours.path(), &format!("smtp:{mail}")).with(&named.section()).with(&sections);
-        let setup = setup.key("[bridge]", "authserv_ids = [\"mx.a.test\"]\nhops = 0");
-        setup.write();
-        setup.account("alice@a.test", "secret");
-        let daemon = setup.start();
-        let postfix = Postfix::with(theirs.path(), mail, &main(theirs.path(), bridge));
-        let person = Person::new("alice@a.test", &ours.path().join("alice"), client, &named.chain).log_in("secret");
-        let alice = person.listen();
-        let log = theirs.path().join("mail.log");
-        World { _postfix: postfix, daemon, setup, mail, log, person, alice, _nobody: nobody, _directories: directories }
+        let [ours, theirs] = directories.each_ref().map(tempfile::TempDir::path);
+        let (bridge, mail) = (free_address(), free_address());
+        let bridged = Bridged::start(ours, mail, bridge);
+        let postfix = Postfix::with(theirs, mail, ("bridge", "mx.a.test"), &main(theirs, bridge));
+        World { postfix, bridged, mail, _directories: directories }
     }
 
     /// Hands a mail to Postfix.
@@ -90,7 +57,7 @@ impl World {
     /// Waits until Postfix has said that of a delivery.
     fn said(&self, words: &str) -> String {
         wait::until(words, || {
-            let log = fs::read_to_string(&self.log).unwrap_or_default();
+            let log = self.postfix.said();
             log.lines().find(|line| line.contains("im.a.test") && line.contains(words)).map(str::to_owned)
         })
     }
@@ -127,7 +94,7 @@ fn answers_by_mail_reach_the_client() {
     ] {
         world.mail("bob@b.test", "alice@im.a.test", &sample(name));
         let id = format!("<{}@b.test>", name.trim_end_matches(".eml"));
-        let message = world.alice.wait_for(&[("event", "message"), ("id", &id)]);
+        let message = world.bridged.alice.wait_for(&[("event", "message"), ("id", &id)]);
         assert!(message["text"].as_str().unwrap().starts_with(expected), "{message}");
         assert_eq!(
             (&message["from"], &message["in_reply_to"]),
@@ -136,7 +103,7 @@ fn answers_by_mail_reach_the_client() {
         );
     }
     world.said("status=sent (250 2.0.0");
-    assert!(world.daemon.stop().success(), "{}", world.setup.log());
+    assert!(world.bridged.daemon.stop().success(), "{}", world.bridged.setup.log());
 }
 
 #[test]
@@ -161,9 +128,9 @@ fn what_is_not_for_a_chat_is_left_to_the_mail_system() {
     let forged =
         forged.replace("a.test", "c.test").replace("alice@c.test", "carol@c.test").replace("@b.test", "@c.test");
     world.mail("carol@c.test", "alice@im.a.test", &forged);
-    world.alice.wait_for(&[("event", "message"), ("from", "carol@c.test")]);
-    assert!(world.alice.texts().len() == 1, "{:?}", world.alice.texts());
-    assert!(world.daemon.stop().success(), "{}", world.setup.log());
+    world.bridged.alice.wait_for(&[("event", "message"), ("from", "carol@c.test")]);
+    assert!(world.bridged.alice.texts().len() == 1, "{:?}", world.bridged.alice.texts());
+    assert!(world.bridged.daemon.stop().success(), "{}", world.bridged.setup.log());
 }
 
 #[test]
@@ -173,8 +140,8 @@ fn what_the_mail_system_reports_is_a_receipt() {
     }
     let world = World::new();
     // Whether it succeeds depends on what has come back when it looks.
-    world.person.run(&["send", "nobody@b.test", "-m", "Are you there?"]);
-    let failed = world.alice.wait_for(&[("event", "receipt"), ("to", "nobody@b.test"), ("state", "failed")]);
+    world.bridged.person.run(&["send", "nobody@b.test", "-m", "Are you there?"]);
+    let failed = world.bridged.alice.wait_for(&[("event", "receipt"), ("to", "nobody@b.test"), ("state", "failed")]);
     assert!(failed["reason"].as_str().is_some_and(|reason| reason.contains("nobody there")), "{failed}");
-    assert!(world.daemon.stop().success(), "{}", world.setup.log());
+    assert!(world.bridged.daemon.stop().success(), "{}", world.bridged.setup.log());
 }

@@ -2,16 +2,18 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use impart::address::Mailbox;
-use impart::dns::authority::{Authority, Zone};
 
+use super::bridged;
+use super::postfix::Postfix;
 use crate::common::client::{Client, entity};
 use crate::common::daemon::{Setup, free_address};
+use crate::common::nobody::Nobody;
 use crate::common::sink::{Sink, field};
 use crate::common::tools::{find, have, leave_out, root};
 use crate::common::wait;
@@ -141,86 +143,18 @@ fn configuration(directory: &Path, imap: SocketAddr) -> String {
     )
 }
 
-/// A Postfix that takes mail for b.test and hands it to a Dovecot; its reports go to `reports`.
-struct Postfix {
-    config: PathBuf,
-}
-
-impl Postfix {
-    fn start(directory: &Path, address: SocketAddr, store: &Path, reports: SocketAddr) -> Postfix {
-        let config = directory.join("etc");
-        for folder in [&config, &directory.join("queue"), &directory.join("data")] {
-            fs::create_dir_all(folder).unwrap();
-        }
-        fs::set_permissions(directory, fs::Permissions::from_mode(0o755)).unwrap();
-        super::postfix::chown(&directory.join("data"), "postfix");
-        fs::write(config.join("master.cf"), super::postfix::master(address)).unwrap();
-        let (place, store) = (directory.display(), store.display());
-        let (host, port) = (reports.ip(), reports.port());
-        let main = format!(
-            "compatibility_level = 3.6\n\
-             queue_directory = {place}/queue\n\
-             data_directory = {place}/data\n\
-             maillog_file = {place}/mail.log\n\
-             maillog_file_prefixes = {place}\n\
-             multi_instance_name = postfix-mail\n\
-             syslog_name = postfix-mail\n\
-             myhostname = mail.test\n\
-             mydestination =\n\
-             alias_maps =\n\
-             mynetworks = 127.0.0.0/8\n\
-             inet_interfaces = 127.0.0.1\n\
-             inet_protocols = ipv4\n\
-             virtual_mailbox_domains = b.test\n\
-             virtual_mailbox_maps = static:all\n\
-             virtual_transport = lmtp:unix:{store}\n\
-             relayhost = [{host}]:{port}\n\
-             smtp_tls_security_level = none\n\
-             smtpd_peername_lookup = no\n"
-        );
-        fs::write(config.join("main.cf"), main).unwrap();
-        let postfix = Postfix { config };
-        assert!(postfix.run("start"), "{}", fs::read_to_string(directory.join("mail.log")).unwrap_or_default());
-        wait::until("postfix listens", || TcpStream::connect(address).ok());
-        postfix
-    }
-
-    fn run(&self, word: &str) -> bool {
-        let mut command = Command::new(find("postfix").expect("postfix is installed"));
-        command.arg("-c").arg(&self.config).arg(word);
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        command.status().is_ok_and(|status| status.success())
-    }
-}
-
-impl Drop for Postfix {
-    fn drop(&mut self) {
-        self.run("stop");
-    }
-}
-
-/// A zone in which nobody speaks IMPP; it answers until it is dropped.
-pub struct Nobody {
-    runtime: tokio::runtime::Runtime,
-    authority: Authority,
-}
-
-impl Nobody {
-    /// Starts it.
-    pub fn new() -> Nobody {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        let zone = Zone::new("test.").unwrap();
-        let authority = runtime.block_on(Authority::bind((Ipv4Addr::LOCALHOST, 0).into(), zone)).unwrap();
-        Nobody { runtime, authority }
-    }
-
-    /// An Impart for a.test whose mail goes `via`.
-    pub fn setup(&self, directory: &Path, via: &str) -> Setup {
-        let _inside = self.runtime.enter();
-        let mut setup = Setup::new(directory).with(&format!("[bridge]\nvia = {via:?}\n"));
-        setup.sections = setup.sections.replace("\"127.0.0.1:1\"", &format!("\"{}\"", self.authority.local_addr()));
-        setup.key("name = \"a.test\"", "bridge = \"im.a.test\"")
-    }
+/// The mail system of b.test: into the mail store, and elsewhere to whom it reports.
+fn mail_system(directory: &Path, address: SocketAddr, store: &Path, reports: SocketAddr) -> Postfix {
+    let (store, host, port) = (store.display(), reports.ip(), reports.port());
+    let main = format!(
+        "mynetworks = 127.0.0.0/8\n\
+         virtual_mailbox_domains = b.test\n\
+         virtual_mailbox_maps = static:all\n\
+         virtual_transport = lmtp:unix:{store}\n\
+         relayhost = [{host}]:{port}\n\
+         smtp_tls_security_level = none\n"
+    );
+    Postfix::with(directory, address, ("mail", "mail.test"), &main)
 }
 
 fn send(setup: &Setup, to: &str, id: &str) {
@@ -253,7 +187,7 @@ fn a_message_is_in_the_imap_mailbox_and_its_sender_knows() {
     }
     let (ours, theirs, nobody) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap(), Nobody::new());
     let dovecot = Dovecot::start(theirs.path());
-    let setup = nobody.setup(ours.path(), &format!("lmtp:unix:{}", dovecot.lmtp().display()));
+    let setup = bridged::setup(&nobody, ours.path(), &format!("lmtp:unix:{}", dovecot.lmtp().display()));
     let daemon = setup.start();
     send(&setup, "bob@b.test", "1@a.test");
     let mails = dovecot.wait_for("bob", 1);
@@ -291,13 +225,13 @@ fn a_postfix_passes_the_mail_on_and_reports_to_the_bridge() {
         (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let (nobody, reports, address) = (Nobody::new(), Sink::start(), free_address());
     let dovecot = Dovecot::start(theirs.path());
-    let setup = nobody.setup(ours.path(), &format!("smtp:{address}"));
+    let setup = bridged::setup(&nobody, ours.path(), &format!("smtp:{address}"));
     let _daemon = setup.start();
     // It is down at first; nothing is lost.
     send(&setup, "bob@b.test", "1@a.test");
     wait::until("the attempt that failed", || setup.log().contains("status=deferred").then_some(()));
     assert!(dovecot.inbox("bob").is_empty());
-    let _postfix = Postfix::start(between.path(), address, &dovecot.lmtp(), reports.address);
+    let _postfix = mail_system(between.path(), address, &dovecot.lmtp(), reports.address);
     assert_eq!(dovecot.wait_for("bob", 1).len(), 1);
     let receipt = setup.wait_for("alice@a.test", 1).remove(0);
     assert!(receipt.contains("\nAction: relayed\n"), "{receipt}");

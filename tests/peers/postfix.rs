@@ -20,11 +20,11 @@ pub struct Postfix {
 
 impl Postfix {
     fn start(directory: &Path, address: SocketAddr, hops: [(&str, SocketAddr); 2]) -> Postfix {
-        Postfix::with(directory, address, &main(directory, hops))
+        Postfix::with(directory, address, ("proxy", "proxy.test"), &main(directory, hops))
     }
 
-    /// Starts it with this `main.cf` and one listener.
-    pub fn with(directory: &Path, address: SocketAddr, main: &str) -> Postfix {
+    /// Starts an instance of that name, on that host, with one listener; it serves no domain unless `main.cf` goes on so.
+    pub fn with(directory: &Path, address: SocketAddr, (name, host): (&str, &str), main: &str) -> Postfix {
         let config = directory.join("etc");
         let log = directory.join("mail.log");
         for folder in [&config, &directory.join("queue"), &directory.join("data")] {
@@ -33,7 +33,23 @@ impl Postfix {
         open_to_all(directory);
         chown(&directory.join("data"), "postfix");
         fs::write(config.join("master.cf"), master(address)).unwrap();
-        fs::write(config.join("main.cf"), main).unwrap();
+        let place = directory.display();
+        let start = format!(
+            "compatibility_level = 3.6\n\
+             queue_directory = {place}/queue\n\
+             data_directory = {place}/data\n\
+             maillog_file = {place}/mail.log\n\
+             maillog_file_prefixes = {place}\n\
+             multi_instance_name = postfix-{name}\n\
+             syslog_name = postfix-{name}\n\
+             myhostname = {host}\n\
+             mydestination =\n\
+             alias_maps =\n\
+             inet_interfaces = 127.0.0.1\n\
+             inet_protocols = ipv4\n\
+             smtpd_peername_lookup = no\n"
+        );
+        fs::write(config.join("main.cf"), start + main).unwrap();
         let postfix = Postfix { config, log };
         let started = postfix.run("start");
         assert!(started, "postfix start: {}", fs::read_to_string(&postfix.log).unwrap_or_default());
@@ -67,13 +83,13 @@ fn open_to_all(directory: &Path) {
     fs::set_permissions(directory, fs::Permissions::from_mode(0o755)).unwrap();
 }
 
-pub fn chown(path: &Path, user: &str) {
+fn chown(path: &Path, user: &str) {
     let status = Command::new("chown").arg(user).arg(path).status();
     assert!(status.is_ok_and(|status| status.success()), "chown {user} {}", path.display());
 }
 
 /// Debian's services, out of their chroot (no files are copied into it), with one listener.
-pub fn master(address: SocketAddr) -> String {
+fn master(address: SocketAddr) -> String {
     let sample = fs::read_to_string("/etc/postfix/master.cf.proto").expect("Debian's sample of master.cf");
     let service = |line: &str| {
         let words: Vec<&str> = line.split_whitespace().collect();
@@ -93,23 +109,10 @@ fn main(directory: &Path, hops: [(&str, SocketAddr); 2]) -> String {
     let hop = |(domain, to): (&str, SocketAddr)| format!("{domain} smtp:[{}]:{}\n", to.ip(), to.port());
     fs::write(directory.join("transport"), hops.map(hop).concat()).unwrap();
     format!(
-        "compatibility_level = 3.6\n\
-         queue_directory = {place}/queue\n\
-         data_directory = {place}/data\n\
-         maillog_file = {place}/mail.log\n\
-         maillog_file_prefixes = {place}\n\
-         multi_instance_name = postfix-proxy\n\
-         syslog_name = postfix-proxy\n\
-         myhostname = proxy.test\n\
-         mydestination =\n\
-         local_recipient_maps =\n\
-         alias_maps =\n\
+        "local_recipient_maps =\n\
          mynetworks = 127.0.0.0/8\n\
-         inet_interfaces = 127.0.0.1\n\
-         inet_protocols = ipv4\n\
          transport_maps = texthash:{place}/transport\n\
-         smtp_tls_security_level = none\n\
-         smtpd_peername_lookup = no\n"
+         smtp_tls_security_level = none\n"
     )
 }
 

@@ -1,8 +1,8 @@
 //! The event `certificate`, as clients and other domains ask for it.
 //!
 //! In: a request for a certificate (PKCS#10) or a certificate of another authority that a client publishes, the end of such
-//! certificates (`expires=0`), a fetch of somebody's. Out: what the authority of the domain says, behind [`Certifier`]. Invariants: an account gets certificates
-//! for its own addresses alone, in a session of its own; somebody's certificate is told to whoever may send a message to
+//! certificates (`expires=0`), a fetch of somebody's. Out: what the authority of the domain says, behind [`Certifier`].
+//! Invariants: an account gets certificates for its own addresses alone, in a session of its own; somebody's certificate is told to whoever may send a message to
 //! the same address, and to nobody else. RFC 2986 §4, RFC 5967, RFC 6072 §6.4 in its sense.
 
 use std::sync::Arc;
@@ -30,8 +30,8 @@ pub trait Certifier: Send + Sync {
     /// Keeps a certificate of another authority, in DER, to be told as that of one of these addresses.
     fn bring(&self, addresses: &[Mailbox], certificate: &[u8], now: Timestamp) -> Result<(), Refusal>;
 
-    /// Revokes the certificates of these addresses, and tells those of other authorities no more; where one is named in DER, that alone. How many there were;
-    /// one that is revoked already is none more.
+    /// Revokes the certificates of these addresses, and tells those of other authorities no more; where one is named in DER,
+    /// that alone. How many there were; one that is revoked already is none more.
     fn revoke(&self, addresses: &[Mailbox], only: Option<&[u8]>, now: Timestamp) -> Result<usize, Refusal>;
 
     /// The certificate to encrypt to somebody with, in DER, where there is one.

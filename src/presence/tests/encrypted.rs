@@ -6,6 +6,7 @@ use super::super::engine::Request;
 use super::super::{Author, Fate, Outgoing, Reason, Refusal, letter};
 use super::net::{Line, Net, Server, id, in_short, mailbox, open, publish, subscribe};
 use crate::address::Domain;
+use crate::limits;
 use crate::mime::presence::{Directive, Event, State};
 use crate::rules::Handling;
 use crate::smime::{Certificate, Identity, Layer, decrypt};
@@ -209,4 +210,25 @@ fn what_comes_encrypted_is_not_taken_for_an_empty_body() {
     let refused = said(&mut net.a, now, (BOB, false), ALICE, (&over, letter::ENCRYPTED), None).unwrap_err();
     assert_eq!(refused.code(), 554, "an end has no view");
     said(&mut net.a, now, (BOB, false), ALICE, (&over, ""), None).unwrap();
+}
+
+/// Both sides refresh with what they have.
+#[test]
+fn who_is_told_encrypted_is_so_when_there_is_room_for_nobody_else() {
+    let (mut net, key) = (Net::new(), reader());
+    net.b.rule(net.now, BOB, ALICE, Handling::Allow);
+    asks(&mut net, subscribe(1), Some(key.certificate()));
+    requests(&mut net);
+    for engine in [&mut net.a.engine, &mut net.b.engine] {
+        engine.readers.octets += limits::READERS_OCTETS;
+    }
+    asks(&mut net, subscribe(2), Some(key.certificate()));
+    net.now = net.now.after(std::time::Duration::from_secs(3500));
+    assert_eq!(requests(&mut net), [Some(key.certificate().clone())]);
+    let now = net.now;
+    for server in [&mut net.a, &mut net.b] {
+        let (carol, to) = (("carol@b.test", true), "dave@b.test");
+        let refused = said(server, now, carol, to, (&subscribe(3), ""), Some(key.certificate())).unwrap_err();
+        assert_eq!(refused.code(), 452);
+    }
 }
